@@ -1,0 +1,96 @@
+"""The exceptions of vidstyle. Each message says what was expected, what was got and what to do.
+
+    VidstyleError            exit code 1
+    ├── UsageError           2   the request makes no sense as it stands
+    │   ├── SettingsError    2   an option is out of its bounds
+    │   └── StateError       2   the saved state belongs to another request, or is in use
+    ├── InputError           3   something that was given cannot be used
+    │   ├── MediaError       3   a source or a picture cannot be read
+    │   ├── GuideError       3   a map or a mask does not fit
+    │   └── WeightsError     3   the VGG-19 file is missing, damaged or of an unknown kind
+    └── OutputError          4   the disk is full, a folder is not writable, the result is not whole
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = [
+    "GuideError",
+    "InputError",
+    "MediaError",
+    "OutputError",
+    "SettingsError",
+    "StateError",
+    "UsageError",
+    "VidstyleError",
+    "WeightsError",
+    "writing",
+]
+
+
+class VidstyleError(Exception):
+    """Root of every error that vidstyle raises on purpose; `exit_code` is the command's."""
+
+    exit_code = 1
+
+
+class UsageError(VidstyleError):
+    """The request makes no sense as it stands."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """An option is out of its bounds."""
+
+
+class StateError(UsageError):
+    """The state beside the output belongs to another request, or another run holds it."""
+
+
+class InputError(VidstyleError):
+    """Something that was given cannot be used."""
+
+    exit_code = 3
+
+
+class MediaError(InputError):
+    """A source or a picture cannot be read."""
+
+
+class GuideError(InputError):
+    """A map or a mask does not fit."""
+
+
+class WeightsError(InputError):
+    """The VGG-19 file is missing, damaged or of an unknown kind."""
+
+
+class OutputError(VidstyleError):
+    """The disk is full, a folder is not writable, or a written result is not whole."""
+
+    exit_code = 4
+
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again to continue",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EACCES: "permission is denied; choose a folder that you may write to",
+    errno.EPERM: "permission is denied; choose a folder that you may write to",
+    errno.EROFS: "the file system is read-only; choose a folder that you may write to",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another output",
+}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an operating system's refusal to write `path` into an OutputError of one sentence."""
+    try:
+        yield
+    except OSError as error:
+        code = error.errno or 0
+        reason = _REASONS.get(code) or f"{os.strerror(code) if code else error}; see to the disk"
+        raise OutputError(f"cannot write {path}: {reason}") from error

@@ -1,0 +1,175 @@
+"""Settings: every number of a run, with its default, meaning, unit and bounds, written here once.
+
+The command line, `--help`, the manifest and the Python API are derived from these fields.
+"""
+
+import math
+from dataclasses import Field, asdict, dataclass, field, fields
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+from vidstyle.errors import SettingsError
+
+__all__ = ["LAYERS", "Option", "Scope", "Settings", "check_options", "option", "options"]
+
+# What an option bears on. look: the pixels of a frame, so a changed value refuses to continue
+# another run's state. output: only how finished frames are written. run: how the work is done.
+Scope = Literal["look", "output", "run"]
+
+LAYERS = tuple(
+    f"relu{block}_{index}"
+    for block, count in enumerate((2, 2, 4, 4, 4), start=1)
+    for index in range(1, count + 1)
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What is declared of one option beside its name, type and default.
+
+    meaning: one line for --help. unit: "" if it has none. low, high: inclusive bounds of a number.
+    words: values allowed as they are, beside a number. choices: what each entry of a list may be.
+    """
+
+    meaning: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    words: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    scope: Scope = "look"
+
+
+def option(default: Any, meaning: str, **facts: Any) -> Any:
+    """Declare a dataclass field as an option; `facts` are the further fields of Option."""
+    return field(default=default, metadata={"option": Option(meaning=meaning, **facts)})
+
+
+def options(owner: Any) -> dict[str, tuple[Field[Any], Option]]:
+    """Return the options that a dataclass (or an instance of one) declares, by name, in order."""
+    return {f.name: (f, f.metadata["option"]) for f in fields(owner) if "option" in f.metadata}
+
+
+def check_options(owner: Any) -> None:
+    """Raise SettingsError if any option of the dataclass instance `owner` is out of its bounds."""
+    for name, (declared, facts) in options(owner).items():
+        value = getattr(owner, name)
+        if value is not None or declared.default is not None:
+            _check(f"--{name.replace('_', '-')}", value, declared, facts)
+
+
+def _check(flag: str, value: Any, declared: Field[Any], facts: Option) -> None:
+    if isinstance(value, bool) or declared.type is bool:
+        if not isinstance(value, bool):
+            raise SettingsError(f"{flag}: expected true or false, got {value!r}")
+    elif facts.choices:
+        _check_list(flag, value, facts)
+    elif isinstance(value, str):
+        if facts.words and value not in facts.words:
+            raise SettingsError(f"{flag}: expected {_expected(facts)}, got {value!r}")
+    else:
+        _check_number(flag, value, declared, facts)
+
+
+def _check_list(flag: str, value: Any, facts: Option) -> None:
+    if not value or not isinstance(value, (tuple, list)):
+        raise SettingsError(f"{flag}: expected one or more of {', '.join(facts.choices)}, got {value!r}")
+    unknown = [entry for entry in value if entry not in facts.choices]
+    if unknown:
+        raise SettingsError(
+            f"{flag}: expected names from {facts.choices[0]} to {facts.choices[-1]}, "
+            f"got {unknown[0]!r}"
+        )
+
+
+def _check_number(flag: str, value: Any, declared: Field[Any], facts: Option) -> None:
+    whole = declared.type in (int, int | None) or (isinstance(declared.default, int))
+    kinds = (int,) if whole or facts.words else (int, float, Fraction)
+    low = -math.inf if facts.low is None else facts.low
+    high = math.inf if facts.high is None else facts.high
+    fits = isinstance(value, kinds) and math.isfinite(value) and low <= value <= high
+    if not fits:
+        raise SettingsError(f"{flag}: expected {_expected(facts)}, got {value!r}")
+
+
+def _expected(facts: Option) -> str:
+    words = "".join(f"'{word}' or " for word in facts.words)
+    if facts.low is None and facts.high is None:
+        return (words + "a number") if not words else words.removesuffix(" or ")
+    bounds = f"from {facts.low:g}" if facts.high is None else f"from {facts.low:g} to {facts.high:g}"
+    return f"{words}a number {bounds}{' ' + facts.unit if facts.unit else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every number of a run. Raises SettingsError for a value that is out of its bounds."""
+
+    size: int | str = option(
+        "auto",
+        "long side of the result; 'source' keeps the source's, 'auto' keeps it up to 512",
+        unit="pixels", low=16, high=16384, words=("auto", "source"),
+    )
+    steps: int = option(
+        100, "optimiser evaluations for a first frame, a photo, or after a cut", low=0, high=10000
+    )
+    steps_next: int = option(
+        12, "optimiser evaluations for a frame that starts from the one before", low=0, high=10000
+    )
+    style_weight: float = option(1.0, "pull towards the style", low=0, high=1e6)
+    content_weight: float = option(0.1, "pull towards the content of the frame", low=0, high=1e6)
+    tv_weight: float = option(1.0, "smoothness of neighbouring pixels", low=0, high=1e6)
+    temporal_weight: float = option(
+        10.0, "pull towards the earlier result where it can be trusted", low=0, high=1e6
+    )
+    style_layers: tuple[str, ...] = option(
+        ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+        "VGG-19 layers whose Gram matrices are the style", choices=LAYERS,
+    )
+    content_layers: tuple[str, ...] = option(
+        ("relu4_2",), "VGG-19 layers whose features are the content", choices=LAYERS
+    )
+    style_scale: float = option(
+        1.0, "size of the style's strokes: its picture's area relative to the frame's, as a length",
+        low=0.1, high=8,
+    )
+    original_colors: bool = option(False, "keep the colours of the source, take only the brushwork")
+    seed: int = option(0, "seed of every random choice", low=0, high=2**31 - 1)
+    start: float | None = option(None, "where in the source to begin", unit="seconds", low=0)
+    end: float | None = option(None, "where in the source to stop", unit="seconds", low=0)
+    rate: Fraction | None = option(
+        None, "a folder of pictures is a sequence with this many frames a second",
+        unit="frames a second", low=0.01, high=1000,
+    )
+    crf: int | None = option(
+        None, "quality of the written video: lower is better and larger (default: the codec's own, "
+        "18 for H.264)", low=0, high=63, scope="output",
+    )
+    keep_frames: bool = option(
+        False, "keep OUTPUT.vidstyle/ with every frame when done", scope="run"
+    )
+    overwrite: bool = option(False, "replace an output that exists", scope="run")
+    restart: bool = option(False, "discard the state of an earlier run and begin anew", scope="run")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.end is not None and self.end <= (self.start or 0):
+            raise SettingsError(
+                f"--end: expected a time after the start at {self.start or 0:g} s, got {self.end:g} s"
+            )
+
+    def of_scope(self, *scopes: Scope) -> dict[str, Any]:
+        """Return the options of these scopes by name, as plain values for a manifest."""
+        values = asdict(self)
+        return {
+            name: _plain(values[name])
+            for name, (_, facts) in options(self).items()
+            if facts.scope in scopes
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Fraction):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
