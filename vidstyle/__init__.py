@@ -1,0 +1,71 @@
+"""Stylise video clips and photo folders by optimisation, steady from frame to frame.
+
+    vidstyle.stylize("clip.mp4", "out.mp4", style="wave.jpg")
+
+What decodes or computes is loaded when its name is first used: importing vidstyle costs little.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vidstyle.errors import (
+    GuideError,
+    InputError,
+    MediaError,
+    OutputError,
+    SettingsError,
+    StateError,
+    UsageError,
+    VidstyleError,
+    WeightsError,
+)
+from vidstyle.settings import Settings
+
+if TYPE_CHECKING:
+    from vidstyle.engine import Stylized, Stylizer
+    from vidstyle.flow import Prior
+    from vidstyle.media import probe, read_picture
+    from vidstyle.run import Outcome, stylize
+    from vidstyle.techniques.base import Style
+
+__all__ = [
+    "GuideError",
+    "InputError",
+    "MediaError",
+    "Outcome",
+    "OutputError",
+    "Prior",
+    "Settings",
+    "SettingsError",
+    "StateError",
+    "Style",
+    "Stylized",
+    "Stylizer",
+    "UsageError",
+    "VidstyleError",
+    "WeightsError",
+    "probe",
+    "read_picture",
+    "stylize",
+]
+
+_LATER = {
+    "Outcome": "vidstyle.run",
+    "Prior": "vidstyle.flow",
+    "Style": "vidstyle.techniques.base",
+    "Stylized": "vidstyle.engine",
+    "Stylizer": "vidstyle.engine",
+    "probe": "vidstyle.media",
+    "read_picture": "vidstyle.media",
+    "stylize": "vidstyle.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'vidstyle' has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,14 +1,14 @@
 """The exceptions of vidstyle. Each message says what was expected, what was got and what to do.
 
-    VidstyleError            exit code 1
-    ├── UsageError           2   the request makes no sense as it stands
-    │   ├── SettingsError    2   an option is out of its bounds
-    │   └── StateError       2   the saved state belongs to another request, or is in use
-    ├── InputError           3   something that was given cannot be used
-    │   ├── MediaError       3   a source or a picture cannot be read
-    │   ├── GuideError       3   a map or a mask does not fit
-    │   └── WeightsError     3   the VGG-19 file is missing, damaged or of an unknown kind
-    └── OutputError          4   the disk is full, a folder is not writable, the result is not whole
+VidstyleError            exit code 1
+├── UsageError           2   the request makes no sense as it stands
+│   ├── SettingsError    2   an option is out of its bounds
+│   └── StateError       2   the saved state belongs to another request, or is in use
+├── InputError           3   something that was given cannot be used
+│   ├── MediaError       3   a source or a picture cannot be read
+│   ├── GuideError       3   a map or a mask does not fit
+│   └── WeightsError     3   the VGG-19 file is missing, damaged or of an unknown kind
+└── OutputError          4   the disk is full, a folder is not writable, the result is not whole
 """
 
 import errno

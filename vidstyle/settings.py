@@ -6,7 +6,7 @@ The command line, `--help`, the manifest and the Python API are derived from the
 import math
 from dataclasses import Field, asdict, dataclass, field, fields
 from fractions import Fraction
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from vidstyle.errors import SettingsError
 
@@ -73,7 +73,8 @@ def _check(flag: str, value: Any, declared: Field[Any], facts: Option) -> None:
 
 def _check_list(flag: str, value: Any, facts: Option) -> None:
     if not value or not isinstance(value, (tuple, list)):
-        raise SettingsError(f"{flag}: expected one or more of {', '.join(facts.choices)}, got {value!r}")
+        listed = ", ".join(facts.choices)
+        raise SettingsError(f"{flag}: expected one or more of {listed}, got {value!r}")
     unknown = [entry for entry in value if entry not in facts.choices]
     if unknown:
         raise SettingsError(
@@ -96,7 +97,8 @@ def _expected(facts: Option) -> str:
     words = "".join(f"'{word}' or " for word in facts.words)
     if facts.low is None and facts.high is None:
         return (words + "a number") if not words else words.removesuffix(" or ")
-    bounds = f"from {facts.low:g}" if facts.high is None else f"from {facts.low:g} to {facts.high:g}"
+    upper = "" if facts.high is None else f" to {facts.high:g}"
+    bounds = f"from {facts.low:g}{upper}"
     return f"{words}a number {bounds}{' ' + facts.unit if facts.unit else ''}"
 
 
@@ -107,7 +109,10 @@ class Settings:
     size: int | str = option(
         "auto",
         "long side of the result; 'source' keeps the source's, 'auto' keeps it up to 512",
-        unit="pixels", low=16, high=16384, words=("auto", "source"),
+        unit="pixels",
+        low=16,
+        high=16384,
+        words=("auto", "source"),
     )
     steps: int = option(
         100, "optimiser evaluations for a first frame, a photo, or after a cut", low=0, high=10000
@@ -116,33 +121,43 @@ class Settings:
         12, "optimiser evaluations for a frame that starts from the one before", low=0, high=10000
     )
     style_weight: float = option(1.0, "pull towards the style", low=0, high=1e6)
-    content_weight: float = option(0.1, "pull towards the content of the frame", low=0, high=1e6)
-    tv_weight: float = option(1.0, "smoothness of neighbouring pixels", low=0, high=1e6)
+    content_weight: float = option(0.03, "pull towards the content of the frame", low=0, high=1e6)
+    tv_weight: float = option(2.0, "smoothness of neighbouring pixels", low=0, high=1e6)
     temporal_weight: float = option(
         10.0, "pull towards the earlier result where it can be trusted", low=0, high=1e6
     )
     style_layers: tuple[str, ...] = option(
         ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
-        "VGG-19 layers whose Gram matrices are the style", choices=LAYERS,
+        "VGG-19 layers whose Gram matrices are the style",
+        choices=LAYERS,
     )
     content_layers: tuple[str, ...] = option(
         ("relu4_2",), "VGG-19 layers whose features are the content", choices=LAYERS
     )
     style_scale: float = option(
-        1.0, "size of the style's strokes: its picture's area relative to the frame's, as a length",
-        low=0.1, high=8,
+        1.0,
+        "size of the style's strokes: its picture's area relative to the frame's, as a length",
+        low=0.1,
+        high=8,
     )
     original_colors: bool = option(False, "keep the colours of the source, take only the brushwork")
     seed: int = option(0, "seed of every random choice", low=0, high=2**31 - 1)
     start: float | None = option(None, "where in the source to begin", unit="seconds", low=0)
     end: float | None = option(None, "where in the source to stop", unit="seconds", low=0)
     rate: Fraction | None = option(
-        None, "a folder of pictures is a sequence with this many frames a second",
-        unit="frames a second", low=0.01, high=1000,
+        None,
+        "a folder of pictures is a sequence with this many frames a second",
+        unit="frames a second",
+        low=0.01,
+        high=1000,
     )
     crf: int | None = option(
-        None, "quality of the written video: lower is better and larger (default: the codec's own, "
-        "18 for H.264)", low=0, high=63, scope="output",
+        None,
+        "quality of the written video: lower is better and larger (default: the codec's own, "
+        "18 for H.264)",
+        low=0,
+        high=63,
+        scope="output",
     )
     keep_frames: bool = option(
         False, "keep OUTPUT.vidstyle/ with every frame when done", scope="run"
@@ -153,8 +168,9 @@ class Settings:
     def __post_init__(self) -> None:
         check_options(self)
         if self.end is not None and self.end <= (self.start or 0):
+            begin = self.start or 0
             raise SettingsError(
-                f"--end: expected a time after the start at {self.start or 0:g} s, got {self.end:g} s"
+                f"--end: expected a time after the start at {begin:g} s, got {self.end:g} s"
             )
 
     def of_scope(self, *scopes: Scope) -> dict[str, Any]:
@@ -171,5 +187,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Fraction):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
-
-

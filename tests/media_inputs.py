@@ -1,0 +1,94 @@
+"""Tiny sources, made for the tests of media."""
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import PIL.Image
+
+from vidstyle.media import Image
+
+
+def disc(step: int, width: int = 64, height: int = 48, *, noisy: bool = False) -> Image:
+    """A bright disc that moves right over a slope of colour; corners tell which way is up."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    image = np.stack([x / width, y / height, np.full_like(x, 0.25)], axis=2)
+    image[(x - 8 - 3 * step) ** 2 + (y - 20) ** 2 < 60] = 1
+    if noisy:
+        image = np.random.default_rng(step).random(image.shape, np.float32)
+    return image.astype(np.float32)
+
+
+def write_clip(  # noqa: PLR0913 - one thing each test varies
+    path: Path,
+    steps: list[int],
+    *,
+    rate: Fraction = Fraction(25),
+    aspect: Fraction = Fraction(1),
+    sound: bool = False,
+    noisy: bool = False,
+    offset: int = 0,
+) -> Path:
+    """Write a frame at each of `steps` (in frame lengths), and a second of sound if asked for."""
+    with av.open(str(path), "w") as out:
+        video: Any = None
+        if steps:
+            video = out.add_stream("libx264", rate=rate, options={"crf": "10"})
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            video.codec_context.time_base = 1 / rate
+            video.codec_context.sample_aspect_ratio = aspect
+        audio = _add_sound(out) if sound else None
+        for step in steps:
+            pixels = (disc(step, noisy=noisy) * 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = step + offset, 1 / rate
+            out.mux(video.encode(frame))
+        if video:
+            out.mux(video.encode(None))
+        if audio:
+            _write_sound(out, audio)
+    return path
+
+
+def _add_sound(out: Any) -> Any:
+    stream = out.add_stream("aac", rate=48000)
+    stream.layout = "mono"
+    stream.metadata["language"] = "fra"
+    return stream
+
+
+def _write_sound(out: Any, stream: Any) -> None:
+    for block in range(47):
+        time = (np.arange(1024) + block * 1024) / 48000
+        wave = (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)[None]
+        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, block * 1024, Fraction(1, 48000)
+        out.mux(stream.encode(frame))
+    out.mux(stream.encode(None))
+
+
+def write_rotated(source: Path, target: Path, clockwise: int) -> Path:
+    """Copy a clip with a display matrix that turns it, as a phone does."""
+    ffmpeg("-display_rotation", str(-clockwise), "-i", str(source), "-c", "copy", str(target))
+    return target
+
+
+def ffmpeg(*arguments: str) -> bytes:
+    """Run the ffmpeg that imageio-ffmpeg carries: another build than PyAV's."""
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *arguments]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def write_gif(path: Path, durations: list[int]) -> Path:
+    """Write a GIF whose frames last these milliseconds."""
+    frames = [
+        PIL.Image.fromarray((disc(2 * step) * 255).astype(np.uint8))
+        for step in range(len(durations))
+    ]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=3)
+    return path

@@ -1,0 +1,95 @@
+"""Loss terms against NumPy, and their gradients against finite differences."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vidstyle import losses
+
+RANDOM = np.random.default_rng(1)
+FEATURES = RANDOM.random((5, 6, 4)).astype(np.float32)
+IMAGE = RANDOM.random((6, 7, 3)).astype(np.float32)
+PRIOR = RANDOM.random((6, 7, 3)).astype(np.float32)
+TRUST = RANDOM.random((6, 7, 1)).astype(np.float32)
+GRAM = RANDOM.random((4, 4)).astype(np.float32)
+
+
+def gradient(loss: Callable[[Any], Any], at: np.ndarray) -> np.ndarray:
+    x = tf.constant(at)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = loss(x)
+    return tape.gradient(value, x).numpy()
+
+
+def test_gram_is_the_mean_outer_product_over_positions() -> None:
+    rows = FEATURES.reshape(-1, 4)
+    np.testing.assert_allclose(losses.gram(FEATURES), rows.T @ rows / 30, rtol=1e-5)
+
+
+def test_gram_does_not_depend_on_how_often_a_texture_repeats() -> None:
+    np.testing.assert_allclose(
+        losses.gram(np.tile(FEATURES, (3, 2, 1))), losses.gram(FEATURES), rtol=1e-5
+    )
+
+
+def test_a_relative_distance_is_one_from_nothing_and_zero_from_itself() -> None:
+    assert float(losses.relative(np.zeros_like(GRAM), GRAM)) == pytest.approx(1)
+    assert float(losses.relative(GRAM, GRAM)) == 0
+
+
+def test_total_variation_follows_its_formula() -> None:
+    down = IMAGE[1:, :-1] - IMAGE[:-1, :-1]
+    right = IMAGE[:-1, 1:] - IMAGE[:-1, :-1]
+    squared = (down**2 + right**2) * (7 / 512) ** 2
+    assert float(losses.total_variation(tf.constant(IMAGE))) == pytest.approx(
+        np.mean((squared + 1e-8) ** 1.25), rel=1e-4
+    )
+
+
+def test_total_variation_of_an_enlarged_ramp_is_that_of_the_ramp() -> None:
+    small, large = (
+        np.repeat(np.linspace(0, 1, n, dtype=np.float32)[None, :, None], n, 0).repeat(3, 2)
+        for n in (64, 128)
+    )
+    values = [float(losses.total_variation(tf.constant(image))) for image in (small, large)]
+    assert values[1] == pytest.approx(values[0], rel=0.05)
+
+
+def test_temporal_is_the_trusted_mean_of_squared_differences() -> None:
+    expected = (TRUST * (IMAGE - PRIOR) ** 2).sum() / TRUST.sum()
+    assert float(losses.temporal(tf.constant(IMAGE), PRIOR, TRUST)) == pytest.approx(
+        expected, rel=1e-4
+    )
+
+
+def test_temporal_pulls_only_where_the_prior_is_trusted() -> None:
+    trust = TRUST.copy()
+    trust[:3] = 0
+    pull = gradient(lambda x: losses.temporal(x, PRIOR, trust), IMAGE)
+    assert np.all(pull[:3] == 0)
+    assert np.all(pull[3:] != 0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "at"),
+    [
+        (lambda x: losses.relative(losses.gram(x), GRAM), FEATURES),
+        (lambda x: losses.content(x, FEATURES[::-1].copy()), FEATURES),
+        (lambda x: 1e4 * losses.total_variation(x), IMAGE),
+        (lambda x: losses.temporal(x, PRIOR, TRUST), IMAGE),
+    ],
+    ids=["style", "content", "tv", "temporal"],
+)
+def test_every_term_has_the_gradient_of_finite_differences(
+    loss: Callable[[Any], Any], at: np.ndarray
+) -> None:
+    direction = RANDOM.normal(0, 1, at.shape).astype(np.float32)
+    step = 1e-3
+    ahead, behind = (float(loss(tf.constant(at + s * direction))) for s in (step, -step))
+    slope = float((gradient(loss, at) * direction).sum())
+    assert abs(slope) > 1e-3
+    assert slope == pytest.approx((ahead - behind) / (2 * step), rel=0.02, abs=2e-3)

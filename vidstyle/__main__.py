@@ -1,0 +1,8 @@
+"""`python -m vidstyle` is the command `vidstyle`."""
+
+import sys
+
+from vidstyle.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Files that survive a crash: synced, renamed into place, hashed, locked."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vidstyle.errors import StateError
+
+__all__ = ["delete", "lock", "settle", "sha256_of", "sync", "sync_folder"]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file's content in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def settle(draft: Path, final: Path) -> None:
+    """Give a written `draft` its `final` name, so that a crash leaves it whole or absent."""
+    sync(draft)
+    draft.replace(final)
+    sync_folder(final.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the content of a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can tell."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; a process that dies lets go of it. StateError if it is held."""
+    from filelock import FileLock, Timeout
+
+    held = FileLock(path)
+    try:
+        held.acquire(blocking=False)
+    except Timeout as error:
+        raise StateError(
+            f"another run holds {path.parent}; wait until it ends, or choose another output"
+        ) from error
+    try:
+        yield
+    finally:
+        held.release()

@@ -1,0 +1,73 @@
+"""Loss terms: pure functions of tensors. All are relative or means, so weights hold at every size.
+
+Gatys, Ecker & Bethge, "Image Style Transfer Using CNNs", 2016 (Gram and content terms); Ruder,
+Dosovitskiy & Brox, "Artistic Style Transfer for Videos", 2016 (temporal term). They differ here in
+that every term is divided by the size of its target.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["area_average", "content", "gram", "relative", "shrunk", "temporal", "total_variation"]
+
+_TV_REFERENCE = 512.0  # pixels; gradients are measured as if the long side were this
+
+
+@tf.custom_gradient
+def _outer(rows: Any) -> tuple[Any, Any]:
+    """Return rowsᵀ·rows of [P, C]; its gradient is one product where autodiff would take two."""
+    return tf.matmul(rows, rows, transpose_a=True), lambda up: tf.matmul(
+        rows, up + tf.transpose(up)
+    )
+
+
+def gram(features: Any) -> Any:
+    """Return Σ_p f(p) f(p)ᵀ / P of features [h, w, C], P = h·w positions: [C, C]."""
+    height, width, channels = features.shape
+    return _outer(tf.reshape(features, (-1, channels))) / float(height * width)
+
+
+def relative(values: Any, target: Any) -> Any:
+    """Return ‖values − target‖² / ‖target‖²: 0 when equal, 1 when values are 0."""
+    return tf.reduce_sum(tf.square(values - target)) / (tf.reduce_sum(tf.square(target)) + 1e-12)
+
+
+def content(features: Any, target: Any) -> Any:
+    """Return the relative squared distance of features [h, w, C] from those of the frame."""
+    return relative(features, target)
+
+
+def total_variation(image: Any) -> Any:
+    """Return the mean of (∂x² + ∂y²)^1.25 over an image [H, W, 3] in 0..1.
+
+    Mahendran & Vedaldi 2015 with β = 2.5, as in the original; differs in that the gradient is
+    taken per 1/512 of the long side, not per pixel, so that a size does not change its meaning.
+    """
+    height, width = image.shape[:2]
+    scale = max(height, width) / _TV_REFERENCE
+    down = image[1:, :-1] - image[:-1, :-1]
+    right = image[:-1, 1:] - image[:-1, :-1]
+    squared = (tf.square(down) + tf.square(right)) * scale**2
+    return tf.reduce_mean(tf.pow(squared + 1e-8, 1.25))
+
+
+def temporal(image: Any, prior: Any, trust: Any) -> Any:
+    """Return Σ trust·‖x − prior‖² / Σ trust over images [H, W, 3]; trust [H, W, 1] in 0..1."""
+    return tf.reduce_sum(trust * tf.square(image - prior)) / (tf.reduce_sum(trust) + 1e-6)
+
+
+def area_average(long: int, short: int) -> np.ndarray:
+    """Return the matrix [short, long] that averages `long` samples into `short` equal spans."""
+    edges = np.arange(short + 1) * (long / short)
+    starts, ends = edges[:-1, None], edges[1:, None]
+    cells = np.arange(long)[None, :]
+    shares = np.clip(np.minimum(ends, cells + 1) - np.maximum(starts, cells), 0, None)
+    return (shares / (long / short)).astype(np.float32)
+
+
+def shrunk(image: Any, matrices: tuple[Any, Any]) -> Any:
+    """Return an image [H, W, 3] at the size of two area_average matrices, rows and columns."""
+    rows, columns = matrices
+    return tf.einsum("hH,HWc,wW->hwc", rows, image, columns)

@@ -1,0 +1,191 @@
+"""What a source is, told by its content, measured and counted; and its frames, one by one."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from vidstyle.errors import MediaError, UsageError
+from vidstyle.media import animation
+from vidstyle.media.clip import Clip, Image
+from vidstyle.media.stills import (
+    PICTURES,
+    open_picture,
+    quiet,
+    read_picture,
+    resize,
+    signatures,
+    upright_size,
+)
+
+__all__ = ["probe", "read"]
+
+_EXPECTED = "expected a video, a picture, a folder of pictures or a numbered pattern (f/%05d.png)"
+_NUMBER = re.compile(r"%0?(\d*)d")
+_TURNS = {3: 180, 6: 90, 8: 270}  # EXIF orientation -> clockwise degrees; the rest mirror as well
+
+
+def probe(source: Path | str, *, rate: Fraction | None = None, count: bool = True) -> Clip:
+    """Find out what a source is. Raises MediaError if it cannot be used.
+
+    rate: pictures of a folder or pattern are a sequence with this many frames a second.
+    count: decode everything, so that counts and times are those of the frames that really come.
+    """
+    path = Path(source)
+    if path.is_dir() or (_NUMBER.search(path.name) and not path.exists()):
+        return _probe_pictures(path, _listed(path), rate, count)
+    _check_file(path)
+    if rate is not None:
+        raise UsageError(
+            f"--rate: expected a folder of pictures or a numbered pattern, got one file ({path}); "
+            "leave --rate out"
+        )
+    if not _is_picture(path):
+        from vidstyle.media import timing
+
+        return timing.probe_video(path, count)
+    with open_picture(path) as picture:
+        moves = animation.is_animation(picture)
+    return animation.probe_animation(path, count) if moves else _probe_picture(path, count)
+
+
+def _check_file(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+        with path.open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise MediaError(f"{path}: {_EXPECTED}, but there is no such file") from error
+    except OSError as error:
+        raise MediaError(f"{path}: {_EXPECTED}, but {error.strerror}") from error
+    if size == 0:
+        raise MediaError(f"{path}: {_EXPECTED}, got an empty file (0 bytes); get it again")
+
+
+def _is_picture(path: Path) -> bool:
+    """Tell whether Pillow knows the file's first bytes, whole or not."""
+    with path.open("rb") as file:
+        start = file.read(32)
+    return any(test and test(start) is True for test in signatures().values())
+
+
+def _probe_picture(path: Path, count: bool) -> Clip:
+    size, rotation = _measure(path, count)
+    return Clip(
+        path=path,
+        kind="picture",
+        width=size[0],
+        height=size[1],
+        sizes=(size,),
+        frames=1,
+        counted=count,
+        rotation=rotation,
+        files=(path,),
+    )
+
+
+def _measure(path: Path, count: bool) -> tuple[tuple[int, int], int]:
+    """Return ((width, height), rotation) of a picture; with `count` it must decode as well."""
+    with open_picture(path) as picture, quiet():
+        orientation: int = picture.getexif().get(0x0112) or 1
+        size = upright_size(picture)
+        if count:
+            picture.load()
+        return size, _TURNS.get(orientation, 0)
+
+
+def _probe_pictures(path: Path, files: list[Path], rate: Fraction | None, count: bool) -> Clip:
+    sizes = tuple(_measure(file, count)[0] for file in files)
+    clip = Clip(
+        path=path,
+        kind="photos",
+        width=sizes[0][0],
+        height=sizes[0][1],
+        sizes=sizes,
+        frames=len(files),
+        counted=count,
+        files=tuple(files),
+        notes=_gaps(path, files),
+    )
+    return clip if rate is None else _as_sequence(clip, rate)
+
+
+def _as_sequence(clip: Clip, rate: Fraction) -> Clip:
+    rate = Fraction(rate)
+    notes = clip.notes
+    if len(set(clip.sizes)) > 1:
+        notes += (f"the pictures differ in size: all become {clip.width}x{clip.height}",)
+    return replace(
+        clip,
+        kind="sequence",
+        rate=rate,
+        time_base=1 / rate,
+        timestamps=tuple(range(clip.frames)),
+        end=clip.frames,
+        variable=False,
+        duration=float(clip.frames / rate),
+        notes=notes,
+    )
+
+
+def _listed(path: Path) -> list[Path]:
+    """Return the pictures of a folder, or of a numbered pattern, in natural order."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        present = [file for file in folder.iterdir() if file.is_file()]
+    except OSError as error:
+        raise MediaError(f"{path}: {_EXPECTED}, but {error.strerror}: {folder}") from error
+    if path.is_dir():
+        files = [file for file in present if _looks_like_picture(file)]
+    else:
+        files = [file for file in present if _pattern(path).fullmatch(file.name)]
+    if not files:
+        nothing = "no picture in it" if path.is_dir() else "no file that matches"
+        raise MediaError(f"{path}: expected pictures (.png, .jpg and others), got {nothing}")
+    return sorted(files, key=lambda file: _natural(file.name))
+
+
+def _looks_like_picture(file: Path) -> bool:
+    return file.suffix.lower() in PICTURES and not file.name.startswith(".")
+
+
+def _pattern(path: Path) -> re.Pattern[str]:
+    before, width, after = _NUMBER.split(path.name, maxsplit=1)
+    return re.compile(f"{re.escape(before)}(\\d{{{width or 1},}}){re.escape(after)}")
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Return a key that puts frame10 after frame9."""
+    parts = re.split(r"(\d+)", name.lower())
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts] + [
+        (2, 0, name)
+    ]
+
+
+def _gaps(path: Path, files: list[Path]) -> tuple[str, ...]:
+    if path.is_dir():
+        return ()
+    pattern = _pattern(path)
+    numbers = [int(match[1]) for file in files if (match := pattern.fullmatch(file.name))]
+    missing = numbers[-1] - numbers[0] + 1 - len(numbers)
+    if missing <= 0:
+        return ()
+    return (f"{missing} of the numbers {numbers[0]} to {numbers[-1]} are missing: left out",)
+
+
+def read(clip: Clip, indices: range) -> Iterator[Image]:
+    """Yield the frames of `indices` at native size, upright, with square pixels, one at a time.
+
+    Raises MediaError if one cannot be read.
+    """
+    if clip.kind == "video":
+        from vidstyle.media import video
+
+        return video.read_video(clip.path, indices)
+    if clip.kind == "animation":
+        return animation.read_animation(clip.path, indices)
+    images = (read_picture(clip.files[index]) for index in indices)
+    if clip.kind == "sequence":
+        return (resize(image, clip.width, clip.height) for image in images)
+    return images

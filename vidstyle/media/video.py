@@ -1,0 +1,233 @@
+"""Video files: opened, timed and decoded with PyAV, every frame once, in one fixed order."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from vidstyle.errors import MediaError
+from vidstyle.media.clip import Image, Stream
+from vidstyle.media.stills import flatten
+
+__all__ = [
+    "FAULTS",
+    "HDR",
+    "SCALER",
+    "Shape",
+    "decoded",
+    "is_video",
+    "main_stream",
+    "open_video",
+    "packets",
+    "read_video",
+    "reason",
+    "shape_of",
+    "streams_of",
+]
+
+# What PyAV raises on damaged files, beside its own errors (found by fuzzing: docs/media.md).
+FAULTS = (av.error.FFmpegError, OSError, ValueError, IndexError, RuntimeError, UnicodeDecodeError)
+SCALER = int(
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+    | Interpolation.BITEXACT
+)
+# These follow references to other files, or turn any text into pictures.
+_NOT_MEDIA = {"tty", "concat", "hls", "dash", "imf", "sdp", "image2", "lavfi", "webvtt", "srt"}
+_MATRICES = {1, 4, 5, 6, 7, 9}  # tags that name a YUV matrix, alike in FFmpeg's codecs and scaler
+_BT709, _BT601 = 1, 5
+HDR = {16: "PQ", 18: "HLG"}  # transfer tags of high dynamic range
+_PATIENCE = 100  # unreadable places in a row before the rest of a file is given up
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[InputContainer]:
+    """Open a video file. Raises MediaError if it is none."""
+    try:
+        container = av.open(f"file:{path}", "r", metadata_errors="replace")
+    except FAULTS as error:
+        raise MediaError(
+            f"{path}: expected a picture or a video, got a file that is neither, or is damaged "
+            f"({reason(error)}); try to play it, or get it again from where it came"
+        ) from error
+    with container:
+        if container.format.name in _NOT_MEDIA:
+            raise MediaError(
+                f"{path}: expected a picture or a video, got a file that is neither "
+                f"(it reads as {container.format.name}); name another source"
+            )
+        yield container
+
+
+def reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def is_video(path: Path) -> bool:
+    """Tell whether the file holds a video stream."""
+    try:
+        with open_video(path) as container:
+            main_stream(container, path)
+    except MediaError:
+        return False
+    return True
+
+
+def main_stream(container: InputContainer, path: Path) -> VideoStream:
+    """Return the first video stream that is no cover picture. Raises MediaError without one."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic and stream.time_base:
+            return stream
+    raise MediaError(
+        f"{path}: expected a video, got a file without a video stream; name another source"
+    )
+
+
+def streams_of(container: InputContainer) -> tuple[Stream, ...]:
+    """Return every stream of the file, as they are numbered."""
+    return tuple(
+        Stream(
+            index=stream.index,
+            kind=stream.type,
+            codec=_codec_name(stream),
+            language=stream.language,
+        )
+        for stream in container.streams
+    )
+
+
+def _codec_name(stream: Any) -> str:
+    return getattr(stream.codec_context, "name", None) or stream.name or "unknown"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How decoded frames become upright with square pixels.
+
+    width, height: after widening and before turning. rotation: clockwise degrees.
+    """
+
+    width: int
+    height: int
+    rotation: int
+    pixel_aspect: Fraction
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height as shown."""
+        turned = self.rotation in (90, 270)
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+
+def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
+    """Return the shape of the first frame, which is every frame's."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    if not Fraction(1, 10) < aspect < 10:
+        aspect = Fraction(1)  # a broken header
+    width = frame.width if aspect == 1 else max(2, 2 * round(frame.width * aspect / 2))
+    rotation = -90 * round(frame.rotation / 90) % 360
+    return Shape(width=width, height=frame.height, rotation=rotation, pixel_aspect=aspect)
+
+
+def packets(container: InputContainer, streams: list[Any], faults: list[str]) -> Iterator[Any]:
+    """Yield the packets of some streams, past places that cannot be read, which go to `faults`."""
+    broken = 0
+    while broken < _PATIENCE:
+        try:
+            for packet in container.demux(streams):
+                broken = 0
+                yield packet
+            return
+        except FAULTS as error:
+            faults.append(reason(error))
+            broken += 1
+
+
+def decoded(
+    container: InputContainer,
+    stream: VideoStream,
+    faults: list[str],
+    watch: Callable[[Any], None] | None = None,
+) -> Iterator[VideoFrame]:
+    """Yield every frame that decodes, in order. watch: is shown every packet of every stream."""
+    wanted = [stream] if watch is None else list(container.streams)
+    for packet in packets(container, wanted, faults):
+        if watch is not None:
+            watch(packet)
+        if packet.stream_index == stream.index and packet.size:
+            yield from _attempt(stream, packet, faults)
+    yield from _attempt(stream, None, faults)
+
+
+def _attempt(stream: VideoStream, packet: Any, faults: list[str]) -> list[VideoFrame]:
+    try:
+        return stream.codec_context.decode(packet)
+    except av.error.EOFError:
+        return []
+    except FAULTS as error:
+        faults.append(reason(error))
+        return []
+
+
+def read_video(path: Path, indices: range) -> Iterator[Image]:
+    """Yield the frames of `indices` (counted in decoding order), upright, with square pixels."""
+    shape: Shape | None = None
+    scaler = VideoReformatter()
+    with open_video(path) as container:
+        stream = main_stream(container, path)
+        for index, frame in enumerate(decoded(container, stream, [])):
+            shape = shape or shape_of(frame, stream)
+            if index in indices:
+                yield _to_image(frame, shape, scaler)
+            if index + 1 >= indices.stop:
+                return
+    raise MediaError(
+        f"{path}: expected {indices.stop} frames, got fewer; has the file changed meanwhile?"
+    )
+
+
+def _to_image(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Image:
+    """Convert one frame: its own colour matrix, high dynamic range mapped down, turned upright."""
+    parts = frame.format.components
+    deep, clear = any(part.bits > 8 for part in parts), any(part.is_alpha for part in parts)
+    name = {0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear]
+    options: dict[str, Any] = {}
+    if frame.color_trc in HDR:
+        options = {
+            "dst_color_trc": ColorTrc.IEC61966_2_1,
+            "dst_color_primaries": ColorPrimaries.BT709,
+        }
+    converted = scaler.reformat(
+        frame,
+        width=shape.width,
+        height=shape.height,
+        format=name,
+        src_colorspace=_matrix(frame),
+        interpolation=SCALER,
+        **options,
+    )
+    pixels = converted.to_ndarray()
+    top = 65535 if deep else 255
+    image = flatten(pixels, top) if clear else pixels.astype(np.float32) / np.float32(top)
+    turns = shape.rotation // 90
+    return np.ascontiguousarray(np.rot90(image, -turns)) if turns else image
+
+
+def _matrix(frame: VideoFrame) -> int:
+    """Return the YUV matrix as tagged; untagged frames of 720 lines and more are BT.709."""
+    if frame.colorspace in _MATRICES:
+        return int(frame.colorspace)
+    return _BT709 if frame.height >= 720 else _BT601

@@ -1,0 +1,173 @@
+"""Minimise a loss over a picture whose pixels stay within 0..1.
+
+L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with two changes. Its initial inverse Hessian is a
+filter, H0 = IDCT · diag(1 / (f0 + |f|)^p) · DCT, so that broad strokes move before pixel noise:
+the change of variables of Lucid's decorrelated images (Olah et al. 2017) as a preconditioner. And
+steps are projected onto 0..1, with pixels that press against a bound held there (two-metric
+projection, Bertsekas 1982). Everything stays in float32 on the device that evaluates the loss.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["Evaluation", "Frequencies", "Minimum", "minimise"]
+
+_F0 = 0.02  # cycles a pixel below which the filter is flat
+_POWER = 1.25
+_MEMORY = 12  # curvature pairs kept
+_FIRST_STEP = 0.05  # root mean square of the first step, at most
+_DESCENT = 1e-4  # Armijo's constant
+_SHORTER = 0.35  # a refused step is shortened to this part
+_REFUSALS = 8  # steps in a row without descent, after which the loss counts as minimal
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The loss at one image: total (float), gradient (tensor like the image), named terms."""
+
+    total: float
+    gradient: Any
+    terms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """image: tensor [H, W, 3] in 0..1; last: the evaluation there; evaluations: how many."""
+
+    image: Any
+    last: Evaluation
+    evaluations: int
+
+
+class Frequencies:
+    """H0: the filter 1 / (f0 + |f|)^p on the cosine transform of a [H, W, 3] image, mean 1."""
+
+    def __init__(self, height: int, width: int) -> None:
+        rows, columns = _frequencies(height), _frequencies(width)
+        radius = np.hypot(rows[:, None], columns[None, :])
+        gain = (_F0 + radius) ** -_POWER
+        self._gain = tf.constant((gain / gain.mean()).astype(np.float32))
+        self._rows = tf.constant(_cosines(height))
+        self._columns = tf.constant(_cosines(width))
+
+    def __call__(self, image: Any) -> Any:
+        """Return the filtered image, same shape."""
+        planes = tf.transpose(image, (2, 0, 1))
+        spectrum = self._rows @ planes @ tf.transpose(self._columns)
+        planes = tf.transpose(self._rows) @ (spectrum * self._gain) @ self._columns
+        return tf.transpose(planes, (1, 2, 0))
+
+
+def _frequencies(length: int) -> np.ndarray:
+    return np.arange(length) / (2.0 * length)
+
+
+def _cosines(length: int) -> np.ndarray:
+    """Return the orthonormal DCT-II matrix, float32 [length, length]."""
+    angles = np.pi * (2 * np.arange(length)[None, :] + 1) * _frequencies(length)[:, None]
+    matrix = np.cos(angles) * np.sqrt(2.0 / length)
+    matrix[0] /= np.sqrt(2.0)
+    return matrix.astype(np.float32)
+
+
+def minimise(
+    evaluate: Callable[[Any], Evaluation],
+    start: Any,
+    evaluations: int,
+    filtered: Callable[[Any], Any],
+    progress: Callable[[int, float], None] = lambda count, total: None,
+) -> Minimum:
+    """Return the best image found from `start` [H, W, 3] within so many evaluations of the loss.
+
+    filtered: H0, a symmetric positive filter. progress: called with (count, total) after each
+    evaluation; what it raises stops the search. Fewer evaluations are made only when no step along
+    the gradient descends any more. `evaluations` is at least 1.
+    """
+    count = 0
+
+    def measured(image: Any) -> Evaluation:
+        nonlocal count
+        count += 1
+        found = evaluate(image)
+        progress(count, found.total)
+        return found
+
+    image, here = start, measured(start)
+    pairs: deque[tuple[Any, Any, Any]] = deque(maxlen=_MEMORY)
+    length, refusals = 1.0, 0
+    direction, slope = _direction(image, here, pairs, filtered)
+    while count < evaluations and refusals < _REFUSALS and slope < 0:
+        trial = tf.clip_by_value(image + length * direction, 0.0, 1.0)
+        there = measured(trial)
+        moved = trial - image
+        if there.total <= here.total + _DESCENT * float(_dot(here.gradient, moved)):
+            _remember(pairs, moved, there.gradient - here.gradient)
+            image, here, length, refusals = trial, there, 1.0, 0
+            direction, slope = _direction(image, here, pairs, filtered)
+        else:
+            length, refusals = length * _SHORTER, refusals + 1
+    return Minimum(image, here, count)
+
+
+def _remember(pairs: deque[tuple[Any, Any, Any]], moved: Any, change: Any) -> None:
+    """Keep a curvature pair if the loss curves upwards along it."""
+    curvature = _dot(moved, change)
+    if float(curvature) > 1e-10 * float(_dot(change, change)):
+        pairs.append((moved, change, 1.0 / curvature))
+
+
+def _direction(
+    image: Any, here: Evaluation, pairs: deque[tuple[Any, Any, Any]], filtered: Callable[[Any], Any]
+) -> tuple[Any, float]:
+    """Return the step to try and its slope; the pairs are forgotten if they point uphill."""
+    gradient = here.gradient
+    free = tf.cast(~(((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))), tf.float32)
+    direction = -free * _inverse_hessian(free * gradient, pairs, filtered, here.total)
+    slope = float(_dot(gradient, direction))
+    if slope >= 0 and pairs:
+        pairs.clear()
+        return _direction(image, here, pairs, filtered)
+    return direction, slope
+
+
+def _inverse_hessian(
+    gradient: Any,
+    pairs: deque[tuple[Any, Any, Any]],
+    filtered: Callable[[Any], Any],
+    total: float,
+) -> Any:
+    """Apply the L-BFGS estimate of the inverse Hessian: the two-loop recursion around H0."""
+    vector, weights = gradient, []
+    for moved, change, inverse in reversed(pairs):
+        weight = inverse * _dot(moved, vector)
+        weights.append(weight)
+        vector = vector - weight * change
+    vector = _scaled(vector, pairs, filtered, total)
+    for (moved, change, inverse), weight in zip(pairs, reversed(weights), strict=True):
+        vector = vector + (weight - inverse * _dot(change, vector)) * moved
+    return vector
+
+
+def _scaled(
+    vector: Any, pairs: deque[tuple[Any, Any, Any]], filtered: Callable[[Any], Any], total: float
+) -> Any:
+    """Return γ·H0·vector: γ from the last pair, or for a first step from the loss itself.
+
+    The first step aims at half the loss (Polyak's step), so that a start near the minimum is not
+    thrown away, and is never longer than _FIRST_STEP.
+    """
+    step = filtered(vector)
+    if pairs:
+        _, change, inverse = pairs[-1]
+        return step / (inverse * _dot(change, filtered(change)))
+    slope, size = float(_dot(vector, step)), float(tf.sqrt(tf.reduce_mean(tf.square(step))))
+    return step * min(0.5 * total / max(slope, 1e-30), _FIRST_STEP / max(size, 1e-30))
+
+
+def _dot(a: Any, b: Any) -> Any:
+    return tf.reduce_sum(a * b)

@@ -1,0 +1,59 @@
+"""Rehearsal: a stylizer that optimises nothing; and what a run needs of any stylizer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from vidstyle.flow import Prior
+    from vidstyle.media import Image
+
+__all__ = ["Rehearsal", "Rehearsed", "Result", "Stylizes"]
+
+
+class Result(Protocol):
+    """What a stylizer returns: engine.Stylized, or a stand-in."""
+
+    @property
+    def image(self) -> "Image": ...
+    @property
+    def losses(self) -> dict[str, float]: ...
+    @property
+    def evaluations(self) -> int: ...
+
+
+class Stylizes(Protocol):
+    """What a run needs of a stylizer: engine.Stylizer, or a stand-in."""
+
+    def stylize(
+        self,
+        content: "Image",
+        *,
+        prior: "Prior | None" = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Result: ...
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """The result of a rehearsal; has the fields of engine.Stylized."""
+
+    image: "Image"
+    losses: dict[str, float]
+    evaluations: int = 0
+
+
+class Rehearsal:
+    """A stylizer that optimises nothing: each frame is what an optimiser would start from."""
+
+    def stylize(
+        self,
+        content: "Image",
+        *,
+        prior: "Prior | None" = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Rehearsed:
+        """Return the prior where it can be trusted, the frame elsewhere."""
+        if prior is None:
+            return Rehearsed(content, {})
+        return Rehearsed(prior.trust * prior.image + (1 - prior.trust) * content, {})

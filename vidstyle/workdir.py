@@ -1,0 +1,312 @@
+"""Workdir: the state of a run, as files beside the output, so that any run can be continued.
+
+    OUTPUT.vidstyle/
+        manifest.json       what the pixels depend on; once written out, what the output consists of
+        frames/000000.png   one lossless file a finished frame
+        journal.jsonl       one line a finished frame: its sha256 and its report; only appended to
+        part.mp4, part/     the output while it is written
+        lock                held by the run at work; the system lets go of it if the run dies
+
+Each file is written under a temporary name, synced and renamed. So it is whole or absent, whatever
+happens; a frame is finished when its file agrees with its line in the journal.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from vidstyle.durable import delete, lock, settle, sha256_of, sync, sync_folder
+from vidstyle.errors import OutputError, StateError, UsageError, writing
+from vidstyle.media import load_frame, save_frame
+
+if TYPE_CHECKING:
+    from vidstyle.media import Image
+
+__all__ = ["Workdir", "check_space", "check_target", "differences"]
+
+Manifest = dict[str, Any]
+Report = dict[str, Any]
+
+
+class Workdir:
+    """The state of one run. A context: entering locks it, leaving lets go of it.
+
+    Raises StateError if another run holds it or it belongs to another request, and OutputError
+    if it cannot be written. Left with no frame finished, it leaves nothing behind.
+
+    reports: of the finished frames. facts: of the output once it is whole, else empty: the sha256
+    of its "files", the number of its "frames", and "crf" and "kept" as the request had them.
+    """
+
+    def __init__(self, output: Path, manifest: Manifest, *, restart: bool = False) -> None:
+        self.output = output
+        self.path = state_path(output)
+        self.reports: dict[int, Report] = {}
+        self.facts: Manifest = {}
+        self._manifest = manifest
+        self._restart = restart
+        self._ours = False
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo, writing(self.path):
+            self.path.mkdir(exist_ok=True)
+            undo.enter_context(lock(self.path / "lock"))
+            undo.callback(self._leave)
+            self._open()
+            self._held = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def has(self, index: int) -> bool:
+        """Whether frame `index` is finished."""
+        return index in self.reports
+
+    def load(self, index: int) -> "Image":
+        """Return finished frame `index`."""
+        return load_frame(self._frame(index))
+
+    def save(self, index: int, image: "Image", report: Report) -> None:
+        """Make `image` finished frame `index`; `report` is any JSON object about it."""
+        final = self._frame(index)
+        draft = final.with_suffix(".tmp.png")
+        with writing(final):
+            save_frame(draft, image)
+            line = {"index": index, "sha256": sha256_of(draft), **report}
+            settle(draft, final)
+            with self._journal.open("ab") as file:
+                file.write(json.dumps(line).encode() + b"\n")
+            sync(self._journal)
+        self.reports[index] = line
+
+    def part(self, *, folder: bool) -> Path:
+        """Return where to write the output before it is whole; nothing stands there."""
+        path = self.path / ("part" if folder else f"part{self.output.suffix}")
+        with writing(path):
+            delete(path)
+        return path
+
+    def publish(self, part: Path, *, crf: int | None, kept: bool) -> None:
+        """Give the finished `part` its final name; replaces what stands there, file by file.
+
+        crf, kept: of this request, noted beside the sha256 of each file.
+        """
+        pairs = {self.output: part}
+        if part.is_dir():
+            pairs = {self.output / file.name: file for file in sorted(part.iterdir())}
+        with writing(self.output):
+            names = {target.name: sha256_of(file) for target, file in pairs.items()}
+            facts = {"files": names, "frames": len(self.reports), "crf": crf, "kept": kept}
+            self._write_manifest(facts)
+            if part.is_dir():
+                self.output.mkdir(exist_ok=True)
+            for target, file in pairs.items():
+                file.replace(target)
+            for folder in {target.parent for target in pairs} | {self.output.absolute().parent}:
+                sync_folder(folder)
+
+    def stands(self, *, crf: int | None) -> bool:
+        """Whether the output is there, whole, as an earlier run of this request wrote it."""
+        if not self.facts or self.facts["crf"] != crf:
+            return False
+        folder = self.output if self.output.is_dir() else self.output.parent
+        return all(_agrees(folder / name, known) for name, known in self.facts["files"].items())
+
+    def remove(self) -> None:
+        """Delete the state. The manifest goes last: until then a later run knows what was done."""
+        with writing(self.path):
+            self._clear()
+            delete(self.path / "lock")
+            delete(self.path / "manifest.json")
+        with suppress(OSError):  # what is not ours stays
+            self.path.rmdir()
+
+    @property
+    def _frames(self) -> Path:
+        return self.path / "frames"
+
+    @property
+    def _journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    def _frame(self, index: int) -> Path:
+        return self._frames / f"{index:06d}.png"
+
+    def _open(self) -> None:
+        stored = None if self._restart else read_manifest(self.path)
+        if stored is None:
+            self._ours = True
+            self._clear()
+            self._write_manifest({})
+        elif found := differences(stored["job"], self._manifest):
+            raise StateError(
+                f"{self.path} holds frames of another request: {'; '.join(found)}; repeat the "
+                "earlier request to continue it, or add --restart to discard those frames"
+            )
+        else:
+            self.facts = stored["published"]
+            self._sweep()
+            self._read_journal()
+            self._ours = True
+        self._frames.mkdir(exist_ok=True)
+
+    def _leave(self) -> None:
+        if self._ours and not self.reports and not self.facts:
+            self.remove()
+
+    def _write_manifest(self, published: Manifest) -> None:
+        draft = self.path / "manifest.tmp.json"
+        stored = {"job": self._manifest, "published": published}
+        draft.write_text(json.dumps(stored, indent=1), encoding="utf-8")
+        settle(draft, self.path / "manifest.json")
+        self.facts = published
+
+    def _sweep(self) -> None:
+        """Delete what an interrupted write left."""
+        for folder in (self.path, self._frames):
+            for draft in folder.glob("*.tmp.*"):
+                draft.unlink()
+
+    def _read_journal(self) -> None:
+        """Read the reports of the frames whose files agree; cut a torn last line."""
+        lines = self._journal.read_bytes() if self._journal.exists() else b""
+        whole = 0
+        for line, report in _records(lines):
+            whole += len(line)
+            self.reports[report["index"]] = report
+        if whole < len(lines):
+            os.truncate(self._journal, whole)
+        self.reports = {
+            index: report
+            for index, report in self.reports.items()
+            if _agrees(self._frame(index), report["sha256"])
+        }
+
+    def _clear(self) -> None:
+        """Delete all that is ours but the manifest and the lock."""
+        self._sweep()
+        for path in (self._frames, self._journal, *self.path.glob("part*")):
+            delete(path)
+
+
+def state_path(output: Path) -> Path:
+    """Return where the state of the run that makes `output` stands."""
+    return Path(f"{output.absolute()}.vidstyle")
+
+
+def read_manifest(state: Path) -> Manifest | None:
+    """Return the manifest in folder `state`; None if there is none. StateError if it is damaged."""
+    try:
+        stored = json.loads((state / "manifest.json").read_bytes())
+        return {"job": stored["job"], "published": stored["published"]}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError(
+            f"{state / 'manifest.json'} is damaged; add --restart to discard that state"
+        ) from error
+
+
+def check_target(output: Path, *, overwrite: bool, restart: bool, crf: int | None) -> None:
+    """Raise unless `output` may be written: before any work, and without touching anything.
+
+    What stands there may be replaced if `overwrite` says so, or if the state beside it tells that
+    an earlier run of the same request put it there. Raises UsageError, OutputError or StateError.
+    """
+    folder = output.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"the folder {folder} for the output does not exist; make it first")
+    for place in (folder, output) if output.is_dir() else (folder,):
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise OutputError(f"cannot write in {place}: choose a folder that you may write to")
+    if overwrite or not (output.exists() or output.is_symlink()):
+        return
+    stored = None if restart else read_manifest(state_path(output))
+    facts = stored["published"] if stored else {}
+    known = facts["files"] if facts and facts["crf"] == crf else {}
+    if not _consists_of(output, known):
+        with suppress(OSError):
+            state_path(output).rmdir()  # left empty by a run that was killed as it ended
+        what = "is a folder that is not empty" if output.is_dir() else "exists"
+        raise UsageError(
+            f"{output} {what}; add --overwrite to replace it, or choose another output"
+        )
+
+
+def check_space(output: Path, needed: int, frames: int) -> None:
+    """Raise OutputError if the disk of `output` has less than `needed` bytes free."""
+    folder = output.absolute().parent
+    with writing(folder):
+        free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"expected about {needed / 1e6:,.0f} MB free in {folder} to hold {frames} frames while "
+            f"{output.name} is made, got {free / 1e6:,.0f} MB; free some space, choose a smaller "
+            "--size or an output on another disk"
+        )
+
+
+def differences(old: Manifest, new: Manifest) -> list[str]:
+    """Return what differs between two manifests, in the words of the command line."""
+    found = [
+        f"the {name} changed" for name in ("source", "styles") if old.get(name) != new.get(name)
+    ]
+    if old.get("weights") != new.get("weights"):
+        found.append("the VGG-19 weights changed")
+    found += _changes(
+        "", {"the technique": old.get("technique")}, {"the technique": new.get("technique")}
+    )
+    for group, form in (
+        ("options", "--"),
+        ("settings", "--"),
+        ("versions", ""),
+        ("environment", ""),
+    ):
+        found += _changes(form, old.get(group) or {}, new.get(group) or {})
+    return found
+
+
+def _changes(form: str, old: Manifest, new: Manifest) -> Iterator[str]:
+    """Yield one phrase for each value that changed; `form` stands before its name."""
+    for name in {**old, **new}:
+        was, now = old.get(name), new.get(name)
+        if was != now:
+            label = form + (name.replace("_", "-") if form == "--" else name)
+            yield f"{label} was {_shown(was)}, is {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "unset"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _consists_of(output: Path, known: dict[str, str]) -> bool:
+    """Whether all that stands at `output` is in `known`: the sha256 of files, by name."""
+    there = [output]
+    if output.is_dir():
+        there = [path for path in output.iterdir() if not path.name.startswith(".")]
+    return all(_agrees(path, known.get(path.name)) for path in there)
+
+
+def _agrees(path: Path, sha256: str | None) -> bool:
+    return sha256 is not None and path.is_file() and sha256_of(path) == sha256
+
+
+def _records(lines: bytes) -> Iterator[tuple[bytes, Report]]:
+    """Yield each whole line of a journal and what it says, up to the first that is not whole."""
+    for line in lines.splitlines(keepends=True):
+        try:
+            report = json.loads(line)
+            whole = line.endswith(b"\n") and isinstance(report["index"], int) and report["sha256"]
+        except (ValueError, KeyError, TypeError):
+            return
+        if not whole:
+            return
+        yield line, report
