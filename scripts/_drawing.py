@@ -81,6 +81,7 @@ def save(path: Path, image: Array, quality: int = 90) -> None:
     if pixels.ndim == 3:
         pixels = pixels[..., ::-1]
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_PNG_COMPRESSION, 9]
+    jpeg = path.suffix == ".jpg"
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else [cv2.IMWRITE_PNG_COMPRESSION, 9]
     if not cv2.imwrite(str(path), pixels, options):
         raise OSError(f"could not write {path}")

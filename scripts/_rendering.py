@@ -283,7 +283,8 @@ def trace(scene: Scene, direction: Array) -> tuple[Array, Array, Array]:
 def developed(colour: Array) -> Array:
     """Light as a picture: a film's soft shoulder, then sRGB's curve."""
     exposed = 1 - np.exp(-1.25 * colour.clip(0, None))
-    return (exposed * 1.06).clip(0, 1) ** (1 / 1.9)
+    printed = (exposed * 1.04).clip(0, 1) ** (1 / 1.7)
+    return printed * printed * (3 - 2 * printed)
 
 
 def render(scene: Scene, width: int, height: int, samples: int = 2) -> View:

@@ -247,14 +247,9 @@ def balloon(at: Place, size: float, turn: float) -> list[Thing]:
 
     def envelope(p: Array) -> Array:
         q = (p - middle) / size
-        around, y = np.hypot(q[:, 0], q[:, 2]), q[:, 1]
-        slope, cosine = 0.52, np.sqrt(1 - 0.52**2)
-        k = around * -slope + y * -cosine
-        cone = around * cosine - y * slope - 1 + 0.0
-        ball = np.hypot(around, y) - 1
-        low = np.hypot(around, y + 1.55) - 0.2
-        side = np.where((k > 0) & (y > -1.5), cone + 2 * y * slope, ball)
-        return np.minimum(np.where(y > -0.52, ball, np.maximum(side, -1.55 - y)), low) * size * 0.7
+        ball = np.linalg.norm(q, axis=1) - 1
+        throat = tapered(q - np.float32([0, -1.55, 0]), 1.05, 0.2, 0.84)
+        return np.minimum(ball, throat) * size * 0.7
 
     def gores(p: Array, _: Array) -> Array:
         q = (p - middle) / size

