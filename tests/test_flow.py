@@ -118,3 +118,14 @@ def test_flat_frames_are_trusted_where_they_agree() -> None:
 def test_two_computations_give_the_same_bits() -> None:
     other = with_disc(GROUND, 60)
     assert np.array_equal(optical_flow(GROUND, other), optical_flow(GROUND, other))
+
+
+def test_what_is_uncovered_takes_the_colours_of_the_result_around_it() -> None:
+    earlier, frame = with_disc(GROUND, 50), with_disc(GROUND, 58)
+    found = prior(earlier, frame, np.clip(earlier * 0.4 + (0, 0, 0.5), 0, 1).astype(np.float32))
+    assert found is not None
+    stylised = frame * 0.4 + (0, 0, 0.5)
+    uncovered = found.trust[..., 0] < 0.1
+    assert uncovered.sum() > 50
+    assert np.abs(found.image - stylised)[uncovered].mean() < 0.12
+    assert np.abs(frame - stylised)[uncovered].mean() > 0.2

@@ -74,7 +74,7 @@ class Stylizer:
         coarse to fine. progress: called after each evaluation; what it raises stops the work.
         """
         steps = self.settings.steps if prior is None else self.settings.steps_next
-        start = content if prior is None else _blend(prior, content)
+        start = content if prior is None else prior.image
         if steps == 0:
             return Stylized(start, {}, 0)
         count = partial(_counted, progress or _silent)
@@ -220,11 +220,6 @@ def _levels(height: int, width: int) -> list[tuple[int, int]]:
         side *= 2
     scaled = [(round(height * s / long), round(width * s / long)) for s in sides]
     return [*((max(8, rows), max(8, columns)) for rows, columns in scaled), (height, width)]
-
-
-def _blend(prior: Prior, content: Image) -> Image:
-    """Start from the earlier result where it is trusted, from the frame elsewhere."""
-    return prior.trust * prior.image + (1 - prior.trust) * content
 
 
 def _counted(progress: Progress, before: int) -> Progress:

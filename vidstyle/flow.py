@@ -20,6 +20,7 @@ __all__ = ["Prior", "optical_flow", "prior", "trust", "warp"]
 _LEAST = 32  # pixels: below 16, DIS of OpenCV 5.0 gives NaN or ends the process
 _FINE = 1_000_000  # pixels: up to here flow is refined at full resolution
 _CUT = 0.2  # mean trust below which nothing carries over
+_FLAT = 0.04  # range of the luma around a pixel below which motion cannot be seen
 _NOISE = 4 / 255  # a smaller difference between frames is noise
 _STILL = 1 / 32  # pixels: the resolution of cv2.remap; what moves less does not move
 _STILL_SAME = 0.5  # pixels: where both frames are equal all around, what moves less does not move
@@ -29,7 +30,9 @@ _STILL_SAME = 0.5  # pixels: where both frames are equal all around, what moves 
 class Prior:
     """What an earlier frame says of this one.
 
-    image: the earlier result, warped into this frame. trust: [H, W, 1], where to believe it.
+    image: the earlier result carried into this frame: warped where motion explains the frame,
+    elsewhere the frame in the colours of the result around. It is where a warm start begins.
+    trust: [H, W, 1], where the warped result is to be kept.
     """
 
     image: Image
@@ -125,10 +128,14 @@ def _inside(flow: np.ndarray) -> np.ndarray:
 def _alike(warped: Image, frame: Image) -> np.ndarray:
     """Return bool [H, W]: they differ by no more than a small misplacement explains."""
     difference = cv2.blur(np.abs(warped - frame).max(axis=2), (3, 3))
-    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    return np.asarray(difference < 0.05 + 0.3 * _contrast(frame))
+
+
+def _contrast(image: Image) -> np.ndarray:
+    """Return the range of the luma within 5 x 5 pixels, float32 [H, W]."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     kernel = np.ones((5, 5), np.uint8)
-    contrast = cv2.dilate(grey, kernel) - cv2.erode(grey, kernel)
-    return np.asarray(difference < 0.05 + 0.3 * contrast)
+    return np.asarray(cv2.dilate(grey, kernel) - cv2.erode(grey, kernel))
 
 
 def _square(flow: np.ndarray) -> np.ndarray:
@@ -139,10 +146,48 @@ def prior(earlier_source: Image, source: Image, earlier_result: Image) -> Prior 
     """What the result of an earlier frame says of this one, or None: between them lies a cut."""
     backward = optical_flow(source, earlier_source)
     forward = optical_flow(earlier_source, source)
+    backward, forward = (
+        _settled(backward, forward, source, earlier_source),
+        _settled(forward, backward, earlier_source, source),
+    )
     believed = trust(backward, forward, earlier_source, source)
     if _cut(believed, earlier_source, source):
         return None
-    return Prior(warp(earlier_result, backward), believed)
+    same = _alike(warp(earlier_source, backward), source) & _inside(backward)
+    return Prior(_filled(warp(earlier_result, backward), source, same), believed)
+
+
+def _settled(flow: np.ndarray, other: np.ndarray, a: Image, b: Image) -> np.ndarray:
+    """Give flat ground, where the two flows disagree, the motion that most of the picture has.
+
+    Nothing can be followed in a clear sky; what DIS finds there is its own noise, and would stir
+    the strokes.
+    """
+    flat = cv2.blur(_contrast(a), (9, 9)) < _FLAT
+    common = np.median(flow[~flat], axis=0) if (~flat).any() else np.zeros(2)
+    common = common.astype(np.float32) * (np.hypot(*common) > _STILL)
+    steady = np.broadcast_to(common, flow.shape)
+    loose = cv2.dilate((~_agree(flow, other)).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return np.where((loose & flat & _alike(warp(b, steady), a))[..., None], steady, flow)
+
+
+def _filled(carried: Image, frame: Image, known: np.ndarray) -> Image:
+    """Replace what is not known (bool [H, W]) by the frame in the colours of the result around it.
+
+    What the style did to the known pixels, result minus frame, is spread from them by means over
+    ever larger squares; so what motion uncovers does not flash up in the source's colours.
+    """
+    share, change = known.astype(np.float32), (carried - frame) * known[..., None]
+    spread, weight = np.zeros_like(frame), np.zeros_like(share)
+    for side in (9, 33, 129, 513):
+        near = cv2.blur(share, (side, side), borderType=cv2.BORDER_REFLECT)
+        mean = cv2.blur(change, (side, side), borderType=cv2.BORDER_REFLECT)
+        take = (weight == 0) & (near > 0.02)
+        spread[take] = mean[take] / near[take][:, None]
+        weight[take] = 1
+    soft = cv2.GaussianBlur(share, (5, 5), 0.8) * share
+    around = frame + cv2.GaussianBlur(spread, (0, 0), 3)
+    return np.clip(carried * soft[..., None] + around * (1 - soft[..., None]), 0, 1)
 
 
 def _cut(believed: np.ndarray, earlier: Image, frame: Image) -> bool:

@@ -53,7 +53,5 @@ class Rehearsal:
         prior: "Prior | None" = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> Rehearsed:
-        """Return the prior where it can be trusted, the frame elsewhere."""
-        if prior is None:
-            return Rehearsed(content, {})
-        return Rehearsed(prior.trust * prior.image + (1 - prior.trust) * content, {})
+        """Return the picture of the prior, or the frame if there is none."""
+        return Rehearsed(content if prior is None else prior.image, {})
