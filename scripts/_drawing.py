@@ -26,7 +26,7 @@ def spectral_noise(shape: tuple[int, ...], exponent: float, name: str) -> Array:
 
 
 def grid(width: int, height: int) -> tuple[Array, Array]:
-    """x to the right and y downwards of every pixel, in picture heights from the top left."""
+    """X to the right and y downwards of every pixel, in picture heights from the top left."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     return (x + 0.5) / height, (y + 0.5) / height
 

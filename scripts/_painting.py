@@ -36,13 +36,17 @@ def night_over_sea(width: int, height: int) -> Array:
         bands = bands + 0.3 * np.exp(-((far - 0.9) ** 2) * 2) * (1 + np.cos(far * 11)) / 2
     sky = ramp(bands.clip(0, 1), NIGHT)
     for cx, cy, radius in LIGHTS:
-        glow = np.exp(-(np.hypot(x - cx, y - cy) / (1.9 * radius)) ** 2)
+        glow = np.exp(-((np.hypot(x - cx, y - cy) / (1.9 * radius)) ** 2))
         sky = mix(sky, rgb("f6d873"), (1.5 * glow).clip(0, 1))
-        sky = mix(sky, rgb("fdf4c8"), smoothstep(radius * 0.8, radius * 0.4, np.hypot(x - cx, y - cy)))
+        sky = mix(
+            sky, rgb("fdf4c8"), smoothstep(radius * 0.8, radius * 0.4, np.hypot(x - cx, y - cy))
+        )
     crest = np.sin(38 * (y - 0.02 * np.sin(9 * x) - 0.03 * np.sin(5 * x + 8 * y)) * (1.5 - y))
     light = 0.28 + 0.30 * crest + 0.12 * spectral_noise(x.shape, 1.8, "sea")
     light = light + 0.55 * np.exp(-(((x - 1.13) / 0.13) ** 2)) * (crest > 0)
-    picture = mix(sky, ramp(light.clip(0, 1), WATER), smoothstep(HORIZON - 0.004, HORIZON + 0.004, y))
+    picture = mix(
+        sky, ramp(light.clip(0, 1), WATER), smoothstep(HORIZON - 0.004, HORIZON + 0.004, y)
+    )
     shore = HORIZON + 0.21 + 0.06 * np.sin(3 * x + 1) + 0.01 * spectral_noise(x.shape, 1.5, "shore")
     sand = ramp((0.5 + 0.3 * spectral_noise(x.shape, 1.4, "sand")).clip(0, 1),
                 rgb("5a3b1c", "b5772a", "e2b45a", "f3dc9a"))  # fmt: skip
@@ -67,7 +71,9 @@ def painted(composition: Array, name: str) -> Array:
         error = np.abs(canvas - soft).sum(axis=2)
         for row, column in _places(height, width, spacing, rng):
             if size > 14 or error[row, column] > 0.12 or rng.random() < 0.25:
-                _stroke(canvas, soft[row, column], _path(field, row, column, length, rng), size, rng)
+                _stroke(
+                    canvas, soft[row, column], _path(field, row, column, length, rng), size, rng
+                )
     return _lit(canvas)
 
 
@@ -96,7 +102,9 @@ def _stroke(canvas: Array, colour: Array, path: Array, size: int, rng: np.random
     if len(path) < 2:
         return
     along = np.gradient(path, axis=0)
-    normal = np.stack([-along[:, 1], along[:, 0]], 1) / (np.linalg.norm(along, axis=1)[:, None] + 1e-6)
+    normal = np.stack([-along[:, 1], along[:, 0]], 1) / (
+        np.linalg.norm(along, axis=1)[:, None] + 1e-6
+    )
     body = jitter(colour[None], (5, 0.07, 0.05), rng)[0]
     count = max(2, size // 2)
     for offset in rng.permutation(np.linspace(-0.5, 0.5, count)):
@@ -147,7 +155,9 @@ def mosaic(width: int, height: int) -> Array:
     seeds = _places(height, width, 15, rng)
     index = np.zeros((height, width), np.uint8) + 255
     index[seeds[:, 0], seeds[:, 1]] = 0
-    far, labels = cv2.distanceTransformWithLabels(index, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    far, labels = cv2.distanceTransformWithLabels(
+        index, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
     order = labels[seeds[:, 0], seeds[:, 1]]
     colours = np.zeros((labels.max() + 1, 3), np.float32)
     colours[order] = jitter(picture[seeds[:, 0], seeds[:, 1]], (8, 0.1, 0.08), rng)

@@ -26,7 +26,11 @@ def at_cape(x: float, z: float, sunk: float = 0.15) -> tuple[float, float, float
 
 def photo() -> Scene:
     """A lighthouse, a cottage and trees on a cape in the evening sun."""
-    things = [terrain(cape), rock((-2.6, 0, 11.0), (1.1, 0.9, 0.9)), rock((-4.6, -0.1, 13), (0.8, 0.6, 0.7))]
+    things = [
+        terrain(cape),
+        rock((-2.6, 0, 11.0), (1.1, 0.9, 0.9)),
+        rock((-4.6, -0.1, 13), (0.8, 0.6, 0.7)),
+    ]
     things += lighthouse(at_cape(1.2, 14.2), 7.2, subject=True)
     things += house(at_cape(4.3, 14.0), 1.9)
     for x, z, size in ((6.6, 14.6, 2.9), (8.2, 15.5, 3.4), (7.7, 13.4, 2.4), (10.2, 15.2, 3.0)):
@@ -46,7 +50,11 @@ def coast(x: Array, z: Array) -> Array:
 
 def sailing(time: float) -> Scene:
     """A boat sails behind a rock before islands; the camera glides to the right."""
-    things = [terrain(coast), rock((0.75, 0.4, 9.5), (0.75, 2.2, 0.8)), rock((1.8, -0.1, 9.2), (0.9, 0.7, 0.7))]
+    things = [
+        terrain(coast),
+        rock((0.75, 0.4, 9.5), (0.75, 2.2, 0.8)),
+        rock((1.8, -0.1, 9.2), (0.9, 0.7, 0.7)),
+    ]
     things += [rock((-4.6, -0.2, 8.0), (1.2, 0.7, 0.9))]
     things += lighthouse((13, 5.8, 49), 7.5)
     sway = 0.05 * np.sin(time * 3.0)

@@ -18,7 +18,7 @@ from vidstyle import flow, media
 from vidstyle.errors import MediaError, OutputError, StateError, UsageError, VidstyleError
 from vidstyle.flow import Prior
 from vidstyle.job import Job, make_job
-from vidstyle.rehearsal import Rehearsal
+from vidstyle.rehearsal import Rehearsal, Rehearsed
 from vidstyle.run import plan, run, stylize
 
 REHEARSE = {"steps": 0, "steps_next": 0}
@@ -112,6 +112,27 @@ def test_a_folder_with_a_rate_is_a_sequence(
     run(job, make_stylizer=inverter)
     assert media.probe(job.output).frames == FRAMES
     assert None not in inverter.priors[1:]
+
+
+def test_original_colors_keep_the_chroma_of_the_source(
+    make: Callable[..., Job], picture: Path
+) -> None:
+    class Grey:
+        """A stylizer that takes the colour away and turns the light around."""
+
+        def stylize(self, content: np.ndarray, **_: Any) -> Rehearsed:
+            luma = content @ np.array([0.299, 0.587, 0.114], np.float32)
+            return Rehearsed(np.repeat(1 - luma[..., None], 3, axis=2).astype(np.float32), {})
+
+    source = media.read_picture(picture)
+    results = {}
+    for original in (False, True):
+        job = make(picture, f"out{original}.png", original_colors=original)
+        run(job, make_stylizer=lambda *_: Grey())
+        results[original] = media.read_picture(job.output)
+    assert np.ptp(results[False], axis=2).max() < 0.02
+    redness = [image[..., 0] - image[..., 2] for image in (source, results[True])]
+    assert np.abs(redness[0] - redness[1]).mean() < 0.03
 
 
 def test_only_the_frames_of_the_range_are_stylised(make: Callable[..., Job]) -> None:

@@ -23,7 +23,10 @@ _CUT = 0.2  # mean trust below which nothing carries over
 _FLAT = 0.04  # range of the luma around a pixel below which motion cannot be seen
 _NOISE = 4 / 255  # a smaller difference between frames is noise
 _STILL = 1 / 32  # pixels: the resolution of cv2.remap; what moves less does not move
-_STILL_SAME = 0.5  # pixels: where both frames are equal all around, what moves less does not move
+_STILL_SAME = 0.5  # pixels: the same where both frames are equal all around
+_NOISE = 0.01  # of 1: a flow that brings no more than this explains nothing
+_TEXTURE = 0.1  # of 1: a contrast that shows motion
+_SQUARE = np.ones((5, 5), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,7 @@ def optical_flow(a: Image, b: Image) -> np.ndarray:
     dis.setFinestScale(0 if width * height <= _FINE else 1)
     dis.setVariationalRefinementIterations(10)
     flow = dis.calc(_grey(a), _grey(b), None)[:height, :width]
-    speed = np.hypot(flow[..., 0], flow[..., 1])
-    still = (speed < _STILL) | ((speed < _STILL_SAME) & _same(a, b))
-    return np.where(still[..., None], np.float32(0), flow)
+    return np.where(_still(a, b, flow)[..., None], np.float32(0), flow)
 
 
 def _grey(image: Image) -> np.ndarray:
@@ -63,10 +64,32 @@ def _grey(image: Image) -> np.ndarray:
     return np.pad(grey, ((0, down), (0, right)), mode="edge")
 
 
-def _same(a: Image, b: Image) -> np.ndarray:
-    """Return bool [H, W]: the frames are equal at this pixel and in the 5 x 5 around it."""
+def _still(a: Image, b: Image, flow: np.ndarray) -> np.ndarray:
+    """Return bool [H, W]: here nothing moves, whatever the flow says.
+
+    Its speed is below what can be sampled, or both frames are equal all around; or the camera
+    stands still, and neither here nor nearby does the flow explain `b` better than no motion does.
+    """
+    speed = np.hypot(flow[..., 0], flow[..., 1])
     equal = np.all(a == b, axis=2).astype(np.uint8)
-    return np.asarray(cv2.erode(equal, np.ones((5, 5), np.uint8)) > 0)
+    still = (speed < _STILL) | ((speed < _STILL_SAME) & (cv2.erode(equal, _SQUARE) > 0))
+    moving = _difference(a, b, 9) - _difference(a, warp(b, flow), 9) > _NOISE
+    textured = _contrast(a) > _TEXTURE
+    if moving[textured].sum() <= textured.sum() / 2:
+        side = max(a.shape[:2]) // 8 + 1
+        still |= cv2.blur(moving.astype(np.float32), (side, side)) < 0.01
+    return np.asarray(still)
+
+
+def _difference(a: Image, b: Image, side: int) -> np.ndarray:
+    """Return float32 [H, W]: how far the frames differ, over a square of this side."""
+    return np.asarray(cv2.blur(np.abs(a - b).max(axis=2), (side, side)))
+
+
+def _contrast(image: Image) -> np.ndarray:
+    """Return float32 [H, W]: brightest minus darkest of the 5 x 5 around."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.dilate(grey, _SQUARE) - cv2.erode(grey, _SQUARE))
 
 
 def warp(image: Image, flow: np.ndarray) -> Image:
@@ -127,15 +150,8 @@ def _inside(flow: np.ndarray) -> np.ndarray:
 
 def _alike(warped: Image, frame: Image) -> np.ndarray:
     """Return bool [H, W]: they differ by no more than a small misplacement explains."""
-    difference = cv2.blur(np.abs(warped - frame).max(axis=2), (3, 3))
-    return np.asarray(difference < 0.05 + 0.3 * _contrast(frame))
-
-
-def _contrast(image: Image) -> np.ndarray:
-    """Return the range of the luma within 5 x 5 pixels, float32 [H, W]."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    kernel = np.ones((5, 5), np.uint8)
-    return np.asarray(cv2.dilate(grey, kernel) - cv2.erode(grey, kernel))
+    contrast = np.minimum(_contrast(warped), _contrast(frame))
+    return np.asarray(_difference(warped, frame, 3) < 0.05 + 0.3 * contrast)
 
 
 def _square(flow: np.ndarray) -> np.ndarray:

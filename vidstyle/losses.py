@@ -50,7 +50,8 @@ def total_variation(image: Any) -> Any:
     down = image[1:, :-1] - image[:-1, :-1]
     right = image[:-1, 1:] - image[:-1, :-1]
     squared = (tf.square(down) + tf.square(right)) * scale**2
-    return tf.reduce_mean(tf.pow(squared + 1e-8, 1.25))
+    squared += 1e-8
+    return tf.reduce_mean(squared * tf.sqrt(tf.sqrt(squared)))
 
 
 def temporal(image: Any, prior: Any, trust: Any) -> Any:

@@ -21,6 +21,7 @@ _F0 = 0.02  # cycles a pixel below which the filter is flat
 _POWER = 1.25
 _MEMORY = 12  # curvature pairs kept
 _FIRST_STEP = 0.05  # root mean square of the first step, at most
+_FIRST_GAIN = 0.03  # the part of the loss that the first step is to take away
 _DESCENT = 1e-4  # Armijo's constant
 _SHORTER = 0.35  # a refused step is shortened to this part
 _REFUSALS = 8  # steps in a row without descent, after which the loss counts as minimal
@@ -158,15 +159,15 @@ def _scaled(
 ) -> Any:
     """Return γ·H0·vector: γ from the last pair, or for a first step from the loss itself.
 
-    The first step aims at half the loss (Polyak's step), so that a start near the minimum is not
-    thrown away, and is never longer than _FIRST_STEP.
+    The first step aims at a small part of the loss (as Polyak's step does), so that a start near
+    the minimum is not thrown away, and is never longer than _FIRST_STEP.
     """
     step = filtered(vector)
     if pairs:
         _, change, inverse = pairs[-1]
         return step / (inverse * _dot(change, filtered(change)))
     slope, size = float(_dot(vector, step)), float(tf.sqrt(tf.reduce_mean(tf.square(step))))
-    return step * min(0.5 * total / max(slope, 1e-30), _FIRST_STEP / max(size, 1e-30))
+    return step * min(_FIRST_GAIN * total / max(slope, 1e-30), _FIRST_STEP / max(size, 1e-30))
 
 
 def _dot(a: Any, b: Any) -> Any:

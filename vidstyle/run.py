@@ -305,7 +305,7 @@ def _encode(work: _Work, state: Workdir) -> list[str]:
     """Write the output from the files of the frames and give it its name; return warnings."""
     job = work.job
     part = state.part(folder=media.is_folder(job.output))
-    frames = (state.load(position) for position in range(len(work.indices)))
+    frames = _finished(work, state)
     crf = job.settings.crf
     with writing(part):
         warnings = media.encode(work.clip, work.indices, frames, job.output, part, crf=crf)
@@ -313,6 +313,15 @@ def _encode(work: _Work, state: Workdir) -> list[str]:
         work.notify({"event": "warning", "message": message})
     state.publish(part, crf=crf, kept=job.settings.keep_frames)
     return warnings
+
+
+def _finished(work: _Work, state: Workdir) -> "Iterator[Image]":
+    """Yield the finished frames from their files, in the source's colours if these are wanted."""
+    if not work.job.settings.original_colors:
+        yield from (state.load(position) for position in range(len(work.indices)))
+        return
+    for position, frame in work.frames():
+        yield media.recolored(state.load(position), frame)
 
 
 def _close(job: Job, state: Workdir) -> Path | None:

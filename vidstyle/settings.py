@@ -118,10 +118,10 @@ class Settings:
         100, "optimiser evaluations for a first frame, a photo, or after a cut", low=0, high=10000
     )
     steps_next: int = option(
-        12, "optimiser evaluations for a frame that starts from the one before", low=0, high=10000
+        10, "optimiser evaluations for a frame that starts from the one before", low=0, high=10000
     )
     style_weight: float = option(1.0, "pull towards the style", low=0, high=1e6)
-    content_weight: float = option(0.03, "pull towards the content of the frame", low=0, high=1e6)
+    content_weight: float = option(0.05, "pull towards the content of the frame", low=0, high=1e6)
     tv_weight: float = option(2.0, "smoothness of neighbouring pixels", low=0, high=1e6)
     temporal_weight: float = option(
         10.0, "pull towards the earlier result where it can be trusted", low=0, high=1e6

@@ -3,7 +3,7 @@
 from vidstyle.media.clip import Clip, Image, Stream, as_json, select
 from vidstyle.media.results import check_output, encode, is_folder
 from vidstyle.media.sources import probe, read
-from vidstyle.media.stills import load_frame, read_picture, resize, save_frame
+from vidstyle.media.stills import load_frame, read_picture, recolored, resize, save_frame
 
 __all__ = [
     "Clip",
@@ -17,6 +17,7 @@ __all__ = [
     "probe",
     "read",
     "read_picture",
+    "recolored",
     "resize",
     "save_frame",
     "select",

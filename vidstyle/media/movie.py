@@ -32,7 +32,7 @@ __all__ = ["write_movie", "writing_media"]
 _BT709, _TV = 1, 1
 _THREADS = 4
 _TOLERANCE = 0.001  # seconds that a timestamp may move: containers keep milliseconds
-_X264 = {"preset": "medium"}
+_X264 = {"preset": "medium", "mbtree": "0"}  # with mbtree, frames under 112 pixels varied in bytes
 _VP9 = {"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "open_picture",
     "quiet",
     "read_picture",
+    "recolored",
     "resize",
     "save_frame",
     "signatures",
@@ -267,3 +268,12 @@ def resize(image: Image, width: int, height: int) -> Image:
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     resized: Image = cv2.resize(image, (width, height), interpolation=method)
     return np.clip(resized, 0, 1)
+
+
+def recolored(image: Image, colors: Image) -> Image:
+    """Return the luma of `image` with the chroma of `colors`, both [H, W, 3], within 0..1."""
+    import cv2
+
+    luma, chroma = (cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb) for picture in (image, colors))
+    merged = np.dstack([luma[..., :1], chroma[..., 1:]])
+    return np.clip(cv2.cvtColor(merged, cv2.COLOR_YCrCb2RGB), 0, 1)
