@@ -28,7 +28,7 @@ def swirl(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def night_over_sea(width: int, height: int) -> Array:
-    """The composition that the strokes of `swirls` follow: whirling sky, moon, dark cypress, sea."""
+    """The composition that the strokes of `swirls` follow: whirling sky, moon, cypress, sea."""
     x, y = grid(width, height)
     bands = 0.35 + 0.16 * spectral_noise(x.shape, 2.0, "bands")
     for cx, cy, radius in WHIRLS:
