@@ -1,4 +1,6 @@
-"""Flow, warping, trust and cuts on made frames whose motion is known."""
+import itertools
+import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -7,125 +9,213 @@ import pytest
 from vidstyle.flow import optical_flow, prior, trust, warp
 from vidstyle.media import Image
 
-RANDOM = np.random.default_rng(5)
+HEIGHT, WIDTH = 96, 144
+INNER = np.s_[16:-16, 16:-16]
 
 
-def texture(height: int, width: int, seed: int = 0) -> Image:
-    """Smooth random texture."""
+def clouds(seed: int, height: int = HEIGHT, width: int = WIDTH) -> Image:
+    """Return a picture with detail of every size from three pixels on."""
     noise = np.random.default_rng(seed).random((height, width, 3)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 2.5)
-    return (smooth - smooth.min()) / (smooth.max() - smooth.min())
+    layers = [cv2.GaussianBlur(noise, (0, 0), size) for size in (1.5, 4, 10)]
+    picture = sum((layer - layer.mean()) / layer.std() for layer in layers)
+    return np.clip(0.5 + 0.1 * picture, 0, 1).astype(np.float32)
 
 
-def with_disc(ground: Image, x: int) -> Image:
-    """Lay a textured disc over a ground, its middle at column x."""
-    rows, columns = np.indices(ground.shape[:2])
-    inside = np.hypot(rows - 48, columns - x) < 20
-    disc = np.roll(texture(*ground.shape[:2], seed=9), x, axis=1)
-    return np.where(inside[..., None], disc, ground)
+def constant(dx: float, dy: float) -> np.ndarray:
+    return np.full((HEIGHT, WIDTH, 2), (dx, dy), np.float32)
 
 
-GROUND = texture(96, 128)
+def with_disc(picture: Image, x: int) -> tuple[Image, np.ndarray]:
+    """Return the picture behind a textured disc at this x, and where the disc is."""
+    disc = np.hypot(*(np.indices((HEIGHT, WIDTH)).T - (48, x)).T) < 16
+    return np.where(disc[..., None], 1 - np.roll(clouds(9), x, axis=1), picture), disc
 
 
-def test_a_translation_is_found_to_a_tenth_of_a_pixel() -> None:
-    wide = texture(120, 160)
-    a, b = wide[10:106, 10:138], wide[12:108, 13:141]  # what is at p in a is at p − (3, 2) in b
-    flow = optical_flow(a, b)[16:-16, 16:-16]
-    assert np.hypot(flow[..., 0] + 3, flow[..., 1] + 2).mean() < 0.1
+@pytest.mark.parametrize("shift", [(3.0, -2.0), (0.5, 0.25), (-7.3, 4.6)])
+def test_flow_finds_a_translation_to_a_tenth_of_a_pixel(shift):
+    picture = clouds(0)
+    moved = warp(picture, constant(*shift))
+    error = np.linalg.norm(optical_flow(moved, picture) - shift, axis=2)
+    assert error[INNER].mean() < 0.1
 
 
-def test_a_whole_number_of_pixels_is_warped_exactly() -> None:
-    flow = np.full((96, 128, 2), (5, -3), np.float32)
-    warped = warp(GROUND, flow)
-    assert np.array_equal(warped[3:, :-5], GROUND[:-3, 5:])
+def test_flow_does_not_depend_on_the_number_of_threads():
+    a, b = clouds(0), warp(clouds(0), constant(2.5, 1))
+    threads = cv2.getNumThreads()
+    flows = []
+    try:
+        for count in (1, 4, 4):
+            cv2.setNumThreads(count)
+            flows.append(optical_flow(a, b))
+    finally:
+        cv2.setNumThreads(threads)
+    assert all(np.array_equal(flows[0], flow) for flow in flows[1:])
 
 
-def test_twenty_warps_to_and_fro_keep_the_detail() -> None:
-    image = GROUND
+def test_a_large_frame_takes_the_coarser_flow():
+    picture = clouds(0, 1000, 1010)
+    flow = optical_flow(np.roll(picture, (2, 3), axis=(0, 1)), picture)
+    assert np.linalg.norm(flow - (-3, -2), axis=2)[INNER].mean() < 0.1
+
+
+def test_warp_by_a_whole_number_is_exact():
+    picture = clouds(1)
+    moved = warp(picture, constant(5, -3))
+    assert np.array_equal(moved[INNER], np.roll(picture, (3, -5), axis=(0, 1))[INNER])
+
+
+def test_warp_stays_within_0_to_1_and_continues_the_border():
+    checks = np.kron(np.indices((12, 18)).sum(axis=0) % 2, np.ones((8, 8)))
+    picture = np.repeat(checks[..., None], 3, axis=2).astype(np.float32)
+    moved = warp(picture, constant(0.5, 0.5))
+    assert moved.min() == 0
+    assert moved.max() == 1
+    assert np.array_equal(warp(picture, constant(-500, 0))[:, 0], picture[:, 0])
+
+
+def test_twenty_sub_pixel_warps_keep_the_detail():
+    picture = clouds(2)
+    moved = picture
     for turn in range(20):
-        image = warp(image, np.full((96, 128, 2), 0.5 if turn % 2 else -0.5, np.float32))
-    inner = (slice(12, -12), slice(12, -12))
-    assert np.abs(image - GROUND)[inner].mean() < 0.01
-    assert image.min() >= 0
-    assert image.max() <= 1
+        moved = warp(moved, constant(0.5 if turn % 2 else -0.5, 0.3 if turn % 2 else -0.3))
+    assert np.abs(moved - picture)[INNER].mean() < 0.01
+    assert moved[INNER].std() > 0.98 * picture[INNER].std()
 
 
-def test_an_identical_frame_is_trusted_everywhere_and_nothing_moves() -> None:
-    result = texture(96, 128, seed=3)
-    found = prior(GROUND, GROUND.copy(), result)
-    assert found is not None
-    assert np.array_equal(found.image, result)
-    assert np.all(found.trust == 1)
-
-
-def test_what_a_moving_disc_uncovers_is_not_trusted() -> None:
-    earlier, frame = with_disc(GROUND, 50), with_disc(GROUND, 58)
+def test_trust_is_0_where_a_disc_uncovers_the_background_and_1_far_away():
+    earlier, old_disc = with_disc(clouds(3), 60)
+    frame, new_disc = with_disc(clouds(3), 70)
     believed = trust(optical_flow(frame, earlier), optical_flow(earlier, frame), earlier, frame)
-    rows, columns = np.indices((96, 128))
-    was, now = (np.hypot(rows - 48, columns - x) < 20 for x in (50, 58))
-    assert believed[was & ~now].mean() < 0.3
-    assert believed[~was & ~now].mean() > 0.8
-    assert believed.shape == (96, 128, 1)
-    assert believed.dtype == np.float32
+    uncovered = old_disc & ~new_disc
+    assert (believed[uncovered] == 0).mean() > 0.95
+    assert (believed[:, :30] == 1).all()
+    assert (believed[:, 110:] == 1).all()
 
 
-def test_what_comes_into_the_frame_is_not_trusted() -> None:
-    wide = texture(96, 148)
-    earlier, frame = wide[:, :128], wide[:, 12:140]
-    believed = trust(optical_flow(frame, earlier), optical_flow(earlier, frame), earlier, frame)
-    assert believed[:, -10:].max() == 0
-    assert believed[20:-20, 20:-30].mean() > 0.8
+def test_trust_is_0_for_what_comes_from_outside_the_frame():
+    picture = clouds(4)
+    believed = trust(constant(-20, 0), constant(20, 0), np.roll(picture, -20, axis=1), picture)
+    assert (believed[:, :19] == 0).all()
+    assert (believed[:, 24:] == 1).all()
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_nothing_passes_a_hard_cut(seed: int) -> None:
-    assert prior(texture(96, 128, seed), texture(96, 128, seed + 50), GROUND) is None
+def test_trust_is_0_where_the_flows_disagree():
+    picture = clouds(4)
+    believed = trust(constant(0, 0), constant(2, 0), picture, picture)
+    assert (believed == 0).all()
 
 
-def test_black_bars_on_both_sides_do_not_hide_a_cut() -> None:
-    shots = [texture(96, 128, seed) for seed in (1, 2)]
-    for shot in shots:
-        shot[:20] = shot[-20:] = 0
-    assert prior(shots[0], shots[1], GROUND) is None
+def test_trust_is_0_where_the_frames_do_not_look_alike():
+    picture = clouds(4)
+    painted = picture.copy()
+    painted[40:60, 40:60] = (1, 0, 0)
+    believed = trust(constant(0, 0), constant(0, 0), picture, painted)
+    assert (believed[40:60, 40:60] == 0).all()
+    assert (believed[:30] == 1).all()
 
 
-def test_a_small_mover_before_a_still_ground_is_no_cut() -> None:
-    assert prior(with_disc(GROUND, 30), with_disc(GROUND, 90), GROUND) is not None
+def test_trust_is_0_at_a_motion_boundary():
+    flat = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
+    flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
+    flow[:, 70:] = (0.5, 0)
+    believed = trust(flow, -flow, flat, flat)
+    assert (believed[:, 69:71] == 0).all()
+    assert (believed[:, :60] == 1).all()
 
 
-def test_sensor_noise_is_no_motion() -> None:
-    noisy = [GROUND + RANDOM.normal(0, 0.004, GROUND.shape).astype(np.float32) for _ in range(2)]
-    assert np.abs(optical_flow(*noisy)).mean() < 0.05
+def test_trust_rises_softly():
+    picture = clouds(4)
+    believed = trust(constant(-20, 0), constant(20, 0), np.roll(picture, -20, axis=1), picture)
+    line = believed[50, :, 0]
+    assert ((line > 0) & (line < 1)).any()
+    assert (np.diff(line) >= 0).all()
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (16, 16), (9, 70), (40, 12)])
-def test_tiny_frames_give_a_prior_like_any_other(shape: tuple[int, int]) -> None:
-    frame = texture(*shape)
-    found = prior(frame, frame, frame)
-    assert found is not None
-    assert found.trust.shape == (*shape, 1)
+@pytest.mark.parametrize("bars", [0, 14, 36])
+@pytest.mark.parametrize("light", [1.0, 0.2])
+def test_a_hard_cut_carries_nothing_over(bars, light):
+    first, second = (clouds(seed) * np.float32(light) for seed in (5, 6))
+    for frame in (first, second):
+        frame[:bars] = frame[HEIGHT - bars :] = 0
+    assert prior(first, second, first) is None
 
 
-def test_flat_frames_are_trusted_where_they_agree() -> None:
-    grey = np.full((48, 64, 3), 0.5, np.float32)
-    found = prior(grey, grey, grey)
-    assert found is not None
-    assert np.isfinite(found.image).all()
-    assert found.trust.min() == 1
+@pytest.mark.parametrize(("before", "after"), [("black", "clouds"), ("clouds", "black")])
+def test_a_cut_to_or_from_black_carries_nothing_over(before, after):
+    frames = {"black": np.zeros((HEIGHT, WIDTH, 3), np.float32), "clouds": clouds(5)}
+    assert prior(frames[before], frames[after], clouds(7)) is None
 
 
-def test_two_computations_give_the_same_bits() -> None:
-    other = with_disc(GROUND, 60)
-    assert np.array_equal(optical_flow(GROUND, other), optical_flow(GROUND, other))
+def test_another_flat_colour_is_a_cut_and_the_same_one_is_not():
+    red, blue = (np.full((HEIGHT, WIDTH, 3), c, np.float32) for c in ((1, 0, 0), (0, 0, 1)))
+    assert prior(red, blue, clouds(7)) is None
+    same = prior(red, red, clouds(7))
+    assert same is not None
+    assert (same.trust == 1).all()
 
 
-def test_what_is_uncovered_takes_the_colours_of_the_result_around_it() -> None:
-    earlier, frame = with_disc(GROUND, 50), with_disc(GROUND, 58)
-    found = prior(earlier, frame, np.clip(earlier * 0.4 + (0, 0, 0.5), 0, 1).astype(np.float32))
-    assert found is not None
-    stylised = frame * 0.4 + (0, 0, 0.5)
-    uncovered = found.trust[..., 0] < 0.1
-    assert uncovered.sum() > 50
-    assert np.abs(found.image - stylised)[uncovered].mean() < 0.12
-    assert np.abs(frame - stylised)[uncovered].mean() > 0.2
+def test_a_still_frame_keeps_the_result_bit_for_bit():
+    result = clouds(8)
+    same = prior(clouds(7), clouds(7), result)
+    assert same is not None
+    assert np.array_equal(same.image, result)
+    assert (same.trust == 1).all()
+
+
+def test_sensor_noise_does_not_move_a_still_frame():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 2 / 255, (2, HEIGHT, WIDTH, 3)).astype(np.float32)
+    first, second = np.clip(clouds(7) + noise, 0, 1)
+    same = prior(first, second, clouds(8))
+    assert same is not None
+    assert (same.trust == 1).mean() > 0.99
+    assert np.array_equal(same.image, clouds(8))
+
+
+def test_what_is_still_beside_a_moving_disc_stays_bit_for_bit():
+    earlier, frame = (with_disc(clouds(3), x)[0] for x in (40, 44))
+    result = clouds(8)
+    follows = prior(earlier, frame, result)
+    assert follows is not None
+    assert np.array_equal(follows.image[:, 100:], result[:, 100:])
+    assert not np.array_equal(follows.image[40:56, 40:50], result[40:56, 40:50])
+
+
+def test_a_moving_frame_takes_the_result_along():
+    picture, result = clouds(7), clouds(8)
+    follows = prior(picture, np.roll(picture, 4, axis=1), result)
+    assert follows is not None
+    assert np.abs(follows.image - np.roll(result, 4, axis=1))[INNER].mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (8, 8), (8, 200), (12, 64), (16, 16), (33, 17)])
+def test_tiny_frames_have_a_prior_of_their_shape_and_range(size):
+    picture = np.random.default_rng(0).random((*size, 3), dtype=np.float32)
+    follows = prior(picture, picture, picture)
+    assert follows is not None
+    assert follows.image.shape == (*size, 3)
+    assert follows.trust.shape == (*size, 1)
+    assert optical_flow(picture, 1 - picture).shape == (*size, 2)
+
+
+def test_everything_is_float32_within_0_to_1():
+    picture = clouds(7)
+    follows = prior(picture, warp(picture, constant(1.5, 0.5)), clouds(8))
+    assert follows is not None
+    assert follows.image.dtype == follows.trust.dtype == np.float32
+    assert optical_flow(picture, clouds(8)).dtype == np.float32
+    for values in (follows.image, follows.trust):
+        assert values.min() >= 0
+        assert values.max() <= 1
+
+
+@pytest.mark.skipif("VIDSTYLE_FOOTAGE" not in os.environ, reason="VIDSTYLE_FOOTAGE is not set")
+def test_real_shots_hold_together_and_real_cuts_part():
+    shots = []
+    for folder in sorted(Path(os.environ["VIDSTYLE_FOOTAGE"], "davis").glob("*/frames")):
+        frames = [cv2.imread(str(path)) for path in sorted(folder.glob("*.jpg"))[:2]]
+        small = [cv2.resize(f, (512, 288), interpolation=cv2.INTER_AREA)[..., ::-1] for f in frames]
+        shots.append([frame.astype(np.float32) / 255 for frame in small])
+    assert all(prior(first, second, first) is not None for first, second in shots)
+    neighbours = itertools.pairwise(shots)
+    assert all(prior(one[0], other[0], one[0]) is None for one, other in neighbours)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import PIL.Image
@@ -228,7 +229,7 @@ def test_a_run_killed_between_rename_and_clean_up_is_done(
 ) -> None:
     job = make()
     with monkeypatch.context() as patch:
-        patch.setattr("vidstyle.workdir.Workdir.remove", lambda _: os.kill(os.getpid(), 2))
+        patch.setattr("vidstyle.workdir.Workdir.remove", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(job, make_stylizer=Inverter())
     done = job.output.read_bytes()

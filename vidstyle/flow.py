@@ -4,16 +4,12 @@ A flow is float32 [H, W, 2], (dx, dy) in pixels: pixel p of the one frame is fou
 the other. A trust is float32 [H, W, 1], 0..1: 1 where the flow holds, 0 where nothing is known.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from vidstyle.media import Image
+from vidstyle.media import Image
 
 __all__ = ["Prior", "optical_flow", "prior", "trust", "warp"]
 
@@ -26,6 +22,7 @@ _STILL = 1 / 32  # pixels: the resolution of cv2.remap; what moves less does not
 _STILL_SAME = 0.5  # pixels: the same where both frames are equal all around
 _NOISE = 0.01  # of 1: a flow that brings no more than this explains nothing
 _TEXTURE = 0.1  # of 1: a contrast that shows motion
+_CUT = 0.2  # of 1: the mean trust, weighted by contrast, below which nothing carries over
 _SQUARE = np.ones((5, 5), np.uint8)
 
 
@@ -159,60 +156,16 @@ def _square(flow: np.ndarray) -> np.ndarray:
 
 
 def prior(earlier_source: Image, source: Image, earlier_result: Image) -> Prior | None:
-    """What the result of an earlier frame says of this one, or None: between them lies a cut."""
+    """What the result of an earlier frame says of this one, or None: between them lies a cut.
+
+    All three are of one size. A cut is where what can be seen, the contrast, is mostly not
+    believed. Measured on 14 real clips at 512 pixels: 0.3 to 1 within a shot, up to 0.13 over a
+    cut, with black bars or in the dark too; a histogram's distance overlaps where this does not.
+    """
     backward = optical_flow(source, earlier_source)
     forward = optical_flow(earlier_source, source)
-    backward, forward = (
-        _settled(backward, forward, source, earlier_source),
-        _settled(forward, backward, earlier_source, source),
-    )
     believed = trust(backward, forward, earlier_source, source)
-    if _cut(believed, earlier_source, source):
+    contrast = np.maximum(_contrast(earlier_source), _contrast(source)) + 1e-3
+    if np.average(believed[..., 0], weights=contrast) < _CUT:
         return None
-    same = _alike(warp(earlier_source, backward), source) & _inside(backward)
-    return Prior(_filled(warp(earlier_result, backward), source, same), believed)
-
-
-def _settled(flow: np.ndarray, other: np.ndarray, a: Image, b: Image) -> np.ndarray:
-    """Give flat ground, where the two flows disagree, the motion that most of the picture has.
-
-    Nothing can be followed in a clear sky; what DIS finds there is its own noise, and would stir
-    the strokes.
-    """
-    flat = cv2.blur(_contrast(a), (9, 9)) < _FLAT
-    common = np.median(flow[~flat], axis=0) if (~flat).any() else np.zeros(2)
-    common = common.astype(np.float32) * (np.hypot(*common) > _STILL)
-    steady = np.broadcast_to(common, flow.shape)
-    loose = cv2.dilate((~_agree(flow, other)).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    return np.where((loose & flat & _alike(warp(b, steady), a))[..., None], steady, flow)
-
-
-def _filled(carried: Image, frame: Image, known: np.ndarray) -> Image:
-    """Replace what is not known (bool [H, W]) by the frame in the colours of the result around it.
-
-    What the style did to the known pixels, result minus frame, is spread from them by means over
-    ever larger squares; so what motion uncovers does not flash up in the source's colours.
-    """
-    share, change = known.astype(np.float32), (carried - frame) * known[..., None]
-    spread, weight = np.zeros_like(frame), np.zeros_like(share)
-    for side in (9, 33, 129, 513):
-        near = cv2.blur(share, (side, side), borderType=cv2.BORDER_REFLECT)
-        mean = cv2.blur(change, (side, side), borderType=cv2.BORDER_REFLECT)
-        take = (weight == 0) & (near > 0.02)
-        spread[take] = mean[take] / near[take][:, None]
-        weight[take] = 1
-    soft = cv2.GaussianBlur(share, (5, 5), 0.8) * share
-    around = frame + cv2.GaussianBlur(spread, (0, 0), 3)
-    return np.clip(carried * soft[..., None] + around * (1 - soft[..., None]), 0, 1)
-
-
-def _cut(believed: np.ndarray, earlier: Image, frame: Image) -> bool:
-    """Whether most of what changed cannot be explained by motion.
-
-    Over 56 cuts between DAVIS sequences the mean trust was at most 0.004; within shots at least
-    0.36. Black bars and title grounds, equal on both sides of a cut, do not count when more than
-    half of the picture changed.
-    """
-    changed = np.abs(frame - earlier).max(axis=2) > _NOISE
-    counted = believed[changed] if changed.mean() > 0.5 else believed
-    return float(counted.mean()) < _CUT
+    return Prior(warp(earlier_result, backward), believed)
