@@ -1,168 +1,258 @@
-"""Paintings made of brush strokes: a swirling night over the sea, a woodcut, a mosaic."""
+"""A painting in brush strokes: a great wave and a red sail under a whirling evening sky.
+
+The composition is drawn first; thousands of bristle strokes then follow its flow, broad ones first.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
-from _drawing import Array, generator, grid, jitter, mix, ramp, rgb, smoothstep, spectral_noise
+from _drawing import Array, generator, grid, jitter, mix, ramp, rgb, shrink, smoothstep
+from _drawing import spectral_noise as noise
+from _rendering import LABELS
 
-NIGHT = rgb("0a1a4a", "123a80", "2a6ab0", "6fb0c8", "dfe6c0")
-WATER = rgb("071c3c", "0d4258", "1c7a84", "74b8a8", "f0ead0")
-WHIRLS = ((0.34, 0.24, 0.19), (0.78, 0.33, 0.15), (1.12, 0.16, 0.13))  # x, y, radius in heights
-LIGHTS = ((1.13, 0.15, 0.085), (0.10, 0.12, 0.032), (0.56, 0.10, 0.03), (0.95, 0.34, 0.026),
-          (0.18, 0.40, 0.026), (0.60, 0.40, 0.022))  # fmt: skip
-HORIZON = 0.62
-
-
-def swirl(x: Array, y: Array) -> tuple[Array, Array]:
-    """Direction (unit x, y) in which strokes run: around the whirls, along the waves below."""
-    u, v = np.ones_like(x), 0.25 * np.sin(5 * x) + 0.3 * spectral_noise(x.shape, 2.2, "swirl")
-    for cx, cy, radius in WHIRLS:
-        near = 3.2 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / radius**2)
-        angle = np.arctan2(y - cy, x - cx)
-        u, v = u - near * np.sin(angle), v + near * np.cos(angle)
-    below = smoothstep(HORIZON - 0.02, HORIZON + 0.04, y)
-    v = v * (1 - below) + below * 0.9 * np.cos(9 * x + 6 * y + np.sin(4 * x))
-    length = np.hypot(u, v) + 1e-6
-    return u / length, v / length
+HORIZON = 0.615
+SUN = (0.90, 0.25)
+WHIRLS = ((0.60, 0.20, 0.15), (1.18, 0.14, 0.13), (1.16, 0.42, 0.10), (0.17, 0.10, 0.12))
+CREST = (
+    (-0.10, 0.52), (0.00, 0.42), (0.12, 0.30), (0.27, 0.235), (0.41, 0.265), (0.49, 0.36),
+    (0.475, 0.455), (0.425, 0.40), (0.345, 0.395), (0.285, 0.46), (0.285, 0.56), (0.36, 0.66),
+    (0.50, 0.725), (0.68, 0.735), (0.86, 0.71), (1.03, 0.735), (1.20, 0.80), (1.40, 0.79),
+)  # fmt: skip
+HEADLAND = ((1.45, 0.50), (1.30, 0.49), (1.20, 0.53), (1.12, 0.56), (1.02, 0.60), (0.93, 0.618))
+MOUNTAIN = ((0.46, 0.62), (0.56, 0.55), (0.65, 0.50), (0.70, 0.515), (0.80, 0.58), (0.90, 0.62))
+LAYERS = ((40, 130, 20), (22, 90, 12), (12, 56, 8), (7, 34, 6))  # width, length, spacing
 
 
-def night_over_sea(width: int, height: int) -> Array:
-    """The composition that the strokes of `swirls` follow: whirling sky, moon, cypress, sea."""
-    x, y = grid(width, height)
-    bands = 0.35 + 0.16 * spectral_noise(x.shape, 2.0, "bands")
+@dataclass(frozen=True)
+class Composition:
+    """What is painted: colours, the label of every pixel, and the unit direction of the strokes."""
+
+    colours: Array
+    labels: Array
+    flow: Array
+
+
+def curve(points: tuple[tuple[float, float], ...], steps: int = 16) -> Array:
+    """Smooth line through points (Catmull-Rom): float [N, 2]."""
+    p = np.float64([points[0], *points, points[-1]])
+    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
+    pieces = [
+        0.5
+        * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * (b - c) + d - a) * t**3)
+        for a, b, c, d in zip(p, p[1:], p[2:], p[3:], strict=False)
+    ]
+    return np.concatenate([*pieces, p[-1:]])
+
+
+def filled(shape: tuple[int, int], outline: Array) -> Array:
+    """Bool mask of the inside of an outline given in picture heights."""
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.round(outline * shape[0] * 16).astype(np.int32)], 1, cv2.LINE_8, 4)
+    return mask > 0
+
+
+def depth(mask: Array) -> Array:
+    """Distance of every pixel of a mask to its edge, in picture heights."""
+    inner = np.pad(mask, 1, mode="edge").astype(np.uint8)
+    return cv2.distanceTransform(inner, cv2.DIST_L2, 5)[1:-1, 1:-1] / mask.shape[0]
+
+
+def sails(shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Masks of the boat's sails and of its hull."""
+    main = np.array([(0.795, 0.66), (0.795, 0.40), (0.76, 0.50), (0.70, 0.655)])
+    fore = np.array([(0.81, 0.66), (0.81, 0.42), (0.85, 0.54), (0.885, 0.655)])
+    hull = np.array([(0.675, 0.668), (0.91, 0.668), (0.87, 0.72), (0.72, 0.72)])
+    return filled(shape, main) | filled(shape, fore), filled(shape, hull)
+
+
+def sky(x: Array, y: Array, streaks: Array) -> Array:
+    """Whirling blues that warm towards the sun, which stands in rings of ochre and cream."""
+    blues = ramp(
+        (0.30 + 0.5 * y + 0.22 * streaks).clip(0, 1),
+        rgb("0d1b4c", "16357f", "2460a8", "4a93bd", "9cc7bd", "efdfae"),
+    )
     for cx, cy, radius in WHIRLS:
         far = np.hypot(x - cx, y - cy) / radius
-        bands = bands + 0.3 * np.exp(-((far - 0.9) ** 2) * 2) * (1 + np.cos(far * 11)) / 2
-    sky = ramp(bands.clip(0, 1), NIGHT)
-    for cx, cy, radius in LIGHTS:
-        glow = np.exp(-((np.hypot(x - cx, y - cy) / (1.9 * radius)) ** 2))
-        sky = mix(sky, rgb("f6d873"), (1.5 * glow).clip(0, 1))
-        sky = mix(
-            sky, rgb("fdf4c8"), smoothstep(radius * 0.8, radius * 0.4, np.hypot(x - cx, y - cy))
-        )
-    crest = np.sin(38 * (y - 0.02 * np.sin(9 * x) - 0.03 * np.sin(5 * x + 8 * y)) * (1.5 - y))
-    light = 0.28 + 0.30 * crest + 0.12 * spectral_noise(x.shape, 1.8, "sea")
-    light = light + 0.55 * np.exp(-(((x - 1.13) / 0.13) ** 2)) * (crest > 0)
-    picture = mix(
-        sky, ramp(light.clip(0, 1), WATER), smoothstep(HORIZON - 0.004, HORIZON + 0.004, y)
+        arms = 0.5 + 0.5 * np.cos(9 * far - 2 * np.arctan2(y - cy, x - cx))
+        pale = arms * np.exp(-(far**2)) * 0.85
+        blues = mix(blues, rgb("e8e2c0"), pale)
+    far = np.hypot(x - SUN[0], y - SUN[1])
+    rings = ramp(
+        (far / 0.27 + 0.05 * streaks).clip(0, 1),
+        rgb("fff3c4", "fbd65a", "f2a92c", "e8c46a", "d9802c", "efd79a", "7fb0b0"),
     )
-    shore = HORIZON + 0.21 + 0.06 * np.sin(3 * x + 1) + 0.01 * spectral_noise(x.shape, 1.5, "shore")
-    sand = ramp((0.5 + 0.3 * spectral_noise(x.shape, 1.4, "sand")).clip(0, 1),
-                rgb("5a3b1c", "b5772a", "e2b45a", "f3dc9a"))  # fmt: skip
-    picture = mix(picture, sand, smoothstep(shore + 0.05, shore + 0.11, y))
-    sway = 0.012 * np.sin(26 * y) + 0.008 * np.sin(61 * y)
-    half = 0.075 * ((y - 0.12) / 0.75).clip(0, 1) ** 0.8 * (0.8 + 0.2 * np.sin(40 * y))
-    tree = smoothstep(half + 0.006, half - 0.006, np.abs(x - 0.10 - sway)) * (y > 0.12)
-    leaves = ramp((0.4 + 0.3 * spectral_noise(x.shape, 1.2, "tree")).clip(0, 1),
-                  rgb("0b1512", "1c3a22", "48602a"))  # fmt: skip
-    return mix(picture, leaves, tree)
+    return mix(blues, rings, smoothstep(0.30, 0.19, far + 0.015 * streaks))
 
 
-def painted(composition: Array, name: str) -> Array:
-    """Repaint a composition with curved bristle strokes, broad ones first."""
-    height, width = composition.shape[:2]
+def water(x: Array, y: Array, streaks: Array) -> Array:
+    """The far sea: bands of teal and blue, and the sun's path upon them."""
+    bands = np.sin(46 * (y - 0.012 * np.sin(14 * x) - 0.02 * np.sin(6 * x + 7 * y)))
+    tone = (0.42 + 0.22 * bands + 0.2 * streaks).clip(0, 1)
+    colours = ramp(tone, rgb("0a2a50", "125a78", "2b8f94", "7cc0ae", "e6e3c0"))
+    path = np.exp(-(((x - SUN[0]) / 0.1) ** 2)) * smoothstep(-0.3, 0.6, bands + streaks)
+    return mix(colours, rgb("f6c95c"), 0.8 * path)
+
+
+def wave(mask: Array, streaks: Array) -> Array:
+    """The great wave: dark within, ribs of teal, and foam along its crest."""
+    deep = depth(mask)
+    ribs = np.sin(deep * 115 + 2.2 * streaks)
+    tone = (0.62 - 1.5 * deep + 0.24 * ribs + 0.12 * streaks).clip(0, 1)
+    body = ramp(tone, rgb("06142f", "0c2f5c", "14597f", "2a8f98", "93cdbd"))
+    rough = noise(mask.shape, 1.5, "foam")
+    foam = smoothstep(0.034, 0.012, deep + 0.012 * rough)
+    spots = smoothstep(0.9, 1.3, rough + 0.3 * streaks) * smoothstep(0.16, 0.05, deep)
+    cream = ramp((0.6 + 0.3 * rough).clip(0, 1), rgb("a9cfc8", "f4ecd2", "fffaf0"))
+    return body + (cream - body) * np.maximum(foam, spots)[..., None]
+
+
+def streaked(flow: Array, name: str) -> Array:
+    """Noise drawn out along the flow, mean 0, deviation 1."""
+    height, width = flow.shape[:2]
+    columns, rows = np.meshgrid(
+        np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    )
+    streaks = noise((height, width), 1.1, name)
+    for reach in (4, 8, 16, 32):
+        ends = [
+            cv2.remap(streaks, columns + way * flow[..., 0], rows + way * flow[..., 1],
+                      cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+            for way in (-reach, reach)
+        ]  # fmt: skip
+        streaks = (streaks + ends[0] + ends[1]) / 3
+    return (streaks - streaks.mean()) / streaks.std()
+
+
+def directions(x: Array, y: Array, edges: Array) -> Array:
+    """Unit flow: around the whirls and the sun, along the swell, and along the edges of shapes."""
+    u, v = np.ones_like(x), 0.35 * np.sin(4.5 * x + 3 * y)
+    for cx, cy, radius in (*WHIRLS, (*SUN, 0.2), (0.40, 0.46, 0.12)):
+        near = 3.5 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / radius**2)
+        angle = np.arctan2(y - cy, x - cx)
+        u, v = u - near * np.sin(angle), v + near * np.cos(angle)
+    swell = smoothstep(HORIZON - 0.02, HORIZON + 0.06, y)
+    v = v * (1 - swell) + swell * 0.4 * np.sin(11 * x + 5 * y)
+    flow = np.stack([u, v], axis=-1)
+    soft = cv2.GaussianBlur(edges, (0, 0), x.shape[0] / 32)
+    tangent = np.stack([-cv2.Sobel(soft, -1, 0, 1), cv2.Sobel(soft, -1, 1, 0)], axis=-1)
+    tangent *= np.where((tangent * flow).sum(axis=-1, keepdims=True) < 0, -1, 1)
+    flow = flow + tangent * 700 / x.shape[0] ** 0.5
+    return (flow / (np.linalg.norm(flow, axis=-1, keepdims=True) + 1e-6)).astype(np.float32)
+
+
+def composition(width: int, height: int) -> Composition:
+    """Draw the wave, the sail, the headland and the sky that the strokes will follow."""
     x, y = grid(width, height)
-    field = np.stack(swirl(x, y), axis=-1)
+    shape = (height, width)
+    crest = filled(shape, np.concatenate([curve(CREST), [(1.5, 1.2), (-0.2, 1.2)]]))
+    far = y > HORIZON
+    land = filled(shape, np.concatenate([curve(HEADLAND), [(1.45, 0.63)]])) & ~crest
+    peak = filled(shape, curve(MOUNTAIN)) & ~crest & ~far
+    cloth, hull = (part & ~crest for part in sails(shape))
+    flow = directions(x, y, (crest + 0.6 * cloth + 0.5 * land + 0.5 * peak).astype(np.float32))
+    flow[cloth] = np.float32([-0.35, 0.94])
+    flow[hull] = np.float32([1, 0])
+    streaks = streaked(flow, "streaks")
+    picture = np.where(far[..., None], water(x, y, streaks), sky(x, y, streaks))
+    slope = (0.5 + 0.3 * streaks + 1.6 * (x - 0.68)).clip(0, 1)
+    picture[peak] = ramp(slope, rgb("35406f", "5d6a96", "c98f6a"))[peak]
+    tone = (0.45 + 0.35 * streaks).clip(0, 1)
+    picture[land] = ramp(tone, rgb("3a2a1e", "7a4a22", "c07c2a", "6c7a34"))[land]
+    picture[crest] = wave(crest, streaks)[crest]
+    picture[cloth] = ramp(tone, rgb("8f1d16", "d23a22", "f0703a"))[cloth]
+    picture[hull] = ramp(tone, rgb("1a0f10", "5c2c1c"))[hull]
+    kinds = (far | crest, land | peak, cloth | hull)
+    labels = np.zeros(shape, np.int32)
+    for name, mask in zip(("sea", "land", "subject"), kinds, strict=True):
+        labels[mask] = LABELS.index(name)
+    return Composition(picture.astype(np.float32), labels, flow)
+
+
+def painted(plan: Composition, name: str) -> Array:
+    """Paint a composition, at half its size."""
+    height, width = plan.labels.shape
     rng = generator(name)
-    canvas = np.ascontiguousarray(np.broadcast_to(rgb("2c4a6a"), composition.shape)).copy()
-    for size, length, spacing in ((26, 90, 14), (13, 60, 8), (7, 38, 5), (4, 20, 4)):
-        soft = cv2.GaussianBlur(composition, (0, 0), size / 3)
-        error = np.abs(canvas - soft).sum(axis=2)
-        for row, column in _places(height, width, spacing, rng):
-            if size > 14 or error[row, column] > 0.12 or rng.random() < 0.25:
-                _stroke(
-                    canvas, soft[row, column], _path(field, row, column, length, rng), size, rng
-                )
-    return _lit(canvas)
+    canvas = np.full((height, width, 4), (70, 44, 30, 0), np.uint8)  # red, green, blue, thickness
+    canvas[..., :3] = rng.normal((52, 60, 84), 6, (height, width, 3)).clip(0, 255)
+    for size, length, spacing in LAYERS:
+        soft = cv2.GaussianBlur(plan.colours, (0, 0), size / 5)
+        missing = np.abs(canvas[..., :3] / np.float32(255) - soft).sum(axis=2)
+        at = places(height, width, spacing, rng)
+        if size < 24:
+            wanted = missing[at[:, 1].astype(int), at[:, 0].astype(int)] + rng.uniform(
+                0, 0.12, len(at)
+            )
+            at = at[wanted > 0.22]
+        strokes(canvas, soft, paths(plan.flow, at, length), size, rng)
+    return lit(canvas)
 
 
-def _places(height: int, width: int, spacing: int, rng: np.random.Generator) -> Array:
-    """Every `spacing` pixels one place, moved at random, in random order: int [N, 2]."""
+def places(height: int, width: int, spacing: int, rng: np.random.Generator) -> Array:
+    """One place in every square of side spacing, in random order: float [N, 2] of x, y."""
     rows, columns = np.mgrid[0:height:spacing, 0:width:spacing].reshape(2, -1)
-    places = np.stack([rows, columns], 1) + rng.integers(0, spacing, (rows.size, 2))
-    rng.shuffle(places)
-    return np.minimum(places, (height - 1, width - 1))
+    at = np.stack([columns, rows], axis=1) + rng.uniform(0, spacing, (rows.size, 2))
+    rng.shuffle(at)
+    return np.minimum(at, (width - 1, height - 1))
 
 
-def _path(field: Array, row: int, column: int, length: int, rng: np.random.Generator) -> Array:
-    """Follow the field from a place: float [N, 2] of x, y, 3 pixels apart."""
-    points, at = [], np.array([column, row], float)
-    for _ in range(max(3, int(length * rng.uniform(0.6, 1.1) / 3))):
-        points.append(at.copy())
-        c, r = int(at[0]), int(at[1])
-        if not (0 <= r < field.shape[0] and 0 <= c < field.shape[1]):
-            break
-        at += 3 * field[r, c]
-    return np.array(points)
+def paths(flow: Array, at: Array, length: int, step: int = 5) -> Array:
+    """Follow the flow both ways from each place: float [N, points, 2]."""
+    height, width = flow.shape[:2]
+    halves = []
+    for way in (-step, step):
+        line = [at]
+        for _ in range(max(2, length // (2 * step))):
+            column = line[-1][:, 0].clip(0, width - 1).astype(int)
+            row = line[-1][:, 1].clip(0, height - 1).astype(int)
+            line.append(line[-1] + way * flow[row, column])
+        halves.append(line)
+    return np.stack(halves[0][:0:-1] + halves[1], axis=1)
 
 
-def _stroke(canvas: Array, colour: Array, path: Array, size: int, rng: np.random.Generator) -> None:
-    """Draw one stroke as bristles side by side, each of a slightly different colour."""
-    if len(path) < 2:
-        return
-    along = np.gradient(path, axis=0)
-    normal = np.stack([-along[:, 1], along[:, 0]], 1) / (
-        np.linalg.norm(along, axis=1)[:, None] + 1e-6
-    )
-    body = jitter(colour[None], (5, 0.07, 0.05), rng)[0]
-    count = max(2, size // 2)
-    for offset in rng.permutation(np.linspace(-0.5, 0.5, count)):
-        shade = body * (1 + rng.normal(0, 0.09)) + 0.05 * offset
-        begin = rng.integers(0, max(1, len(path) // 4))
-        end = len(path) - rng.integers(0, max(1, len(path) // 4))
-        line = path[begin:end] + normal[begin:end] * offset * size
-        if len(line) > 1:
-            points = np.round(line * 16).astype(np.int32)[:, None]
-            tone = [float(v) for v in shade.clip(0, 1)]
-            cv2.polylines(canvas, [points], False, tone, max(1, size // 5), cv2.LINE_AA, 4)
+def strokes(canvas: Array, soft: Array, lines: Array, size: int, rng: np.random.Generator) -> None:
+    """Draw a stroke along each line in the colour under its middle, varied a little."""
+    middle = lines[:, lines.shape[1] // 2].astype(int)
+    colours = jitter(soft[middle[:, 1], middle[:, 0]], (9, 0.09, 0.06), rng)
+    odd = rng.random(len(colours)) < 0.06  # a fleck of a neighbouring hue
+    colours[odd] = jitter(colours[odd], (28, 0.1, 0.1), rng)
+    for line, colour in zip(lines, colours, strict=True):
+        stroke(canvas, line, colour, size * rng.uniform(0.75, 1.2), rng)
 
 
-def _lit(canvas: Array) -> Array:
-    """Light the ridges of the paint from the upper left."""
-    relief = cv2.GaussianBlur(canvas.mean(axis=2), (0, 0), 0.8)
+def stroke(
+    canvas: Array, line: Array, colour: Array, size: float, rng: np.random.Generator
+) -> None:
+    """Draw one stroke as bristles side by side, thick in the middle and ragged at the ends."""
+    along = np.gradient(line, axis=0)
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    across /= np.linalg.norm(across, axis=1, keepdims=True) + 1e-6
+    taper = np.sin(np.linspace(0.12, 0.95, len(line)) * np.pi)[:, None] ** 0.35
+    count = max(3, int(size / 2.6))
+    tones = rng.normal(1, 0.085, count) + np.linspace(0.06, -0.06, count)
+    ragged = rng.integers(0, 1 + len(line) // 5, (count, 2))
+    for i in rng.permutation(count):
+        offset = (i / (count - 1) - 0.5) * size
+        bristle = (line + across * taper * offset)[ragged[i, 0] : len(line) - ragged[i, 1]]
+        thick = 90 + 120 * tones[i] * (1 - abs(offset) / size) - 40 * (i in (0, count - 1))
+        paint = [*(colour * tones[i] * 255).clip(0, 255).tolist(), float(np.clip(thick, 0, 255))]
+        points = np.round(bristle * 16).astype(np.int32)[:, None]
+        cv2.polylines(
+            canvas, [points], False, paint, max(2, round(size / count) + 1), cv2.LINE_AA, 4
+        )
+
+
+def lit(canvas: Array) -> Array:
+    """Light the ridges of the paint from the upper left, at half the canvas's size."""
+    colours = shrink(canvas[..., :3].astype(np.float32) / 255, 2)
+    relief = shrink(cv2.GaussianBlur(canvas[..., 3].astype(np.float32) / 255, (0, 0), 1.0), 2)
     slope = cv2.Sobel(relief, -1, 1, 0) + cv2.Sobel(relief, -1, 0, 1)
-    return np.clip(canvas + 0.05 * slope.clip(-1, 1)[..., None], 0, 1)
+    return np.clip(colours * (1 + 0.16 * slope.clip(-1.5, 1.5)[..., None]), 0, 1)
 
 
-def swirls(width: int, height: int) -> Array:
-    """A night over the sea in thick, swirling strokes."""
-    return painted(night_over_sea(width, height), "swirls")
-
-
-def woodcut(width: int, height: int) -> Array:
-    """A rough sea under a red sun as a woodcut: bold lines in ink, vermilion and paper."""
-    x, y = grid(width, height)
-    paper, ink, red = rgb("efe3c6", "1b2333", "c8402c")
-    waves = y - 0.55 - 0.10 * np.sin(7 * x) - 0.05 * np.sin(17 * x + 9 * y) - 0.03 * np.sin(31 * x)
-    sun = np.hypot(x - 0.95, y - 0.30)
-    tone = np.where(waves > 0, 0.35 + 0.5 * np.sin(24 * waves), 0.12 + 0.4 * y)
-    line = np.sin(150 * (waves + 0.03 * spectral_noise(x.shape, 1.8, "grain")))
-    rays = np.sin(110 * (y - 0.25 * x) + 6 * spectral_noise(x.shape, 2.0, "rays"))
-    cut = smoothstep(-0.1, 0.1, np.where(waves > 0, line, rays) + 2 * tone - 1.1)
-    ground = mix(np.broadcast_to(paper, (*x.shape, 3)), red, smoothstep(0.205, 0.2, sun))
-    inked = mix(ground, ink, cut * np.where((sun < 0.2) & (waves < 0), 0.25, 1.0))
-    crest = smoothstep(0.012, 0.006, np.abs(waves))
-    fibre = 1 + 0.03 * spectral_noise(x.shape, 0.6, "fibre")[..., None]
-    return np.clip(mix(inked, ink, crest) * fibre, 0, 1)
-
-
-def mosaic(width: int, height: int) -> Array:
-    """The night in warm glass tiles with dark joints."""
-    rng = generator("mosaic")
-    x, y = grid(width, height)
-    picture = night_over_sea(width, height)[..., ::-1] ** 0.8
-    seeds = _places(height, width, 15, rng)
-    index = np.zeros((height, width), np.uint8) + 255
-    index[seeds[:, 0], seeds[:, 1]] = 0
-    far, labels = cv2.distanceTransformWithLabels(
-        index, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    order = labels[seeds[:, 0], seeds[:, 1]]
-    colours = np.zeros((labels.max() + 1, 3), np.float32)
-    colours[order] = jitter(picture[seeds[:, 0], seeds[:, 1]], (8, 0.1, 0.08), rng)
-    tiles = colours[labels]
-    edges = cv2.morphologyEx(labels.astype(np.float32), cv2.MORPH_GRADIENT, np.ones((3, 3))) > 0
-    sheen = 1.08 - 0.022 * far[..., None] + 0.04 * np.sin(40 * (x + y))[..., None]
-    joints = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), 0.7)
-    return np.clip(mix(tiles * sheen, rgb("1a1410"), joints.clip(0, 1)), 0, 1)
+def wave_painting(width: int, height: int) -> tuple[Array, Array]:
+    """The painting, and the label of each of its pixels."""
+    plan = composition(2 * width, 2 * height)
+    return painted(plan, "strokes"), plan.labels[::2, ::2]

@@ -12,8 +12,8 @@ import numpy as np
 from _drawing import Array, mix, rgb, shrink, smoothstep, spectral_noise
 
 FAR = 260.0
-VOLUME = spectral_noise((64, 64, 64), 1.9, "volume")
-PLANE = spectral_noise((512, 512), 1.7, "plane")
+VOLUME = spectral_noise((64, 64, 64), 1.3, "volume")
+PLANE = spectral_noise((512, 512), 0.9, "plane")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Scene:
     sunlight: Array = field(default_factory=lambda: np.float32([1.9, 1.6, 1.2]))
     zenith: Array = field(default_factory=lambda: rgb("2f6bb5"))
     horizon: Array = field(default_factory=lambda: rgb("d8d9d2"))
-    haze: float = 150.0
+    haze: float = 260.0
     time: float = 0.0
     drift: float = 0.0
 
@@ -91,8 +91,7 @@ def distance_to(thing: Thing, points: Array) -> Array:
     if np.isinf(thing.radius):
         return thing.distance(points)
     result = np.linalg.norm(points - np.float32(thing.centre), axis=1) - thing.radius
-    near = result < 0.5
-    result[~near] += 0.1
+    near = result < 0.7 * thing.radius + 0.3
     if near.any():
         result[near] = thing.distance(points[near])
     return result
@@ -158,11 +157,11 @@ def sky(scene: Scene, direction: Array) -> Array:
 def clouds(scene: Scene, direction: Array) -> Array:
     """Cover 0..1 of clouds on a flat layer overhead that drifts with time."""
     height = direction[:, 1] + 0.09
-    x = direction[:, 0] / height * 9 + scene.drift + scene.time * 0.8
-    z = direction[:, 2] / height * 9
-    density = plane_noise(x, z) + 0.45 * plane_noise(x * 3.1 + 70, z * 3.1)
-    density += 0.2 * plane_noise(x * 8.3, z * 8.3 + 31)
-    return smoothstep(-0.1, 1.5, density) * smoothstep(-0.02, 0.12, direction[:, 1]) * 0.92
+    x = direction[:, 0] / height * 1.1 + scene.drift + scene.time * 0.1
+    z = direction[:, 2] / height * 1.1
+    octaves = ((1, 0.7), (2.1, 0.5), (4.3, 0.32), (9.1, 0.2), (19, 0.12))
+    density = sum(share * plane_noise(x * f, z * f + 31 * f) for f, share in octaves)
+    return smoothstep(-0.05, 1.1, density) * smoothstep(-0.02, 0.1, direction[:, 1]) * 0.95
 
 
 def clouds_colour(scene: Scene, towards: Array) -> Array:
@@ -209,7 +208,7 @@ def waves(scene: Scene, points: Array, travelled: Array) -> Array:
     for scale, speed, height in ((1.3, 0.7, 0.11), (3.7, 1.1, 0.09), (9.1, 1.6, 0.05)):
         u, v = x * scale + t * speed, z * scale * 1.8 + t * speed * 0.6
         here = plane_noise(u, v)
-        calm = height * np.exp(-travelled * scale / 90)
+        calm = height * np.exp(-travelled * scale / 55)
         slope[:, 0] += calm * (plane_noise(u + 0.3, v) - here) / 0.3
         slope[:, 1] += calm * (plane_noise(u, v + 0.3) - here) / 0.3
     return unit(np.stack([-slope[:, 0], np.ones(len(points)), -slope[:, 1]], 1)).astype(np.float32)
@@ -234,7 +233,7 @@ def foam(scene: Scene, points: Array) -> Array:
     distance, _ = nearest(scene, points)
     x, z = points[:, 0] * 4 + scene.time, points[:, 2] * 6
     ragged = plane_noise(x, z) + 0.6 * plane_noise(x * 3, z * 3)
-    return smoothstep(0.5, 0.0, distance + 0.22 * ragged) * 0.8
+    return smoothstep(0.22, 0.0, distance + 0.1 * ragged) * 0.8
 
 
 def reflected(scene: Scene, points: Array, direction: Array) -> Array:

@@ -7,18 +7,20 @@ from _drawing import Array, rgb
 from _rendering import Scene, plane_noise
 from _solids import balloon, boat, house, lighthouse, mound, rock, terrain, tree
 
-WARM = np.float32([2.3, 1.65, 1.0])
+WARM = np.float32([2.2, 1.65, 1.05])
 
 
 def cape(x: Array, z: Array) -> Array:
     """Height of the lighthouse's cape and of the hills behind it."""
     hill = 3.4 * mound(x, z, (3.2, 15), (5.5, 4.0)) + 3.0 * mound(x, z, (11, 17), (6, 5))
     hill += 13 * mound(x, z, (-34, 95), (26, 14)) + 17 * mound(x, z, (28, 120), (40, 16))
-    rough = 0.28 * plane_noise(x * 0.7, z * 0.7) + 0.08 * plane_noise(x * 3.1, z * 3.1)
-    return hill * (1 + 0.35 * rough) + rough * 0.5 - 0.9
+    near = np.exp(-z.clip(0) / 50)
+    rough = 0.3 * plane_noise(x * 0.12, z * 0.12) + 0.25 * near * plane_noise(x * 0.6, z * 0.6)
+    rough += 0.1 * near * plane_noise(x * 2.3, z * 2.3)
+    return hill * (1 + 0.35 * rough) + rough * near - 1.2
 
 
-def at_cape(x: float, z: float, sunk: float = 0.15) -> tuple[float, float, float]:
+def at_cape(x: float, z: float, sunk: float = 0.3) -> tuple[float, float, float]:
     """The place on the cape's ground at x, z, a little below its surface."""
     height = cape(np.float32([x]), np.float32([z]))[0]
     return x, float(height) - sunk, z
@@ -44,8 +46,8 @@ def coast(x: Array, z: Array) -> Array:
     """Height of the islands behind the boat."""
     hill = 8 * mound(x, z, (14, 52), (12, 8)) + 5 * mound(x, z, (-9, 60), (13, 7))
     hill += 20 * mound(x, z, (-38, 140), (40, 18)) + 24 * mound(x, z, (50, 150), (45, 20))
-    rough = plane_noise(x * 0.32, z * 0.32) + 0.3 * plane_noise(x * 1.4, z * 1.4)
-    return hill * (1 + 0.16 * rough) + 0.35 * rough - 1.6
+    rough = plane_noise(x * 0.1, z * 0.1) + 0.4 * plane_noise(x * 0.33, z * 0.33)
+    return hill * (1 + 0.2 * rough) + 0.3 * rough - 2.2
 
 
 def sailing(time: float) -> Scene:

@@ -83,10 +83,11 @@ def rock(at: Place, size: Place) -> Thing:
 def grassy(p: Array, normal: Array) -> Array:
     """Meadow with fields of several greens and golds; bare stone where it is steep."""
     x, z = p[:, 0], p[:, 2]
-    tone = 0.5 + 0.24 * plane_noise(x * 0.35 + 9, z * 0.35) + 0.1 * plane_noise(x * 3, z * 3)
-    tone += 0.09 * plane_noise(x * 13, z * 13)
-    field = ramp(tone, rgb("2f4a1e", "4f6f27", "7c8a35", "b29a45"))
-    return mix(rocky(p, normal), field, smoothstep(0.5, 0.75, normal[:, 1]))
+    detail = np.exp(-z.clip(0) / 45)
+    tone = 0.42 + 0.2 * plane_noise(x * 0.12 + 9, z * 0.12) + 0.13 * plane_noise(x, z)
+    tone += detail * (0.13 * plane_noise(x * 4, z * 4) + 0.1 * plane_noise(x * 15, z * 15))
+    field = ramp(tone, rgb("14260d", "284014", "46571f", "6f6430"))
+    return mix(rocky(p, normal), field, smoothstep(0.6, 0.8, normal[:, 1] + 0.1 * tone))
 
 
 def terrain(height: Callable[[Array, Array], Array]) -> Thing:
@@ -247,9 +248,13 @@ def balloon(at: Place, size: float, turn: float) -> list[Thing]:
 
     def envelope(p: Array) -> Array:
         q = (p - middle) / size
-        ball = np.linalg.norm(q, axis=1) - 1
-        throat = tapered(q - np.float32([0, -1.55, 0]), 1.05, 0.2, 0.84)
-        return np.minimum(ball, throat) * size * 0.7
+        around, y = np.hypot(q[:, 0], q[:, 2]), q[:, 1] + 1.5
+        slope = (1 - 0.2) / 1.5
+        cosine = np.sqrt(1 - slope**2)
+        along = slope * around + cosine * y
+        side = around * cosine - y * slope - 0.2
+        low, high = np.hypot(around, y) - 0.2, np.hypot(around, y - 1.5) - 1
+        return np.where(along < 0, low, np.where(along > cosine * 1.5, high, side)) * size * 0.95
 
     def gores(p: Array, _: Array) -> Array:
         q = (p - middle) / size

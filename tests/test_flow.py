@@ -52,6 +52,32 @@ def test_flow_does_not_depend_on_the_number_of_threads():
     assert all(np.array_equal(flows[0], flow) for flow in flows[1:])
 
 
+def test_flow_is_exactly_0_in_black_bars_beside_a_pan():
+    first, second = clouds(7), np.roll(clouds(7), 4, axis=1)
+    for frame in (first, second):
+        frame[:20] = frame[-20:] = 0
+    flow = optical_flow(first, second)
+    assert (flow[:20] == 0).all()
+    assert (flow[-20:] == 0).all()
+    assert np.abs(flow[30:-30, 16:-16] - (4, 0)).mean() < 0.1
+
+
+def test_flow_is_exactly_0_in_a_logo_before_a_pan():
+    first, second = clouds(7), np.roll(clouds(7), 3, axis=1)
+    for frame in (first, second):
+        frame[30:60, 20:80] = np.kron(np.indices((6, 12)).sum(axis=0) % 2, np.ones((5, 5)))[
+            ..., None
+        ]
+    assert (optical_flow(first, second)[33:57, 23:77] == 0).all()
+
+
+def test_a_pan_carries_a_flat_area_along():
+    first = clouds(7)
+    first[24:72, 40:104] = 0.5
+    flow = optical_flow(first, np.roll(first, 3, axis=1))
+    assert np.abs(flow[24:72, 40:104] - (3, 0)).mean() < 0.5
+
+
 def test_a_large_frame_takes_the_coarser_flow():
     picture = clouds(0, 1000, 1010)
     flow = optical_flow(np.roll(picture, (2, 3), axis=(0, 1)), picture)
@@ -112,6 +138,13 @@ def test_trust_is_0_where_the_frames_do_not_look_alike():
     believed = trust(constant(0, 0), constant(0, 0), picture, painted)
     assert (believed[40:60, 40:60] == 0).all()
     assert (believed[:30] == 1).all()
+
+
+def test_trust_is_0_where_something_faint_appears_on_a_flat_ground():
+    ground = np.full((HEIGHT, WIDTH, 3), 0.1, np.float32)
+    stripes = ground + np.float32(0.15) * (np.arange(WIDTH) % 4 < 2)[None, :, None]
+    believed = trust(constant(0, 0), constant(0, 0), ground, stripes.astype(np.float32))
+    assert (believed == 0).all()
 
 
 def test_trust_is_0_at_a_motion_boundary():

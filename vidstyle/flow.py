@@ -18,9 +18,8 @@ _FINE = 1_000_000  # pixels: up to here flow is refined at full resolution
 _CUT = 0.2  # mean trust below which nothing carries over
 _FLAT = 0.04  # range of the luma around a pixel below which motion cannot be seen
 _NOISE = 4 / 255  # a smaller difference between frames is noise
-_STILL = 1 / 32  # pixels: the resolution of cv2.remap; what moves less does not move
-_STILL_SAME = 0.5  # pixels: the same where both frames are equal all around
-_NOISE = 0.01  # of 1: a flow that brings no more than this explains nothing
+_SLIGHT = 0.5  # pixels: what flow leaks from a moving ground into a logo that stands still
+_NOISE = 0.01  # of 1: what differs less is unchanged; a flow that gains less explains nothing
 _TEXTURE = 0.1  # of 1: a contrast that shows motion
 _CUT = 0.2  # of 1: the mean trust, weighted by contrast, below which nothing carries over
 _SQUARE = np.ones((5, 5), np.uint8)
@@ -43,8 +42,8 @@ def optical_flow(a: Image, b: Image) -> np.ndarray:
     """Where the pixels of `a` are found in `b`: float32 [H, W, 2], in pixels.
 
     DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016) as in OpenCV, with
-    twice the variational refinement. Differs: what barely moves is exactly 0, so that a still
-    picture does not drift. The bits do not depend on the number of threads.
+    twice the variational refinement. Differs: where nothing moves, the flow is exactly 0, so
+    that a still picture does not drift. The bits do not depend on the number of threads.
     """
     height, width = a.shape[:2]
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -64,12 +63,14 @@ def _grey(image: Image) -> np.ndarray:
 def _still(a: Image, b: Image, flow: np.ndarray) -> np.ndarray:
     """Return bool [H, W]: here nothing moves, whatever the flow says.
 
-    Its speed is below what can be sampled, or both frames are equal all around; or the camera
-    stands still, and neither here nor nearby does the flow explain `b` better than no motion does.
+    A whole row or column is unchanged (black bars: flow carries the motion into them); or all around
+    is the same to the bit and the flow small (a logo); or the camera stands still, and neither here
+    nor nearby does the flow explain `a` better than no motion.
     """
-    speed = np.hypot(flow[..., 0], flow[..., 1])
-    equal = np.all(a == b, axis=2).astype(np.uint8)
-    still = (speed < _STILL) | ((speed < _STILL_SAME) & (cv2.erode(equal, _SQUARE) > 0))
+    changed = _difference(a, b, 1) > _NOISE
+    still = ~(changed.any(axis=0) & changed.any(axis=1, keepdims=True))
+    same = cv2.erode(np.all(a == b, axis=2).astype(np.uint8), _SQUARE) > 0
+    still |= same & (_square(flow) < _SLIGHT**2)
     moving = _difference(a, b, 9) - _difference(a, warp(b, flow), 9) > _NOISE
     textured = _contrast(a) > _TEXTURE
     if moving[textured].sum() <= textured.sum() / 2:
