@@ -15,9 +15,7 @@ __all__ = ["Prior", "optical_flow", "prior", "trust", "warp"]
 
 _LEAST = 32  # pixels: below 16, DIS of OpenCV 5.0 gives NaN or ends the process
 _FINE = 1_000_000  # pixels: up to here flow is refined at full resolution
-_CUT = 0.2  # mean trust below which nothing carries over
-_FLAT = 0.04  # range of the luma around a pixel below which motion cannot be seen
-_NOISE = 4 / 255  # a smaller difference between frames is noise
+_FLAT = 0.04  # of 1: a contrast below which motion cannot be seen
 _SLIGHT = 0.5  # pixels: what flow leaks from a moving ground into a logo that stands still
 _NOISE = 0.01  # of 1: what differs less is unchanged; a flow that gains less explains nothing
 _TEXTURE = 0.1  # of 1: a contrast that shows motion
@@ -63,9 +61,9 @@ def _grey(image: Image) -> np.ndarray:
 def _still(a: Image, b: Image, flow: np.ndarray) -> np.ndarray:
     """Return bool [H, W]: here nothing moves, whatever the flow says.
 
-    A whole row or column is unchanged (black bars: flow carries the motion into them); or all around
-    is the same to the bit and the flow small (a logo); or the camera stands still, and neither here
-    nor nearby does the flow explain `a` better than no motion.
+    A whole row or column is unchanged (black bars: flow carries the motion into them). Or all
+    around is the same to the bit and the flow is slight (a logo). Or the camera stands still, and
+    neither here nor nearby does the flow explain `a` better than no motion.
     """
     changed = _difference(a, b, 1) > _NOISE
     still = ~(changed.any(axis=0) & changed.any(axis=1, keepdims=True))
@@ -165,8 +163,45 @@ def prior(earlier_source: Image, source: Image, earlier_result: Image) -> Prior 
     """
     backward = optical_flow(source, earlier_source)
     forward = optical_flow(earlier_source, source)
+    backward, forward = (
+        _settled(backward, forward, source, earlier_source),
+        _settled(forward, backward, earlier_source, source),
+    )
     believed = trust(backward, forward, earlier_source, source)
     contrast = np.maximum(_contrast(earlier_source), _contrast(source)) + 1e-3
     if np.average(believed[..., 0], weights=contrast) < _CUT:
         return None
-    return Prior(warp(earlier_result, backward), believed)
+    same = _alike(warp(earlier_source, backward), source) & _inside(backward)
+    return Prior(_filled(warp(earlier_result, backward), source, same), believed)
+
+
+def _settled(flow: np.ndarray, other: np.ndarray, a: Image, b: Image) -> np.ndarray:
+    """Give flat ground, where the two flows disagree, the motion that most of the picture has.
+
+    Nothing can be followed in a clear sky; what DIS finds there is its own noise, and would stir
+    the strokes.
+    """
+    flat = cv2.blur(_contrast(a), (9, 9)) < _FLAT
+    common = np.median(flow[~flat], axis=0) if (~flat).any() else np.zeros(2)
+    steady = np.broadcast_to(common.astype(np.float32), flow.shape)
+    loose = cv2.dilate((~_agree(flow, other)).astype(np.uint8), _SQUARE) > 0
+    return np.where((loose & flat & _alike(warp(b, steady), a))[..., None], steady, flow)
+
+
+def _filled(carried: Image, frame: Image, known: np.ndarray) -> Image:
+    """Replace what is not known (bool [H, W]) by the frame in the colours of the result around it.
+
+    What the style did to the known pixels, result minus frame, is spread from them by means over
+    ever larger squares; so what motion uncovers does not flash up in the source's colours.
+    """
+    share, change = known.astype(np.float32), (carried - frame) * known[..., None]
+    spread, missing = np.zeros_like(frame), np.ones_like(known)
+    for side in (9, 33, 129, 513):
+        near = cv2.blur(share, (side, side), borderType=cv2.BORDER_REFLECT)
+        mean = cv2.blur(change, (side, side), borderType=cv2.BORDER_REFLECT)
+        take = missing & (near > 0.02)
+        spread[take] = mean[take] / near[take][:, None]
+        missing &= ~take
+    soft = cv2.GaussianBlur(share, (5, 5), 0.8) * share
+    around = frame + cv2.GaussianBlur(spread, (0, 0), 3)
+    return np.clip(carried * soft[..., None] + around * (1 - soft[..., None]), 0, 1)
