@@ -158,7 +158,7 @@ def prior(earlier_source: Image, source: Image, earlier_result: Image) -> Prior 
     """What the result of an earlier frame says of this one, or None: between them lies a cut.
 
     All three are of one size. A cut is where what can be seen, the contrast, is mostly not
-    believed. Measured on 14 real clips at 512 pixels: 0.3 to 1 within a shot, up to 0.13 over a
+    believed. Measured on 17 real sources at 512 pixels: 0.36 to 1 within a shot, up to 0.13 over a
     cut, with black bars or in the dark too; a histogram's distance overlaps where this does not.
     """
     backward = optical_flow(source, earlier_source)
