@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,12 @@ _COARSEST = 256  # pixels, long side: where a first frame begins
 _COARSE_WEIGHT = 100.0  # of the mean squared difference from the coarsest level's result
 _ROUGHNESS = 0.02  # standard deviation of the noise that gives flat areas something to grow from
 _SIZES_KEPT = 6  # traced graphs and style features held at once
+
+
+with suppress(RuntimeError):  # the caller has already set TensorFlow to work
+    # Operations one after another, each on all cores: run side by side, their last bits varied from
+    # run to run, and a resumed film would differ from an uninterrupted one.
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 @dataclass(frozen=True)
@@ -186,18 +193,30 @@ class _Size:
         return {"coarse": tf.constant(coarse), "coarse_weight": tf.constant(_COARSE_WEIGHT)}
 
     def _evaluation(self, image: Any, targets: Targets, pulls: dict[str, Any]) -> Any:
-        """Return (total, gradient, terms); what changes from frame to frame is an argument."""
+        """Return (total, gradient, terms); what changes from frame to frame is an argument.
+
+        The network's terms come first and the picture's own after them, never at the same time, so
+        that the bits are the same in every run.
+        """
         self._owner.traces += 1
         settings = self._owner.settings
         with tf.GradientTape() as tape:
             tape.watch(image)
             terms = self._owner.technique.losses(self._owner._encode(image), targets)
-            terms["tv"] = losses.total_variation(image)
-            terms["temporal"] = losses.temporal(image, pulls["earlier"], pulls["trust"])
             total = sum(getattr(settings, f"{name}_weight") * term for name, term in terms.items())
+        gradient = tape.gradient(total, image)
+        with tf.control_dependencies([gradient]), tf.GradientTape() as tape:
+            tape.watch(image)
+            own = {
+                "tv": losses.total_variation(image),
+                "temporal": losses.temporal(image, pulls["earlier"], pulls["trust"]),
+            }
+            smooth = sum(getattr(settings, f"{name}_weight") * term for name, term in own.items())
             shrunk = losses.shrunk(image, self._shrink)
-            total += pulls["coarse_weight"] * tf.reduce_mean(tf.square(shrunk - pulls["coarse"]))
-        return total, tape.gradient(total, image), terms
+            smooth += pulls["coarse_weight"] * tf.reduce_mean(tf.square(shrunk - pulls["coarse"]))
+        with tf.control_dependencies([smooth]):
+            gradient += tape.gradient(smooth, image)
+        return total + smooth, gradient, {**terms, **own}
 
 
 def _temporal_pull(frame: Any, prior: Prior | None) -> dict[str, Any]:
