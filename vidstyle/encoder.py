@@ -1,9 +1,9 @@
 """VGG-19 as a function from a picture to its features: the only place of BGR means and batch axes.
 
-Simonyan & Zisserman, "Very Deep Convolutional Networks", 2014. Differs in two ways: the first
-four layers pad by repeating the border (zeros are seen as a frame around the picture), and each
-channel is scaled to unit mean activation on fixed pictures (Gatys et al. 2016), so that the
-features do not depend on which copy of the network was loaded.
+Simonyan & Zisserman, "Very Deep Convolutional Networks", 2014. Differs in two ways: conv1_1
+pads by repeating the border (zeros there are seen as a frame around the picture), and each channel
+is scaled to unit mean activation on fixed pictures (Gatys et al. 2016), so that the features do not
+depend on which copy of the network was loaded.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,7 +52,6 @@ _OUTPUT = np.array(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
     np.float64,
 )
-_BORDERED = 4  # layers, conv1_1 to conv2_2, that repeat the border
 _WINOGRAD_CHANNELS = 128  # with fewer input channels the transforms cost more than they save
 
 
@@ -151,7 +150,7 @@ class Encoder:
         return features
 
     def _convolution(self, name: str, kernel: np.ndarray) -> Convolution:
-        if name in LAYERS[:_BORDERED]:
+        if name == LAYERS[0]:
             return _bordered(kernel)
         if self.plain or kernel.shape[2] < _WINOGRAD_CHANNELS:
             return conv2d(kernel)
