@@ -31,8 +31,8 @@ _SIZES_KEPT = 6  # traced graphs and style features held at once
 
 
 with suppress(RuntimeError):  # the caller has already set TensorFlow to work
-    # Operations one after another, each on all cores: run side by side, their last bits varied from
-    # run to run, and a resumed film would differ from an uninterrupted one.
+    # Operations one after another, each on all cores: side by side, the gradient's last bits varied
+    # more often. It is not the whole cause: separate runs still differ now and then.
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
@@ -195,8 +195,8 @@ class _Size:
     def _evaluation(self, image: Any, targets: Targets, pulls: dict[str, Any]) -> Any:
         """Return (total, gradient, terms); what changes from frame to frame is an argument.
 
-        The network's terms come first and the picture's own after them, never at the same time, so
-        that the bits are the same in every run.
+        The network's terms come first and the picture's own after them, never at the same time:
+        within one process, and with one operation at a time, the bits were then the same.
         """
         self._owner.traces += 1
         settings = self._owner.settings
