@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,12 +27,6 @@ _COARSEST = 256  # pixels, long side: where a first frame begins
 _COARSE_WEIGHT = 100.0  # of the mean squared difference from the coarsest level's result
 _ROUGHNESS = 0.02  # standard deviation of the noise that gives flat areas something to grow from
 _SIZES_KEPT = 6  # traced graphs and style features held at once
-
-
-with suppress(RuntimeError):  # the caller has already set TensorFlow to work
-    # Operations one after another, each on all cores: side by side, the gradient's last bits varied
-    # more often. It is not the whole cause: separate runs still differ now and then.
-    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 @dataclass(frozen=True)
@@ -195,28 +188,41 @@ class _Size:
     def _evaluation(self, image: Any, targets: Targets, pulls: dict[str, Any]) -> Any:
         """Return (total, gradient, terms); what changes from frame to frame is an argument.
 
-        The network's terms come first and the picture's own after them, never at the same time:
-        within one process, and with one operation at a time, the bits were then the same.
+        Each term has its own tape, so that their gradients are added in one order (see summed).
         """
         self._owner.traces += 1
         settings = self._owner.settings
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            terms = self._owner.technique.losses(self._owner._encode(image), targets)
-            total = sum(getattr(settings, f"{name}_weight") * term for name, term in terms.items())
-        gradient = tape.gradient(total, image)
-        with tf.control_dependencies([gradient]), tf.GradientTape() as tape:
-            tape.watch(image)
-            own = {
-                "tv": losses.total_variation(image),
-                "temporal": losses.temporal(image, pulls["earlier"], pulls["trust"]),
-            }
-            smooth = sum(getattr(settings, f"{name}_weight") * term for name, term in own.items())
+        terms: dict[str, Any] = {}
+
+        def network(image: Any) -> Any:
+            found = self._owner.technique.losses(self._owner._encode(image), targets)
+            terms.update(found)
+            return losses.summed(
+                [getattr(settings, f"{name}_weight") * term for name, term in found.items()]
+            )
+
+        def smooth(image: Any) -> Any:
+            terms["tv"] = losses.total_variation(image)
+            return settings.tv_weight * terms["tv"]
+
+        def steady(image: Any) -> Any:
+            terms["temporal"] = losses.temporal(image, pulls["earlier"], pulls["trust"])
+            return settings.temporal_weight * terms["temporal"]
+
+        def alike(image: Any) -> Any:
             shrunk = losses.shrunk(image, self._shrink)
-            smooth += pulls["coarse_weight"] * tf.reduce_mean(tf.square(shrunk - pulls["coarse"]))
-        with tf.control_dependencies([smooth]):
-            gradient += tape.gradient(smooth, image)
-        return total + smooth, gradient, {**terms, **own}
+            return pulls["coarse_weight"] * tf.reduce_mean(tf.square(shrunk - pulls["coarse"]))
+
+        parts = [_value_and_gradient(term, image) for term in (network, smooth, steady, alike)]
+        total, gradient = (losses.summed(column) for column in zip(*parts, strict=True))
+        return total, gradient, terms
+
+
+def _value_and_gradient(function: Callable[[Any], Any], image: Any) -> tuple[Any, Any]:
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        value = function(image)
+    return value, tape.gradient(value, image)
 
 
 def _temporal_pull(frame: Any, prior: Prior | None) -> dict[str, Any]:

@@ -5,12 +5,22 @@ Dosovitskiy & Brox, "Artistic Style Transfer for Videos", 2016 (temporal term). 
 that every term is divided by the size of its target.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["area_average", "content", "gram", "relative", "shrunk", "temporal", "total_variation"]
+__all__ = [
+    "area_average",
+    "content",
+    "gram",
+    "relative",
+    "shrunk",
+    "summed",
+    "temporal",
+    "total_variation",
+]
 
 _TV_REFERENCE = 512.0  # pixels; gradients are measured as if the long side were this
 
@@ -21,6 +31,15 @@ def _outer(rows: Any) -> tuple[Any, Any]:
     return tf.matmul(rows, rows, transpose_a=True), lambda up: tf.matmul(
         rows, up + tf.transpose(up)
     )
+
+
+def summed(values: Sequence[Any]) -> Any:
+    """Return the sum of tensors of one shape, in this order.
+
+    TensorFlow makes one AddN of three or more additions in a graph, and that begins with whichever
+    input has no other reader left: the last bits would depend on which operation ran first.
+    """
+    return tf.reduce_sum(tf.stack(values), axis=0)
 
 
 def gram(features: Any) -> Any:
@@ -47,8 +66,8 @@ def total_variation(image: Any) -> Any:
     """
     height, width = image.shape[:2]
     scale = max(height, width) / _TV_REFERENCE
-    down = image[1:, :-1] - image[:-1, :-1]
-    right = image[:-1, 1:] - image[:-1, :-1]
+    left, top = image[:, :-1], image[:-1]
+    down, right = left[1:] - left[:-1], top[:, 1:] - top[:, :-1]
     squared = (tf.square(down) + tf.square(right)) * scale**2
     squared += 1e-8
     return tf.reduce_mean(squared * tf.sqrt(tf.sqrt(squared)))

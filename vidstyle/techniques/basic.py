@@ -37,4 +37,7 @@ class Basic(Technique):
         goals = targets["style"]
         style = [losses.relative(losses.gram(features[at]), goal) for at, goal in goals.items()]
         content = [losses.content(features[at], goal) for at, goal in targets["content"].items()]
-        return {"style": sum(style) / len(style), "content": sum(content) / len(content)}
+        return {
+            "style": losses.summed(style) / len(style),
+            "content": losses.summed(content) / len(content),
+        }
