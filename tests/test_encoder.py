@@ -25,24 +25,30 @@ def network() -> weights.Network:
     }
 
 
+@pytest.mark.parametrize("bordered", [False, True])
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (4, 3), (1, 1), (17, 6)])
-def test_winograd_equals_plain_convolution_at_every_size(size: tuple[int, int]) -> None:
+def test_winograd_equals_plain_convolution_at_every_size(
+    size: tuple[int, int], bordered: bool
+) -> None:
     x = tf.constant(RANDOM.random((*size, 16)), tf.float32)
     kernel = RANDOM.normal(0, 0.1, (3, 3, 16, 12)).astype(np.float32)
-    plain = conv2d(kernel)(x).numpy()
-    np.testing.assert_allclose(winograd(kernel)(x), plain, atol=1e-4 * np.abs(plain).max())
-
-
-def test_winograd_has_the_gradient_of_plain_convolution() -> None:
-    x = tf.constant(RANDOM.random((10, 11, 16)), tf.float32)
-    kernel = RANDOM.normal(0, 0.1, (3, 3, 16, 12)).astype(np.float32)
-    gradients = []
-    for convolution in (conv2d(kernel), winograd(kernel)):
+    values, gradients = [], []
+    for convolution in (conv2d, winograd):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            loss = tf.reduce_sum(tf.square(convolution(x)))
+            values.append(convolution(kernel, bordered=bordered)(x))
+            loss = tf.reduce_sum(tf.square(values[-1]))
         gradients.append(tape.gradient(loss, x).numpy())
-    np.testing.assert_allclose(gradients[1], gradients[0], atol=1e-4 * np.abs(gradients[0]).max())
+    for plain, fast in (values, gradients):
+        np.testing.assert_allclose(fast, plain, atol=1e-4 * np.abs(plain).max())
+
+
+def test_a_repeated_border_is_one_row_more_of_the_same() -> None:
+    kernel = RANDOM.normal(0, 0.1, (3, 3, 4, 5)).astype(np.float32)
+    x = RANDOM.random((6, 7, 4)).astype(np.float32)
+    wider = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    inner = conv2d(kernel)(tf.constant(wider))[1:-1, 1:-1]
+    np.testing.assert_allclose(conv2d(kernel, bordered=True)(tf.constant(x)), inner, atol=1e-5)
 
 
 def test_pooling_halves_a_side_upwards(network: weights.Network) -> None:

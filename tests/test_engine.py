@@ -142,8 +142,7 @@ def test_a_weight_that_is_no_number_is_refused() -> None:
 @pytest.mark.vgg
 def test_the_real_network_carries_the_palette() -> None:
     style = stripes(96, 96)
-    engine = Stylizer([Style(style)], settings=Settings(steps=60))
-    result = engine.stylize(disc(96, 96))
+    result = Stylizer([Style(style)]).stylize(disc(96, 96))
     assert result.losses["style"] < 0.2
     pictures = (result.image, disc(96, 96))
     away = [np.abs(picture.mean((0, 1)) - style.mean((0, 1))).sum() for picture in pictures]

@@ -1,9 +1,9 @@
 """VGG-19 as a function from a picture to its features: the only place of BGR means and batch axes.
 
-Simonyan & Zisserman, "Very Deep Convolutional Networks", 2014. Differs in two ways: conv1_1
-pads by repeating the border (zeros there are seen as a frame around the picture), and each channel
-is scaled to unit mean activation on fixed pictures (Gatys et al. 2016), so that the features do not
-depend on which copy of the network was loaded.
+Simonyan & Zisserman, "Very Deep Convolutional Networks", 2014. Differs in two ways: the first
+four layers pad by repeating the border (zeros are seen as a frame around the picture), and each
+channel is scaled to unit mean activation on fixed pictures (Gatys et al. 2016), so that the
+features do not depend on which copy of the network was loaded.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,16 +52,26 @@ _OUTPUT = np.array(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
     np.float64,
 )
+_BORDERED = 4  # layers, conv1_1 to conv2_2, that repeat the border
+_BORDER = ((1, 1), (1, 1), (0, 0))
 _WINOGRAD_CHANNELS = 128  # with fewer input channels the transforms cost more than they save
 
 
-def conv2d(kernel: np.ndarray) -> Convolution:
-    """3x3 convolution of [H, W, C] by a kernel [3, 3, C, K], zero padding: the reference path."""
+def conv2d(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
+    """3x3 convolution of [H, W, C] by a kernel [3, 3, C, K]: the reference path.
+
+    The picture is padded with zeros, or if `bordered` by repeating its border.
+    """
     weights = tf.constant(kernel)
-    return lambda x: tf.nn.conv2d(x[None], weights, strides=1, padding="SAME")[0]
+    padding = "VALID" if bordered else "SAME"
+
+    def convolved(x: Any) -> Any:
+        return _single(tf.nn.conv2d(_batch(x), weights, strides=1, padding=padding))
+
+    return _after_border(convolved) if bordered else convolved
 
 
-def winograd(kernel: np.ndarray) -> Convolution:
+def winograd(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
     """Return what conv2d returns (to about 1e-5 of its maximum) as 36 matrix products.
 
     Lavin & Gray 2016, F(4x4, 3x3), with the kernel transformed once in float64. The gradient to x
@@ -69,18 +79,27 @@ def winograd(kernel: np.ndarray) -> Convolution:
     """
     flipped = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
     forward, backward = _transformed(kernel), _transformed(flipped)
+    margin, margin_back = (0, 2) if bordered else (1, 1)
 
     @tf.custom_gradient
     def product(image: Any) -> tuple[Any, Convolution]:
-        return _tiles_product(image, forward), lambda up: _tiles_product(up, backward)
+        value = _tiles_product(image, forward, margin)
+        return value, lambda up: _tiles_product(up, backward, margin_back)
 
-    return product
+    return _after_border(product) if bordered else product
 
 
-def _bordered(kernel: np.ndarray) -> Convolution:
-    """conv2d with the border repeated in place of zeros."""
-    weights, around = tf.constant(kernel), ((1, 1), (1, 1), (0, 0))
-    return lambda x: tf.nn.conv2d(tf.pad(x, around, "SYMMETRIC")[None], weights, 1, "VALID")[0]
+def _after_border(convolution: Convolution) -> Convolution:
+    return lambda x: convolution(tf.pad(x, _BORDER, "SYMMETRIC"))
+
+
+def _batch(x: Any) -> Any:
+    """Return a batch of one; x[None] would do too, but the gradient of indexing is slow."""
+    return tf.expand_dims(x, 0)
+
+
+def _single(batch: Any) -> Any:
+    return tf.squeeze(batch, 0)
 
 
 def _transformed(kernel: np.ndarray) -> Any:
@@ -89,33 +108,37 @@ def _transformed(kernel: np.ndarray) -> Any:
     return tf.constant(both.reshape(36, *kernel.shape[2:]).astype(np.float32))
 
 
-def _tiles_product(x: Any, transformed: Any) -> Any:
-    height, width = x.shape[0], x.shape[1]
+def _tiles_product(x: Any, transformed: Any, margin: int) -> Any:
+    """Convolve x [H, W, C] with `margin` zeros around it: [H + 2·margin - 2, …, K]."""
+    height, width = (length + 2 * margin - 2 for length in x.shape[:2])
     channels, outputs = transformed.shape[1:]
-    rows, columns = -(-height // 4), -(-width // 4)
-    x = tf.pad(x, ((1, 4 * rows + 3 - height), (1, 4 * columns + 3 - width), (0, 0)))
-    x = _overlapping(x, rows, axis=0)
-    x = _overlapping(x, columns, axis=2)
-    x = tf.transpose(x, (1, 3, 0, 2, 4))
+    around = (margin, margin + 3)  # at the end to whole tiles
+    x = tf.pad(x, (around, around, (0, 0)))
+    tiles, pixels = _places(height, width, x.shape[1])
+    x = tf.gather(tf.reshape(x, (-1, channels)), tiles)
     x = tf.matmul(_kron(_INPUT), tf.reshape(x, (36, -1)))
     x = tf.matmul(tf.reshape(x, (36, -1, channels)), transformed)
     x = tf.matmul(_kron(_OUTPUT), tf.reshape(x, (36, -1)))
-    x = tf.transpose(tf.reshape(x, (4, 4, rows, columns, outputs)), (2, 0, 3, 1, 4))
-    return tf.reshape(x, (4 * rows, 4 * columns, outputs))[:height, :width]
+    x = tf.gather(tf.reshape(x, (-1, outputs)), pixels)
+    return tf.reshape(x, (height, width, outputs))
 
 
 def _kron(matrix: np.ndarray) -> Any:
     return tf.constant(np.kron(matrix, matrix).astype(np.float32))
 
 
-def _overlapping(x: Any, count: int, axis: int) -> Any:
-    """Split `axis` (4·count + 4 long) into `count` pieces of 6 that start 4 apart."""
-    shape = x.shape.as_list()
-    lead, tail = shape[:axis], shape[axis + 1 :]
-    cut = [slice(None)] * axis
-    starts = tf.reshape(x[(*cut, slice(0, 4 * count))], (*lead, count, 4, *tail))
-    nexts = tf.reshape(x[(*cut, slice(4, 4 * count + 4))], (*lead, count, 4, *tail))
-    return tf.concat([starts, nexts[(*cut, slice(None), slice(0, 2))]], axis=axis + 1)
+def _places(height: int, width: int, stride: int) -> tuple[Any, Any]:
+    """Return where the tiles' values stand in the padded image, and the pixels in the tiles.
+
+    Both are row numbers: of the image of `stride` columns as [-1, C], in the order (i, j, row,
+    column) for value (i, j) of 6x6 in a tile; and of the tiles' 4x4 results as [-1, K].
+    """
+    rows, columns = -(-height // 4), -(-width // 4)
+    down, right = (4 * np.arange(n) + np.arange(6)[:, None] for n in (rows, columns))
+    tiles = down[:, None, :, None] * stride + right[:, None, :]
+    (i, row), (j, column) = (np.divmod(np.arange(n), 4)[::-1] for n in (height, width))
+    place = (4 * i[:, None] + j) * rows * columns + row[:, None] * columns + column
+    return tf.constant(tiles.ravel(), tf.int32), tf.constant(place.ravel(), tf.int32)
 
 
 class Encoder:
@@ -139,7 +162,7 @@ class Encoder:
 
     def __call__(self, image: Any) -> Features:
         """Return the features of `image`, a float32 tensor [H, W, 3], RGB, 0..1."""
-        x = image[..., ::-1] * 255.0 - tf.constant(_MEAN_BGR)
+        x = tf.reverse(image, (-1,)) * 255.0 - tf.constant(_MEAN_BGR)
         features: Features = {}
         for name, convolution, bias in self._network:
             if name.endswith("_1") and name != LAYERS[0]:
@@ -150,15 +173,12 @@ class Encoder:
         return features
 
     def _convolution(self, name: str, kernel: np.ndarray) -> Convolution:
-        if name == LAYERS[0]:
-            return _bordered(kernel)
-        if self.plain or kernel.shape[2] < _WINOGRAD_CHANNELS:
-            return conv2d(kernel)
-        return winograd(kernel)
+        slow = self.plain or kernel.shape[2] < _WINOGRAD_CHANNELS
+        return (conv2d if slow else winograd)(kernel, bordered=name in LAYERS[:_BORDERED])
 
 
 def _max_pool(x: Any) -> Any:
-    return tf.nn.max_pool2d(x[None], 2, 2, "SAME")[0]
+    return _single(tf.nn.max_pool2d(_batch(x), 2, 2, "SAME"))
 
 
 def load_encoder(path: Path | None, layers: Sequence[str]) -> Encoder:

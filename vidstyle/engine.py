@@ -180,10 +180,10 @@ class _Size:
         return self._step(*arguments)
 
     def _coarse_pull(self, coarse: Image | None) -> dict[str, Any]:
-        """Return the coarse picture and its weight, 0 if there is none: one trace for both."""
+        """Return the coarse picture and whether there is one: one trace for both."""
         if coarse is None:
-            return {"coarse": tf.zeros((*self._coarse, 3)), "coarse_weight": tf.constant(0.0)}
-        return {"coarse": tf.constant(coarse), "coarse_weight": tf.constant(_COARSE_WEIGHT)}
+            return {"coarse": tf.zeros((*self._coarse, 3)), "is_finer": tf.constant(False)}
+        return {"coarse": tf.constant(coarse), "is_finer": tf.constant(True)}
 
     def _evaluation(self, image: Any, targets: Targets, pulls: dict[str, Any]) -> Any:
         """Return (total, gradient, terms); what changes from frame to frame is an argument.
@@ -211,9 +211,16 @@ class _Size:
 
         def alike(image: Any) -> Any:
             shrunk = losses.shrunk(image, self._shrink)
-            return pulls["coarse_weight"] * tf.reduce_mean(tf.square(shrunk - pulls["coarse"]))
+            return _COARSE_WEIGHT * tf.reduce_mean(tf.square(shrunk - pulls["coarse"]))
 
-        parts = [_value_and_gradient(term, image) for term in (network, smooth, steady, alike)]
+        parts = [_value_and_gradient(term, image) for term in (network, smooth, steady)]
+        parts.append(
+            tf.cond(
+                pulls["is_finer"],
+                lambda: _value_and_gradient(alike, image),
+                lambda: (tf.constant(0.0), tf.zeros_like(image)),
+            )
+        )
         total, gradient = (losses.summed(column) for column in zip(*parts, strict=True))
         return total, gradient, terms
 

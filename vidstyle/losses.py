@@ -66,8 +66,10 @@ def total_variation(image: Any) -> Any:
     """
     height, width = image.shape[:2]
     scale = max(height, width) / _TV_REFERENCE
-    left, top = image[:, :-1], image[:-1]
-    down, right = left[1:] - left[:-1], top[:, 1:] - top[:, :-1]
+    size = (height - 1, width - 1, 3)  # tf.slice, since the gradient of indexing is slow
+    left = tf.slice(image, (0, 0, 0), (height, width - 1, 3))
+    corner, below = (tf.slice(left, (row, 0, 0), size) for row in (0, 1))
+    down, right = below - corner, tf.slice(image, (0, 1, 0), size) - corner
     squared = (tf.square(down) + tf.square(right)) * scale**2
     squared += 1e-8
     return tf.reduce_mean(squared * tf.sqrt(tf.sqrt(squared)))
