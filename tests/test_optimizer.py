@@ -21,7 +21,7 @@ def bowl(image: Any) -> Evaluation:
 
 
 def test_the_minimum_within_the_bounds_is_found() -> None:
-    found = minimise(bowl, START, 150, Frequencies(*SHAPE[:2]))
+    found = minimise(bowl, START, 250, Frequencies(*SHAPE[:2]))
     np.testing.assert_allclose(found.image, np.clip(TARGET, 0, 1), atol=0.02)
 
 
