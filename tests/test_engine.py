@@ -72,13 +72,14 @@ def test_a_large_first_frame_is_begun_small() -> None:
 def test_a_large_result_made_small_is_drawn_to_the_small_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    small = stylizer(steps=40).stylize(disc(24, 256)).image
+    frame = disc(72, 768)
+    small = stylizer(steps=20).stylize(resize(frame, 256, 24)).image
     unlike = []
     for weight in (0.0, 1000.0):
         monkeypatch.setattr("vidstyle.engine._COARSE_WEIGHT", weight)
-        large = stylizer(steps=40).stylize(disc(72, 768)).image
+        large = stylizer(steps=20).stylize(frame).image
         unlike.append(np.abs(resize(large, 256, 24) - small).mean())
-    assert unlike[1] < 0.5 * unlike[0]
+    assert unlike[1] < 0.2 * unlike[0]
 
 
 def test_no_steps_give_the_start() -> None:
