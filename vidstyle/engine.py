@@ -183,7 +183,8 @@ class _Size:
         """Return the coarse picture and whether there is one: one trace for both."""
         if coarse is None:
             return {"coarse": tf.zeros((*self._coarse, 3)), "is_finer": tf.constant(False)}
-        return {"coarse": tf.constant(coarse), "is_finer": tf.constant(True)}
+        rows, columns = self._coarse  # within a row or a column of it, by rounding
+        return {"coarse": tf.constant(resize(coarse, columns, rows)), "is_finer": tf.constant(True)}
 
     def _evaluation(self, image: Any, targets: Targets, pulls: dict[str, Any]) -> Any:
         """Return (total, gradient, terms); what changes from frame to frame is an argument.

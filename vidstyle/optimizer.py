@@ -27,6 +27,7 @@ _FIRST_STEP = 0.05  # root mean square of the first step, at most
 _FIRST_GAIN = 0.03  # the part of the loss that the first step is to take away
 _DESCENT = 1e-4  # Armijo's constant
 _SHORTER = 0.35  # a refused step is shortened to this part
+_LESSONS = 2  # refused steps in a row from whose curvature a new one is made instead
 _REFUSALS = 8  # steps in a row without descent, after which the loss counts as minimal
 
 
@@ -121,16 +122,21 @@ def minimise(
             _remember(pairs, moved, there.gradient - here.gradient)
             image, here, length, refusals = trial, there, 1.0, 0
             direction, slope = _direction(image, here, pairs, filtered)
+        elif refusals < _LESSONS and _remember(pairs, moved, there.gradient - here.gradient):
+            refusals += 1
+            direction, slope = _direction(image, here, pairs, filtered)
         else:
             length, refusals = length * _SHORTER, refusals + 1
     return Minimum(image, here, count)
 
 
-def _remember(pairs: deque[tuple[Any, Any, Any]], moved: Any, change: Any) -> None:
-    """Keep a curvature pair if the loss curves upwards along it."""
+def _remember(pairs: deque[tuple[Any, Any, Any]], moved: Any, change: Any) -> bool:
+    """Keep a curvature pair if the loss curves upwards along it; return whether it does."""
     curvature = _dot(moved, change)
-    if float(curvature) > 1e-10 * float(_dot(change, change)):
+    upwards = float(curvature) > 1e-10 * float(_dot(change, change))
+    if upwards:
         pairs.append((moved, change, 1.0 / curvature))
+    return upwards
 
 
 def _direction(
