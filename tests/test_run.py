@@ -16,7 +16,14 @@ import pytest
 from conftest import FRAMES
 
 from vidstyle import flow, media
-from vidstyle.errors import MediaError, OutputError, StateError, UsageError, VidstyleError
+from vidstyle.errors import (
+    MediaError,
+    OutputError,
+    StateError,
+    UsageError,
+    VidstyleError,
+    WeightsError,
+)
 from vidstyle.flow import Prior
 from vidstyle.job import Job, make_job
 from vidstyle.rehearsal import Rehearsal, Rehearsed
@@ -391,3 +398,12 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(
     run(killed, make_stylizer=Inverter())
     assert killed.output.read_bytes() == whole.output.read_bytes()
     assert names(killed.output.parent) == ["out.mp4"]
+
+
+def test_what_is_no_network_is_refused_before_anything_is_made(
+    make: Callable[..., Job], style: Path, tmp_path: Path
+) -> None:
+    never = Mock(side_effect=AssertionError("the stylizer was made"))
+    with pytest.raises(WeightsError, match="expected VGG-19 weights"):
+        run(make(steps=1, weights=style), make_stylizer=never)
+    assert not (tmp_path / "out.mp4.vidstyle").exists()

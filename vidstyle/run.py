@@ -215,7 +215,9 @@ def _find_weights(job: Job, notify: OnEvent) -> Path | None:
     def progress(received: int, total: int) -> None:
         notify({"event": "weights", "received": received, "total": total})
 
-    return weights.find(job.weights, progress=progress)
+    found = weights.find(job.weights, progress=progress)
+    weights.load(found)  # what is no network is refused before TensorFlow is imported
+    return found
 
 
 def _digest(network: Path | None) -> str | None:
