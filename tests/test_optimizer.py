@@ -1,5 +1,6 @@
 """The optimiser on losses whose minimum is known."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,19 @@ def test_a_loss_that_turns_infinite_does_not_spoil_the_picture() -> None:
     found = minimise(cliff, START, 20, Frequencies(*SHAPE[:2]))
     assert np.isfinite(found.image).all()
     assert found.last.total < cliff(START).total
+
+
+def test_no_step_leads_far_even_where_the_loss_is_nearly_straight() -> None:
+    tried = [START]
+
+    def nearly_straight(image: Any) -> Evaluation:
+        tried.append(image)
+        total = tf.reduce_sum(1 - image + 1e-3 * tf.square(image))
+        return Evaluation(float(total), 2e-3 * image - 1, {})
+
+    minimise(nearly_straight, START, 8, Frequencies(*SHAPE[:2]))
+    moves = [np.sqrt(np.mean(np.square(b - a))) for a, b in pairwise(tried)]
+    assert 0.04 < max(moves) < 0.0501
 
 
 def test_what_progress_raises_stops_the_search_at_once() -> None:

@@ -23,11 +23,10 @@ _F0 = 0.02  # cycles a pixel below which the filter is flat
 _POWER = 1.25
 _COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])  # Lucid's
 _MEMORY = 12  # curvature pairs kept
-_FIRST_STEP = 0.05  # root mean square of the first step, at most
+_STEP = 0.05  # root mean square of a step, at most: further off the loss is unlike its model here
 _FIRST_GAIN = 0.03  # the part of the loss that the first step is to take away
 _DESCENT = 1e-4  # Armijo's constant
 _SHORTER = 0.35  # a refused step is shortened to this part
-_LESSONS = 2  # refused steps in a row from whose curvature a new one is made instead
 _REFUSALS = 8  # steps in a row without descent, after which the loss counts as minimal
 
 
@@ -122,21 +121,16 @@ def minimise(
             _remember(pairs, moved, there.gradient - here.gradient)
             image, here, length, refusals = trial, there, 1.0, 0
             direction, slope = _direction(image, here, pairs, filtered)
-        elif refusals < _LESSONS and _remember(pairs, moved, there.gradient - here.gradient):
-            refusals += 1
-            direction, slope = _direction(image, here, pairs, filtered)
         else:
             length, refusals = length * _SHORTER, refusals + 1
     return Minimum(image, here, count)
 
 
-def _remember(pairs: deque[tuple[Any, Any, Any]], moved: Any, change: Any) -> bool:
-    """Keep a curvature pair if the loss curves upwards along it; return whether it does."""
+def _remember(pairs: deque[tuple[Any, Any, Any]], moved: Any, change: Any) -> None:
+    """Keep a curvature pair if the loss curves upwards along it."""
     curvature = _dot(moved, change)
-    upwards = float(curvature) > 1e-10 * float(_dot(change, change))
-    if upwards:
+    if float(curvature) > 1e-10 * float(_dot(change, change)):
         pairs.append((moved, change, 1.0 / curvature))
-    return upwards
 
 
 def _direction(
@@ -146,6 +140,8 @@ def _direction(
     gradient = here.gradient
     free = tf.cast(~(((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))), tf.float32)
     direction = -free * _inverse_hessian(free * gradient, pairs, filtered, here.total)
+    size = float(tf.sqrt(tf.reduce_mean(tf.square(direction))))
+    direction *= min(1.0, _STEP / max(size, 1e-30))
     slope = float(_dot(gradient, direction))
     if slope >= 0 and pairs:
         pairs.clear()
@@ -177,14 +173,13 @@ def _scaled(
     """Return γ·H0·vector: γ from the last pair, or for a first step from the loss itself.
 
     The first step aims at a small part of the loss (as Polyak's step does), so that a start near
-    the minimum is not thrown away, and is never longer than _FIRST_STEP.
+    the minimum is not thrown away.
     """
     step = filtered(vector)
     if pairs:
         _, change, inverse = pairs[-1]
         return step / (inverse * _dot(change, filtered(change)))
-    slope, size = float(_dot(vector, step)), float(tf.sqrt(tf.reduce_mean(tf.square(step))))
-    return step * min(_FIRST_GAIN * total / max(slope, 1e-30), _FIRST_STEP / max(size, 1e-30))
+    return step * (_FIRST_GAIN * total / max(float(_dot(vector, step)), 1e-30))
 
 
 def _dot(a: Any, b: Any) -> Any:
