@@ -82,6 +82,10 @@ def test_a_large_result_made_small_is_drawn_to_the_small_result(
     assert unlike[1] < 0.2 * unlike[0]
 
 
+def test_levels_may_round_to_different_sides() -> None:
+    assert stylizer(steps=1).stylize(disc(32, 768)).image.shape == (32, 768, 3)
+
+
 def test_no_steps_give_the_start() -> None:
     result = stylizer(steps_next=0).stylize(FRAME, prior=Prior(1 - FRAME, TRUSTED))
     assert np.array_equal(result.image, 1 - FRAME)

@@ -1,5 +1,6 @@
 import itertools
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -262,3 +263,20 @@ def test_what_is_uncovered_takes_the_colours_of_the_result_around_it():
     assert uncovered.sum() > 50
     assert np.abs(found.image - stylised)[uncovered].mean() < 0.12
     assert np.abs(frame - stylised)[uncovered].mean() > 0.2
+
+
+def test_what_moves_on_leaves_no_trail() -> None:
+    """Source and result are the same here, so what a chain of priors adds is the trail."""
+    ground = cv2.GaussianBlur(np.random.default_rng(3).random((96, 160, 3), np.float32), (0, 0), 4)
+    frames = []
+    for x in range(30, 80, 5):
+        frame = np.clip(0.5 + (ground - 0.5) * 3, 0, 1)
+        cv2.fillPoly(frame, [np.array([[x, 70], [x + 30, 70], [x + 30, 20]])], (0.8, 0.3, 0.2))
+        frames.append(frame)
+    carried = frames[0]
+    for before, frame in pairwise(frames):
+        found = prior(before, frame, carried)
+        assert found is not None
+        carried = found.image
+    behind = np.s_[15:75, 25:70]
+    assert np.abs(carried - frames[-1])[behind].mean() < 0.005

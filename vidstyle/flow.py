@@ -172,7 +172,13 @@ def prior(earlier_source: Image, source: Image, earlier_result: Image) -> Prior 
     if np.average(believed[..., 0], weights=contrast) < _CUT:
         return None
     same = _alike(warp(earlier_source, backward), source) & _inside(backward)
-    return Prior(_filled(warp(earlier_result, backward), source, same), believed)
+    known = same & ~(_widened(~same) & (believed[..., 0] < 0.5))
+    return Prior(_filled(warp(earlier_result, backward), source, known), believed)
+
+
+def _widened(places: np.ndarray) -> np.ndarray:
+    """Return bool [H, W], 4 pixels wider: what moves leaves a rim of mixed pixels behind."""
+    return cv2.dilate(places.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
 
 
 def _settled(flow: np.ndarray, other: np.ndarray, a: Image, b: Image) -> np.ndarray:
