@@ -28,7 +28,7 @@ class Prior:
     """What an earlier frame says of this one.
 
     image: the earlier result carried into this frame: warped where motion explains the frame,
-    elsewhere the frame in the colours of the result around. It is where a warm start begins.
+    elsewhere the frame in the colours of the result. It is where a warm start begins.
     trust: [H, W, 1], where the warped result is to be kept.
     """
 
@@ -195,19 +195,18 @@ def _settled(flow: np.ndarray, other: np.ndarray, a: Image, b: Image) -> np.ndar
 
 
 def _filled(carried: Image, frame: Image, known: np.ndarray) -> Image:
-    """Replace what is not known (bool [H, W]) by the frame in the colours of the result around it.
+    """Replace what is not known (bool [H, W]) by the frame in the colours of the result.
 
-    What the style did to the known pixels, result minus frame, is spread from them by means over
-    ever larger squares; so what motion uncovers does not flash up in the source's colours.
+    The style's change of colour, result minus frame, is fitted to the known pixels as an affine
+    map of the frame's colour; so what motion uncovers neither flashes up in the source's colours
+    nor takes on those of what covered it.
     """
-    share, change = known.astype(np.float32), (carried - frame) * known[..., None]
-    spread, missing = np.zeros_like(frame), np.ones_like(known)
-    for side in (9, 33, 129, 513):
-        near = cv2.blur(share, (side, side), borderType=cv2.BORDER_REFLECT)
-        mean = cv2.blur(change, (side, side), borderType=cv2.BORDER_REFLECT)
-        take = missing & (near > 0.02)
-        spread[take] = mean[take] / near[take][:, None]
-        missing &= ~take
-    soft = cv2.GaussianBlur(share, (5, 5), 0.8) * share
-    around = frame + cv2.GaussianBlur(spread, (0, 0), 3)
-    return np.clip(carried * soft[..., None] + around * (1 - soft[..., None]), 0, 1)
+    share = known.astype(np.float32)
+    colours = np.dstack([frame, np.ones_like(share)])
+    weighed = (colours * share[..., None]).reshape(-1, 4).astype(np.float64)
+    change = (carried - frame).reshape(-1, 3).astype(np.float64)
+    few = 1e-3 * share.size * np.eye(4)  # what so few pixels show is not believed
+    fitted = np.linalg.solve(weighed.T @ weighed + few, weighed.T @ change)
+    around = frame + cv2.GaussianBlur(colours @ fitted.astype(np.float32), (0, 0), 3)
+    soft = (cv2.GaussianBlur(share, (5, 5), 0.8) * share)[..., None]
+    return np.clip(carried * soft + around * (1 - soft), 0, 1)
