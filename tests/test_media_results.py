@@ -196,10 +196,10 @@ def test_identical_frames_of_a_gif_are_not_merged(tmp_path: Path) -> None:
 
 
 def test_an_animation_becomes_a_video_of_variable_rate_and_back(tmp_path: Path) -> None:
-    path = write_gif(tmp_path / "a.gif", [50, 200, 70, 30])
+    path = write_gif(tmp_path / "a.gif", [50, 200, *[20] * 8, 40, *[20] * 6])
     clip, _, video, _ = _copy(path, tmp_path / "out.mp4")
     np.testing.assert_allclose(_seconds(video), _seconds(clip), atol=0.001)
-    assert video.duration == pytest.approx(clip.duration, abs=0.001)
+    assert video.duration == clip.duration
     _, _, back, _ = _copy(tmp_path / "part.mp4", tmp_path / "out.gif")
     assert back.timestamps == clip.timestamps
 

@@ -115,10 +115,14 @@ class Settings:
         words=("auto", "source"),
     )
     steps: int = option(
-        100, "optimiser evaluations for a first frame, a photo, or after a cut", low=0, high=10000
+        150,
+        "optimiser evaluations for a photo, a first frame or after a cut, at each of the sizes it "
+        "is made at: 256, 512, … pixels and its own",
+        low=0,
+        high=10000,
     )
     steps_next: int = option(
-        10, "optimiser evaluations for a frame that starts from the one before", low=0, high=10000
+        15, "optimiser evaluations for a frame that starts from the one before", low=0, high=10000
     )
     style_weight: float = option(1.0, "pull towards the style", low=0, high=1e6)
     content_weight: float = option(0.05, "pull towards the content of the frame", low=0, high=1e6)

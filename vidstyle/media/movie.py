@@ -30,6 +30,7 @@ from vidstyle.media.video import SCALER, main_stream, open_video, reason
 __all__ = ["write_movie", "writing_media"]
 
 _BT709, _TV = 1, 1
+_REORDERED = 2  # places by which x264 stores a frame before it is shown, at most
 _THREADS = 4
 _TOLERANCE = 0.001  # seconds that a timestamp may move: containers keep milliseconds
 _X264 = {"preset": "medium", "mbtree": "0"}  # with mbtree, frames under 112 pixels varied in bytes
@@ -155,23 +156,22 @@ class _Movie:
             carrier.until(None)
 
     def _timed(self, packets: Iterator[Any], stamps: list[int], end: int) -> Iterator[Any]:
-        """Give each packet its frame's duration; the last one what makes an MP4's length right.
+        """Give each packet the duration of its frame.
 
-        An MP4 adds up the gaps between decoding times, which are not those between frames where
-        the rate varies and frames are reordered.
+        An MP4 keeps decoding times, and its length is the sum of their gaps and of the duration of
+        the packet stored last; the encoder's gaps are not those between frames where the rate
+        varies. So here they are the frames' own times, earlier by what reordering needs.
         """
-        durations = {stamp: later - stamp for stamp, later in pairwise([*stamps, end])}
-        first, held = None, None
-        for packet in packets:
-            first = packet.dts if first is None else first
-            packet.duration = durations.pop(packet.pts, 0)
-            if held is not None:
-                yield held
-            held = packet
-        if held is not None:
+        durations = [later - stamp for stamp, later in pairwise([*stamps, end])]
+        shown = dict(zip(stamps, durations, strict=True))
+        waits = (b - a for a, b in zip(stamps, stamps[_REORDERED:], strict=False))
+        early = max(waits, default=end - stamps[0])
+        for place, packet in enumerate(packets):
+            packet.duration = shown.get(packet.pts, 0)
             if self._kind in ("mp4", "mov"):
-                held.duration = end - stamps[0] - (held.dts - first)
-            yield held
+                packet.dts = stamps[place] - early
+                packet.duration = packet.duration if place + 1 < len(stamps) else durations[-1]
+            yield packet
 
     def _packets(self, frames: Iterable[Image], stamps: list[int]) -> Iterator[Any]:
         height, width = 0, 0

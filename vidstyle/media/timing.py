@@ -30,8 +30,13 @@ _STEADY = 0.002  # seconds that gaps may differ by rounding alone: containers ke
 
 @dataclass
 class _Line:
-    """What decoding shows. reach: seconds at which the last packet of any stream ends."""
+    """What decoding shows. reach: seconds at which the last packet of any stream ends.
 
+    index: of the picture stream; stored: when the first of its packets is decoded, and when the
+    last one's time is over.
+    """
+
+    index: int
     stamps: list[int] = field(default_factory=list)
     end: int = 0
     shape: Shape | None = None
@@ -41,12 +46,16 @@ class _Line:
     transfer: str | None = None
     interlaced: bool = False
     declared_end: int | None = None
+    stored: tuple[int, int] | None = None
 
     def see_packet(self, packet: Any) -> None:
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None and packet.time_base:
             end = float((stamp + (packet.duration or 0)) * packet.time_base)
             self.reach = max(self.reach, end)
+        if packet.dts is not None and packet.stream.index == self.index:
+            first = self.stored[0] if self.stored else packet.dts
+            self.stored = (first, packet.dts + (packet.duration or 0))
 
     def see_frame(self, frame: Any, stream: VideoStream, gap: int) -> None:
         self.shape = self.shape or shape_of(frame, stream)
@@ -62,7 +71,7 @@ def probe_video(path: Path, count: bool) -> Clip:
     """Probe a video file; see `probe`."""
     with open_video(path) as container:
         stream = main_stream(container, path)
-        gap, line = _usual_gap(stream), _Line()
+        gap, line = _usual_gap(stream), _Line(stream.index)
         for frame in decoded(container, stream, line.faults, line.see_packet if count else None):
             line.see_frame(frame, stream, gap)
             if not count:
@@ -129,13 +138,14 @@ def _true_end(stamps: list[int], line: _Line, base: Fraction) -> int:
 
     An MP4 keeps gaps between decoding times: with a varying rate and reordered frames the last
     frame's own is another frame's, and the stream's whole length, kept to a millisecond, says
-    better.
+    better; if it is the length of what is there, or else makes no frame the longest.
     """
     end, told = max(line.end, stamps[-1] + 1), line.declared_end
     longest = max((later - earlier for earlier, later in pairwise(stamps)), default=0)
-    if told is None or abs(told - end) * base < _STEADY:
+    if told is None or told <= stamps[-1] or abs(told - end) * base < _STEADY:
         return end
-    return told if 0 < told - stamps[-1] <= longest else end
+    whole = line.stored is not None and told - stamps[0] == line.stored[1] - line.stored[0]
+    return told if whole or told - stamps[-1] <= longest else end
 
 
 def _promised(path: Path, clip: Clip) -> dict[str, Any]:
