@@ -400,10 +400,17 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(
     assert names(killed.output.parent) == ["out.mp4"]
 
 
+@pytest.mark.parametrize("named_by", ["option", "environment"])
 def test_what_is_no_network_is_refused_before_anything_is_made(
-    make: Callable[..., Job], style: Path, tmp_path: Path
+    make: Callable[..., Job],
+    style: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named_by: str,
 ) -> None:
+    monkeypatch.setenv("VIDSTYLE_WEIGHTS", str(style))
+    given = {"weights": style} if named_by == "option" else {}
     never = Mock(side_effect=AssertionError("the stylizer was made"))
     with pytest.raises(WeightsError, match="expected VGG-19 weights"):
-        run(make(steps=1, weights=style), make_stylizer=never)
+        run(make(steps=1, **given), make_stylizer=never)
     assert not (tmp_path / "out.mp4.vidstyle").exists()

@@ -216,8 +216,8 @@ def _find_weights(job: Job, notify: OnEvent) -> Path | None:
         notify({"event": "weights", "received": received, "total": total})
 
     found = weights.find(job.weights, progress=progress)
-    if job.weights is not None:  # what is no network is refused before TensorFlow is imported
-        weights.load(found)  # the cache is verified when it is found
+    if not weights.is_verified(found):
+        weights.load(found)  # what is no network is refused before TensorFlow is imported
     return found
 
 

@@ -30,7 +30,7 @@ from vidstyle.weight_files import (
     save,
 )
 
-__all__ = ["Network", "digest", "fetch", "find", "load", "normalized"]
+__all__ = ["Network", "digest", "fetch", "find", "is_verified", "load", "normalized"]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 Download = Callable[[Path, Progress | None], Path]  # into an empty folder; the archive's path
@@ -53,9 +53,14 @@ def find(given: Path | None = None, *, progress: Progress | None = None) -> Path
     cache = _cache()
     for folder in filter(None, (_checkout(), cache)):
         for path in (folder / name for name in NAMES):
-            if _is_file(path) and (path != cache / _STORED or _whole(path)):
+            if _is_file(path) and (not is_verified(path) or _whole(path)):
                 return path
     return fetch(cache, progress=progress)
+
+
+def is_verified(path: Path) -> bool:
+    """Say whether `path`, as find() returned it, is known to be whole: what the cache keeps is."""
+    return path == _cache() / _STORED
 
 
 def _existing(path: Path, source: str) -> Path:

@@ -66,8 +66,8 @@ def open_video(path: Path) -> Iterator[InputContainer]:
     with container:
         if container.format.name in _NOT_MEDIA:
             raise MediaError(
-                f"{path}: expected a picture or a video, got a file that is neither "
-                f"(it reads as {container.format.name}); name another source"
+                f"{path}: expected a picture or a video, got a file that is neither; "
+                "name another source"
             )
         yield container
 
