@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import FRAMES, write_clip
@@ -278,3 +279,12 @@ def test_a_terminated_run_stops_cleanly_and_continues(style: Path, tmp_path: Pat
     assert not output.exists()
     assert cli.main(asked) == 0
     assert media.probe(output).frames == 40
+
+
+def test_a_place_that_may_not_be_entered_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = PermissionError(13, "Permission denied", "closed/a.png")
+    monkeypatch.setattr(media, "probe", Mock(side_effect=refused))
+    assert cli.main(["probe", str(tmp_path / "a.png")]) == 4
+    assert "permission is denied for closed/a.png" in capsys.readouterr().err

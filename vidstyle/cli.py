@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from vidstyle.arguments import add_options, values
-from vidstyle.errors import UsageError, VidstyleError
+from vidstyle.errors import OutputError, UsageError, VidstyleError
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
 
@@ -47,13 +47,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(given, "nobody reads the output any more", VidstyleError.exit_code)
-    except MemoryError:
-        return _fail(given, "memory ran out; choose a smaller --size", VidstyleError.exit_code)
-    except Exception as error:  # a bug, still told in one sentence
-        kind = type(error).__name__
-        message = f"a fault of vidstyle itself: {kind}: {error}; run with -v and report the trace"
-        return _fail(given, " ".join(message.split()), VidstyleError.exit_code)
+    except Exception as error:
+        return _fail(given, *_unforeseen(error))
     return 0
+
+
+def _unforeseen(error: Exception) -> tuple[str, int]:
+    """Return one sentence, and the exit code, for what nobody has told in words of its own."""
+    if isinstance(error, PermissionError):
+        place = error.filename or "a file"
+        message = f"permission is denied for {place}; see to its rights, or name another"
+        return message, OutputError.exit_code
+    if isinstance(error, MemoryError):
+        return "memory ran out; choose a smaller --size", VidstyleError.exit_code
+    message = f"a fault of vidstyle itself: {type(error).__name__}: {error}"
+    return f"{' '.join(message.split())}; run with -v and report the trace", VidstyleError.exit_code
 
 
 def _fail(given: list[str], message: str, code: int) -> int:

@@ -57,6 +57,10 @@ def _check_file(path: Path) -> None:
             pass
     except FileNotFoundError as error:
         raise MediaError(f"{path}: {_EXPECTED}, but there is no such file") from error
+    except PermissionError as error:
+        raise MediaError(
+            f"{path}: {_EXPECTED}, but that may not be read; mend its rights"
+        ) from error
     except OSError as error:
         raise MediaError(f"{path}: {_EXPECTED}, but {error.strerror}") from error
     if size == 0:
