@@ -42,12 +42,22 @@ def test_a_relative_distance_is_one_from_nothing_and_zero_from_itself() -> None:
 
 
 def test_total_variation_follows_its_formula() -> None:
-    down = IMAGE[1:, :-1] - IMAGE[:-1, :-1]
-    right = IMAGE[:-1, 1:] - IMAGE[:-1, :-1]
-    squared = (down**2 + right**2) * (7 / 512) ** 2
-    assert float(losses.total_variation(tf.constant(IMAGE))) == pytest.approx(
-        np.mean((squared + 1e-8) ** 1.25), rel=1e-4
-    )
+    red, green, blue = np.moveaxis(IMAGE.astype(np.float64), 2, 0) * 7 / 512
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    expected = 0.0
+    for plane in (luma, 4 * (blue - luma) / 1.772, 4 * (red - luma) / 1.402):
+        down, right = plane[1:, :-1] - plane[:-1, :-1], plane[:-1, 1:] - plane[:-1, :-1]
+        expected += np.mean(np.sqrt(down**2 + right**2 + 0.02**2) - 0.02)
+    found = float(losses.total_variation(tf.constant(IMAGE)))
+    assert found == pytest.approx(expected, rel=1e-2)
+
+
+def test_a_coloured_speck_costs_more_than_a_grey_one() -> None:
+    grey, green = (np.full((64, 64, 3), 0.5, np.float32) for _ in range(2))
+    grey[32, 32] += 0.2
+    green[32, 32, 1] += 0.2
+    costs = [float(losses.total_variation(tf.constant(image))) for image in (grey, green)]
+    assert costs[1] > 2 * costs[0]
 
 
 def test_total_variation_of_an_enlarged_ramp_is_that_of_the_ramp() -> None:

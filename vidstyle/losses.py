@@ -22,6 +22,10 @@ __all__ = [
     "total_variation",
 ]
 
+_LUMA_CHROMA = np.array(  # columns: Y, and four times Cb and Cr (Rec. 601)
+    [[0.299, -0.676, 2.0], [0.587, -1.324, -1.676], [0.114, 2.0, -0.324]], np.float32
+)
+_ROUNDING = 0.02  # of 1: differences below it are hardly smoothed
 _TV_REFERENCE = 512.0  # pixels; gradients are measured as if the long side were this
 
 
@@ -59,20 +63,23 @@ def content(features: Any, target: Any) -> Any:
 
 
 def total_variation(image: Any) -> Any:
-    """Return the mean of (∂x² + ∂y²)^1.25 over an image [H, W, 3] in 0..1.
+    """Return the mean of √(∂x² + ∂y² + ε²) − ε over luma and chroma of an image [H, W, 3] in 0..1.
 
-    Mahendran & Vedaldi 2015 with β = 2.5, as in the original; differs in that the gradient is
-    taken per 1/512 of the long side, not per pixel, so that a size does not change its meaning.
+    Rudin, Osher & Fatemi, "Nonlinear total variation based noise removal", 1992. Differs in that
+    colour weighs four times as much as brightness, since a stroke has edges and a speck has a
+    colour of its own; that the root is rounded (ε = 0.02); and that gradients are taken per 1/512
+    of the long side, not per pixel, so that a size does not change their meaning. The original's
+    power of 2.5 does the opposite: it lets grain be and blunts the strokes.
     """
     height, width = image.shape[:2]
     scale = max(height, width) / _TV_REFERENCE
+    planes = tf.tensordot(image, tf.constant(_LUMA_CHROMA * scale), 1)
     size = (height - 1, width - 1, 3)  # tf.slice, since the gradient of indexing is slow
-    left = tf.slice(image, (0, 0, 0), (height, width - 1, 3))
+    left = tf.slice(planes, (0, 0, 0), (height, width - 1, 3))
     corner, below = (tf.slice(left, (row, 0, 0), size) for row in (0, 1))
-    down, right = below - corner, tf.slice(image, (0, 1, 0), size) - corner
-    squared = (tf.square(down) + tf.square(right)) * scale**2
-    squared += 1e-8
-    return tf.reduce_mean(squared * tf.sqrt(tf.sqrt(squared)))
+    down, right = below - corner, tf.slice(planes, (0, 1, 0), size) - corner
+    steepness = tf.sqrt(tf.square(down) + tf.square(right) + _ROUNDING**2) - _ROUNDING
+    return tf.reduce_mean(tf.reduce_sum(steepness, axis=2))
 
 
 def temporal(image: Any, prior: Any, trust: Any) -> Any:

@@ -126,7 +126,7 @@ class Settings:
     )
     style_weight: float = option(1.0, "pull towards the style", low=0, high=1e6)
     content_weight: float = option(0.05, "pull towards the content of the frame", low=0, high=1e6)
-    tv_weight: float = option(10.0, "smoothness of neighbouring pixels", low=0, high=1e6)
+    tv_weight: float = option(0.4, "smoothness of neighbouring pixels", low=0, high=1e6)
     temporal_weight: float = option(
         10.0, "pull towards the earlier result where it can be trusted", low=0, high=1e6
     )
