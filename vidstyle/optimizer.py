@@ -1,12 +1,11 @@
 """Minimise a loss over a picture whose pixels stay within 0..1.
 
 L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with two changes. Its initial inverse Hessian is a
-filter, H0 = (IDCT · diag(1 / (f0 + |f|)^p) · DCT) ⊗ K, so that broad strokes move before pixel
-noise, and brightness before colours that no painting has: the change of variables of Lucid's
-decorrelated images (Olah et al. 2017) as a preconditioner. Differs in that K, between the three
-channels, is the square root of their covariance: the whole of it held colours back too long. And
-steps are projected onto 0..1, with pixels that press against a bound held there (two-metric
-projection, Bertsekas 1982). Everything stays in float32 on the device that evaluates the loss.
+filter, H0 = IDCT · diag(1 / (f0 + |f|)^p) · DCT, so that broad strokes move before pixel noise: the
+change of variables of Lucid's decorrelated images (Olah et al. 2017) as a preconditioner. Differs
+in that the three channels are alike. And steps are projected onto 0..1, with pixels that press
+against a bound held there (two-metric projection, Bertsekas 1982). Everything stays in float32 on
+the device that evaluates the loss.
 """
 
 from collections import deque
@@ -21,7 +20,6 @@ __all__ = ["Evaluation", "Frequencies", "Minimum", "minimise"]
 
 _F0 = 0.02  # cycles a pixel below which the filter is flat
 _POWER = 1.25
-_COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])  # Lucid's
 _MEMORY = 12  # curvature pairs kept
 _STEP = 0.05  # root mean square of a step, at most: further off the loss is unlike its model here
 _FIRST_GAIN = 0.03  # the part of the loss that the first step is to take away
@@ -49,7 +47,7 @@ class Minimum:
 
 
 class Frequencies:
-    """H0: 1 / (f0 + |f|)^p on the cosine transform of a [H, W, 3] image, mean 1, and K."""
+    """H0: 1 / (f0 + |f|)^p on the cosine transform of a [H, W, 3] image, mean 1."""
 
     def __init__(self, height: int, width: int) -> None:
         rows, columns = _frequencies(height), _frequencies(width)
@@ -58,21 +56,13 @@ class Frequencies:
         self._gain = tf.constant((gain / gain.mean()).astype(np.float32))
         self._rows = tf.constant(_cosines(height))
         self._columns = tf.constant(_cosines(width))
-        self._mix = tf.constant(_mixture())
 
     def __call__(self, image: Any) -> Any:
         """Return the filtered image, same shape."""
         planes = tf.transpose(image, (2, 0, 1))
         spectrum = self._rows @ planes @ tf.transpose(self._columns)
         planes = tf.transpose(self._rows) @ (spectrum * self._gain) @ self._columns
-        return tf.tensordot(tf.transpose(planes, (1, 2, 0)), self._mix, 1)
-
-
-def _mixture() -> np.ndarray:
-    """Return K: the symmetric square root of the channels' covariance, of mean eigenvalue 1."""
-    axes, spread, _ = np.linalg.svd(_COLOURS)
-    mix = axes @ np.diag(spread) @ axes.T
-    return (3 * mix / np.trace(mix)).astype(np.float32)
+        return tf.transpose(planes, (1, 2, 0))
 
 
 def _frequencies(length: int) -> np.ndarray:
