@@ -48,7 +48,9 @@ class Inverter:
         if prior is not None:
             image = (image + prior.trust * prior.image) / (1 + prior.trust)
         progress(1, 0.5)
-        return SimpleNamespace(image=image, losses={"total": np.float32(0.5)}, evaluations=1)
+        return SimpleNamespace(
+            image=image, losses={"total": np.float32(0.5)}, evaluations=1, matches=None
+        )
 
     def __call__(self, *_: object) -> "Inverter":
         return self

@@ -13,20 +13,18 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vidstyle.arguments import add_options, values
 from vidstyle.errors import OutputError, UsageError, VidstyleError
+from vidstyle.progress import Reporter, bytes_bar, duration, new_bar, print_json
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from vidstyle.job import Job
     from vidstyle.rehearsal import Stylizes
-    from vidstyle.run import Event, MakeStylizer
+    from vidstyle.run import MakeStylizer
+    from vidstyle.techniques import Technique
 
 __all__ = ["main"]
 
@@ -68,7 +66,7 @@ def _fail(given: list[str], message: str, code: int) -> int:
     if "-v" in given or "--verbose" in given:
         traceback.print_exc()
     if "--json" in given:
-        _print_json({"event": "error", "message": message, "exit_code": code})
+        print_json({"event": "error", "message": message, "exit_code": code})
     print(f"vidstyle: {message}", file=sys.stderr)
     return code
 
@@ -90,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, kind in TECHNIQUES.items():
         _add_technique(_command(commands, name, kind.summary, _stylize), name, kind)
+    track = _command(commands, "track", "carry the key frames of a map or mask to all", _track)
+    track.add_argument("source", metavar="SOURCE", help=_SOURCE)
+    track.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path,
+                       help="where the pictures go, one a frame")  # fmt: skip
+    for name in ("map", "mask"):
+        track.add_argument(f"--{name}", metavar="PATH", type=Path, help=_GUIDES[name] + _SERIES)
+    add_options(track, Settings, only=("overwrite",))
     probe = _command(commands, "probe", "say what is known of a source, as JSON", _probe)
     probe.add_argument("source", metavar="SOURCE", help=_SOURCE)
     add_options(probe, Settings, only=("rate",))
@@ -125,7 +130,7 @@ class _Version(argparse.Action):
         sys.exit(0)
 
 
-def _add_technique(parser: argparse.ArgumentParser, name: str, kind: type) -> None:
+def _add_technique(parser: argparse.ArgumentParser, name: str, kind: "type[Technique]") -> None:
     parser.set_defaults(technique=name)
     parser.add_argument("source", metavar="SOURCE", help=_SOURCE)
     parser.add_argument(
@@ -139,12 +144,36 @@ def _add_technique(parser: argparse.ArgumentParser, name: str, kind: type) -> No
         "--style", metavar="PICTURE[=WEIGHT]", required=True, action="append",
         help="the style; several blend, in equal parts or by weight (a.jpg=0.7)",
     )  # fmt: skip
+    for guide in sorted(kind.takes):
+        _add_guide(parser, guide, several=guide != "map", required=guide in kind.needs)
     add_options(parser, kind)
     add_options(parser, Settings)
     _add_weights(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and leave")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors and warnings only")
+
+
+_GUIDES = {
+    "mask": "where the style goes: white or opaque; several go with several styles, in their order",
+    "map": "the regions of the frame, by colour",
+    "style_map": "the regions of the style picture, by colour; one for each --style",
+}
+_SERIES = ": a picture for all frames, or a folder, pattern or video for each or for key frames"
+
+
+def _add_guide(
+    parser: argparse.ArgumentParser, name: str, *, several: bool, required: bool
+) -> None:
+    series = "" if name == "style_map" else _SERIES
+    parser.add_argument(
+        f"--{name.replace('_', '-')}",
+        metavar="PATH" if series else "PICTURE",
+        action="append" if several else "store",
+        default=argparse.SUPPRESS,
+        required=required,
+        help=_GUIDES[name] + series,
+    )
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:
@@ -164,19 +193,20 @@ def _stylize(asked: argparse.Namespace) -> None:
         style=asked.style,
         technique=asked.technique,
         weights=asked.weights,
+        **{name: getattr(asked, name) for name in _GUIDES if hasattr(asked, name)},
         **values(asked, TECHNIQUES[asked.technique]),
         **values(asked, Settings),
     )
     if asked.dry_run:
         found = plan(job)
         if asked.json:
-            _print_json({"event": "plan", **found})
+            print_json({"event": "plan", **found})
         else:
             print(_in_words(found))
         return
     signal.signal(signal.SIGTERM, _interrupt)
     make = make_stylizer if asked.verbose else _silently(make_stylizer)
-    with _Reporter(job, as_json=asked.json, quiet=asked.quiet) as reporter:
+    with Reporter(job, as_json=asked.json, quiet=asked.quiet) as reporter:
         run(job, reporter, make_stylizer=make)
 
 
@@ -208,123 +238,37 @@ def _shut(stream: Any) -> Iterator[None]:
         os.close(nowhere)
 
 
-class _Reporter:
-    """Prints the events of a run: a bar on a terminal, or JSON lines."""
-
-    def __init__(self, job: "Job", *, as_json: bool, quiet: bool) -> None:
-        self._job = job
-        self._json = as_json
-        self._quiet = quiet
-        self._bar: tqdm[NoReturn] | None = None
-        self._finished = 0
-        self._of = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(self._how_to_go_on()) from error
-
-    def __call__(self, event: "Event") -> None:
-        """Print an event in the way that was asked for."""
-        kind = event["event"]
-        if kind == "start":
-            self._finished, self._of = event["finished"], event["of"]
-        elif kind == "frame":
-            self._finished += 1
-        if self._json:
-            if kind not in ("step", "weights"):
-                _print_json(event)
-        elif kind == "warning":
-            self._say(f"vidstyle: {event['message']}", sys.stderr)
-        elif not self._quiet:
-            self._show(event)
-
-    def _show(self, event: "Event") -> None:
-        kind = event["event"]
-        if kind == "done":
-            self._end_bar()
-            self._say(_outcome_in_words(event), sys.stdout)
-        elif kind == "weights":
-            self._bar = _bytes_bar(self._bar, event)
-        elif kind == "start":
-            self._end_bar()
-            self._bar = _bar(total=event["left"], unit="evaluation", desc=self._place())
-        elif self._bar is not None:
-            self._advance(self._bar, event)
-
-    def _advance(self, bar: "tqdm[NoReturn]", event: "Event") -> None:
-        bar.update(1)
-        if event["event"] == "frame":
-            bar.total = bar.n + event["left"]
-            bar.set_description(self._place())
-        else:
-            bar.set_postfix(loss=f"{event['loss']:.4g}")
-
-    def _place(self) -> str:
-        return f"frame {min(self._finished + 1, self._of)} of {self._of}"
-
-    def _end_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = None
-
-    def _say(self, text: str, stream: Any) -> None:
-        if self._bar is None:
-            print(text, file=stream)
-        else:
-            self._bar.write(text, file=stream)
-
-    def _how_to_go_on(self) -> str:
-        after = f" after {self._finished} of {self._of} frames" if self._of else ""
-        without = " without --restart" if self._job.settings.restart else ""
-        return f"stopped{after}; run the same command{without} to go on"
-
-
-def _bar(**facts: Any) -> "tqdm[NoReturn]":
-    from tqdm import tqdm
-
-    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
-    return tqdm(bar_format=form, disable=None, leave=False, dynamic_ncols=True, **facts)
-
-
-def _bytes_bar(bar: "tqdm[NoReturn] | None", event: "Event") -> "tqdm[NoReturn]":
-    if bar is None:
-        bar = _bar(total=event["total"], desc="fetching the VGG-19 weights")
-    bar.update(event["received"] - bar.n)
-    return bar
-
-
-def _outcome_in_words(event: "Event") -> str:
-    kept = f"; its frames are kept in {event['kept']}" if event["kept"] else ""
-    if not event["stylized"]:
-        return f"{event['output']} is done, from frames of an earlier run{kept}"
-    return f"{event['output']}: {event['frames']} frames, {_duration(event['seconds'])}{kept}"
-
-
 def _in_words(found: dict[str, Any]) -> str:
     return (
         f"{found['source']} ({found['kind']}) -> {found['output']}\n"
         f"frames: {found['frames']} of {found['width']} x {found['height']} pixels\n"
         f"steps: {found['steps']} for a first frame, {found['steps_next']} for one that follows; "
         f"{found['evaluations']} evaluations\n"
-        f"time: about {_duration(found['seconds'])} (8 microseconds a pixel and evaluation, as "
+        f"time: about {duration(found['seconds'])} (8 microseconds a pixel and evaluation, as "
         "measured on two CPU cores; a GPU takes less)\n"
         f"disk: up to {found['bytes'] / 1e6:,.0f} MB while it is made, "
         f"{found['bytes_free'] / 1e6:,.0f} MB are free"
     )
 
 
-def _duration(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    if hours >= 1:
-        return f"{hours:.1f} h"
-    return f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
+def _track(asked: argparse.Namespace) -> None:
+    from vidstyle.tracks import write_tracks
+
+    bar = new_bar(total=0, desc="tracking")
+
+    def notify(done: int, of: int) -> None:
+        bar.total = of
+        bar.update(done - bar.n)
+
+    def warn(message: str) -> None:
+        bar.write(f"vidstyle: {message}", file=sys.stderr)
+
+    count = write_tracks(
+        Path(asked.source), asked.output, map=asked.map, mask=asked.mask,
+        overwrite=hasattr(asked, "overwrite"), notify=notify, warn=warn,
+    )  # fmt: skip
+    bar.close()
+    print(f"{asked.output}: {count} pictures")
 
 
 def _probe(asked: argparse.Namespace) -> None:
@@ -341,14 +285,10 @@ def _weights(asked: argparse.Namespace) -> None:
 
     def progress(received: int, total: int) -> None:
         nonlocal bar
-        bar = _bytes_bar(bar, {"received": received, "total": total})
+        bar = bytes_bar(bar, {"received": received, "total": total})
 
     path = find(asked.weights, progress=progress)
     if bar is not None:
         bar.close()
     network = load(path)
     print(f"{path}: VGG-19, {len(network)} layers, sha256 {digest(path)}")
-
-
-def _print_json(event: "Event") -> None:
-    print(json.dumps(event), flush=True)

@@ -2,8 +2,8 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import tensorflow as tf
 from vidstyle import losses
 from vidstyle.encoder import Features, load_encoder
 from vidstyle.errors import UsageError
-from vidstyle.flow import Prior
+from vidstyle.flow import Prior, carried
+from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
 from vidstyle.optimizer import Evaluation, Frequencies, minimise
 from vidstyle.settings import Settings
-from vidstyle.techniques import Basic, Encoded, Style, Targets, Technique
+from vidstyle.techniques import Encoded, Style, Targets, Technique
+from vidstyle.techniques.basic import Basic
 
 __all__ = ["Style", "Stylized", "Stylizer"]
 
@@ -31,11 +33,42 @@ _SIZES_KEPT = 6  # traced graphs and style features held at once
 
 @dataclass(frozen=True)
 class Stylized:
-    """image: an Image; losses: total and each term, unweighted, at the last accepted step."""
+    """image: an Image; losses: total and each term, unweighted, at the last accepted step.
+
+    matches: which place of the style each block answers, of a technique that matches blocks.
+    """
 
     image: Image
     losses: dict[str, float]
     evaluations: int
+    matches: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A frame and its guide at one size, and where pixels may change.
+
+    support: float32 [H, W, 1]; 0 where a confined technique has no plane above 0, else 1.
+    """
+
+    frame: Image
+    guide: Guide | None
+    confined: bool
+
+    @cached_property
+    def support(self) -> np.ndarray:
+        if self.guide is None or not self.confined:
+            return np.ones((*self.frame.shape[:2], 1), np.float32)
+        covered = (self.guide.planes > 0).any(axis=2, keepdims=True)
+        return np.asarray(covered, np.float32)
+
+    def kept(self, image: Image) -> Image:
+        """Return the image where pixels may change, and the frame elsewhere."""
+        return np.asarray(np.where(self.support > 0, image, self.frame))
+
+    def resized(self, width: int, height: int) -> "Scene":
+        guide = None if self.guide is None else self.guide.resized(width, height)
+        return Scene(resize(self.frame, width, height), guide, self.confined)
 
 
 class Stylizer:
@@ -66,39 +99,51 @@ class Stylizer:
         self.traces = 0
 
     def stylize(
-        self, content: Image, *, prior: Prior | None = None, progress: Progress | None = None
+        self,
+        content: Image,
+        *,
+        guide: Guide | None = None,
+        prior: Prior | None = None,
+        progress: Progress | None = None,
     ) -> Stylized:
         """Return `content` (an Image [H, W, 3]) in the style, the same size, within 0..1.
 
-        prior: the earlier result in this frame's place; without one the picture is begun anew,
-        coarse to fine. progress: called after each evaluation; what it raises stops the work.
+        guide: where which style goes, planes [H, W, K], for a technique that takes masks or a map;
+        its names are the same for every frame. prior: the earlier result in this frame's place;
+        without one the picture is begun anew, coarse to fine. progress: called after each
+        evaluation; what it raises stops the work.
         """
         steps = self.settings.steps if prior is None else self.settings.steps_next
-        start = content if prior is None else prior.image
-        if steps == 0:
+        scene = Scene(content, guide, self.technique.confined)
+        start = scene.kept(content if prior is None else prior.image)
+        if steps == 0 or not scene.support.any():
             return Stylized(start, {}, 0)
         count = partial(_counted, progress or _silent)
         if prior is not None:
-            return self._at(content).improve(start, content, steps, count(0), prior=prior)
-        return self._coarse_to_fine(content, steps, count)
+            return self._at(content).improve(start, scene, steps, count(0), prior=prior)
+        return self._coarse_to_fine(scene, steps, count)
 
     def _coarse_to_fine(
-        self, content: Image, steps: int, count: Callable[[int], Progress]
+        self, whole: Scene, steps: int, count: Callable[[int], Progress]
     ) -> Stylized:
-        (rows, columns), *finer = _levels(*content.shape[:2])
-        frame = resize(content, columns, rows)
-        found = self._at(frame).improve(self._rough(frame), frame, steps, count(0))
+        (rows, columns), *finer = _levels(*whole.frame.shape[:2])
+        scene = whole.resized(columns, rows)
+        start = self.technique.start(scene.frame, scene.guide, self._styles)
+        start = scene.kept(self._rough(start))
+        found = self._at(scene.frame).improve(start, scene, steps, count(0))
         coarsest, made = found.image, found.evaluations
         for rows, columns in finer:
-            frame, begin = (resize(image, columns, rows) for image in (content, found.image))
-            found = self._at(frame).improve(begin, frame, steps, count(made), coarse=coarsest)
+            scene = whole.resized(columns, rows)
+            start = scene.kept(resize(found.image, columns, rows))
+            size = self._at(scene.frame)
+            found = size.improve(start, scene, steps, count(made), coarse=coarsest)
             made += found.evaluations
-        return Stylized(found.image, found.losses, made)
+        return replace(found, evaluations=made)
 
-    def _rough(self, frame: Image) -> Image:
-        """Return the frame with the seed's noise, within 0..1."""
-        noise = np.random.default_rng(self.settings.seed).standard_normal(frame.shape, np.float32)
-        return np.clip(frame + np.float32(_ROUGHNESS) * noise, 0, 1)
+    def _rough(self, image: Image) -> Image:
+        """Return the image with the seed's noise, within 0..1."""
+        noise = np.random.default_rng(self.settings.seed).standard_normal(image.shape, np.float32)
+        return np.clip(image + np.float32(_ROUGHNESS) * noise, 0, 1)
 
     def _at(self, image: Image) -> "_Size":
         """Return what is kept for this size, made when it is first met."""
@@ -113,14 +158,12 @@ class Stylizer:
     def _encoded(self, height: int, width: int) -> list[Encoded]:
         """Encode the styles at the scale that suits a frame of this size."""
         total = sum(style.weight for style in self._styles)
-        return [
-            Encoded(
-                _only(self._encode(tf.constant(self._scaled(style.image, height * width))),
-                      self.settings.style_layers),
-                style.weight / total,
-            )
-            for style in self._styles
-        ]  # fmt: skip
+        found = []
+        for style in self._styles:
+            image = self._scaled(style.image, height * width)
+            features = _only(self._encode(tf.constant(image)), self.settings.style_layers)
+            found.append(Encoded(features, image.shape[:2], style.weight / total, style.guide))
+        return found
 
     def _scaled(self, image: Image, area: int) -> Image:
         """Resize a style to the frame's area times style_scale²: strokes keep their proportion."""
@@ -147,7 +190,7 @@ class _Size:
     def improve(
         self,
         start: Image,
-        content: Image,
+        scene: Scene,
         steps: int,
         progress: Progress,
         *,
@@ -158,25 +201,44 @@ class _Size:
 
         coarse: the coarsest level's result, which this one is to be when made as small.
         """
-        settings = self._owner.settings
-        frame = tf.constant(content)
-        targets = self._owner.technique.targets(
-            self._styles, _only(self._encode(frame), settings.content_layers)
+        owner = self._owner
+        frame, support = tf.constant(scene.frame), tf.constant(scene.support)
+        features = self._encode(frame)
+        targets = owner.technique.targets(
+            self._styles,
+            Encoded(
+                _only(features, owner.settings.style_layers),
+                scene.frame.shape[:2],
+                guide=scene.guide,
+                suggested=None if prior is None else carried(prior),
+            ),
         )
-        pulls = {**_temporal_pull(frame, prior), **self._coarse_pull(coarse)}
+        pulls = {
+            "content": _only(features, self._content_layers()),
+            "support": support,
+            **_temporal_pull(frame, prior),
+            **self._coarse_pull(coarse),
+        }
 
         def evaluate(image: Any) -> Evaluation:
             total, gradient, terms = self._traced(image, targets, pulls)
             return Evaluation(float(total), gradient, {k: float(v) for k, v in terms.items()})
 
-        found = minimise(evaluate, tf.constant(start), steps, self._filter, progress)
+        found = minimise(evaluate, tf.constant(start), steps, self._filter, progress, support)
         named = {"total": found.last.total, **found.last.terms}
-        return Stylized(found.image.numpy(), named, found.evaluations)
+        matches = targets["matches"].numpy() if "matches" in targets else None
+        return Stylized(found.image.numpy(), named, found.evaluations, matches)
+
+    def _content_layers(self) -> tuple[str, ...]:
+        return self._owner.settings.content_layers if self._owner.technique.has_content else ()
 
     def _traced(self, *arguments: Any) -> Any:
         """Call the traced step; it is traced when it is first called, and only then."""
         if self._step is None:
-            self._step = tf.function(self._evaluation).get_concrete_function(*arguments)
+            image, targets, pulls = tf.nest.map_structure(tf.TensorSpec.from_tensor, arguments)
+            if "planes" in targets:  # as many places as a frame's planes have
+                targets["planes"] = {k: _of_any_length(v) for k, v in targets["planes"].items()}
+            self._step = tf.function(self._evaluation).get_concrete_function(image, targets, pulls)
         return self._step(*arguments)
 
     def _coarse_pull(self, coarse: Image | None) -> dict[str, Any]:
@@ -196,11 +258,14 @@ class _Size:
         terms: dict[str, Any] = {}
 
         def network(image: Any) -> Any:
-            found = self._owner.technique.losses(self._owner._encode(image), targets)
-            terms.update(found)
-            return losses.summed(
-                [getattr(settings, f"{name}_weight") * term for name, term in found.items()]
-            )
+            features = self._owner._encode(image)
+            terms["style"] = self._owner.technique.loss(features, targets)
+            if not pulls["content"]:
+                return settings.style_weight * terms["style"]
+            apart = [losses.content(features[at], goal) for at, goal in pulls["content"].items()]
+            terms["content"] = losses.summed(apart) / len(apart)
+            style, content = settings.style_weight, settings.content_weight
+            return style * terms["style"] + content * terms["content"]
 
         def smooth(image: Any) -> Any:
             terms["tv"] = losses.total_variation(image)
@@ -223,7 +288,14 @@ class _Size:
             )
         )
         total, gradient = (losses.summed(column) for column in zip(*parts, strict=True))
-        return total, gradient, terms
+        return total, gradient * pulls["support"], terms
+
+
+def _of_any_length(planes: losses.Planes) -> losses.Planes:
+    """Return the specification of planes that may hold any number of places."""
+    return planes._replace(
+        places=tf.TensorSpec([None], tf.int32), weights=tf.TensorSpec([None, 1], tf.float32)
+    )
 
 
 def _value_and_gradient(function: Callable[[Any], Any], image: Any) -> tuple[Any, Any]:

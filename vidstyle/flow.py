@@ -11,7 +11,7 @@ import numpy as np
 
 from vidstyle.media import Image
 
-__all__ = ["Prior", "optical_flow", "prior", "trust", "warp"]
+__all__ = ["Prior", "carried", "optical_flow", "prior", "trust", "warp"]
 
 _LEAST = 32  # pixels: below 16, DIS of OpenCV 5.0 gives NaN or ends the process
 _FINE = 1_000_000  # pixels: up to here flow is refined at full resolution
@@ -20,6 +20,7 @@ _SLIGHT = 0.5  # pixels: what flow leaks from a moving ground into a logo that s
 _NOISE = 0.01  # of 1: what differs less is unchanged; a flow that gains less explains nothing
 _TEXTURE = 0.1  # of 1: a contrast that shows motion
 _CUT = 0.2  # of 1: the mean trust, weighted by contrast, below which nothing carries over
+_NEAR = 0.75  # of a node's spacing: what stands farther from every node is matched anew
 _SQUARE = np.ones((5, 5), np.uint8)
 
 
@@ -30,10 +31,14 @@ class Prior:
     image: the earlier result carried into this frame: warped where motion explains the frame,
     elsewhere the frame in the colours of the result. It is where a warm start begins.
     trust: [H, W, 1], where the warped result is to be kept.
+    flow: float32 [H, W, 2], where the pixels of this frame are found in the earlier one, or None:
+    nothing moved. matches: what the earlier frame's blocks were matched to, if they were.
     """
 
     image: Image
     trust: np.ndarray
+    flow: np.ndarray | None = None
+    matches: np.ndarray | None = None
 
 
 def optical_flow(a: Image, b: Image) -> np.ndarray:
@@ -173,7 +178,8 @@ def prior(earlier_source: Image, source: Image, earlier_result: Image) -> Prior 
         return None
     same = _alike(warp(earlier_source, backward), source) & _inside(backward)
     known = same & ~(_widened(~same) & (believed[..., 0] < 0.5))
-    return Prior(_filled(warp(earlier_result, backward), source, known), believed)
+    filled = _filled(warp(earlier_result, backward), source, known)
+    return Prior(filled, believed, backward)
 
 
 def _widened(places: np.ndarray) -> np.ndarray:
@@ -210,3 +216,35 @@ def _filled(carried: Image, frame: Image, known: np.ndarray) -> Image:
     around = frame + cv2.GaussianBlur(colours @ fitted.astype(np.float32), (0, 0), 3)
     soft = (cv2.GaussianBlur(share, (5, 5), 0.8) * share)[..., None]
     return np.clip(carried * soft + around * (1 - soft), 0, 1)
+
+
+def carried(prior: Prior) -> np.ndarray | None:
+    """Return the earlier frame's matches moved into this frame; NaN where nothing is trusted.
+
+    Matches are [rows, columns, 5] on nodes spread evenly from border to border; the last two
+    numbers are how far, in pixels down and right, what was matched stands from its node by now.
+    Each node takes the match of what stands nearest to it, so motion below half a block adds up.
+    """
+    if prior.matches is None:
+        return None
+    height, width = prior.trust.shape[:2]
+    rows, columns = prior.matches.shape[:2]
+    last = (rows - 1, columns - 1)
+    spacing = np.maximum((height - 1, width - 1), 1) / np.maximum(last, 1)
+    node = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), axis=2)
+    here = node * spacing
+    at = tuple(np.rint(here).astype(int).transpose(2, 0, 1))
+    motion = 0 if prior.flow is None else prior.flow[at][..., ::-1]
+    there = here + motion
+    anchors = here + prior.matches[..., 3:]
+    near = np.clip(np.rint(there / spacing), 0, last).astype(int)
+    best, least = np.full(prior.matches.shape, np.nan, np.float32), np.full((rows, columns), np.inf)
+    for step in np.ndindex(3, 3):
+        row, column = np.clip(near + step - 1, 0, last).transpose(2, 0, 1)
+        offset = anchors[row, column] - there
+        away = np.hypot(*(offset / spacing).transpose(2, 0, 1))
+        nearer = (away < least) & (away <= _NEAR)
+        least = np.where(nearer, away, least)
+        moved = np.concatenate([prior.matches[row, column][..., :3], offset], axis=2)
+        best = np.where(nearer[..., None], moved, best)
+    return np.where(prior.trust[at] > 0.5, best, np.nan).astype(np.float32)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Job",
+    "Paths",
     "StyleLike",
     "Styles",
     "fingerprint",
@@ -28,6 +29,7 @@ __all__ = [
     "version_of",
 ]
 
+Paths = str | Path | Sequence[str | Path]
 StyleLike = str | Path | tuple[str | Path, float]
 Styles = StyleLike | Sequence[StyleLike]
 
@@ -44,6 +46,8 @@ class Job:
     """What to stylise, from where, to where. Raises VidstyleError for what can be told at once.
 
     styles: pictures and their parts of the blend; any positive numbers, kept as shares of 1.
+    masks, map: where the style goes; each a picture, or one for every frame or for key frames.
+    style_maps: where in each style picture which style is.
     weights: the VGG-19 file, or None to find or fetch it.
     """
 
@@ -52,13 +56,22 @@ class Job:
     technique: "Technique"
     styles: tuple[tuple[Path, float], ...]
     settings: Settings
+    masks: tuple[Path, ...] = ()
+    map: Path | None = None
+    style_maps: tuple[Path, ...] = ()
     weights: Path | None = None
 
     def __post_init__(self) -> None:
         _check_source(self.source)
         object.__setattr__(self, "styles", _blend(self.styles))
-        for path in (self.source, *(path for path, _ in self.styles)):
+        _check_guides(self)
+        for path in (self.source, *(path for path, _ in self.styles), *self.guides):
             _check_differs(path, self.output)
+
+    @property
+    def guides(self) -> tuple[Path, ...]:
+        """All masks and maps that were given."""
+        return (*self.masks, *filter(None, (self.map,)), *self.style_maps)
 
     @property
     def optimises(self) -> bool:
@@ -81,6 +94,7 @@ class Job:
         return {
             "source": fingerprint(clip.files or (self.source,)),
             "styles": [{**fingerprint([path]), "weight": weight} for path, weight in self.styles],
+            "guides": [fingerprint(_files_of(path)) for path in self.guides],
             "technique": type(self.technique).__name__.lower(),
             "options": _plain(asdict(self.technique)),
             "settings": self.settings.of_scope("look"),
@@ -90,18 +104,22 @@ class Job:
         }
 
 
-def make_job(
+def make_job(  # noqa: PLR0913 - what a job is made of
     source: str | Path,
     output: str | Path,
     *,
     style: Styles,
     technique: str = "basic",
+    mask: Paths = (),
+    map: str | Path | None = None,
+    style_map: Paths = (),
     weights: str | Path | None = None,
     **values: Any,
 ) -> Job:
     """Make a Job of plain values; `values` are options of Settings and of the technique.
 
-    style: a path, 'path=weight', a (path, weight) pair, or several of them. Raises VidstyleError.
+    style: a path, 'path=weight', a (path, weight) pair, or several of them. mask, style_map: a
+    path or several. Raises VidstyleError.
     """
     from vidstyle.techniques import TECHNIQUES
 
@@ -116,6 +134,9 @@ def make_job(
         technique=kind(**own),
         styles=tuple(_weighed(style)),
         settings=Settings(**{k: v for k, v in values.items() if k not in own}),
+        masks=_paths(mask),
+        map=None if map is None else Path(map),
+        style_maps=_paths(style_map),
         weights=None if weights is None else Path(weights),
     )
 
@@ -180,6 +201,42 @@ def version_of(package: str) -> str | None:
 def _check_source(source: Path) -> None:
     if not source.exists() and "%" not in source.name:
         raise MediaError(f"the source {source} does not exist; check the path")
+
+
+_FLAGS = {"mask": "--mask", "map": "--map", "style_map": "--style-map"}
+
+
+def _check_guides(job: Job) -> None:
+    """Refuse masks and maps that the technique does not take, and a lack of those it needs."""
+    name = type(job.technique).__name__.lower()
+    given = {"mask": job.masks, "map": job.map, "style_map": job.style_maps}
+    for kind, flag in _FLAGS.items():
+        if given[kind] and kind not in job.technique.takes:
+            raise UsageError(f"{flag}: {name} takes none; leave it out, or choose another command")
+        if not given[kind] and kind in job.technique.needs:
+            raise UsageError(f"{name}: expected {flag} PICTURE, got none; add one")
+    if given["map"] and not given["style_map"]:
+        raise UsageError("expected a --style-map for the --map to answer, got none; add one")
+    if given["style_map"] and not given["map"] and "map" in job.technique.takes:
+        raise UsageError("expected a --map for the --style-map to answer, got none; add one")
+    if job.style_maps and len(job.style_maps) != len(job.styles):
+        raise UsageError(
+            f"expected a --style-map for each --style, in the same order, got {len(job.styles)} "
+            f"styles and {len(job.style_maps)} maps"
+        )
+    for path in job.guides:
+        if not path.exists() and "%" not in path.name:
+            raise MediaError(f"the mask or map {path} does not exist; check the path")
+
+
+def _paths(given: Paths) -> tuple[Path, ...]:
+    return tuple(Path(p) for p in ([given] if isinstance(given, (str, Path)) else given))
+
+
+def _files_of(path: Path) -> Sequence[Path]:
+    from vidstyle.media import probe
+
+    return probe(path, count=False).files or (path,)
 
 
 def _check_differs(path: Path, output: Path) -> None:

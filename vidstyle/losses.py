@@ -6,17 +6,21 @@ that every term is divided by the size of its target.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 __all__ = [
+    "Planes",
     "area_average",
     "content",
     "gram",
+    "plane_grams",
+    "planes",
     "relative",
     "shrunk",
+    "style_of_planes",
     "summed",
     "temporal",
     "total_variation",
@@ -50,6 +54,84 @@ def gram(features: Any) -> Any:
     """Return Σ_p f(p) f(p)ᵀ / P of features [h, w, C], P = h·w positions: [C, C]."""
     height, width, channels = features.shape
     return _outer(tf.reshape(features, (-1, channels))) / float(height * width)
+
+
+class Planes(NamedTuple):
+    """K weight planes over P positions of a layer, as the M places where a weight is not 0.
+
+    places: int32 [M], plane after plane; weights: float32 [M, 1]; starts: int32 [K + 1], where in
+    them each plane begins; shares: float32 [K], the sum of a plane's weights / P.
+    """
+
+    places: Any
+    weights: Any
+    starts: Any
+    shares: Any
+
+
+def planes(weights: np.ndarray) -> Planes:
+    """Return weight planes [h, w, K] in 0..1 as Planes."""
+    flat = weights.reshape(-1, weights.shape[2]).T.astype(np.float32)  # [K, P]
+    which, places = np.nonzero(flat)
+    starts = np.searchsorted(which, np.arange(len(flat) + 1))
+    return Planes(
+        tf.constant(places, tf.int32),
+        tf.constant(flat[which, places][:, None]),
+        tf.constant(starts, tf.int32),
+        tf.constant(flat.mean(axis=1)),
+    )
+
+
+def plane_grams(features: Any, over: Planes) -> Any:
+    """Return Σ_p w_k(p) f(p) f(p)ᵀ / Σ_p w_k(p) for each plane k: [K, C, C].
+
+    The weight enters once (techniques of the original: squared). One pass of the network serves
+    all planes, and the time grows with the depth of their overlap: each plane gathers its own
+    places, forwards and backwards, and no weighted copy of the features is kept between.
+    """
+    height, width, channels = features.shape
+    count = over.starts.shape[0] - 1
+
+    def plane(index: int) -> tuple[Any, Any]:
+        first, size = over.starts[index], over.starts[index + 1] - over.starts[index]
+        return (
+            tf.slice(over.places, [first], [size]),
+            tf.slice(over.weights, [first, 0], [size, 1]),
+        )
+
+    @tf.custom_gradient
+    def grams(rows: Any) -> tuple[Any, Any]:
+        found = []
+        for index in range(count):
+            places, weights = plane(index)
+            part = tf.gather(rows, places)
+            whole = tf.matmul(part * weights, part, transpose_a=True)
+            found.append(whole / (tf.reduce_sum(weights) + 1e-12))
+
+        def backwards(up: Any) -> Any:
+            total = tf.zeros_like(rows)
+            for index in range(count):
+                places, weights = plane(index)
+                pull = (up[index] + tf.transpose(up[index])) / (tf.reduce_sum(weights) + 1e-12)
+                part = tf.matmul(tf.gather(rows, places), pull) * weights
+                total = tf.tensor_scatter_nd_add(total, places[:, None], part)
+            return total
+
+        return tf.stack(found), backwards
+
+    return grams(tf.reshape(features, (height * width, channels)))
+
+
+def style_of_planes(features: Any, over: Planes, goals: Any) -> Any:
+    """Return Σ_k ω_k ‖G_k − A_k‖² / ‖A_k‖², G of features [h, w, C], A = goals [K, C, C].
+
+    ω_k is the plane's share of the frame: every position is pulled with its own weight, in a small
+    region as in a large one.
+    """
+    apart = tf.reduce_sum(tf.square(plane_grams(features, over) - goals), axis=(1, 2))
+    return tf.reduce_sum(
+        over.shares * apart / (tf.reduce_sum(tf.square(goals), axis=(1, 2)) + 1e-12)
+    )
 
 
 def relative(values: Any, target: Any) -> Any:

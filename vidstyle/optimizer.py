@@ -83,11 +83,13 @@ def minimise(
     evaluations: int,
     filtered: Callable[[Any], Any],
     progress: Callable[[int, float], None] = lambda count, total: None,
+    support: Any = 1.0,
 ) -> Minimum:
     """Return the best image found from `start` [H, W, 3] within so many evaluations of the loss.
 
     filtered: H0, a symmetric positive filter. progress: called with (count, total) after each
-    evaluation; what it raises stops the search. Fewer evaluations are made only when no step along
+    evaluation; what it raises stops the search. support: [H, W, 1], 0 where pixels stay as they
+    are, to the bit, and 1 elsewhere. Fewer evaluations are made only when no step along
     the gradient descends any more. `evaluations` is at least 1.
     """
     count = 0
@@ -102,7 +104,7 @@ def minimise(
     image, here = start, measured(start)
     pairs: deque[tuple[Any, Any, Any]] = deque(maxlen=_MEMORY)
     length, refusals = 1.0, 0
-    direction, slope = _direction(image, here, pairs, filtered)
+    direction, slope = _direction(image, here, pairs, filtered, support)
     while count < evaluations and refusals < _REFUSALS and slope < 0:
         trial = tf.clip_by_value(image + length * direction, 0.0, 1.0)
         there = measured(trial)
@@ -110,7 +112,7 @@ def minimise(
         if there.total <= here.total + _DESCENT * float(_dot(here.gradient, moved)):
             _remember(pairs, moved, there.gradient - here.gradient)
             image, here, length, refusals = trial, there, 1.0, 0
-            direction, slope = _direction(image, here, pairs, filtered)
+            direction, slope = _direction(image, here, pairs, filtered, support)
         else:
             length, refusals = length * _SHORTER, refusals + 1
     return Minimum(image, here, count)
@@ -124,18 +126,23 @@ def _remember(pairs: deque[tuple[Any, Any, Any]], moved: Any, change: Any) -> No
 
 
 def _direction(
-    image: Any, here: Evaluation, pairs: deque[tuple[Any, Any, Any]], filtered: Callable[[Any], Any]
+    image: Any,
+    here: Evaluation,
+    pairs: deque[tuple[Any, Any, Any]],
+    filtered: Callable[[Any], Any],
+    support: Any,
 ) -> tuple[Any, float]:
     """Return the step to try and its slope; the pairs are forgotten if they point uphill."""
     gradient = here.gradient
     free = tf.cast(~(((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))), tf.float32)
+    free *= support
     direction = -free * _inverse_hessian(free * gradient, pairs, filtered, here.total)
-    size = float(tf.sqrt(tf.reduce_mean(tf.square(direction))))
+    size = float(tf.sqrt(tf.reduce_mean(tf.square(direction)) / tf.reduce_mean(support)))
     direction *= min(1.0, _STEP / max(size, 1e-30))
     slope = float(_dot(gradient, direction))
     if slope >= 0 and pairs:
         pairs.clear()
-        return _direction(image, here, pairs, filtered)
+        return _direction(image, here, pairs, filtered, support)
     return direction, slope
 
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vidstyle.flow import Prior
+    from vidstyle.guides import Guide
     from vidstyle.media import Image
 
 __all__ = ["Rehearsal", "Rehearsed", "Result", "Stylizes"]
@@ -20,6 +23,8 @@ class Result(Protocol):
     def losses(self) -> dict[str, float]: ...
     @property
     def evaluations(self) -> int: ...
+    @property
+    def matches(self) -> "np.ndarray | None": ...
 
 
 class Stylizes(Protocol):
@@ -29,6 +34,7 @@ class Stylizes(Protocol):
         self,
         content: "Image",
         *,
+        guide: "Guide | None" = None,
         prior: "Prior | None" = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> Result: ...
@@ -41,6 +47,7 @@ class Rehearsed:
     image: "Image"
     losses: dict[str, float]
     evaluations: int = 0
+    matches: "np.ndarray | None" = None
 
 
 class Rehearsal:
@@ -50,6 +57,7 @@ class Rehearsal:
         self,
         content: "Image",
         *,
+        guide: "Guide | None" = None,
         prior: "Prior | None" = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> Rehearsed:

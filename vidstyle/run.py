@@ -16,18 +16,21 @@ frames that are still expected, as one number.
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidstyle import flow, media
 from vidstyle.errors import MediaError, VidstyleError, writing
-from vidstyle.job import Job, Styles, make_job, target_size
+from vidstyle.guidance import Guidance, Series
+from vidstyle.job import Job, Paths, Styles, make_job, target_size
 from vidstyle.rehearsal import Rehearsal, Result, Stylizes
 from vidstyle.workdir import Workdir, check_space, check_target
 
 if TYPE_CHECKING:
     from vidstyle.flow import Prior
+    from vidstyle.guides import Guide
     from vidstyle.media import Clip, Image
     from vidstyle.techniques.base import Style
 
@@ -73,12 +76,15 @@ def make_stylizer(job: Job, styles: "Sequence[Style]", network: Path | None) -> 
     return Stylizer(styles, technique=job.technique, settings=job.settings, weights=network)
 
 
-def stylize(
+def stylize(  # noqa: PLR0913 - what a job is made of
     source: str | Path,
     output: str | Path,
     *,
     style: Styles,
     technique: str = "basic",
+    mask: Paths = (),
+    map: str | Path | None = None,
+    style_map: Paths = (),
     weights: str | Path | None = None,
     on_event: OnEvent | None = None,
     **settings: Any,
@@ -86,9 +92,20 @@ def stylize(
     """Stylise a video, animation, picture, folder or sequence; continue if it was begun before.
 
     style: a path, 'path=weight', a (path, weight) pair, or several. on_event: see this module.
-    settings: any field of Settings or of the technique. Raises VidstyleError.
+    mask, map, style_map: paths of what the technique takes. settings: any field of Settings or of
+    the technique. Raises VidstyleError.
     """
-    job = make_job(source, output, style=style, technique=technique, weights=weights, **settings)
+    job = make_job(
+        source,
+        output,
+        style=style,
+        technique=technique,
+        mask=mask,
+        map=map,
+        style_map=style_map,
+        weights=weights,
+        **settings,
+    )
     return run(job, on_event)
 
 
@@ -108,7 +125,9 @@ def run(
         stylized, warnings = 0, []
         if not state.stands(crf=job.settings.crf):
             work = _survey(job, notify)
-            stylized = _stylize_frames(work, state, lambda: make_stylizer(job, styles, network))
+            work.guidance.check()
+            guided = work.guidance.of_styles(styles)
+            stylized = _stylize_frames(work, state, lambda: make_stylizer(job, guided, network))
             warnings = _encode(work, state)
         outcome = Outcome(
             output=job.output,
@@ -182,6 +201,15 @@ class _Work:
     def left(self, positions: list[int]) -> int:
         """Return how many evaluations and frames these take, as one number."""
         return sum(1 + self.expected(position) for position in positions)
+
+    @cached_property
+    def guidance(self) -> Guidance:
+        """The masks or maps of the frames."""
+
+        def warn(message: str) -> None:
+            self.notify({"event": "warning", "message": message})
+
+        return Guidance(self.job, Series(self.clip, self.indices, self.size, warn))
 
     def frames(self) -> "Iterator[tuple[int, Image]]":
         """Yield the position and the frame, at the size of its result. Raises MediaError."""
@@ -260,15 +288,17 @@ def _stylize_frames(work: _Work, state: Workdir, make: Callable[[], Stylizes]) -
 
 def _stylize_each(work: _Work, state: Workdir, stylizer: Stylizes, left: int) -> None:
     earlier: Image | None = None
-    for position, frame in work.frames():
+    for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         if not state.has(position):
             began = time.monotonic()
             prior = None
             if earlier is not None:  # its result is read from the file: resumed = uninterrupted
                 prior = flow.prior(earlier, frame, state.load(position - 1))
-            result = _stylize(work, stylizer, position, frame, prior)
+            if prior is not None:
+                prior = replace(prior, matches=state.load_matches(position - 1))
+            result = _stylize(work, stylizer, position, frame, guide, prior)
             report = _report(result, seconds=time.monotonic() - began, cut=prior is None)
-            state.save(position, result.image, report)
+            state.save(position, result.image, report, result.matches)
             left -= work.left([position])
             place = {"index": position, "of": len(work.indices)}
             work.notify({"event": "frame", **place, **report, "left": left})
@@ -286,14 +316,19 @@ def _report(result: Result, *, seconds: float, cut: bool) -> dict[str, Any]:
 
 
 def _stylize(
-    work: _Work, stylizer: Stylizes, position: int, frame: "Image", prior: "Prior | None"
+    work: _Work,
+    stylizer: Stylizes,
+    position: int,
+    frame: "Image",
+    guide: "Guide | None",
+    prior: "Prior | None",
 ) -> Result:
     def progress(evaluation: int, loss: float) -> None:
         step = {"index": position, "evaluation": evaluation, "loss": float(loss)}
         work.notify({"event": "step", **step})
 
     try:
-        return stylizer.stylize(frame, prior=prior, progress=progress)
+        return stylizer.stylize(frame, guide=guide, prior=prior, progress=progress)
     except Exception as error:
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             width, height = work.size(position)

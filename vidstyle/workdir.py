@@ -3,6 +3,7 @@
     OUTPUT.vidstyle/
         manifest.json       what the pixels depend on; once written out, what the output consists of
         frames/000000.png   one lossless file a finished frame
+        frames/000000.npy   what its blocks were matched to, of a technique that matches blocks
         journal.jsonl       one line a finished frame: its sha256 and its report; only appended to
         part.mp4, part/     the output while it is written
         lock                held by the run at work; the system lets go of it if the run dies
@@ -18,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from vidstyle.durable import delete, lock, settle, sha256_of, sync, sync_folder
 from vidstyle.errors import OutputError, StateError, UsageError, writing
@@ -72,18 +75,38 @@ class Workdir:
         """Return finished frame `index`."""
         return load_frame(self._frame(index))
 
-    def save(self, index: int, image: "Image", report: Report) -> None:
+    def load_matches(self, index: int) -> "np.ndarray | None":
+        """Return what the blocks of finished frame `index` were matched to, if they were."""
+        path = self._matches(index)
+        return np.load(path) if "matches" in self.reports[index] else None
+
+    def save(
+        self, index: int, image: "Image", report: Report, matches: "np.ndarray | None" = None
+    ) -> None:
         """Make `image` finished frame `index`; `report` is any JSON object about it."""
         final = self._frame(index)
         draft = final.with_suffix(".tmp.png")
         with writing(final):
             save_frame(draft, image)
             line = {"index": index, "sha256": sha256_of(draft), **report}
+            if matches is not None:
+                line["matches"] = self._save_matches(index, matches)
             settle(draft, final)
             with self._journal.open("ab") as file:
                 file.write(json.dumps(line).encode() + b"\n")
             sync(self._journal)
         self.reports[index] = line
+
+    def _save_matches(self, index: int, matches: "np.ndarray") -> str:
+        """Write the matches of a frame and return their sha256."""
+        final = self._matches(index)
+        draft = final.with_suffix(".tmp.npy")
+        with draft.open("wb") as file:
+            np.save(file, matches)
+        sync(draft)
+        digest = sha256_of(draft)
+        settle(draft, final)
+        return digest
 
     def part(self, *, folder: bool) -> Path:
         """Return where to write the output before it is whole; nothing stands there."""
@@ -138,6 +161,9 @@ class Workdir:
     def _frame(self, index: int) -> Path:
         return self._frames / f"{index:06d}.png"
 
+    def _matches(self, index: int) -> Path:
+        return self._frames / f"{index:06d}.npy"
+
     def _open(self) -> None:
         stored = None if self._restart else read_manifest(self.path)
         if stored is None:
@@ -186,6 +212,7 @@ class Workdir:
             index: report
             for index, report in self.reports.items()
             if _agrees(self._frame(index), report["sha256"])
+            and ("matches" not in report or _agrees(self._matches(index), report["matches"]))
         }
 
     def _clear(self) -> None:
@@ -254,9 +281,8 @@ def check_space(output: Path, needed: int, frames: int) -> None:
 
 def differences(old: Manifest, new: Manifest) -> list[str]:
     """Return what differs between two manifests, in the words of the command line."""
-    found = [
-        f"the {name} changed" for name in ("source", "styles") if old.get(name) != new.get(name)
-    ]
+    named = {"source": "source", "styles": "styles", "guides": "masks or maps"}
+    found = [f"the {what} changed" for key, what in named.items() if old.get(key) != new.get(key)]
     if old.get("weights") != new.get("weights"):
         found.append("the VGG-19 weights changed")
     found += _changes(

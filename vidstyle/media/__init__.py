@@ -3,7 +3,14 @@
 from vidstyle.media.clip import Clip, Image, Stream, as_json, select
 from vidstyle.media.results import check_output, encode, is_folder
 from vidstyle.media.sources import probe, read
-from vidstyle.media.stills import load_frame, read_picture, recolored, resize, save_frame
+from vidstyle.media.stills import (
+    load_frame,
+    read_picture,
+    recolored,
+    resize,
+    save_frame,
+    write_picture,
+)
 
 __all__ = [
     "Clip",
@@ -21,4 +28,5 @@ __all__ = [
     "resize",
     "save_frame",
     "select",
+    "write_picture",
 ]

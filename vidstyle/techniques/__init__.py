@@ -2,9 +2,17 @@
 
 from vidstyle.techniques.base import Encoded, Features, Style, Targets, Technique
 from vidstyle.techniques.basic import Basic
+from vidstyle.techniques.doodle import Doodle
+from vidstyle.techniques.mask import Mask
+from vidstyle.techniques.patch import Patch
+from vidstyle.techniques.region import Region
 
-__all__ = ["TECHNIQUES", "Basic", "Encoded", "Features", "Style", "Targets", "Technique"]
+__all__ = ["TECHNIQUES", "Encoded", "Features", "Style", "Targets", "Technique"]
 
 TECHNIQUES: dict[str, type[Technique]] = {
     "basic": Basic,
+    "mask": Mask,
+    "region": Region,
+    "patch": Patch,
+    "doodle": Doodle,
 }

@@ -3,52 +3,79 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from vidstyle.media import Image
 from vidstyle.settings import check_options
 
+if TYPE_CHECKING:
+    from vidstyle.guides import Guide
+
 __all__ = ["Encoded", "Features", "Style", "Targets", "Technique"]
 
 Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C]
-Targets = dict[str, dict[str, Any]]  # term -> layer name -> what that term is drawn towards
+Targets = dict[str, Any]  # a nested dict of tensors; what stands under "planes" may vary in length
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture (an Image of any size) and its share when several are blended."""
+    """A style picture (an Image of any size) and its share when several are blended.
+
+    guide: where in the picture which style is, its planes [H, W, K] of the picture's own size; or
+    None: all of it is one.
+    """
 
     image: Image
     weight: float = 1.0
+    guide: "Guide | None" = None
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A style's features at the style layers, and its share; the shares of a run add up to 1."""
+    """A picture of `size` (rows, columns): its features at the style layers, its guide or None.
+
+    weight: the style's share; those of a run add up to 1. suggested: for a frame, what `targets`
+    had under "matches" for an earlier one, carried into this one, NaN where that is not known.
+    """
 
     features: Features
-    weight: float
+    size: tuple[int, int]
+    weight: float = 1.0
+    guide: "Guide | None" = None
+    suggested: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Technique(ABC):
     """A frozen dataclass whose option() fields are the technique's own options.
 
-    summary: one line for --help. Never hears of time: priors are the engine's matter.
+    Never hears of time: priors are the engine's matter.
     """
 
-    summary: ClassVar[str]
+    summary: ClassVar[str]  # one line for --help
+    takes: ClassVar[frozenset[str]] = frozenset()  # of "mask", "map", "style_map"
+    needs: ClassVar[frozenset[str]] = frozenset()  # of these, what it cannot do without
+    has_content: ClassVar[bool] = True  # whether the result is held to the content of the frame
+    confined: ClassVar[bool] = False  # whether pixels where every plane is 0 stay the source's
 
     def __post_init__(self) -> None:
         check_options(self)
 
-    @abstractmethod
-    def targets(self, styles: Sequence[Encoded], content: Features) -> Targets:
-        """Return what a frame is drawn towards, from its features at the content layers.
+    def start(self, frame: Image, guide: "Guide | None", styles: Sequence[Style]) -> Image:
+        """Return the picture that a first frame begins with: the frame itself."""
+        del guide, styles
+        return frame
 
-        Called once a frame. A nested dict of tensors: it is an argument of the traced step.
+    @abstractmethod
+    def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
+        """Return what a frame is drawn towards, from its features at the style layers.
+
+        Called once a frame, with one guide or none for all frames of a run. The result is an
+        argument of the traced step.
         """
 
     @abstractmethod
-    def losses(self, features: Features, targets: Targets) -> dict[str, Any]:
-        """Return the scalar loss of each term, before weighting: a pure function."""
+    def loss(self, features: Features, targets: Targets) -> Any:
+        """Return the style distance, a scalar tensor: a pure function."""

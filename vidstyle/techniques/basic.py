@@ -19,25 +19,20 @@ class Basic(Technique):
 
     summary: ClassVar[str] = "the style of one or more pictures over the whole frame"
 
-    def targets(self, styles: Sequence[Encoded], content: Features) -> Targets:
-        """Return {"style": Gram matrix [C, C] a layer, "content": features [h, w, C] a layer}."""
+    def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
+        """Return the blended Gram matrix [C, C] of each style layer."""
         from vidstyle import losses
 
-        layers = styles[0].features
-        blended = {
-            layer: sum(style.weight * losses.gram(style.features[layer]) for style in styles)
-            for layer in layers
-        }
-        return {"style": blended, "content": content}
-
-    def losses(self, features: Features, targets: Targets) -> dict[str, Any]:
-        """Return the mean over layers of the style and of the content distance."""
-        from vidstyle import losses
-
-        goals = targets["style"]
-        style = [losses.relative(losses.gram(features[at]), goal) for at, goal in goals.items()]
-        content = [losses.content(features[at], goal) for at, goal in targets["content"].items()]
         return {
-            "style": losses.summed(style) / len(style),
-            "content": losses.summed(content) / len(content),
+            layer: losses.summed(
+                [style.weight * losses.gram(style.features[layer]) for style in styles]
+            )
+            for layer in frame.features
         }
+
+    def loss(self, features: Features, targets: Targets) -> Any:
+        """Return the mean over layers of the style distance."""
+        from vidstyle import losses
+
+        apart = [losses.relative(losses.gram(features[at]), goal) for at, goal in targets.items()]
+        return losses.summed(apart) / len(apart)

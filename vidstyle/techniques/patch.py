@@ -1,0 +1,132 @@
+"""patch: to each block of the frame the style of the block of the style picture that answers it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from vidstyle.errors import UsageError
+from vidstyle.settings import option
+from vidstyle.techniques import _matching
+from vidstyle.techniques._maps import Mapped
+from vidstyle.techniques.base import Encoded, Features, Targets
+
+if TYPE_CHECKING:
+    from vidstyle.techniques._blocks import Windows
+
+__all__ = ["Patch"]
+
+_REFERENCE = 512  # pixels of the long side that a block's side is told for
+_UNIT = 16  # pixels: a block's side is a multiple of it
+_MATCHED = ("relu3_1", "relu4_1")  # layers whose features tell what is alike
+_DETAIL = 0.25  # what features count beside labels where both are matched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patch(Mapped):
+    """A Gram matrix for each block of the frame, drawn to that of a block of the style.
+
+    Blocks overlap (see _blocks) and all layers agree on one correspondence, found by labels as in
+    Champandard, "Semantic Style Transfer" (2016), by features as in Li & Wand, "Combining Markov
+    Random Fields and Convolutional Neural Networks" (2016), or by both. Differs in that a block is
+    compared by its Gram matrix, so that strokes may lie anywhere in it.
+    """
+
+    summary: ClassVar[str] = "to each block of the frame the style of a block that is like it"
+    takes: ClassVar[frozenset[str]] = frozenset({"map", "style_map"})
+
+    block: int = option(
+        32, "side of a block, where the frame's long side is 512", unit="pixels", low=16, high=16384
+    )
+    match: str | None = option(
+        None,
+        "what makes blocks alike; without maps it is 'features' (default: both, where there are "
+        "maps)",
+        words=("map", "features", "both"),
+    )
+
+    def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
+        """Return the matches [rows, columns, 5], and windows and goals of each style layer."""
+        import tensorflow as tf
+
+        from vidstyle.techniques import _blocks
+
+        if len(styles) != 1:
+            raise UsageError(
+                f"expected one style, since each block answers one block, got {len(styles)}; "
+                "name one --style"
+            )
+        style, side = styles[0], self._side(frame.size)
+        height, width = (_blocks.node_count(length, side) for length in frame.size)
+        nodes = (height, width)
+        matches = self._matches(frame, style, side, nodes)
+        aims, over = {}, {}
+        for layer, features in frame.features.items():
+            stride = _stride(layer)
+            if nodes != (1, 1) and side % (2 * stride):
+                continue
+            half, theirs = side // (2 * stride), style.features[layer]
+            places = matches.reshape(-1, 5)[:, :2] * (side / _matching.CELLS / stride)
+            at = _blocks.windows_at(theirs.shape[:2], np.rint(places).astype(int), nodes, half)
+            aims[layer] = _blocks.goals(theirs, at)
+            ours = _blocks.windows(features.shape[:2], nodes, half)
+            over[layer] = _blocks.Windows(tf.constant(ours.places), tf.constant(ours.weights))
+        return {"goals": aims, "windows": over, "matches": tf.constant(matches)}
+
+    def loss(self, features: Features, targets: Targets) -> Any:
+        """Return the mean over layers of the style distance of the blocks."""
+        from vidstyle import losses
+        from vidstyle.techniques import _blocks
+
+        nodes = tuple(targets["matches"].shape[:2])
+        over: dict[str, Windows] = targets["windows"]
+        apart = [
+            _blocks.distance(features[layer], over[layer], nodes, aims)
+            for layer, aims in targets["goals"].items()
+        ]
+        return losses.summed(apart) / len(apart)
+
+    def _side(self, size: tuple[int, int]) -> int:
+        """Return the side of a block in pixels for a frame of this size."""
+        return _UNIT * max(1, round(self.block * max(size) / _REFERENCE / _UNIT))
+
+    def _matches(
+        self, frame: Encoded, style: Encoded, side: int, nodes: tuple[int, int]
+    ) -> np.ndarray:
+        ours, theirs = (self._described(one, frame, side) for one in (frame, style))
+        return _matching.match(ours, theirs, nodes, frame.suggested)
+
+    def _described(self, one: Encoded, frame: Encoded, side: int) -> _matching.Described:
+        """Describe a picture by its labels, its features or both, a quarter of a block a cell."""
+        cell = side // _matching.CELLS
+        cells = tuple(max(1, round(length / cell)) for length in one.size)
+        kind = self.match or "both"
+        parts = []
+        if one.guide is not None and frame.guide is not None and kind != "features":
+            order = [one.guide.names.index(name) for name in frame.guide.names]
+            parts.append((1.0, one.guide.planes[..., order]))
+        if kind != "map" or not parts:
+            weight = _DETAIL if parts else 1.0
+            parts.extend((weight, _typical(one.features[layer])) for layer in _chosen(one.features))
+        return _matching.described(parts, (cells[0], cells[1]))
+
+
+def _stride(layer: str) -> int:
+    """Return how many pixels lie between the features of a layer, 'relu3_1' for instance."""
+    return 1 << (int(layer.removeprefix("relu").partition("_")[0]) - 1)
+
+
+def _chosen(features: Features) -> list[str]:
+    """Return the layers that tell what is alike: the usual ones, or the deepest there is."""
+    return [layer for layer in _MATCHED if layer in features] or [list(features)[-1]]
+
+
+def _typical(features: Any) -> np.ndarray:
+    """Return features with mean 0 and deviation 1 in each channel: free of the picture's own look.
+
+    So a photo and a painting become comparable (as in Huang & Belongie 2017).
+    """
+    values = np.asarray(features)
+    mean, deviation = values.mean(axis=(0, 1)), values.std(axis=(0, 1))
+    return np.asarray((values - mean) / (deviation + 1e-6))

@@ -1,0 +1,45 @@
+"""region: to each region of the frame the style of the same region of the style picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from vidstyle.techniques._maps import Mapped
+from vidstyle.techniques._planes import Source, plane_loss, plane_targets
+from vidstyle.techniques.base import Encoded, Features, Targets
+
+__all__ = ["Region"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region(Mapped):
+    """A Gram matrix for each region of the frame's map, drawn to that of the style's region.
+
+    Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017), section 4, with
+    planes of 0 and 1. Regions answer one another by name.
+    """
+
+    summary: ClassVar[str] = "to each region of a map the style of the same region of a style's map"
+    takes: ClassVar[frozenset[str]] = frozenset({"map", "style_map"})
+    needs: ClassVar[frozenset[str]] = takes
+    confined: ClassVar[bool] = True
+
+    def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
+        """Return the goals and the planes of each style layer."""
+        assert frame.guide is not None
+        return plane_targets(styles, frame, [_sources(styles, n) for n in frame.guide.names])
+
+    def loss(self, features: Features, targets: Targets) -> Any:
+        """Return the mean over layers of the style distance of the regions."""
+        return plane_loss(features, targets)
+
+
+def _sources(styles: Sequence[Encoded], name: str) -> list[Source]:
+    """Blend the region of this name of every style that has one."""
+    found = [
+        (index, style.guide.names.index(name), style.weight)
+        for index, style in enumerate(styles)
+        if style.guide is not None and name in style.guide.names
+    ]
+    total = sum(share for *_, share in found)
+    return [Source(index, plane, share / total) for index, plane, share in found]
