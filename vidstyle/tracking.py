@@ -6,7 +6,7 @@ its own.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -25,7 +25,6 @@ _CELLS = (256, 64)  # pixels: places that share a colour model; the finer refine
 _BINS = 16  # of 256 values of red, of green and of blue
 _FEW = 0.5  # pixels: what the coarser colour model counts for in the finer
 _DRAWN = 4.0  # pixels of the frame before: what a pixel of the key frame counts for
-_DOUBTED = 0.2  # of 1: what a pixel of the frame before still counts for where flow has failed
 _FLOW, _SURE_FLOW, _COLOUR = 0.5, 1.0, 0.5  # the exponents by which flow and colour decide
 _LEAST = 0.01  # of 1: neither ever rules a label out
 _STRAY = 2.0  # pixels: a flow that misses its way back by so much is believed by 1 / e
@@ -44,9 +43,10 @@ class Tracked:
 
 @dataclass(frozen=True)
 class _Source:
-    """What a colour model learns from: every second pixel of a frame with its planes.
+    """What a colour model learns from: every second pixel of a frame.
 
-    colours: uint8 [h, w, 3]; planes: [h, w, K]; places: [h, w, 2], (x, y) of where they are now.
+    colours: uint8 [h, w, 3]; planes: [h, w, K], as many pixels as it counts for; places:
+    [h, w, 2], (x, y) of where they are now.
     """
 
     colours: np.ndarray
@@ -69,23 +69,19 @@ class _Carried:
     belief: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Moment:
-    """A frame, uint8, with the flow to the one before and from it, float16; None: a shot begins."""
+    """A frame, uint8, that waits for the next key.
+
+    flows: from it to the frame before and back, float16; None: a shot begins. planes and belief:
+    what the key before says of it, uint8.
+    """
 
     index: int
     frame: np.ndarray
-    back: np.ndarray | None
-    ahead: np.ndarray | None
-
-
-@dataclass
-class _Held:
-    """A frame that waits for the next key: planes and belief as carried so far, uint8 or None."""
-
-    moment: _Moment
-    planes: np.ndarray | None
-    belief: np.ndarray | None
+    flows: tuple[np.ndarray, np.ndarray] | None
+    planes: np.ndarray | None = None
+    belief: np.ndarray | None = None
 
 
 def track(
@@ -102,10 +98,10 @@ def track(
     between are held, in 12 + K bytes a pixel each; after the last key, one frame.
     """
     last = max(keys, default=-1)
-    held: list[_Held] = []
+    held: list[_Moment] = []
     carried: _Carried | None = None
     for moment in _moments(frames):
-        if moment.back is None:
+        if moment.flows is None:
             yield from _one_sided(held, carried, hard)
             held, carried = [], None
         if moment.index in keys:
@@ -114,9 +110,10 @@ def track(
             yield Tracked(moment.index, _shown(drawn.planes, drawn.alone, hard), (drawn.key,))
             held, carried = [], drawn
             continue
-        if carried is not None:
-            carried = _moved(carried, moment.frame, moment.back, moment.ahead, hard)
-        held.append(_hold(moment, carried))
+        if carried is not None and moment.flows is not None:
+            carried = _moved(carried, moment.frame, moment.flows, hard)
+            moment.planes, moment.belief = _bytes(carried.planes), _bytes(carried.belief)
+        held.append(moment)
         if moment.index > last:
             yield from _one_sided(held, carried, hard)
             held = []
@@ -124,12 +121,9 @@ def track(
 
 
 def _moments(frames: Iterable[Image]) -> Iterator[_Moment]:
-    """Yield the frames with what ties each to the one before."""
     before: Image | None = None
     for index, frame in enumerate(frames):
-        ties = None if before is None else _ties(before, frame)
-        back, ahead = (None, None) if ties is None else (tie.astype(np.float16) for tie in ties)
-        yield _Moment(index, _bytes(frame), back, ahead)
+        yield _Moment(index, _bytes(frame), None if before is None else _flows(before, frame))
         before = frame
 
 
@@ -137,14 +131,16 @@ def _bytes(values: np.ndarray) -> np.ndarray:
     return np.rint(values * 255).astype(np.uint8)
 
 
-def _ties(before: Image, frame: Image) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the flows from `frame` to the one before and from that to it; None over a cut."""
+def _flows(before: Image, frame: Image) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the flows from `frame` to the one before and back, float16; None over a cut."""
     if before.shape != frame.shape:
         return None
     back, ahead = flow.optical_flow(frame, before), flow.optical_flow(before, frame)
     believed = flow.trust(back, ahead, before, frame)[..., 0]
     contrast = np.maximum(_contrast(before), _contrast(frame)) + 1e-3
-    return None if np.average(believed, weights=contrast) < _CUT else (back, ahead)
+    if np.average(believed, weights=contrast) < _CUT:
+        return None
+    return back.astype(np.float16), ahead.astype(np.float16)
 
 
 def _contrast(image: Image) -> np.ndarray:
@@ -162,7 +158,7 @@ def _drawn(moment: _Moment, planes: np.ndarray, hard: bool) -> _Carried:
     alone = hard and planes.shape[2] == 1
     if hard:
         planes = _one_hot(np.dstack([1 - planes, planes]) if alone else planes)
-    source = _source(moment.frame, planes, None)
+    source = _source(moment.frame, planes * _DRAWN, _grid(planes))
     belief = np.ones((height, width), np.float32)
     return _Carried(moment.index, source, alone, moment.frame, planes, belief)
 
@@ -178,88 +174,74 @@ def _shown(planes: np.ndarray, alone: bool, hard: bool) -> np.ndarray:
     return planes[..., 1:] if alone else planes
 
 
-def _source(frame: np.ndarray, planes: np.ndarray, ahead: np.ndarray | None) -> _Source:
-    """Return what a frame and its planes teach of the frame that `ahead` leads to."""
-    rows, columns = np.indices(frame.shape[:2], np.float32)
-    places = np.dstack([columns, rows]) + (0 if ahead is None else ahead)
+def _source(frame: np.ndarray, planes: np.ndarray, places: np.ndarray) -> _Source:
     return _Source(*(np.ascontiguousarray(a[::2, ::2]) for a in (frame, planes, places)))
 
 
-def _hold(moment: _Moment, carried: _Carried | None) -> _Held:
-    if carried is None:
-        return _Held(moment, None, None)
-    return _Held(moment, _bytes(carried.planes), _bytes(carried.belief))
-
-
-def _one_sided(held: list[_Held], carried: _Carried | None, hard: bool) -> Iterator[Tracked]:
+def _one_sided(held: list[_Moment], carried: _Carried | None, hard: bool) -> Iterator[Tracked]:
     """Yield frames that no later key reaches."""
-    for each in held:
-        if each.planes is None or carried is None:
-            first = held[0].moment.index
-            message = f"no key frame in the shot that begins at frame {first}: nothing is carried"
-            raise GuideError(f"{message} over a cut; draw a map or mask for frame {first}")
-        planes = each.planes.astype(np.float32) / 255
-        yield Tracked(each.moment.index, _shown(planes, carried.alone, hard), (carried.key,))
+    for moment in held:
+        if moment.planes is None or carried is None:
+            message = f"no key frame in the shot that begins at frame {moment.index}: nothing is"
+            raise GuideError(f"{message} carried over a cut; draw one for frame {moment.index}")
+        planes = moment.planes.astype(np.float32) / 255
+        yield Tracked(moment.index, _shown(planes, carried.alone, hard), (carried.key,))
 
 
 def _two_sided(
-    held: list[_Held], left: _Carried | None, moment: _Moment, right: _Carried, hard: bool
+    held: list[_Moment], left: _Carried | None, end: _Moment, right: _Carried, hard: bool
 ) -> Iterator[Tracked]:
     """Carry the right key back over the frames held, blend, and yield them in order."""
     if left is not None and left.planes.shape != right.planes.shape:
         counts = f"{left.planes.shape[2]} and {right.planes.shape[2]}"
         message = f"the key frames {left.key} and {right.key} have {counts} planes"
         raise GuideError(f"{message}, expected as many; draw both with the same labels")
-    carried = right
-    for place in reversed(range(len(held))):
-        each = held[place]
-        carried = _moved(carried, each.moment.frame, moment.ahead, moment.back, hard)
-        each.planes = _bytes(_blended(each, carried, (place + 1) / (len(held) + 1)))
-        moment = each.moment
+    carried, later = right, end.flows
+    for place, moment in reversed(list(enumerate(held, 1))):
+        if later is not None:
+            carried = _moved(carried, moment.frame, later[::-1], hard)
+        moment.planes = _bytes(_blended(moment, carried, place / (len(held) + 1)))
+        later = moment.flows
     keys = (right.key,) if left is None else (left.key, right.key)
-    for each in held:
-        assert each.planes is not None
-        planes = each.planes.astype(np.float32) / 255
-        yield Tracked(each.moment.index, _shown(planes, right.alone, hard), keys)
+    for moment in held:
+        planes = np.asarray(moment.planes, np.float32) / 255
+        yield Tracked(moment.index, _shown(planes, right.alone, hard), keys)
 
 
-def _blended(each: _Held, right: _Carried, share: float) -> np.ndarray:
+def _blended(moment: _Moment, right: _Carried, share: float) -> np.ndarray:
     """Return the planes that two keys give; share: 0..1, the way from the left to the right."""
-    if each.planes is None or each.belief is None:
+    if moment.planes is None or moment.belief is None:
         return right.planes
-    left = ((1 - share) * (each.belief.astype(np.float32) / 255 + _DOUBT))[..., None]
-    other = (share * (right.belief + _DOUBT))[..., None]
-    planes = left * (each.planes.astype(np.float32) / 255) + other * right.planes
-    return np.asarray(planes / (left + other))
+    one = ((1 - share) * (moment.belief.astype(np.float32) / 255 + _DOUBT))[..., None]
+    two = (share * (right.belief + _DOUBT))[..., None]
+    return (one * (moment.planes.astype(np.float32) / 255) + two * right.planes) / (one + two)
 
 
 def _moved(
-    carried: _Carried,
-    frame: np.ndarray,
-    back: np.ndarray | None,
-    ahead: np.ndarray | None,
-    hard: bool,
+    carried: _Carried, frame: np.ndarray, flows: tuple[np.ndarray, np.ndarray], hard: bool
 ) -> _Carried:
-    """Carry to a neighbouring frame; back: the flow from it, ahead: the flow to it."""
-    assert back is not None
-    assert ahead is not None
-    back, ahead = back.astype(np.float32), ahead.astype(np.float32)
-    rows, columns = np.indices(back.shape[:2], np.float32)
-    there = np.dstack([columns, rows]) + back
-    stray = np.linalg.norm(_sampled(ahead, there) + back, axis=2)
+    """Carry to a neighbouring frame; flows: from that one to the one carried from, and back."""
+    back, ahead = (each.astype(np.float32) for each in flows)
+    there = _grid(back) + back
+    stray = np.hypot(*cv2.split(_sampled(ahead, there) + back))
     holds = np.exp(-stray / _STRAY)
-    drawn = carried.drawn
-    drawn = _Source(drawn.colours, drawn.planes, drawn.places + _sampled(ahead, drawn.places))
+    belief = _sampled(carried.belief, there) * holds
+    places = carried.drawn.places + _sampled(ahead, carried.drawn.places)
+    drawn = replace(carried.drawn, places=places)
     planes = _sampled(carried.planes, there) if hard else flow.warp(carried.planes, back)
     planes = planes.reshape(carried.planes.shape)
     if hard:
-        still = (stray == 0) & (back == 0).all(axis=2)
-        before = _source(carried.frame, carried.planes, ahead)
-        weight = (_DOUBTED + (1 - _DOUBTED) * carried.belief)[::2, ::2]
-        sources = [(drawn, np.full_like(weight, _DRAWN)), (before, weight)]
-        planes = _decided(frame, planes, holds, still, sources)
-    belief = _sampled(carried.belief, there) * holds
+        still = (stray == 0) & (np.hypot(*cv2.split(back)) == 0)
+        before = _source(carried.frame, carried.planes, _grid(ahead) + ahead)
+        decided = _decided(frame, planes, holds, still, [drawn, before])
+        planes = belief[..., None] * planes + (1 - belief[..., None]) * decided
     return _Carried(carried.key, drawn, carried.alone, frame, planes, belief)
+
+
+def _grid(like: np.ndarray) -> np.ndarray:
+    """Return each pixel's own place (x, y), float32 [H, W, 2]."""
+    rows, columns = np.indices(like.shape[:2], np.float32)
+    return np.dstack([columns, rows])
 
 
 def _sampled(values: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -274,7 +256,7 @@ def _decided(
     planes: np.ndarray,
     holds: np.ndarray,
     still: np.ndarray,
-    sources: list[tuple[_Source, np.ndarray]],
+    sources: list[_Source],
 ) -> np.ndarray:
     """Decide anew which label a pixel near an edge has, by flow and by colour.
 
@@ -284,8 +266,8 @@ def _decided(
     planes stay.
     """
     scale = max(frame.shape) / _WIDTH
-    near = cv2.blur(planes, _square(_BAND * scale))
-    band = (near.max(axis=2) < 0.999) & ~still
+    near = cv2.split(cv2.blur(planes, _square(_BAND * scale)))
+    band = (np.maximum.reduce(near) < 0.999) & ~still
     if not band.any():
         return planes
     likely = _likely(frame, band, sources, scale)
@@ -293,10 +275,11 @@ def _decided(
     shares = planes.copy()
     shares[band] = _normal(np.maximum(planes[band], _LEAST) ** power * likely**_COLOUR)
     part = _around(band, round(2 * _EDGE * scale) + 2)
-    shares[part] = _guided(frame[part].astype(np.float32) / 255, shares[part], _EDGE * scale)
+    colours = frame[part].astype(np.float32) / 255
+    shares[part] = _guided(colours, shares[part], band[part], _square(_EDGE * scale))
     sharp = _normal(np.clip(shares[band], 0, 1) ** 2 + 1e-9)
     decided = planes.copy()
-    decided[band] = _normal(np.where(sharp < 0.02, 0, sharp))
+    decided[band] = _normal(np.where(sharp < 0.04 / planes.shape[2], 0, sharp))
     return decided
 
 
@@ -319,13 +302,13 @@ def _around(band: np.ndarray, margin: int) -> tuple[slice, slice]:
 def _likely(
     frame: np.ndarray,
     band: np.ndarray,
-    sources: list[tuple[_Source, np.ndarray]],
+    sources: list[_Source],
     scale: float,
 ) -> np.ndarray:
     """Return float32 [N, K]: how likely each label is at the N pixels of the band, by colour."""
     rows, columns = np.nonzero(band)
     places = np.column_stack([columns, rows])
-    likely = np.float32(1 / sources[0][0].planes.shape[2])
+    likely = np.float32(1 / sources[0].planes.shape[2])
     few = _FEW * scale * scale
     for cell in _CELLS:
         counts = _counted(sources, frame.shape, cell * scale)
@@ -335,18 +318,15 @@ def _likely(
     return np.maximum(likely, _LEAST)
 
 
-def _counted(
-    sources: list[tuple[_Source, np.ndarray]], shape: tuple[int, ...], cell: float
-) -> np.ndarray:
+def _counted(sources: list[_Source], shape: tuple[int, ...], cell: float) -> np.ndarray:
     """Return the smoothed histogram of labels, [rows, columns, red, green, blue, K]."""
-    labels = sources[0][0].planes.shape[2]
+    labels = sources[0].planes.shape[2]
     sides = (int(side / cell) + 2 for side in shape[:2])
     counts = np.zeros((*sides, _BINS, _BINS, _BINS, labels), np.float32)
-    for source, weight in sources:
+    for source in sources:
         index = _bins(source.colours, source.places, counts.shape, cell)[..., None] * labels
-        weights = (source.planes * weight[..., None]).ravel()
         index = (index + np.arange(labels)).ravel()
-        counts += np.bincount(index, weights, counts.size).reshape(counts.shape)
+        counts += np.bincount(index, source.planes.ravel(), counts.size).reshape(counts.shape)
     for axis in range(5):
         counts = np.moveaxis(counts, axis, 0)
         wider = counts / 2
@@ -365,17 +345,27 @@ def _bins(
     return np.ravel_multi_index((row, column, red, green, blue), shape[:5], mode="clip")
 
 
-def _guided(image: Image, planes: np.ndarray, radius: float) -> np.ndarray:
-    """Fit planes to the edges of the image (He et al., "Guided Image Filtering", 2010)."""
+def _guided(
+    image: Image, planes: np.ndarray, band: np.ndarray, square: tuple[int, int]
+) -> np.ndarray:
+    """Fit planes to the edges of the image (He et al., "Guided Image Filtering", 2010).
+
+    Differs: the result holds in the band only, so that little is solved.
+    """
 
     def mean(values: np.ndarray) -> np.ndarray:
-        flat = values.reshape(*image.shape[:2], -1)
-        return cv2.blur(flat, _square(radius)).reshape(values.shape)
+        return cv2.blur(values.reshape(*band.shape, -1), square).reshape(values.shape)
 
+    wide = cv2.dilate(band.astype(np.uint8), np.ones(square, np.uint8)) > 0
     colour, share = mean(image), mean(planes)
-    spread = mean(image[..., :, None] * image[..., None, :])
-    spread += _FLAT * np.eye(3, dtype=np.float32) - colour[..., :, None] * colour[..., None, :]
-    common = mean(image[..., :, None] * planes[..., None, :])
-    slope = np.linalg.solve(spread, common - colour[..., :, None] * share[..., None, :])
+    spread = mean(_outer(image, image))[wide]
+    spread += _FLAT * np.eye(3, dtype=np.float32) - _outer(colour[wide], colour[wide])
+    common = mean(_outer(image, planes))[wide]
+    slope = np.zeros((*band.shape, 3, planes.shape[2]), np.float32)
+    slope[wide] = np.linalg.solve(spread, common - _outer(colour[wide], share[wide]))
     offset = share - np.einsum("hwc,hwck->hwk", colour, slope)
     return np.einsum("hwc,hwck->hwk", image, mean(slope)) + mean(offset)
+
+
+def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray(a[..., :, None] * b[..., None, :])
