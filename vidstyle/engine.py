@@ -26,7 +26,7 @@ __all__ = ["Style", "Stylized", "Stylizer"]
 Progress = Callable[[int, float], None]  # (evaluations made for this frame, total loss)
 
 _COARSEST = 256  # pixels, long side: where a first frame begins
-_COARSE_WEIGHT = 200.0  # of the mean squared difference from the coarsest level's result
+_COARSE_WEIGHT = 400.0  # of the mean squared difference from the coarsest level's result
 _ROUGHNESS = 0.02  # standard deviation of the noise that gives flat areas something to grow from
 _SIZES_KEPT = 6  # traced graphs and style features held at once
 

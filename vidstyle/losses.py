@@ -30,6 +30,7 @@ _LUMA_CHROMA = np.array(  # columns: Y, and four times Cb and Cr (Rec. 601)
     [[0.299, -0.676, 2.0], [0.587, -1.324, -1.676], [0.114, 2.0, -0.324]], np.float32
 )
 _ROUNDING = 0.02  # of 1: differences below it are hardly smoothed
+_STRIP = 8_000_000  # numbers of weighted features held at once where planes cover everything
 _TV_REFERENCE = 512.0  # pixels; gradients are measured as if the long side were this
 
 
@@ -85,41 +86,92 @@ def planes(weights: np.ndarray) -> Planes:
 def plane_grams(features: Any, over: Planes) -> Any:
     """Return Σ_p w_k(p) f(p) f(p)ᵀ / Σ_p w_k(p) for each plane k: [K, C, C].
 
-    The weight enters once (techniques of the original: squared). One pass of the network serves
-    all planes, and the time grows with the depth of their overlap: each plane gathers its own
-    places, forwards and backwards, and no weighted copy of the features is kept between.
+    The weight enters once (in the original's techniques it is squared). One pass of the network
+    serves all planes, and no weighted copy of the features is kept for the gradient. The time
+    grows with the depth of the planes' overlap: each gathers its own places; planes that mostly
+    cover the whole frame are multiplied out together, a strip of rows at a time.
     """
-    height, width, channels = features.shape
+    rows = tf.reshape(features, (-1, features.shape[2]))
     count = over.starts.shape[0] - 1
-
-    def plane(index: int) -> tuple[Any, Any]:
-        first, size = over.starts[index], over.starts[index + 1] - over.starts[index]
-        return (
-            tf.slice(over.places, [first], [size]),
-            tf.slice(over.weights, [first, 0], [size, 1]),
-        )
+    spans = [_span(over, index) for index in range(count)]
+    sums = tf.stack([tf.reduce_sum(weights) for _, weights in spans]) + 1e-12
+    full = 2 * tf.shape(over.places)[0] > count * rows.shape[0]
 
     @tf.custom_gradient
     def grams(rows: Any) -> tuple[Any, Any]:
-        found = []
-        for index in range(count):
-            places, weights = plane(index)
-            part = tf.gather(rows, places)
-            whole = tf.matmul(part * weights, part, transpose_a=True)
-            found.append(whole / (tf.reduce_sum(weights) + 1e-12))
+        found = tf.cond(
+            full,
+            lambda: _products_in_strips(rows, _dense(rows, spans)),
+            lambda: _products_at_places(rows, spans),
+        )
 
         def backwards(up: Any) -> Any:
-            total = tf.zeros_like(rows)
-            for index in range(count):
-                places, weights = plane(index)
-                pull = (up[index] + tf.transpose(up[index])) / (tf.reduce_sum(weights) + 1e-12)
-                part = tf.matmul(tf.gather(rows, places), pull) * weights
-                total = tf.tensor_scatter_nd_add(total, places[:, None], part)
-            return total
+            pulls = (up + tf.transpose(up, (0, 2, 1))) / sums[:, None, None]
+            return tf.cond(
+                full,
+                lambda: _pulled_in_strips(rows, _dense(rows, spans), pulls),
+                lambda: _pulled_at_places(rows, spans, pulls),
+            )
 
-        return tf.stack(found), backwards
+        return found / sums[:, None, None], backwards
 
-    return grams(tf.reshape(features, (height * width, channels)))
+    return grams(rows)
+
+
+def _span(over: Planes, index: int) -> tuple[Any, Any]:
+    """Return the places and weights of one plane."""
+    first, size = over.starts[index], over.starts[index + 1] - over.starts[index]
+    return tf.slice(over.places, [first], [size]), tf.slice(over.weights, [first, 0], [size, 1])
+
+
+def _products_at_places(rows: Any, spans: Sequence[tuple[Any, Any]]) -> Any:
+    """Return Σ w f fᵀ of each plane, [K, C, C], from its own places."""
+    parts = ((tf.gather(rows, places), weights) for places, weights in spans)
+    return tf.stack([tf.matmul(part * weights, part, transpose_a=True) for part, weights in parts])
+
+
+def _pulled_at_places(rows: Any, spans: Sequence[tuple[Any, Any]], pulls: Any) -> Any:
+    """Return Σ_k w_k f · pull_k for each row, [P, C], summed in one order."""
+    total = tf.zeros_like(rows)
+    for index, (places, weights) in enumerate(spans):
+        part = tf.matmul(tf.gather(rows, places), pulls[index]) * weights
+        total = tf.tensor_scatter_nd_add(total, places[:, None], part)
+    return total
+
+
+def _dense(rows: Any, spans: Sequence[tuple[Any, Any]]) -> Any:
+    """Return the weights of all planes at all places, [P, K]."""
+    size = [rows.shape[0]]
+    planes = [tf.scatter_nd(at[:, None], weights[:, 0], size) for at, weights in spans]
+    return tf.stack(planes, axis=1)
+
+
+def _strips(rows: Any, weights: Any) -> list[tuple[Any, Any]]:
+    """Return pairs of rows [p, C] and rows times every plane's weight [p, K · C], a strip each."""
+    height, channels = rows.shape
+    wide = weights.shape[1] * channels
+    step = max(1, _STRIP // wide)
+    strips = []
+    for first in range(0, height, step):
+        size = min(step, height - first)
+        part = tf.slice(rows, (first, 0), (size, channels))
+        weighed = (
+            part[:, None, :] * tf.slice(weights, (first, 0), (size, weights.shape[1]))[..., None]
+        )
+        strips.append((part, tf.reshape(weighed, (size, wide))))
+    return strips
+
+
+def _products_in_strips(rows: Any, weights: Any) -> Any:
+    """Return Σ w f fᵀ of each plane, [K, C, C]."""
+    products = [tf.matmul(wide, part, transpose_a=True) for part, wide in _strips(rows, weights)]
+    return tf.reshape(summed(products), (weights.shape[1], rows.shape[1], rows.shape[1]))
+
+
+def _pulled_in_strips(rows: Any, weights: Any, pulls: Any) -> Any:
+    """Return Σ_k w_k f · pull_k for each row, [P, C]."""
+    tall = tf.reshape(pulls, (-1, rows.shape[1]))
+    return tf.concat([tf.matmul(wide, tall) for _, wide in _strips(rows, weights)], axis=0)
 
 
 def style_of_planes(features: Any, over: Planes, goals: Any) -> Any:
