@@ -21,6 +21,7 @@ ORDER = (  # a file imports only from lines below its own
     ("job", "engine", "workdir"),
     ("rehearsal",),
     ("techniques",),
+    ("planes",),
     ("losses", "optimizer", "encoder"),
     ("weights",),
     ("weight_files",),
@@ -29,7 +30,7 @@ ORDER = (  # a file imports only from lines below its own
     ("flow",),
     ("media",),
     ("arguments",),
-    ("settings",),
+    ("settings", "window"),
     ("durable",),
     ("errors",),
 )

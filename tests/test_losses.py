@@ -88,7 +88,7 @@ def test_temporal_pulls_only_where_the_prior_is_trusted() -> None:
     ("loss", "at"),
     [
         (lambda x: losses.relative(losses.gram(x), GRAM), FEATURES),
-        (lambda x: losses.content(x, FEATURES[::-1].copy()), FEATURES),
+        (lambda x: losses.content(x, FEATURES[::-1].copy(), losses.energy(FEATURES)), FEATURES),
         (lambda x: 1e4 * losses.total_variation(x), IMAGE),
         (lambda x: losses.temporal(x, PRIOR, TRUST), IMAGE),
     ],

@@ -1,14 +1,12 @@
 """What the techniques have in common, and the equalities between them; on a tiny fixed encoder."""
 
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import LAYERS, TinyEncoder, disc, stripes
 
-from vidstyle import losses
 from vidstyle.engine import Style, Stylizer
 from vidstyle.flow import Prior
 from vidstyle.guides import Guide
@@ -85,17 +83,6 @@ def test_one_region_is_basic() -> None:
 def test_one_block_as_large_as_the_picture_is_basic(name: str) -> None:
     basic = loss_and_gradient("basic", None, Style(STYLE))
     assert_equal(loss_and_gradient(name, None, Style(STYLE), block=16384), basic)
-
-
-@pytest.mark.parametrize("strip", [5000, 10**9])
-def test_planes_that_cover_all_are_multiplied_out_to_the_same(strip: int) -> None:
-    random = np.random.default_rng(2)
-    planes = random.random((32, 48, 3)).astype(np.float32)
-    guide = Guide(planes, ("a", "b", "c"))
-    with mock.patch.object(losses, "_STRIP", strip):
-        both = loss_and_gradient("mask", guide, Style(STYLE))
-    with mock.patch.object(tf, "cond", lambda _full, _strips, places: places()):
-        assert_equal(both, loss_and_gradient("mask", guide, Style(STYLE)))
 
 
 @pytest.mark.parametrize("count", [2, 5])

@@ -6,6 +6,7 @@ Nothing heavy is imported before it is needed: help, version and refusals answer
 
 import argparse
 import json
+import logging
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow talks of itself otherwise
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # and of each size traced anew
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         asked = _parser().parse_args(given)

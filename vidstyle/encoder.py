@@ -8,7 +8,7 @@ features do not depend on which copy of the network was loaded.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -17,12 +17,49 @@ from vidstyle import weights
 from vidstyle.errors import WeightsError
 from vidstyle.media import Image, read_picture
 from vidstyle.settings import LAYERS
+from vidstyle.window import Window
 
-__all__ = ["Encoder", "Features", "conv2d", "load_encoder", "winograd"]
+__all__ = [
+    "Encoder",
+    "Features",
+    "Ring",
+    "Surroundings",
+    "conv2d",
+    "load_encoder",
+    "winograd",
+]
 
 Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C], after the ReLU
 
-Convolution = Callable[[Any], Any]  # [H, W, C] -> [H, W, K]
+
+class Ring(NamedTuple):
+    """What stands around a window in a convolution's input, one cell wide.
+
+    places: int32 [M, 2], rows and columns counted from the ring's corner; all of the ring but what
+    repeats the window's own border, where that is an edge of the frame. values: float32 [M, C].
+    """
+
+    places: Any
+    values: Any
+
+    def specification(self) -> "Ring":
+        """Return TensorSpecs for a ring that may be known at any number of places."""
+        channels = self.values.shape[1]
+        return Ring(tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([None, channels], tf.float32))
+
+
+class Surroundings(NamedTuple):
+    """A window's corner, int32 [3] as tf.slice takes it, and a Ring for each convolution."""
+
+    corner: Any
+    rings: list[Ring]
+
+
+class Convolution(Protocol):
+    """[H, W, C] -> [H, W, K]; a ring stands in for the padding."""
+
+    def __call__(self, x: Any, ring: Ring | None = None) -> Any: ...
+
 
 _MEAN_BGR = (103.939, 116.779, 123.68)
 
@@ -63,12 +100,14 @@ def conv2d(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
     The picture is padded with zeros, or if `bordered` by repeating its border.
     """
     weights = tf.constant(kernel)
-    padding = "VALID" if bordered else "SAME"
 
-    def convolved(x: Any) -> Any:
+    def convolved(x: Any, ring: Ring | None = None) -> Any:
+        inner = bordered or ring is not None
+        x = _surrounded(x, ring, bordered) if inner else x
+        padding = "VALID" if inner else "SAME"
         return _single(tf.nn.conv2d(_batch(x), weights, strides=1, padding=padding))
 
-    return _after_border(convolved) if bordered else convolved
+    return convolved
 
 
 def winograd(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
@@ -79,18 +118,25 @@ def winograd(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
     """
     flipped = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
     forward, backward = _transformed(kernel), _transformed(flipped)
-    margin, margin_back = (0, 2) if bordered else (1, 1)
 
-    @tf.custom_gradient
-    def product(image: Any) -> tuple[Any, Convolution]:
-        value = _tiles_product(image, forward, margin)
-        return value, lambda up: _tiles_product(up, backward, margin_back)
+    def convolved(x: Any, ring: Ring | None = None) -> Any:
+        @tf.custom_gradient
+        def product(image: Any) -> tuple[Any, Callable[[Any], Any]]:
+            if ring is not None and not bordered:  # constants, to which no gradient is due
+                value = _tiles_product(_surrounded(image, ring, bordered), forward, 0)
+            else:
+                value = _tiles_product(image, forward, 0 if bordered else 1)
+            return value, lambda up: _tiles_product(up, backward, 2 if bordered else 1)
 
-    return _after_border(product) if bordered else product
+        return product(_surrounded(x, ring, bordered) if bordered else x)
+
+    return convolved
 
 
-def _after_border(convolution: Convolution) -> Convolution:
-    return lambda x: convolution(tf.pad(x, _BORDER, "SYMMETRIC"))
+def _surrounded(x: Any, ring: Ring | None, bordered: bool) -> Any:
+    """Return x with one cell more on each side: its border's, zeros, or a ring where known."""
+    around = tf.pad(x, _BORDER, "SYMMETRIC" if bordered else "CONSTANT")
+    return around if ring is None else tf.tensor_scatter_nd_update(around, *ring)
 
 
 def _batch(x: Any) -> Any:
@@ -162,12 +208,45 @@ class Encoder:
 
     def __call__(self, image: Any) -> Features:
         """Return the features of `image`, a float32 tensor [H, W, 3], RGB, 0..1."""
+        return self._features(image, [None] * len(self._network))
+
+    def within(self, image: Any, around: Surroundings, size: tuple[int, int]) -> Features:
+        """Return the features of a window of `image` of this size, as if all else were as it was.
+
+        What the window would change around it, and that in turn in it, is left out: see its margin.
+        """
+        return self._features(tf.slice(image, around.corner, (*size, 3)), around.rings)
+
+    def surroundings(
+        self, image: Any, corner: Any, size: tuple[int, int]
+    ) -> tuple[Features, Surroundings]:
+        """Return the features of `image`, and what surrounds a window of it in every layer.
+
+        corner: int32 [3], the window's top and left in pixels, and 0; size: its rows and columns.
+        """
+        rings: list[Ring] = []
+        window = Window(corner[0], corner[1], *size)
+
+        def look(name: str, x: Any) -> None:
+            rings.append(_ring(x, window.at(name), name in LAYERS[:_BORDERED]))
+
+        features = self._features(image, [None] * len(self._network), look)
+        return features, Surroundings(corner, rings)
+
+    def _features(
+        self,
+        image: Any,
+        rings: Sequence[Ring | None],
+        look: Callable[[str, Any], None] | None = None,
+    ) -> Features:
         x = tf.reverse(image, (-1,)) * 255.0 - tf.constant(_MEAN_BGR)
         features: Features = {}
-        for name, convolution, bias in self._network:
+        for (name, convolution, bias), ring in zip(self._network, rings, strict=True):
             if name.endswith("_1") and name != LAYERS[0]:
                 x = _max_pool(x)
-            x = tf.nn.relu(convolution(x) + bias)
+            if look is not None:
+                look(name, x)
+            x = tf.nn.relu(convolution(x, ring) + bias)
             if name in self.layers:
                 features[name] = x
         return features
@@ -175,6 +254,20 @@ class Encoder:
     def _convolution(self, name: str, kernel: np.ndarray) -> Convolution:
         slow = self.plain or kernel.shape[2] < _WINOGRAD_CHANNELS
         return (conv2d if slow else winograd)(kernel, bordered=name in LAYERS[:_BORDERED])
+
+
+def _ring(x: Any, window: Window, bordered: bool) -> Ring:
+    """Cut the ring around a window out of a convolution's input x [h, w, C]."""
+    height, width, channels = x.shape
+    begin, size = (window.top, window.left), (window.rows + 2, window.columns + 2)
+    ring = np.pad(np.zeros((window.rows, window.columns), bool), 1, constant_values=True)
+    places = tf.constant(np.argwhere(ring), tf.int32)
+    values = tf.slice(_surrounded(x, None, bordered), (*begin, 0), (*size, channels))
+    if bordered:
+        copied = tf.clip_by_value(places + begin, 1, (height, width)) - begin  # counted from 1
+        own = tf.reduce_all((copied >= 1) & (copied <= (window.rows, window.columns)), axis=1)
+        places = tf.boolean_mask(places, ~own)
+    return Ring(places, tf.gather_nd(values, places))
 
 
 def _max_pool(x: Any) -> Any:

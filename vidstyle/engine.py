@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from vidstyle import losses
-from vidstyle.encoder import Features, load_encoder
+from vidstyle.encoder import Encoder, Features, Surroundings, load_encoder
 from vidstyle.errors import UsageError
 from vidstyle.flow import Prior, carried
 from vidstyle.guides import Guide
@@ -20,6 +20,7 @@ from vidstyle.optimizer import Evaluation, Frequencies, minimise
 from vidstyle.settings import Settings
 from vidstyle.techniques import Encoded, Style, Targets, Technique
 from vidstyle.techniques.basic import Basic
+from vidstyle.window import Window, window_around
 
 __all__ = ["Style", "Stylized", "Stylizer"]
 
@@ -29,6 +30,7 @@ _COARSEST = 256  # pixels, long side: where a first frame begins
 _COARSE_WEIGHT = 400.0  # of the mean squared difference from the coarsest level's result
 _ROUGHNESS = 0.02  # standard deviation of the noise that gives flat areas something to grow from
 _SIZES_KEPT = 6  # traced graphs and style features held at once
+_WINDOWS_KEPT = 8  # traced graphs of one size, for windows in it
 
 
 @dataclass(frozen=True)
@@ -173,14 +175,18 @@ class Stylizer:
 
 
 class _Size:
-    """What one frame size needs: the styles' features and the step, traced once."""
+    """What one frame size needs: the styles' features and the step, traced once.
+
+    Where only a part of the frame may change, there is one trace for each size of its window.
+    """
 
     def __init__(self, owner: Stylizer, height: int, width: int) -> None:
         self._owner = owner
         self._encode = tf.function(owner._encode)
         self._styles = owner._encoded(height, width)
         self._filter = Frequencies(height, width)
-        self._step: Callable[..., Any] | None = None
+        self._steps: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
+        self._around = _surroundings(owner._encode)
         self._coarse = _levels(height, width)[0]
         self._shrink = tuple(
             tf.constant(losses.area_average(*pair))
@@ -203,25 +209,29 @@ class _Size:
         """
         owner = self._owner
         frame, support = tf.constant(scene.frame), tf.constant(scene.support)
-        features = self._encode(frame)
+        features, window, around = self._seen(frame, scene)
         targets = owner.technique.targets(
             self._styles,
             Encoded(
                 _only(features, owner.settings.style_layers),
                 scene.frame.shape[:2],
                 guide=scene.guide,
+                window=window,
                 suggested=None if prior is None else carried(prior),
             ),
         )
+        content = {at: _goal(features[at], at, window) for at in self._content_layers()}
+        part = None if window is None else (window.rows, window.columns)
         pulls = {
-            "content": _only(features, self._content_layers()),
+            "content": content,
             "support": support,
+            **({} if around is None else {"around": around}),
             **_temporal_pull(frame, prior),
             **self._coarse_pull(coarse),
         }
 
         def evaluate(image: Any) -> Evaluation:
-            total, gradient, terms = self._traced(image, targets, pulls)
+            total, gradient, terms = self._traced(image, targets, pulls, part)
             return Evaluation(float(total), gradient, {k: float(v) for k, v in terms.items()})
 
         found = minimise(evaluate, tf.constant(start), steps, self._filter, progress, support)
@@ -229,17 +239,34 @@ class _Size:
         matches = targets["matches"].numpy() if "matches" in targets else None
         return Stylized(found.image.numpy(), named, found.evaluations, matches)
 
+    def _seen(
+        self, frame: Any, scene: Scene
+    ) -> tuple[Features, Window | None, Surroundings | None]:
+        """Return the frame's features, and if only a part may change its window and what is around.
+
+        An encoder of the caller's own is run on the whole frame.
+        """
+        window = window_around(scene.support)
+        if window is None or self._around is None:
+            return self._encode(frame), None, None
+        corner = tf.constant((window.top, window.left, 0))
+        features, around = self._around(frame, corner, (window.rows, window.columns))
+        return features, window, around
+
     def _content_layers(self) -> tuple[str, ...]:
         return self._owner.settings.content_layers if self._owner.technique.has_content else ()
 
-    def _traced(self, *arguments: Any) -> Any:
-        """Call the traced step; it is traced when it is first called, and only then."""
-        if self._step is None:
-            image, targets, pulls = tf.nest.map_structure(tf.TensorSpec.from_tensor, arguments)
-            if "planes" in targets:  # as many places as a frame's planes have
-                targets["planes"] = {k: _of_any_length(v) for k, v in targets["planes"].items()}
-            self._step = tf.function(self._evaluation).get_concrete_function(image, targets, pulls)
-        return self._step(*arguments)
+    def _traced(
+        self, image: Any, targets: Targets, pulls: dict[str, Any], part: tuple[int, int] | None
+    ) -> Any:
+        """Call the traced step; it is traced when it is first called for a window of this size."""
+        if part not in self._steps:
+            step = tf.function(partial(self._evaluation, part))
+            specs = (_specified(value) for value in (image, targets, pulls))
+            self._steps[part] = step.get_concrete_function(*specs)
+            if len(self._steps) > _WINDOWS_KEPT:
+                self._steps.popitem(last=False)
+        return self._steps[part](image, targets, pulls)
 
     def _coarse_pull(self, coarse: Image | None) -> dict[str, Any]:
         """Return the coarse picture and whether there is one: one trace for both."""
@@ -248,7 +275,9 @@ class _Size:
         rows, columns = self._coarse  # within a row or a column of it, by rounding
         return {"coarse": tf.constant(resize(coarse, columns, rows)), "is_finer": tf.constant(True)}
 
-    def _evaluation(self, image: Any, targets: Targets, pulls: dict[str, Any]) -> Any:
+    def _evaluation(
+        self, part: tuple[int, int] | None, image: Any, targets: Targets, pulls: dict[str, Any]
+    ) -> Any:
         """Return (total, gradient, terms); what changes from frame to frame is an argument.
 
         Each term has its own tape, so that their gradients are added in one order (see summed).
@@ -258,11 +287,12 @@ class _Size:
         terms: dict[str, Any] = {}
 
         def network(image: Any) -> Any:
-            features = self._owner._encode(image)
+            encoder: Any = self._owner._encode
+            features = encoder.within(image, pulls["around"], part) if part else encoder(image)
             terms["style"] = self._owner.technique.loss(features, targets)
             if not pulls["content"]:
                 return settings.style_weight * terms["style"]
-            apart = [losses.content(features[at], goal) for at, goal in pulls["content"].items()]
+            apart = [losses.content(features[at], *goal) for at, goal in pulls["content"].items()]
             terms["content"] = losses.summed(apart) / len(apart)
             style, content = settings.style_weight, settings.content_weight
             return style * terms["style"] + content * terms["content"]
@@ -291,11 +321,27 @@ class _Size:
         return total, gradient * pulls["support"], terms
 
 
-def _of_any_length(planes: losses.Planes) -> losses.Planes:
-    """Return the specification of planes that may hold any number of places."""
-    return planes._replace(
-        places=tf.TensorSpec([None], tf.int32), weights=tf.TensorSpec([None, 1], tf.float32)
-    )
+def _surroundings(encoder: Any) -> Callable[..., tuple[Features, Surroundings]] | None:
+    return tf.function(encoder.surroundings) if isinstance(encoder, Encoder) else None
+
+
+def _goal(features: Any, layer: str, window: Window | None) -> tuple[Any, Any]:
+    """Return the frame's features within the window, and the energy of all of them."""
+    energy = losses.energy(features)
+    return (features if window is None else window.at(layer).cut(features)), energy
+
+
+def _specified(value: Any) -> Any:
+    """Return the TensorSpecs of a nested structure; Planes and Rings say what in them may vary."""
+    if hasattr(value, "specification"):
+        return value.specification()
+    if isinstance(value, dict):
+        return {name: _specified(part) for name, part in value.items()}
+    if hasattr(value, "_fields"):
+        return type(value)(*map(_specified, value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_specified, value))
+    return tf.TensorSpec.from_tensor(value)
 
 
 def _value_and_gradient(function: Callable[[Any], Any], image: Any) -> tuple[Any, Any]:

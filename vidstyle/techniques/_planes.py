@@ -8,7 +8,7 @@ import numpy as np
 from vidstyle.techniques.base import Encoded, Features, Targets
 
 if TYPE_CHECKING:
-    from vidstyle.losses import Planes
+    from vidstyle.planes import Planes
 
 __all__ = ["Source", "plane_loss", "plane_targets"]
 
@@ -31,6 +31,7 @@ def plane_targets(
     import tensorflow as tf
 
     from vidstyle import losses
+    from vidstyle.planes import planes_of
 
     assert frame.guide is not None
     goals, planes = {}, {}
@@ -42,19 +43,23 @@ def plane_targets(
                 for blend in sources
             ]
         )
-        planes[layer] = losses.planes(_shrunk(frame.guide.planes, *features.shape[:2]))
+        part = None if frame.window is None else frame.window.at(layer)
+        weights = _shrunk(frame.guide.planes, *features.shape[:2])
+        planes[layer] = planes_of(weights, features.shape[2], part)
     return {"goals": goals, "planes": planes}
 
 
 def _style_grams(style: Encoded, layer: str) -> dict[int | None, Any]:
     """Return the Gram matrix of each plane of a style, and under None that of the whole of it."""
     from vidstyle import losses
+    from vidstyle.planes import plane_grams, planes_of
 
     features = style.features[layer]
     grams: dict[int | None, Any] = {None: losses.gram(features)}
     if style.guide is not None:
-        over = losses.planes(_shrunk(style.guide.planes, *features.shape[:2]))
-        grams.update(enumerate(losses.plane_grams(features, over)))
+        weights = _shrunk(style.guide.planes, *features.shape[:2])
+        over = planes_of(weights, features.shape[2])
+        grams.update(enumerate(plane_grams(features, over)))
     return grams
 
 
@@ -72,10 +77,11 @@ def _shrunk(planes: np.ndarray, height: int, width: int) -> np.ndarray:
 def plane_loss(features: Features, targets: Targets) -> Any:
     """Return the mean over layers of the style distance of the planes."""
     from vidstyle import losses
+    from vidstyle.planes import style_of_planes
 
     planes: dict[str, Planes] = targets["planes"]
     apart = [
-        losses.style_of_planes(features[layer], planes[layer], goals)
+        style_of_planes(features[layer], planes[layer], goals)
         for layer, goals in targets["goals"].items()
     ]
     return losses.summed(apart) / len(apart)

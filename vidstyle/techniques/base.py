@@ -12,11 +12,12 @@ from vidstyle.settings import check_options
 
 if TYPE_CHECKING:
     from vidstyle.guides import Guide
+    from vidstyle.window import Window
 
 __all__ = ["Encoded", "Features", "Style", "Targets", "Technique"]
 
 Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C]
-Targets = dict[str, Any]  # a nested dict of tensors; what stands under "planes" may vary in length
+Targets = dict[str, Any]  # a nested structure of tensors, Planes among them
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Encoded:
 
     weight: the style's share; those of a run add up to 1. suggested: for a frame, what `targets`
     had under "matches" for an earlier one, carried into this one, NaN where that is not known.
+    window: the part of the frame that the loss will see, in pixels; None: all of it.
     """
 
     features: Features
@@ -45,6 +47,7 @@ class Encoded:
     weight: float = 1.0
     guide: "Guide | None" = None
     suggested: np.ndarray | None = None
+    window: "Window | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
