@@ -280,3 +280,21 @@ def test_what_moves_on_leaves_no_trail() -> None:
         carried = found.image
     behind = np.s_[15:75, 25:70]
     assert np.abs(carried - frames[-1])[behind].mean() < 0.005
+
+
+def test_where_the_light_changes_the_strokes_stay() -> None:
+    """A shutter darkens half of the frame: its strokes are kept, in the dark half's colours."""
+    rows, columns = np.mgrid[:96, :144].astype(np.float32)
+    strokes = (0.1 * np.sin(columns * 0.9 + rows * 0.4))[..., None]
+    earlier = np.repeat(clouds(5).mean(axis=2, keepdims=True), 3, axis=2) * 0.3 + 0.5
+    frame = earlier.copy()
+    frame[:, 72:] *= 0.5
+    found = prior(earlier, frame, np.clip(earlier + strokes, 0, 1).astype(np.float32))
+    assert found is not None
+    dark = np.s_[8:-8, 88:136]
+    assert found.trust[dark].mean() < 0.1
+    kept = (found.image - frame)[dark]
+    likeness = np.corrcoef(kept.mean(axis=2).ravel(), strokes[dark][..., 0].ravel())[0, 1]
+    assert likeness > 0.8
+    assert 0.5 < kept.std() / strokes[dark].std() < 1.3
+    assert abs(found.image[dark].mean() - frame[dark].mean()) < 0.05

@@ -21,6 +21,8 @@ _NOISE = 0.01  # of 1: what differs less is unchanged; a flow that gains less ex
 _TEXTURE = 0.1  # of 1: a contrast that shows motion
 _CUT = 0.2  # of 1: the mean trust, weighted by contrast, below which nothing carries over
 _NEAR = 0.75  # of a node's spacing: what stands farther from every node is matched anew
+_STROKE = 0.02  # of the long side: what is smaller in a result is its strokes
+_GRAIN = 0.002  # of the long side: what is smaller still would pile up from frame to frame
 _SQUARE = np.ones((5, 5), np.uint8)
 
 
@@ -176,10 +178,10 @@ def prior(earlier_source: Image, source: Image, earlier_result: Image) -> Prior 
     contrast = np.maximum(_contrast(earlier_source), _contrast(source)) + 1e-3
     if np.average(believed[..., 0], weights=contrast) < _CUT:
         return None
-    same = _alike(warp(earlier_source, backward), source) & _inside(backward)
+    moved = warp(earlier_source, backward)
+    same = _alike(moved, source) & _inside(backward)
     known = same & ~(_widened(~same) & (believed[..., 0] < 0.5))
-    filled = _filled(warp(earlier_result, backward), source, known)
-    return Prior(filled, believed, backward)
+    return Prior(_filled(warp(earlier_result, backward), moved, source, known), believed, backward)
 
 
 def _widened(places: np.ndarray) -> np.ndarray:
@@ -200,22 +202,35 @@ def _settled(flow: np.ndarray, other: np.ndarray, a: Image, b: Image) -> np.ndar
     return np.where((loose & flat & _alike(warp(b, steady), a))[..., None], steady, flow)
 
 
-def _filled(carried: Image, frame: Image, known: np.ndarray) -> Image:
-    """Replace what is not known (bool [H, W]) by the frame in the colours of the result.
+def _filled(carried: Image, moved: Image, frame: Image, known: np.ndarray) -> Image:
+    """Replace what is not known (bool [H, W]) by the frame, coloured and stroked as the result.
 
-    The style's change of colour, result minus frame, is fitted to the known pixels as an affine
-    map of the frame's colour; so what motion uncovers neither flashes up in the source's colours
-    nor takes on those of what covered it.
+    moved: the earlier source, warped as the earlier result was to `carried`. The style's change of
+    colour, result minus source, is fitted to the known pixels as an affine map of the source's
+    colour; so what motion uncovers neither flashes up in the source's colours nor takes on those
+    of what covered it. Strokes are what is left of the result in detail once its source in these
+    colours is taken away: bare ground would have to grow them anew, in fewer steps than it takes.
     """
     share = known.astype(np.float32)
     colours = np.dstack([frame, np.ones_like(share)])
     weighed = (colours * share[..., None]).reshape(-1, 4).astype(np.float64)
     change = (carried - frame).reshape(-1, 3).astype(np.float64)
     few = 1e-3 * share.size * np.eye(4)  # what so few pixels show is not believed
-    fitted = np.linalg.solve(weighed.T @ weighed + few, weighed.T @ change)
-    around = frame + cv2.GaussianBlur(colours @ fitted.astype(np.float32), (0, 0), 3)
+    fitted = np.linalg.solve(weighed.T @ weighed + few, weighed.T @ change).astype(np.float32)
+    around = frame + cv2.GaussianBlur(colours @ fitted, (0, 0), 3)
+    strokes = _detail(carried - moved - moved @ fitted[:3])
+    usual = strokes[known].std() if known.any() else 0.0
+    around += np.clip(strokes, -2 * usual, 2 * usual)
     soft = (cv2.GaussianBlur(share, (5, 5), 0.8) * share)[..., None]
     return np.clip(carried * soft + around * (1 - soft), 0, 1)
+
+
+def _detail(image: Image) -> Image:
+    """Return what is of a stroke's size: less than its length, more than its grain."""
+    coarse, fine = (max(image.shape[:2]) * size for size in (_STROKE, _GRAIN))
+    return np.asarray(
+        cv2.GaussianBlur(image, (0, 0), fine) - cv2.GaussianBlur(image, (0, 0), coarse)
+    )
 
 
 def carried(prior: Prior) -> np.ndarray | None:
