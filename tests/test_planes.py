@@ -55,21 +55,29 @@ def with_gradient(function: Any) -> tuple[np.ndarray, np.ndarray]:
     return grams.numpy(), tape.gradient(pulled, FEATURES).numpy()
 
 
-@pytest.mark.parametrize("strip", [24 * 50, 10**9])
+@pytest.mark.parametrize("held", [64 * 24, 10**9])
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
-def test_grams_and_their_gradient_are_the_plain_formulas(weights: np.ndarray, strip: int) -> None:
+def test_grams_and_their_gradient_are_the_plain_formulas(weights: np.ndarray, held: int) -> None:
     expected = with_gradient(lambda features: plain(features, weights))
-    with mock.patch.object(planes, "_STRIP", strip):
-        over = planes_of(weights, CHANNELS)
+    with mock.patch.object(planes, "_HELD", held):
+        over = planes_of(weights)
         found = with_gradient(tf.function(lambda features: plane_grams(features, over)))
     for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=2e-4 * abs(theirs).max())
+        np.testing.assert_allclose(ours, theirs, atol=4e-3 * abs(theirs).max())
 
 
 def test_planes_that_are_sums_of_few_are_held_as_few() -> None:
-    assert planes_of(WEIGHTS["equal"], CHANNELS).parts.shape == (HEIGHT * WIDTH, 1)
-    assert planes_of(WEIGHTS["random"], CHANNELS).parts.shape == (HEIGHT * WIDTH, 4)
-    assert planes_of(WEIGHTS["hard"], CHANNELS).parts.shape[0] == 0
+    tiles = (3 * 4, 64)  # of 8 x 8 cells, the last ones partly beyond the layer
+    assert planes_of(WEIGHTS["equal"]).parts.shape == (*tiles, 1)
+    assert planes_of(WEIGHTS["random"]).parts.shape == (*tiles, 4)
+    assert planes_of(WEIGHTS["hard"]).parts.shape == (*tiles, 0)
+
+
+def test_what_the_sums_of_a_tile_lack_is_what_8_bits_lack() -> None:
+    over = planes_of(WEIGHTS["smooth"])
+    held = (over.parts @ over.mix).numpy().reshape(-1, 4)[over.untile.numpy()]
+    apart = held - WEIGHTS["smooth"].reshape(-1, 4)
+    assert np.sqrt(np.mean(apart**2)) < 1e-3
 
 
 @pytest.mark.parametrize("name", ["hard", "smooth"])
@@ -79,17 +87,17 @@ def test_within_a_window_the_distance_is_that_of_the_whole(name: str) -> None:
     window.cut(inside)[:] = 1
     weights = WEIGHTS[name] * inside
     goals = PULL @ tf.transpose(PULL, (0, 2, 1))
-    whole = style_of_planes(FEATURES, planes_of(weights, CHANNELS), goals)
-    part = style_of_planes(window.cut(FEATURES), planes_of(weights, CHANNELS, window), goals)
-    assert float(part) == pytest.approx(float(whole), rel=1e-4)
+    whole = style_of_planes(FEATURES, planes_of(weights), goals)
+    part = style_of_planes(window.cut(FEATURES), planes_of(weights, window), goals)
+    assert float(part) == pytest.approx(float(whole), rel=2e-3)
 
 
 def test_one_specification_serves_planes_of_every_kind() -> None:
     traced = tf.function(plane_grams).get_concrete_function(
         tf.TensorSpec(FEATURES.shape, tf.float32),
-        planes_of(WEIGHTS["hard"], CHANNELS).specification(),
+        planes_of(WEIGHTS["hard"]).specification(),
     )
     for weights in WEIGHTS.values():
-        found = traced(FEATURES, planes_of(weights, CHANNELS)).numpy()
+        found = traced(FEATURES, planes_of(weights)).numpy()
         expected = plain(FEATURES, weights).numpy()
-        np.testing.assert_allclose(found, expected, atol=2e-4 * abs(expected).max())
+        np.testing.assert_allclose(found, expected, atol=4e-3 * abs(expected).max())

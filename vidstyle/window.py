@@ -9,7 +9,7 @@ __all__ = ["ALIGNMENT", "Window", "window_around"]
 
 ALIGNMENT = 16  # pixels: a window begins where the cells of the deepest layers do
 _MARGIN = 24  # pixels around what may change in which its influence spreads, and comes back
-_STEPS = 24  # of a side: sizes go in steps, since each is traced anew
+_STEPS = 48  # of a side: sizes go in steps, since each is traced anew
 _WORTH = 0.75  # of the frame's area: a larger window saves too little
 
 

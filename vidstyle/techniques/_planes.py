@@ -45,7 +45,7 @@ def plane_targets(
         )
         part = None if frame.window is None else frame.window.at(layer)
         weights = _shrunk(frame.guide.planes, *features.shape[:2])
-        planes[layer] = planes_of(weights, features.shape[2], part)
+        planes[layer] = planes_of(weights, part)
     return {"goals": goals, "planes": planes}
 
 
@@ -58,7 +58,7 @@ def _style_grams(style: Encoded, layer: str) -> dict[int | None, Any]:
     grams: dict[int | None, Any] = {None: losses.gram(features)}
     if style.guide is not None:
         weights = _shrunk(style.guide.planes, *features.shape[:2])
-        over = planes_of(weights, features.shape[2])
+        over = planes_of(weights)
         grams.update(enumerate(plane_grams(features, over)))
     return grams
 
