@@ -23,8 +23,6 @@ from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
-    from vidstyle.rehearsal import Stylizes
-    from vidstyle.run import MakeStylizer
     from vidstyle.techniques import Technique
 
 __all__ = ["main"]
@@ -97,6 +95,18 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("map", "mask"):
         track.add_argument(f"--{name}", metavar="PATH", type=Path, help=_GUIDES[name] + _SERIES)
     add_options(track, Settings, only=("overwrite",))
+    measure = _command(commands, "eval", "measure a stylised video against its source", _evaluate)
+    measure.add_argument("output", metavar="OUTPUT", help="the stylised video, anyone's")
+    measure.add_argument("--source", metavar="CLIP", required=True, help="what it was made of")
+    for name, meaning in (
+        ("style", "the style picture: the distance from it is measured too"),
+        ("mask", _GUIDES["mask"].partition(";")[0] + ": only there" + _SERIES),
+        ("cold", "the same frames stylised one by one: their sharpness is compared"),
+    ):
+        measure.add_argument(f"--{name}", metavar="PATH", type=Path, help=meaning)
+    add_options(measure, Settings, only=("start", "end"))
+    _add_weights(measure)
+    measure.add_argument("--json", action="store_true", help="print every frame's figures as JSON")
     probe = _command(commands, "probe", "say what is known of a source, as JSON", _probe)
     probe.add_argument("source", metavar="SOURCE", help=_SOURCE)
     add_options(probe, Settings, only=("rate",))
@@ -216,10 +226,10 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _silently(make: "MakeStylizer") -> "MakeStylizer":
+def _silently(make: Callable[..., Any]) -> Callable[..., Any]:
     """Return `make` with stderr shut: TensorFlow 2.21 talks there whatever its log level is."""
 
-    def make_silently(*given: Any) -> "Stylizes":
+    def make_silently(*given: Any) -> Any:
         with _shut(sys.__stderr__):
             return make(*given)
 
@@ -271,6 +281,28 @@ def _track(asked: argparse.Namespace) -> None:
     )  # fmt: skip
     bar.close()
     print(f"{asked.output}: {count} pictures")
+
+
+def _evaluate(asked: argparse.Namespace) -> None:
+    from vidstyle.evaluation import as_json, evaluate, in_words, make_distances
+
+    bar = new_bar(total=0, desc="measuring")
+
+    def notify(done: int, of: int) -> None:
+        bar.total = of
+        bar.update(done - bar.n)
+
+    def warn(message: str) -> None:
+        bar.write(f"vidstyle: {message}", file=sys.stderr)
+
+    found = evaluate(
+        asked.output, asked.source, style=asked.style, mask=asked.mask, cold=asked.cold,
+        weights=asked.weights, notify=notify, warn=warn,
+        make_distances=make_distances if asked.verbose else _silently(make_distances),
+        **values(asked, Settings),
+    )  # fmt: skip
+    bar.close()
+    print(json.dumps(as_json(found), indent=2) if asked.json else in_words(found))
 
 
 def _probe(asked: argparse.Namespace) -> None:

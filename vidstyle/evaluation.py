@@ -1,0 +1,238 @@
+"""A finished video measured against its source, frame by frame; memory does not grow with it."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidstyle import media, metrics
+from vidstyle.errors import MediaError
+from vidstyle.flow import is_cut, optical_flow, trust
+from vidstyle.guidance import Series
+from vidstyle.media import Clip, Image
+
+if TYPE_CHECKING:
+    from vidstyle.distances import Distances
+
+__all__ = ["Evaluation", "as_json", "evaluate", "in_words", "make_distances"]
+
+_LONG = 10  # frames between those that the long-term errors compare
+_LOOKED_AT = 20  # frames, evenly spread, that the network sees
+_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # none that our optimiser uses
+_CONTENT = "relu3_3"
+_SIDE = 384  # pixels, long side, at which the network sees: not one of our optimiser's levels
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """summary: each figure by name; series: by name a value for each frame, None where it has none.
+
+    Errors are of squared values in 0..1 (see metrics); a `source_` figure is the same of the source
+    and so the noise floor, a `_ratio` is ours over it. cuts: where a frame follows none.
+    """
+
+    frames: int
+    cuts: tuple[int, ...]
+    summary: dict[str, float | None]
+    series: dict[str, list[float | None]]
+
+
+@dataclass
+class _Pair:
+    """A frame of the output and of the source, and where figures are taken."""
+
+    made: Image
+    source: Image
+    inside: np.ndarray
+    index: int
+
+
+@dataclass
+class _Series:
+    """Figures of every frame as they come."""
+
+    count: int
+    values: dict[str, list[float | None]] = field(default_factory=dict)
+
+    def put(self, name: str, index: int, value: float) -> None:
+        row = self.values.setdefault(name, [None] * self.count)
+        row[index] = None if math.isnan(value) else value
+
+    def mean(self, name: str, chosen: slice = slice(None)) -> float | None:
+        known = [v for v in self.values.get(name, [])[chosen] if v is not None]
+        return float(np.mean(known)) if known else None
+
+
+def make_distances(style: Path, weights: Path | None, size: tuple[int, int]) -> "Distances":
+    """Return what gives a frame's distances from the style and from the content."""
+    picture = media.read_picture(style)  # before TensorFlow, which takes seconds
+    from vidstyle.distances import Distances
+
+    scale = _SIDE / max(size)
+    small = (max(16, round(size[0] * scale)), max(16, round(size[1] * scale)))
+    return Distances(picture, _LAYERS, _CONTENT, small, weights)
+
+
+def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
+    output: Path | str,
+    source: Path | str,
+    *,
+    style: Path | str | None = None,
+    mask: Path | str | None = None,
+    cold: Path | str | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    weights: Path | None = None,
+    make_distances: "Callable[..., Distances]" = make_distances,
+    notify: Callable[[int, int], None] = lambda done, of: None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Evaluation:
+    """Measure `output`, anyone's, against the source it was made of.
+
+    style: the style picture, for the distance from it; mask: only there; cold: the same frames
+    stylised one by one, for the sharpness; start, end: the part of the source, in seconds, that the
+    output is of. notify(frames done, frames in all). Raises VidstyleError.
+    """
+    made, clip = media.probe(output), media.probe(source)
+    indices = media.select(clip, start, end)
+    _check_count(made, indices, source)
+    size = (made.width, made.height)
+    figures, cuts = _Series(made.frames), []
+    look = None if style is None else make_distances(Path(style), weights, size)
+    chosen = set(np.linspace(0, made.frames - 1, min(_LOOKED_AT, made.frames)).round().astype(int))
+    shot: deque[_Pair] = deque(maxlen=_LONG)
+    masks = None
+    if mask is not None:
+        series = Series(clip, indices, lambda _: size, warn)
+        masks = series.masks(series.open(Path(mask)))
+    for pair in _pairs(made, clip, indices, masks):
+        if shot and not _follow(pair, shot, figures):
+            cuts.append(pair.index)
+            shot.clear()
+        _alone(pair, figures)
+        if look is not None and pair.index in chosen:
+            for name, value in look(pair.made, pair.source, pair.inside).items():
+                figures.put(name, pair.index, value)
+        shot.append(pair)
+        notify(pair.index + 1, made.frames)
+    if cold is not None:
+        _sharpness_of(Path(cold), made, figures)
+    return Evaluation(made.frames, tuple(cuts), _summary(figures), figures.values)
+
+
+def _check_count(made: Clip, indices: range, source: Path | str) -> None:
+    if made.frames != len(indices):
+        raise MediaError(
+            f"{made.path}: expected as many frames as {source} has, {len(indices)}, got "
+            f"{made.frames}; name the source it was made of, and --start and --end if it was cut"
+        )
+
+
+def _pairs(
+    made: Clip, clip: Clip, indices: range, masks: Iterator[np.ndarray] | None
+) -> Iterator[_Pair]:
+    """Yield the frames of both at the output's size."""
+    every = media.read(made, range(made.frames))
+    sources = media.read(clip, indices)
+    for index, (ours, theirs) in enumerate(zip(every, sources, strict=True)):
+        height, width = ours.shape[:2]
+        inside = np.ones((height, width), bool) if masks is None else next(masks)[..., 0] > 0.5
+        yield _Pair(ours, media.resize(theirs, width, height), inside, index)
+
+
+def _follow(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> bool:
+    """Take the figures of a frame and those before it; False if a cut lies between."""
+    before = shot[-1]
+    flow, back = _flows(pair, before)
+    if is_cut(trust(flow, back, before.source, pair.source), before.source, pair.source):
+        return False
+    _compare(pair, before, (flow, back), "short", figures)
+    for whose, now, then in _both(pair, before):
+        still = metrics.deviation_where_still(now, then, np.where(pair.inside[..., None], flow, 1))
+        figures.put(f"{whose}flicker", pair.index, still)
+    if len(shot) == _LONG:
+        _compare(pair, shot[0], _flows(pair, shot[0]), "long", figures)
+    return True
+
+
+def _flows(pair: _Pair, other: _Pair) -> tuple[np.ndarray, np.ndarray]:
+    return optical_flow(pair.source, other.source), optical_flow(other.source, pair.source)
+
+
+def _both(pair: _Pair, other: _Pair) -> tuple[tuple[str, Image, Image], ...]:
+    return (("", pair.made, other.made), ("source_", pair.source, other.source))
+
+
+def _compare(
+    pair: _Pair,
+    other: _Pair,
+    flows: tuple[np.ndarray, np.ndarray],
+    term: str,
+    figures: _Series,
+) -> None:
+    visible = metrics.visible(*flows) & pair.inside
+    figures.put(f"coverage_{term}", pair.index, metrics.coverage(visible))
+    for whose, now, then in _both(pair, other):
+        for name, error in (
+            ("lai", metrics.warping_error_lai),
+            ("ruder", metrics.warping_error_ruder),
+        ):
+            value = error(now, then, flows[0], visible)
+            figures.put(f"{whose}warping_error_{name}_{term}", pair.index, value)
+
+
+def _alone(pair: _Pair, figures: _Series) -> None:
+    for channel, value in zip("rgb", metrics.mean_color(pair.made), strict=True):
+        figures.put(f"mean_{channel}", pair.index, value)
+    for whose, image in (("", pair.made), ("source_", pair.source)):
+        figures.put(f"{whose}contrast", pair.index, metrics.contrast(image))
+        figures.put(f"{whose}sharpness", pair.index, metrics.sharpness(image))
+
+
+def _sharpness_of(path: Path, made: Clip, figures: _Series) -> None:
+    """Take the sharpness of the same frames, stylised one by one."""
+    clip = media.probe(path)
+    _check_count(clip, range(made.frames), made.path)
+    for index, image in enumerate(media.read(clip, range(clip.frames))):
+        sharp = metrics.sharpness(media.resize(image, made.width, made.height))
+        figures.put("cold_sharpness", index, sharp)
+
+
+def _summary(figures: _Series) -> dict[str, float | None]:
+    found = {name: figures.mean(name) for name in sorted(figures.values)}
+    for name in list(found):
+        if (floor := found.get(f"source_{name}")) and (ours := found[name]) is not None:
+            found[f"{name}_ratio"] = ours / floor
+    sharp, cold = found.get("sharpness"), found.get("cold_sharpness")
+    if sharp is not None and cold:
+        found["cold_sharpness_ratio"] = sharp / cold
+    tenth = max(1, figures.count // 10)
+    first, last = slice(0, tenth), slice(-tenth, None)
+    colors = [(figures.mean(f"mean_{c}", first), figures.mean(f"mean_{c}", last)) for c in "rgb"]
+    found["drift_color"] = max(abs(b - a) for a, b in colors if a is not None and b is not None)
+    for name in ("contrast", "style_distance"):
+        begin, finish = figures.mean(name, first), figures.mean(name, last)
+        if begin and finish is not None:
+            found[f"drift_{name}"] = finish / begin - 1
+    return found
+
+
+def as_json(found: Evaluation, *, series: bool = True) -> dict[str, Any]:
+    """Return an evaluation as plain values; its series are long."""
+    told = {"frames": found.frames, "cuts": list(found.cuts), "summary": found.summary}
+    return {**told, "series": found.series} if series else told
+
+
+def in_words(found: Evaluation) -> str:
+    """Return the summary as a table, a figure a line."""
+    cuts = f", cuts before {', '.join(map(str, found.cuts))}" if found.cuts else ""
+    width = max(map(len, found.summary))
+    lines = (
+        f"{name:{width}}  {'-' if value is None else f'{value:.6g}'}"
+        for name, value in sorted(found.summary.items())
+    )
+    return "\n".join([f"{found.frames} frames{cuts}", *lines])
