@@ -162,3 +162,40 @@ def test_what_cannot_be_measured_is_one_sentence(
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 4
     assert all(line.startswith("vidstyle: ") for line in lines)
+
+
+def test_the_page_holds_all_it_shows(clips: dict[str, Path], tmp_path: Path) -> None:
+    frame = {"event": "frame", "index": 3, "losses": {"total": 0.5}, "seconds": 1.5}
+    log = tmp_path / "run.jsonl"
+    log.write_text(f"{json.dumps({'event': 'start'})}\n{json.dumps(frame)}\n")
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[:, 40:] = 255
+    PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
+    page = tmp_path / "report.html"
+    asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"]), "--html", str(page)]
+    assert main([*asked, "--log", str(log), "--mask", str(tmp_path / "mask.png")]) == 0
+    text = page.read_text("utf-8")
+    assert text.count("data:image/jpeg;base64,") == 12 + 2 + 1  # the sheet, the pair, the mask
+    assert "http" not in text
+    assert text.count("<svg") == 8  # every curve but the distance from the style
+    assert "Seconds a frame, up to 1.5" in text
+    assert not list(tmp_path.glob(".*"))
+    assert main(asked) == 2
+    assert main([*asked, "--overwrite"]) == 0
+    assert "Losses and times are not known" in page.read_text("utf-8")
+
+
+def test_a_page_that_cannot_be_is_refused_before_anything_is_measured(
+    clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("no json\n")
+    page = str(tmp_path / "page.html")
+    assert main([*asked, "--html", str(tmp_path / "none" / "page.html")]) == 2
+    assert main([*asked, "--html", str(tmp_path)]) == 2
+    assert main([*asked, "--log", str(bad)]) == 2
+    assert main([*asked, "--html", page, "--log", str(bad)]) == 3
+    assert main([*asked, "--html", page, "--log", str(tmp_path / "none.jsonl")]) == 3
+    assert len(capsys.readouterr().err.strip().splitlines()) == 5
+    assert not Path(page).exists()

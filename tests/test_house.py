@@ -16,6 +16,7 @@ ORDER = (  # a file imports only from lines below its own
     ("__main__",),
     ("cli",),
     ("progress",),
+    ("report",),
     ("run", "tracks", "evaluation"),
     ("guidance",),
     ("job", "engine", "workdir"),

@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
         measure.add_argument(f"--{name}", metavar="PATH", type=Path, help=meaning)
     add_options(measure, Settings, only=("start", "end"))
     _add_weights(measure)
+    for name, meaning in (
+        ("html", "write a page with pictures too"),
+        ("log", "what the run printed with --json: the page shows its losses and times"),
+    ):
+        measure.add_argument(f"--{name}", metavar="FILE", type=Path, help=meaning)
+    add_options(measure, Settings, only=("overwrite",))
     measure.add_argument("--json", action="store_true", help="print every frame's figures as JSON")
     probe = _command(commands, "probe", "say what is known of a source, as JSON", _probe)
     probe.add_argument("source", metavar="SOURCE", help=_SOURCE)
@@ -285,7 +291,11 @@ def _track(asked: argparse.Namespace) -> None:
 
 def _evaluate(asked: argparse.Namespace) -> None:
     from vidstyle.evaluation import as_json, evaluate, in_words, make_distances
+    from vidstyle.report import Album, check_page, read_log, write_report
 
+    given = values(asked, Settings)
+    check_page(asked.html, asked.log, overwrite=given.pop("overwrite", False))
+    album = Album()
     bar = new_bar(total=0, desc="measuring")
 
     def notify(done: int, of: int) -> None:
@@ -299,9 +309,12 @@ def _evaluate(asked: argparse.Namespace) -> None:
         asked.output, asked.source, style=asked.style, mask=asked.mask, cold=asked.cold,
         weights=asked.weights, notify=notify, warn=warn,
         make_distances=make_distances if asked.verbose else _silently(make_distances),
-        **values(asked, Settings),
+        see=None if asked.html is None else album, **given,
     )  # fmt: skip
     bar.close()
+    if asked.html is not None:
+        log = None if asked.log is None else read_log(asked.log, found.frames)
+        write_report(asked.html, f"{asked.output} beside {asked.source}", found, album, log)
     print(json.dumps(as_json(found), indent=2) if asked.json else in_words(found))
 
 

@@ -88,6 +88,7 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     end: float | None = None,
     weights: Path | None = None,
     make_distances: "Callable[..., Distances]" = make_distances,
+    see: Callable[[int, int, Image, Image, np.ndarray], None] | None = None,
     notify: Callable[[int, int], None] = lambda done, of: None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Evaluation:
@@ -95,7 +96,8 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
 
     style: the style picture, for the distance from it; mask: only there; cold: the same frames
     stylised one by one, for the sharpness; start, end: the part of the source, in seconds, that the
-    output is of. notify(frames done, frames in all). Raises VidstyleError.
+    output is of. see(index, frames in all, frame, its source, where it is measured) is shown all,
+    notify(frames done, frames in all) is told. Raises VidstyleError.
     """
     made, clip = media.probe(output), media.probe(source)
     indices = media.select(clip, start, end)
@@ -117,6 +119,8 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
         if look is not None and pair.index in chosen:
             for name, value in look(pair.made, pair.source, pair.inside).items():
                 figures.put(name, pair.index, value)
+        if see is not None:
+            see(pair.index, made.frames, pair.made, pair.source, pair.inside)
         shot.append(pair)
         notify(pair.index + 1, made.frames)
     if cold is not None:
