@@ -29,7 +29,6 @@ _FLOW, _SURE_FLOW, _COLOUR = 0.5, 1.0, 0.5  # the exponents by which flow and co
 _LEAST = 0.01  # of 1: neither ever rules a label out
 _STRAY = 2.0  # pixels: a flow that misses its way back by so much is believed by 1 / e
 _DOUBT = 0.02  # of 1: belief that is left where flow has failed
-_CUT = 0.2  # of 1: the mean trust, weighted by contrast, below which a shot begins
 
 
 @dataclass(frozen=True)
@@ -136,17 +135,9 @@ def _flows(before: Image, frame: Image) -> tuple[np.ndarray, np.ndarray] | None:
     if before.shape != frame.shape:
         return None
     back, ahead = flow.optical_flow(frame, before), flow.optical_flow(before, frame)
-    believed = flow.trust(back, ahead, before, frame)[..., 0]
-    contrast = np.maximum(_contrast(before), _contrast(frame)) + 1e-3
-    if np.average(believed, weights=contrast) < _CUT:
+    if flow.is_cut(flow.trust(back, ahead, before, frame), before, frame):
         return None
     return back.astype(np.float16), ahead.astype(np.float16)
-
-
-def _contrast(image: Image) -> np.ndarray:
-    """Return float32 [H, W]: brightest minus darkest of the 5 x 5 around."""
-    grey, square = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.ones((5, 5), np.uint8)
-    return np.asarray(cv2.dilate(grey, square) - cv2.erode(grey, square))
 
 
 def _drawn(moment: _Moment, planes: np.ndarray, hard: bool) -> _Carried:
