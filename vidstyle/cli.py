@@ -269,23 +269,29 @@ def _in_words(found: dict[str, Any]) -> str:
     )
 
 
+@contextmanager
+def _told(what: str) -> Iterator[dict[str, Any]]:
+    """Yield `notify` and `warn`, which move a bar and write above it."""
+    with new_bar(total=0, desc=what) as bar:
+
+        def notify(done: int, of: int) -> None:
+            bar.total = of
+            bar.update(done - bar.n)
+
+        def warn(message: str) -> None:
+            bar.write(f"vidstyle: {message}", file=sys.stderr)
+
+        yield {"notify": notify, "warn": warn}
+
+
 def _track(asked: argparse.Namespace) -> None:
     from vidstyle.tracks import write_tracks
 
-    bar = new_bar(total=0, desc="tracking")
-
-    def notify(done: int, of: int) -> None:
-        bar.total = of
-        bar.update(done - bar.n)
-
-    def warn(message: str) -> None:
-        bar.write(f"vidstyle: {message}", file=sys.stderr)
-
-    count = write_tracks(
-        Path(asked.source), asked.output, map=asked.map, mask=asked.mask,
-        overwrite=hasattr(asked, "overwrite"), notify=notify, warn=warn,
-    )  # fmt: skip
-    bar.close()
+    with _told("tracking") as told:
+        count = write_tracks(
+            Path(asked.source), asked.output, map=asked.map, mask=asked.mask,
+            overwrite=hasattr(asked, "overwrite"), **told,
+        )  # fmt: skip
     print(f"{asked.output}: {count} pictures")
 
 
@@ -296,22 +302,13 @@ def _evaluate(asked: argparse.Namespace) -> None:
     given = values(asked, Settings)
     check_page(asked.html, asked.log, overwrite=given.pop("overwrite", False))
     album = Album()
-    bar = new_bar(total=0, desc="measuring")
-
-    def notify(done: int, of: int) -> None:
-        bar.total = of
-        bar.update(done - bar.n)
-
-    def warn(message: str) -> None:
-        bar.write(f"vidstyle: {message}", file=sys.stderr)
-
-    found = evaluate(
-        asked.output, asked.source, style=asked.style, mask=asked.mask, cold=asked.cold,
-        weights=asked.weights, notify=notify, warn=warn,
-        make_distances=make_distances if asked.verbose else _silently(make_distances),
-        see=None if asked.html is None else album, **given,
-    )  # fmt: skip
-    bar.close()
+    with _told("measuring") as told:
+        found = evaluate(
+            asked.output, asked.source, style=asked.style, mask=asked.mask, cold=asked.cold,
+            weights=asked.weights, see=None if asked.html is None else album,
+            make_distances=make_distances if asked.verbose else _silently(make_distances),
+            **given, **told,
+        )  # fmt: skip
     if asked.html is not None:
         log = None if asked.log is None else read_log(asked.log, found.frames)
         write_report(asked.html, f"{asked.output} beside {asked.source}", found, album, log)
