@@ -298,3 +298,15 @@ def test_where_the_light_changes_the_strokes_stay() -> None:
     assert likeness > 0.8
     assert 0.5 < kept.std() / strokes[dark].std() < 1.3
     assert abs(found.image[dark].mean() - frame[dark].mean()) < 0.05
+
+
+def test_what_is_uncovered_begins_as_a_first_frame_would() -> None:
+    """A drawing in pure colours is begun in those of the style: what is bare takes these."""
+    (earlier, _), (frame, _) = (with_disc(clouds(0), x) for x in (60, 68))
+    begun = [
+        (drawn * 0.2 + np.float32([0.7, 0.1, 0.1])).astype(np.float32) for drawn in (earlier, frame)
+    ]
+    found = prior(earlier, frame, begun[0], (begun[0], begun[1]))
+    assert found is not None
+    uncovered = found.trust[..., 0] < 0.1
+    assert np.abs(found.image - begun[1])[uncovered].mean() < 0.02

@@ -17,13 +17,14 @@ from vidstyle.engine import Stylizer
 from vidstyle.errors import GuideError, UsageError, VidstyleError
 from vidstyle.guides import Guide
 from vidstyle.job import Job, make_job
+from vidstyle.rehearsal import Rehearsal
 from vidstyle.run import run
 from vidstyle.techniques import TECHNIQUES
 
 RED, BLUE, GREEN = (255, 0, 0), (0, 0, 255), (0, 255, 0)
 
 
-class Watcher:
+class Watcher(Rehearsal):
     """A stylizer that changes nothing and keeps the guides that it was given."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ from vidstyle.run import plan, run, stylize
 REHEARSE = {"steps": 0, "steps_next": 0}
 
 
-class Inverter:
+class Inverter(Rehearsal):
     """A stylizer that inverts, leans on the prior, counts its calls and can be told to fail."""
 
     def __init__(self, fails_at: int | None = None, error: BaseException | None = None) -> None:
@@ -127,7 +127,7 @@ def test_a_folder_with_a_rate_is_a_sequence(
 def test_original_colors_keep_the_chroma_of_the_source(
     make: Callable[..., Job], picture: Path
 ) -> None:
-    class Grey:
+    class Grey(Rehearsal):
         """A stylizer that takes the colour away and turns the light around."""
 
         def stylize(self, content: np.ndarray, **_: Any) -> Rehearsed:
@@ -156,7 +156,7 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
 ) -> None:
     seen = []
 
-    def spy(earlier: Any, frame: Any, result: Any) -> Prior:
+    def spy(earlier: Any, frame: Any, result: Any, begun: Any) -> Prior:
         seen.append(result)
         return Prior(result, np.ones((*result.shape[:2], 1), np.float32))
 

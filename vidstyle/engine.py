@@ -100,6 +100,10 @@ class Stylizer:
         self._sizes: OrderedDict[tuple[int, int], _Size] = OrderedDict()
         self.traces = 0
 
+    def begin(self, content: Image, guide: Guide | None = None) -> Image:
+        """Return what a first frame begins with, and what motion uncovers: the frame, mostly."""
+        return self.technique.start(content, guide, self._styles)
+
     def stylize(
         self,
         content: Image,
@@ -130,8 +134,7 @@ class Stylizer:
     ) -> Stylized:
         (rows, columns), *finer = _levels(*whole.frame.shape[:2])
         scene = whole.resized(columns, rows)
-        start = self.technique.start(scene.frame, scene.guide, self._styles)
-        start = scene.kept(self._rough(start))
+        start = scene.kept(self._rough(self.begin(scene.frame, scene.guide)))
         found = self._at(scene.frame).improve(start, scene, steps, count(0))
         coarsest, made = found.image, found.evaluations
         for rows, columns in finer:

@@ -177,10 +177,15 @@ def _square(flow: np.ndarray) -> np.ndarray:
     return np.asarray((flow * flow).sum(axis=2))
 
 
-def prior(earlier_source: Image, source: Image, earlier_result: Image) -> Prior | None:
+def prior(
+    earlier_source: Image,
+    source: Image,
+    earlier_result: Image,
+    begun: tuple[Image, Image] | None = None,
+) -> Prior | None:
     """What the result of an earlier frame says of this one, or None: between them lies a cut.
 
-    All three are of one size.
+    All are of one size. begun: what the earlier frame and this one begin with, if not themselves.
     """
     backward = optical_flow(source, earlier_source)
     forward = optical_flow(earlier_source, source)
@@ -191,10 +196,11 @@ def prior(earlier_source: Image, source: Image, earlier_result: Image) -> Prior 
     believed = trust(backward, forward, earlier_source, source)
     if is_cut(believed, earlier_source, source):
         return None
-    moved = warp(earlier_source, backward)
-    same = _alike(moved, source) & _inside(backward)
+    same = _alike(warp(earlier_source, backward), source) & _inside(backward)
     known = same & ~(_widened(~same) & (believed[..., 0] < 0.5))
-    return Prior(_filled(warp(earlier_result, backward), moved, source, known), believed, backward)
+    before, now = begun or (earlier_source, source)
+    filled = _filled(warp(earlier_result, backward), warp(before, backward), now, known)
+    return Prior(filled, believed, backward)
 
 
 def is_cut(believed: np.ndarray, earlier: Image, frame: Image) -> bool:

@@ -30,6 +30,8 @@ class Result(Protocol):
 class Stylizes(Protocol):
     """What a run needs of a stylizer: engine.Stylizer, or a stand-in."""
 
+    def begin(self, content: "Image", guide: "Guide | None" = None) -> "Image": ...
+
     def stylize(
         self,
         content: "Image",
@@ -52,6 +54,11 @@ class Rehearsed:
 
 class Rehearsal:
     """A stylizer that optimises nothing: each frame is what an optimiser would start from."""
+
+    def begin(self, content: "Image", guide: "Guide | None" = None) -> "Image":
+        """Return the frame."""
+        del guide
+        return content
 
     def stylize(
         self,

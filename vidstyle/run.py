@@ -287,13 +287,14 @@ def _stylize_frames(work: _Work, state: Workdir, make: Callable[[], Stylizes]) -
 
 
 def _stylize_each(work: _Work, state: Workdir, stylizer: Stylizes, left: int) -> None:
-    earlier: Image | None = None
+    earlier: tuple[Image, Guide | None] | None = None
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         if not state.has(position):
             began = time.monotonic()
             prior = None
             if earlier is not None:  # its result is read from the file: resumed = uninterrupted
-                prior = flow.prior(earlier, frame, state.load(position - 1))
+                begun = (stylizer.begin(*earlier), stylizer.begin(frame, guide))
+                prior = flow.prior(earlier[0], frame, state.load(position - 1), begun)
             if prior is not None:
                 prior = replace(prior, matches=state.load_matches(position - 1))
             result = _stylize(work, stylizer, position, frame, guide, prior)
@@ -302,7 +303,7 @@ def _stylize_each(work: _Work, state: Workdir, stylizer: Stylizes, left: int) ->
             left -= work.left([position])
             place = {"index": position, "of": len(work.indices)}
             work.notify({"event": "frame", **place, **report, "left": left})
-        earlier = frame if work.linked else None
+        earlier = (frame, guide) if work.linked else None
 
 
 def _report(result: Result, *, seconds: float, cut: bool) -> dict[str, Any]:
