@@ -100,7 +100,9 @@ def test_a_command_without_arguments_says_what_is_missing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["basic"]) == 2
-    assert told(capsys).startswith("the following arguments are required: SOURCE")
+    assert "the following arguments are required: -o/--output, --style" in told(capsys)
+    assert cli.main(["basic", "-o", "out", "--style", "a.jpg"]) == 2
+    assert told(capsys).startswith("expected a SOURCE")
     assert cli.main([]) == 2
     assert "COMMAND" in told(capsys)
 

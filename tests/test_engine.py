@@ -127,11 +127,14 @@ def test_equal_shares_do_not_depend_on_their_scale() -> None:
     assert np.array_equal(one, ten)
 
 
-def test_sizes_that_are_no_longer_used_are_let_go() -> None:
-    engine = stylizer(steps=1)
-    for height in range(20, 30):
-        engine.stylize(disc(height, 24))
-    assert len(engine._sizes) <= 6
+def test_sizes_that_are_no_longer_used_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidstyle.engine._SIZES_KEPT", (3, 5))
+    for pixels, kept in ((100_000, 5), (2_000, 3), (0, 3)):
+        monkeypatch.setattr("vidstyle.engine._PIXELS_KEPT", pixels)
+        engine = stylizer(steps=1)
+        for height in range(20, 27):
+            engine.stylize(disc(height, 24))
+        assert list(engine._sizes) == [(height, 24) for height in range(27 - kept, 27)]
 
 
 def test_no_style_is_refused() -> None:

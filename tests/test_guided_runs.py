@@ -16,7 +16,7 @@ from vidstyle import run as runs
 from vidstyle.engine import Stylizer
 from vidstyle.errors import GuideError, UsageError, VidstyleError
 from vidstyle.guides import Guide
-from vidstyle.job import Job, make_job
+from vidstyle.job import Job, Network, make_job
 from vidstyle.rehearsal import Rehearsal
 from vidstyle.run import run
 from vidstyle.techniques import TECHNIQUES
@@ -247,7 +247,7 @@ def tiny(job: Job, styles: Any, _: Any) -> Stylizer:
 
 @pytest.fixture
 def without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_find_weights", lambda *_: None)
+    monkeypatch.setattr(runs, "find_network", lambda *_: Network())
 
 
 @pytest.mark.usefixtures("without_weights")

@@ -13,16 +13,18 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vidstyle.arguments import add_options, values
-from vidstyle.errors import OutputError, UsageError, VidstyleError
-from vidstyle.progress import Reporter, bytes_bar, duration, new_bar, print_json
+from vidstyle.errors import UsageError, VidstyleError, explained
+from vidstyle.progress import BatchReporter, Reporter, bytes_bar, duration, new_bar, print_json
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
+    from vidstyle.batch import MakeJob
     from vidstyle.techniques import Technique
 
 __all__ = ["main"]
@@ -36,30 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # and of each size traced anew
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        asked = _parser().parse_args(given)
-        asked.act(asked)
-    except VidstyleError as error:
-        return _fail(given, str(error), error.exit_code)
+        asked = _read(given)
+        return asked.act(asked) or 0
     except KeyboardInterrupt as stop:
         return _fail(given, str(stop) or "stopped", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(given, "nobody reads the output any more", VidstyleError.exit_code)
     except Exception as error:
-        return _fail(given, *_unforeseen(error))
-    return 0
-
-
-def _unforeseen(error: Exception) -> tuple[str, int]:
-    """Return one sentence, and the exit code, for what nobody has told in words of its own."""
-    if isinstance(error, PermissionError):
-        place = error.filename or "a file"
-        message = f"permission is denied for {place}; see to its rights, or name another"
-        return message, OutputError.exit_code
-    if isinstance(error, MemoryError):
-        return "memory ran out; choose a smaller --size", VidstyleError.exit_code
-    message = f"a fault of vidstyle itself: {type(error).__name__}: {error}"
-    return f"{' '.join(message.split())}; run with -v and report the trace", VidstyleError.exit_code
+        return _fail(given, *explained(error))
 
 
 def _fail(given: list[str], message: str, code: int) -> int:
@@ -69,6 +56,17 @@ def _fail(given: list[str], message: str, code: int) -> int:
         print_json({"event": "error", "message": message, "exit_code": code})
     print(f"vidstyle: {message}", file=sys.stderr)
     return code
+
+
+def _read(given: list[str]) -> argparse.Namespace:
+    """Read the command line; sources may stand after options too."""
+    parser = _parser()
+    asked, rest = parser.parse_known_args(given)
+    if any(word.startswith("-") for word in rest) or not hasattr(asked, "sources"):
+        rest and parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    else:
+        asked.sources += map(Path, rest)
+    return asked
 
 
 class _Parser(argparse.ArgumentParser):
@@ -125,7 +123,7 @@ _SOURCE = "a video, an animation, a picture, a folder of pictures or a pattern (
 
 
 def _command(
-    commands: Any, name: str, summary: str, act: Callable[[argparse.Namespace], None]
+    commands: Any, name: str, summary: str, act: Callable[[argparse.Namespace], int | None]
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=summary[:1].upper() + summary[1:] + ".", allow_abbrev=False
@@ -150,14 +148,15 @@ class _Version(argparse.Action):
 
 def _add_technique(parser: argparse.ArgumentParser, name: str, kind: "type[Technique]") -> None:
     parser.set_defaults(technique=name)
-    parser.add_argument("source", metavar="SOURCE", help=_SOURCE)
     parser.add_argument(
-        "-o",
-        "--output",
-        metavar="OUTPUT",
-        required=True,
+        "sources", metavar="SOURCE", nargs="*", type=Path,
+        help=f"{_SOURCE}; several are a batch, and OUTPUT is the folder of their results",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--output", metavar="OUTPUT", required=True, type=Path,
         help="a video, a GIF, a picture, a folder",
-    )
+    )  # fmt: skip
+    _add_batch(parser)
     parser.add_argument(
         "--style", metavar="PICTURE[=WEIGHT]", required=True, action="append",
         help="the style; several blend, in equal parts or by weight (a.jpg=0.7)",
@@ -170,6 +169,20 @@ def _add_technique(parser: argparse.ArgumentParser, name: str, kind: "type[Techn
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and leave")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors and warnings only")
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-r", "--recursive", action="store_true",
+        help="every video, animation and picture in a folder and below, into the same tree",
+    )  # fmt: skip
+    parser.add_argument(
+        "--list", metavar="FILE", help="more sources, one a line; - is the standard input"
+    )
+    parser.add_argument(
+        "--shard", metavar="I/N",
+        help="only every N-th source from the I-th on: N machines that share a disk do them all",
+    )  # fmt: skip
 
 
 _GUIDES = {
@@ -201,13 +214,12 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _stylize(asked: argparse.Namespace) -> None:
+def _job_maker(asked: argparse.Namespace) -> "MakeJob":
+    """Return what makes a job of a source and an output."""
     from vidstyle.job import make_job
-    from vidstyle.run import make_stylizer, plan, run
 
-    job = make_job(
-        asked.source,
-        asked.output,
+    return partial(
+        make_job,
         style=asked.style,
         technique=asked.technique,
         weights=asked.weights,
@@ -215,17 +227,52 @@ def _stylize(asked: argparse.Namespace) -> None:
         **values(asked, TECHNIQUES[asked.technique]),
         **values(asked, Settings),
     )
+
+
+def _stylize(asked: argparse.Namespace) -> int:
+    from vidstyle.run import make_stylizer, plan, run
+
+    if asked.recursive or asked.list or asked.shard or len(asked.sources) != 1:
+        return _stylize_batch(asked)
+    job = _job_maker(asked)(asked.sources[0], asked.output)
     if asked.dry_run:
         found = plan(job)
         if asked.json:
             print_json({"event": "plan", **found})
         else:
             print(_in_words(found))
-        return
+        return 0
     signal.signal(signal.SIGTERM, _interrupt)
     make = make_stylizer if asked.verbose else _silently(make_stylizer)
-    with Reporter(job, as_json=asked.json, quiet=asked.quiet) as reporter:
+    restart = job.settings.restart
+    with Reporter(as_json=asked.json, quiet=asked.quiet, restart=restart) as reporter:
         run(job, reporter, make_stylizer=make)
+    return 0
+
+
+def _stylize_batch(asked: argparse.Namespace) -> int:
+    from vidstyle.batch import plan_batch, run_batch
+    from vidstyle.items import collect, parse_shard, read_list
+    from vidstyle.run import make_stylizer
+
+    given = values(asked, Settings)
+    batch = collect(
+        [*asked.sources, *(read_list(asked.list) if asked.list else ())],
+        asked.output,
+        recursive=asked.recursive,
+        sequences="rate" in given,
+        shard=parse_shard(asked.shard or "1/1"),
+    )
+    make = make_stylizer if asked.verbose else _silently(make_stylizer)
+    with BatchReporter(
+        as_json=asked.json, quiet=asked.quiet, verbose=asked.verbose, restart="restart" in given
+    ) as reporter:
+        if asked.dry_run:
+            failed = plan_batch(batch, _job_maker(asked), reporter)
+        else:
+            signal.signal(signal.SIGTERM, _interrupt)
+            failed = run_batch(batch, _job_maker(asked), reporter, make_stylizer=make)
+    return VidstyleError.exit_code if failed else 0
 
 
 def _interrupt(*_: object) -> NoReturn:

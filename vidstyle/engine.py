@@ -1,5 +1,6 @@
 """Stylizer: one image in, one stylised image out."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,8 @@ Progress = Callable[[int, float], None]  # (evaluations made for this frame, tot
 _COARSEST = 256  # pixels, long side: where a first frame begins
 _COARSE_WEIGHT = 400.0  # of the mean squared difference from the coarsest level's result
 _ROUGHNESS = 0.02  # standard deviation of the noise that gives flat areas something to grow from
-_SIZES_KEPT = 6  # traced graphs and style features held at once
+_SIZES_KEPT = (6, 40)  # traced graphs and style features held at once, at least and at most
+_PIXELS_KEPT = 2_000_000  # of all these sizes together, where they are more than the least
 _WINDOWS_KEPT = 8  # traced graphs of one size, for windows in it
 
 
@@ -155,10 +157,17 @@ class Stylizer:
         key = image.shape[:2]
         if key not in self._sizes:
             self._sizes[key] = _Size(self, *key)
-            if len(self._sizes) > _SIZES_KEPT:
-                self._sizes.popitem(last=False)
+            self._let_go()
         self._sizes.move_to_end(key)
         return self._sizes[key]
+
+    def _let_go(self) -> None:
+        """Drop the sizes that were not used for longest."""
+        least, most = _SIZES_KEPT
+        while len(self._sizes) > least and (
+            len(self._sizes) > most or sum(map(math.prod, self._sizes)) > _PIXELS_KEPT
+        ):
+            self._sizes.popitem(last=False)
 
     def _encoded(self, height: int, width: int) -> list[Encoded]:
         """Encode the styles at the scale that suits a frame of this size."""

@@ -27,6 +27,7 @@ __all__ = [
     "UsageError",
     "VidstyleError",
     "WeightsError",
+    "explained",
     "writing",
 ]
 
@@ -73,6 +74,20 @@ class OutputError(VidstyleError):
     """The disk is full, a folder is not writable, or a written result is not whole."""
 
     exit_code = 4
+
+
+def explained(error: Exception) -> tuple[str, int]:
+    """Return one sentence, and the exit code, for any error, also one that nobody has foreseen."""
+    if isinstance(error, VidstyleError):
+        return str(error), error.exit_code
+    if isinstance(error, PermissionError):
+        place = error.filename or "a file"
+        message = f"permission is denied for {place}; see to its rights, or name another"
+        return message, OutputError.exit_code
+    if isinstance(error, MemoryError):
+        return "memory ran out; choose a smaller --size", VidstyleError.exit_code
+    message = f"a fault of vidstyle itself: {type(error).__name__}: {error}"
+    return f"{' '.join(message.split())}; run with -v and report the trace", VidstyleError.exit_code
 
 
 _REASONS = {

@@ -3,7 +3,7 @@
 import difflib
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Job",
+    "Network",
     "Paths",
     "StyleLike",
     "Styles",
+    "find_network",
     "fingerprint",
     "make_job",
     "parse_style",
@@ -139,6 +141,29 @@ def make_job(  # noqa: PLR0913 - what a job is made of
         style_maps=_paths(style_map),
         weights=None if weights is None else Path(weights),
     )
+
+
+@dataclass(frozen=True)
+class Network:
+    """The VGG-19 file and the sha256 of it; None where nothing is optimised."""
+
+    path: Path | None = None
+    digest: str | None = None
+
+
+def find_network(job: Job, notify: Callable[[dict[str, Any]], None]) -> Network:
+    """Find or fetch the VGG-19 file if the job needs one. Raises WeightsError."""
+    if not job.optimises:
+        return Network()
+    from vidstyle import weights
+
+    def progress(received: int, total: int) -> None:
+        notify({"event": "weights", "received": received, "total": total})
+
+    found = weights.find(job.weights, progress=progress)
+    if not weights.is_verified(found):
+        weights.load(found)  # what is no network is refused before TensorFlow is imported
+    return Network(found, weights.digest(found))
 
 
 def parse_style(text: str) -> tuple[Path, float | None]:

@@ -2,23 +2,24 @@
 
 import json
 import sys
+import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from vidstyle.job import Job
     from vidstyle.run import Event
 
-__all__ = ["Reporter", "bytes_bar", "duration", "new_bar", "print_json"]
+__all__ = ["BatchReporter", "Reporter", "bytes_bar", "duration", "new_bar", "print_json"]
 
 
 class Reporter:
     """Prints the events of a run: a bar on a terminal, or JSON lines."""
 
-    def __init__(self, job: "Job", *, as_json: bool, quiet: bool) -> None:
-        self._job = job
+    def __init__(self, *, as_json: bool, quiet: bool, restart: bool = False, of: str = "") -> None:
+        self._restart = restart
+        self._before = of and f"{of}, "
         self._json = as_json
         self._quiet = quiet
         self._bar: tqdm[NoReturn] | None = None
@@ -31,8 +32,7 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self.close()
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(self._how_to_go_on()) from error
 
@@ -54,12 +54,12 @@ class Reporter:
     def _show(self, event: "Event") -> None:
         kind = event["event"]
         if kind == "done":
-            self._end_bar()
+            self.close()
             self._say(_outcome_in_words(event), sys.stdout)
         elif kind == "weights":
             self._bar = bytes_bar(self._bar, event)
         elif kind == "start":
-            self._end_bar()
+            self.close()
             self._bar = new_bar(total=event["left"], unit="evaluation", desc=self._place())
         elif self._bar is not None:
             self._advance(self._bar, event)
@@ -73,9 +73,10 @@ class Reporter:
             bar.set_postfix(loss=f"{event['loss']:.4g}")
 
     def _place(self) -> str:
-        return f"frame {min(self._finished + 1, self._of)} of {self._of}"
+        return f"{self._before}frame {min(self._finished + 1, self._of)} of {self._of}"
 
-    def _end_bar(self) -> None:
+    def close(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
         self._bar = None
@@ -88,8 +89,77 @@ class Reporter:
 
     def _how_to_go_on(self) -> str:
         after = f" after {self._finished} of {self._of} frames" if self._of else ""
-        without = " without --restart" if self._job.settings.restart else ""
-        return f"stopped{after}; run the same command{without} to go on"
+        return f"stopped{after}; {_how_to_go_on(self._restart)}"
+
+
+class BatchReporter:
+    """Prints the events of a batch: a bar for each source and a summary, or JSON lines."""
+
+    def __init__(self, *, as_json: bool, quiet: bool, verbose: bool, restart: bool) -> None:
+        self._json = as_json
+        self._quiet = quiet
+        self._verbose = verbose
+        self._restart = restart
+        self._finished = 0
+        self._of = 0
+        self._source = ""
+        self._run = self._reporter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._run.close()
+        if isinstance(error, KeyboardInterrupt):
+            after = f" after {self._finished} of {self._of} sources" if self._of else ""
+            raise KeyboardInterrupt(f"stopped{after}; {_how_to_go_on(self._restart)}") from error
+
+    def __call__(self, event: "Event") -> None:
+        """Print an event in the way that was asked for."""
+        kind = event["event"]
+        if kind == "next":
+            self._source, self._of = event["source"], event["of"]
+            self._run.close()
+            self._run = self._reporter(f"{event['index'] + 1} of {self._of}: {self._source}")
+        elif kind == "item":
+            self._finished += 1
+            self._tell(event)
+        elif kind in ("summary", "plan"):
+            self._sum_up(event)
+        elif kind == "warning":
+            self._run({**event, "source": self._source})
+        elif kind not in ("batch", "done") and not self._json:
+            self._run(event)
+
+    def _reporter(self, of: str = "") -> Reporter:
+        return Reporter(as_json=self._json, quiet=self._quiet, of=of)
+
+    def _tell(self, event: "Event") -> None:
+        """Print what came of a source; while an error is handled, its trace if asked for."""
+        self._run.close()
+        if self._verbose and event["status"] == "failed":
+            traceback.print_exc()
+        if self._json:
+            print_json(event)
+        elif event["status"] == "failed":
+            print(f"vidstyle: {_failure(event)}", file=sys.stderr)
+        elif event["status"] == "planned":
+            print(f"{event['source']} -> {event['output']}")
+        elif event["status"] == "done" and not self._quiet:
+            print(f"{event['output']}: {duration(event['seconds'])}")
+
+    def _sum_up(self, event: "Event") -> None:
+        if self._json:
+            print_json(event)
+        elif not self._quiet:
+            print(_summary_in_words(event))
+
+
+def _how_to_go_on(restart: bool) -> str:
+    without = " without --restart" if restart else ""
+    return f"run the same command{without} to go on"
 
 
 def new_bar(**facts: Any) -> "tqdm[NoReturn]":
@@ -113,6 +183,28 @@ def _outcome_in_words(event: "Event") -> str:
     if not event["stylized"]:
         return f"{event['output']} is done, from frames of an earlier run{kept}"
     return f"{event['output']}: {event['frames']} frames, {duration(event['seconds'])}{kept}"
+
+
+_FATES: tuple[str, ...] = ("done", "planned", "skipped")
+
+
+def _summary_in_words(event: "Event") -> str:
+    """Return what became of the sources of a batch: numbers, then each that failed and why."""
+    counts = {word: event[word] for word in _FATES if word in event}
+    counts["failed"] = len(event["failed"])
+    left = [f"{count} {kind}" for kind, count in event["left_out"].items() if count]
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    if event["event"] == "plan":
+        told += f"\n{event['frames']} frames, {event['evaluations']} evaluations"
+        told += f", about {duration(event['seconds'])} on two CPU cores"
+    told += f"; left out: {', '.join(left)}" if left else ""
+    return "\n".join([told, *(f"failed: {_failure(one)}" for one in event["failed"])])
+
+
+def _failure(event: "Event") -> str:
+    """Return why a source failed, with its name."""
+    source, message = event["source"], event["message"]
+    return message if source in message else f"{source}: {message}"
 
 
 def duration(seconds: float) -> str:

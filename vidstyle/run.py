@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from vidstyle import flow, media
 from vidstyle.errors import MediaError, VidstyleError, writing
 from vidstyle.guidance import Guidance, Series
-from vidstyle.job import Job, Paths, Styles, make_job, target_size
+from vidstyle.job import Job, Network, Paths, Styles, find_network, make_job, target_size
+from vidstyle.padded import Padded
 from vidstyle.rehearsal import Rehearsal, Result, Stylizes
 from vidstyle.workdir import Workdir, check_space, check_target
 
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Event",
     "MakeStylizer",
+    "OnEvent",
     "Outcome",
+    "forecast",
     "make_stylizer",
     "plan",
     "run",
@@ -110,25 +113,35 @@ def stylize(  # noqa: PLR0913 - what a job is made of
 
 
 def run(
-    job: Job, on_event: OnEvent | None = None, *, make_stylizer: MakeStylizer = make_stylizer
+    job: Job,
+    on_event: OnEvent | None = None,
+    *,
+    make_stylizer: MakeStylizer = make_stylizer,
+    network: Network | None = None,
+    record: Path | None = None,
 ) -> Outcome:
     """Do a job from wherever an earlier run of it stopped. Raises VidstyleError.
 
-    Whatever is wrong with the request is told before a frame is decoded.
+    Whatever is wrong with the request is told before a frame is decoded. network: as find_network
+    returned it; found anew by default. record: where to leave what the output was made of.
     """
     began = time.monotonic()
     notify = on_event or _ignore
     clip, styles = _prepare(job)
-    network = _find_weights(job, notify)
-    manifest = job.manifest(clip, _digest(network))
+    network = network or find_network(job, notify)
+    manifest = job.manifest(clip, network.digest)
     with Workdir(job.output, manifest, restart=job.settings.restart) as state:
         stylized, warnings = 0, []
         if not state.stands(crf=job.settings.crf):
             work = _survey(job, notify)
             work.guidance.check()
             guided = work.guidance.of_styles(styles)
-            stylized = _stylize_frames(work, state, lambda: make_stylizer(job, guided, network))
+            stylized = _stylize_frames(
+                work, state, lambda: make_stylizer(job, guided, network.path)
+            )
             warnings = _encode(work, state)
+        if record is not None:
+            state.record(record)
         outcome = Outcome(
             output=job.output,
             frames=state.facts["frames"],
@@ -147,7 +160,14 @@ def plan(job: Job) -> dict[str, Any]:
     frames: as the source promises. seconds, bytes: rough estimates, of the time on two CPU cores
     and of the disk space while it is made. Raises VidstyleError as `run` would.
     """
-    clip, _ = _prepare(job)
+    _prepare(job)
+    free = shutil.disk_usage(job.output.absolute().parent).free
+    return {**forecast(job), "bytes_free": free}
+
+
+def forecast(job: Job) -> dict[str, Any]:
+    """Return what is known of a job by its source's headers alone; see plan."""
+    clip = _look(job)
     work = _Work(job, clip, media.select(clip, job.settings.start, job.settings.end), _ignore)
     areas = [width * height for width, height in work.sizes()]
     counts = [work.expected(position) for position in range(len(areas))]
@@ -164,7 +184,6 @@ def plan(job: Job) -> dict[str, Any]:
         "evaluations": sum(counts),
         "seconds": sum(a * n for a, n in zip(areas, counts, strict=True)) * PIXEL_SECONDS,
         "bytes": sum(areas) * PIXEL_BYTES,
-        "bytes_free": shutil.disk_usage(job.output.absolute().parent).free,
     }
 
 
@@ -229,32 +248,15 @@ def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
     check_target(
         job.output, overwrite=settings.overwrite, restart=settings.restart, crf=settings.crf
     )
-    clip = media.probe(job.source, rate=settings.rate, count=False)
+    return _look(job), job.read_styles()
+
+
+def _look(job: Job) -> "Clip":
+    """Return what is known of the source; refuse what cannot become the output."""
+    clip = media.probe(job.source, rate=job.settings.rate, count=False)
     media.check_output(clip, job.output)
     _Work(job, clip, range(clip.frames), _ignore).sizes()
-    return clip, job.read_styles()
-
-
-def _find_weights(job: Job, notify: OnEvent) -> Path | None:
-    if not job.optimises:
-        return None
-    from vidstyle import weights
-
-    def progress(received: int, total: int) -> None:
-        notify({"event": "weights", "received": received, "total": total})
-
-    found = weights.find(job.weights, progress=progress)
-    if not weights.is_verified(found):
-        weights.load(found)  # what is no network is refused before TensorFlow is imported
-    return found
-
-
-def _digest(network: Path | None) -> str | None:
-    if network is None:
-        return None
-    from vidstyle import weights
-
-    return weights.digest(network)
+    return clip
 
 
 def _survey(job: Job, notify: OnEvent) -> _Work:
@@ -282,7 +284,8 @@ def _stylize_frames(work: _Work, state: Workdir, make: Callable[[], Stylizes]) -
         }
     )
     if todo:
-        _stylize_each(work, state, make(), work.left(todo))
+        stylizer = make() if work.linked else Padded(make())
+        _stylize_each(work, state, stylizer, work.left(todo))
     return len(todo)
 
 

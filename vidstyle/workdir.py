@@ -29,7 +29,18 @@ from vidstyle.media import load_frame, save_frame
 if TYPE_CHECKING:
     from vidstyle.media import Image
 
-__all__ = ["Workdir", "check_space", "check_target", "differences"]
+__all__ = [
+    "Workdir",
+    "check_space",
+    "check_target",
+    "differences",
+    "is_whole",
+    "read_manifest",
+    "state_of",
+    "state_path",
+]
+
+_MANIFEST = "manifest.json"
 
 Manifest = dict[str, Any]
 Report = dict[str, Any]
@@ -138,15 +149,22 @@ class Workdir:
         """Whether the output is there, whole, as an earlier run of this request wrote it."""
         if not self.facts or self.facts["crf"] != crf:
             return False
-        folder = self.output if self.output.is_dir() else self.output.parent
-        return all(_agrees(folder / name, known) for name, known in self.facts["files"].items())
+        return is_whole(self.output, self.facts)
+
+    def record(self, path: Path) -> None:
+        """Leave what the manifest says at `path`, for when the state is gone."""
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(f"{path.name}.tmp")
+            draft.write_text(self._stored(self.facts), encoding="utf-8")
+            settle(draft, path)
 
     def remove(self) -> None:
         """Delete the state. The manifest goes last: until then a later run knows what was done."""
         with writing(self.path):
             self._clear()
             delete(self.path / "lock")
-            delete(self.path / "manifest.json")
+            delete(self.path / _MANIFEST)
         with suppress(OSError):  # what is not ours stays
             self.path.rmdir()
 
@@ -165,7 +183,7 @@ class Workdir:
         return self._frames / f"{index:06d}.npy"
 
     def _open(self) -> None:
-        stored = None if self._restart else read_manifest(self.path)
+        stored = None if self._restart else read_manifest(self.path / _MANIFEST)
         if stored is None:
             self._ours = True
             self._clear()
@@ -188,10 +206,12 @@ class Workdir:
 
     def _write_manifest(self, published: Manifest) -> None:
         draft = self.path / "manifest.tmp.json"
-        stored = {"job": self._manifest, "published": published}
-        draft.write_text(json.dumps(stored, indent=1), encoding="utf-8")
-        settle(draft, self.path / "manifest.json")
+        draft.write_text(self._stored(published), encoding="utf-8")
+        settle(draft, self.path / _MANIFEST)
         self.facts = published
+
+    def _stored(self, published: Manifest) -> str:
+        return json.dumps({"job": self._manifest, "published": published}, indent=1)
 
     def _sweep(self) -> None:
         """Delete what an interrupted write left."""
@@ -227,17 +247,20 @@ def state_path(output: Path) -> Path:
     return Path(f"{output.absolute()}.vidstyle")
 
 
-def read_manifest(state: Path) -> Manifest | None:
-    """Return the manifest in folder `state`; None if there is none. StateError if it is damaged."""
+def state_of(output: Path) -> Manifest | None:
+    """Return the manifest of the run that makes `output`; None if no state stands there."""
+    return read_manifest(state_path(output) / _MANIFEST)
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """Return the manifest at `path`; None if there is none. StateError if it is damaged."""
     try:
-        stored = json.loads((state / "manifest.json").read_bytes())
+        stored = json.loads(path.read_bytes())
         return {"job": stored["job"], "published": stored["published"]}
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise StateError(
-            f"{state / 'manifest.json'} is damaged; add --restart to discard that state"
-        ) from error
+        raise StateError(f"{path} is damaged; add --restart to discard that state") from error
 
 
 def check_target(output: Path, *, overwrite: bool, restart: bool, crf: int | None) -> None:
@@ -254,7 +277,7 @@ def check_target(output: Path, *, overwrite: bool, restart: bool, crf: int | Non
             raise OutputError(f"cannot write in {place}: choose a folder that you may write to")
     if overwrite or not (output.exists() or output.is_symlink()):
         return
-    stored = None if restart else read_manifest(state_path(output))
+    stored = None if restart else state_of(output)
     facts = stored["published"] if stored else {}
     known = facts["files"] if facts and facts["crf"] == crf else {}
     if not _consists_of(output, known):
@@ -311,6 +334,12 @@ def _shown(value: Any) -> str:
     if value is None:
         return "unset"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def is_whole(output: Path, facts: Manifest) -> bool:
+    """Whether all files that `facts` tell of are at `output` as they were written."""
+    folder = output if output.is_dir() else output.parent
+    return all(_agrees(folder / name, known) for name, known in facts["files"].items())
 
 
 def _consists_of(output: Path, known: dict[str, str]) -> bool:

@@ -1,8 +1,8 @@
 """Sources read and results written: videos, animations, pictures and folders of pictures."""
 
 from vidstyle.media.clip import Clip, Image, Stream, as_json, select
-from vidstyle.media.results import check_output, encode, is_folder
-from vidstyle.media.sources import probe, read
+from vidstyle.media.results import check_output, encode, is_folder, result_suffix
+from vidstyle.media.sources import is_footage, natural, probe, read
 from vidstyle.media.stills import (
     load_frame,
     read_picture,
@@ -20,12 +20,15 @@ __all__ = [
     "check_output",
     "encode",
     "is_folder",
+    "is_footage",
     "load_frame",
+    "natural",
     "probe",
     "read",
     "read_picture",
     "recolored",
     "resize",
+    "result_suffix",
     "save_frame",
     "select",
     "write_picture",

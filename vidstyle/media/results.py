@@ -9,7 +9,7 @@ from vidstyle.errors import OutputError, UsageError, writing
 from vidstyle.media.clip import MOVIES, Clip, Image
 from vidstyle.media.stills import WRITABLE, write_picture
 
-__all__ = ["check_output", "encode", "is_folder"]
+__all__ = ["check_output", "encode", "is_folder", "result_suffix"]
 
 _KNOWN = ", ".join([*MOVIES, ".gif", *WRITABLE])
 
@@ -17,6 +17,22 @@ _KNOWN = ", ".join([*MOVIES, ".gif", *WRITABLE])
 def is_folder(output: Path) -> bool:
     """Tell whether the result is a folder of pictures: one that exists, or has no suffix."""
     return output.is_dir() or not output.suffix
+
+
+def result_suffix(clip: Clip, suffix: str) -> str:
+    """Return the suffix of this source's result: `suffix` if the result can be that, else another.
+
+    It is "" for pictures that are a folder or match a pattern, which become a folder.
+    """
+    kinds: dict[str, tuple[str, ...]] = {
+        "picture": (".png", *WRITABLE),
+        "animation": (".gif", *MOVIES),
+        "video": (".mp4", *MOVIES),
+    }
+    if clip.kind not in kinds:
+        return ""
+    usual, *others = kinds[clip.kind]
+    return suffix if suffix.lower() in (usual, *others) else usual
 
 
 def check_output(clip: Clip, output: Path) -> None:

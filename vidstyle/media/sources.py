@@ -19,10 +19,16 @@ from vidstyle.media.stills import (
     upright_size,
 )
 
-__all__ = ["probe", "read"]
+__all__ = ["is_footage", "natural", "probe", "read"]
 
 _EXPECTED = "expected a video, a picture, a folder of pictures or a numbered pattern (f/%05d.png)"
 _NUMBER = re.compile(r"%0?(\d*)d")
+_VIDEOS = frozenset(
+    (
+        ".3gp", ".apng", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
+        ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+    )
+)  # fmt: skip
 _TURNS = {3: 180, 6: 90, 8: 270}  # EXIF orientation -> clockwise degrees; the rest mirror as well
 
 
@@ -48,6 +54,11 @@ def probe(source: Path | str, *, rate: Fraction | None = None, count: bool = Tru
     with open_picture(path) as picture:
         moves = animation.is_animation(picture)
     return animation.probe_animation(path, count) if moves else _probe_picture(path, count)
+
+
+def is_footage(name: str) -> bool:
+    """Tell whether a file of this name is taken for a picture, an animation or a video."""
+    return Path(name).suffix.lower() in PICTURES | _VIDEOS and not name.startswith(".")
 
 
 def _check_file(path: Path) -> None:
@@ -147,7 +158,7 @@ def _listed(path: Path) -> list[Path]:
     if not files:
         nothing = "no picture in it" if path.is_dir() else "no file that matches"
         raise MediaError(f"{path}: expected pictures (.png, .jpg and others), got {nothing}")
-    return sorted(files, key=lambda file: _natural(file.name))
+    return sorted(files, key=lambda file: natural(file.name))
 
 
 def _looks_like_picture(file: Path) -> bool:
@@ -159,10 +170,10 @@ def _pattern(path: Path) -> re.Pattern[str]:
     return re.compile(f"{re.escape(before)}(\\d{{{width or 1},}}){re.escape(after)}")
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def natural(name: str) -> list[tuple[int, int, str]]:
     """Return a key that puts frame10 after frame9."""
     parts = re.split(r"(\d+)", name.lower())
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts] + [
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts] + [
         (2, 0, name)
     ]
 
