@@ -126,16 +126,21 @@ class _Work:
         facts: run.Event = {"index": index, "of": len(self.batch.items)}
         facts["source"] = str(item.source)
         self.notify({"event": "next", **facts})
+
+        def tell(found: run.Event) -> None:
+            seconds = round(time.monotonic() - began, 3)
+            self.notify({"event": "item", **facts, **found, "seconds": seconds})
+
         try:
-            told = self._do(item)
+            found = self._do(item)
         except BrokenPipeError:  # nobody listens any more
             raise
         except Exception as error:
             if _is_common(error):
                 raise
-            told = self._told(item, error)
-        seconds = round(time.monotonic() - began, 3)
-        self.notify({"event": "item", **facts, **told, "seconds": seconds})
+            tell(self._failure(item, error))
+        else:
+            tell(found)
 
     def _do(self, item: Item) -> run.Event:
         job, clip = _job(self.batch, self.make, item)
@@ -153,7 +158,7 @@ class _Work:
         self.done += 1
         return {**told, "status": "done"}
 
-    def _told(self, item: Item, error: Exception) -> run.Event:
+    def _failure(self, item: Item, error: Exception) -> run.Event:
         message, code = explained(error)
         told = {"message": message, "exit_code": code}
         self.failed.append({"source": str(item.source), **told})

@@ -5,6 +5,7 @@ Nothing heavy is imported before it is needed: help, version and refusals answer
 """
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow talks of itself otherwise
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # and of each size traced anew
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         asked = _read(given)
         return asked.act(asked) or 0

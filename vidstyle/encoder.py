@@ -7,6 +7,7 @@ features do not depend on which copy of the network was loaded.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -275,9 +276,14 @@ def _max_pool(x: Any) -> Any:
 
 
 def load_encoder(path: Path | None, layers: Sequence[str]) -> Encoder:
-    """Find, load and normalise the VGG-19; WeightsError if it is not to be had."""
-    network = weights.load(weights.find(path))
-    return Encoder(normalized(network), layers)
+    """Find, load and normalise the VGG-19, if the last was another; WeightsError if that fails."""
+    found = weights.find(path)
+    return _encoder(found, found.stat().st_mtime_ns, tuple(layers))
+
+
+@lru_cache(maxsize=1)
+def _encoder(path: Path, changed: int, layers: tuple[str, ...]) -> Encoder:
+    return Encoder(normalized(weights.load(path)), layers)
 
 
 def normalized(network: weights.Network) -> weights.Network:
