@@ -89,17 +89,15 @@ _GUIDES: dict[str, Callable[[], np.ndarray] | None] = {
 
 def _quarter(height: int, width: int, *, windowed: bool) -> Callable[[], Any]:
     """Return one evaluation with a mask of the middle quarter, in its window or on the frame."""
-    from vidstyle import engine
-
     mask = np.zeros((height, width, 1), np.float32)
     mask[height // 4 : -(height // 4), width // 4 : -(width // 4)] = 1
-    found = engine.window_around
+    found = views.window_around
     if not windowed:
-        engine.window_around = lambda support: None
+        views.window_around = lambda support: None
     try:
         return _evaluation(mask)
     finally:
-        engine.window_around = found
+        views.window_around = found
 
 
 def window() -> None:

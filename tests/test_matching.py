@@ -21,6 +21,12 @@ def test_the_windows_add_up_to_one_at_every_pixel(height: int, width: int) -> No
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
+def answers(
+    grid: tuple[int, int], centres: np.ndarray, nodes: tuple[int, int], half: int
+) -> _blocks.Windows:
+    return _blocks.crossed(grid, *_blocks.spans_at(grid, centres, nodes, half))
+
+
 def test_few_cells_and_many_give_the_same_distance() -> None:
     random = np.random.default_rng(0)
     wide = tf.constant(random.random((8, 12, 40)), tf.float32)  # 16 cells a window, 40 channels
@@ -28,11 +34,11 @@ def test_few_cells_and_many_give_the_same_distance() -> None:
     nodes = (5, 7)
     centres = np.stack([random.integers(0, 9, 35), random.integers(0, 11, 35)], axis=1)
     over = _blocks.windows((8, 12), nodes, 2)
-    aims = _blocks.goals(style, _blocks.windows_at((9, 11), centres, nodes, 2))
+    aims = _blocks.goals(style, answers((9, 11), centres, nodes, 2))
     assert "rows" in aims
     found = float(_blocks.distance(wide, over, nodes, aims))
     expected = 0.0
-    theirs = _blocks.windows_at((9, 11), centres, nodes, 2)
+    theirs = answers((9, 11), centres, nodes, 2)
     for index in range(35):
         grams = []
         for values, window in ((wide, over), (style, theirs)):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import disc, stripes
-from vidstyle import engine, weights
+from vidstyle import engine, views, weights
 from vidstyle.encoder import Encoder
 from vidstyle.engine import Style, Stylizer
 from vidstyle.guides import Guide
@@ -110,7 +110,7 @@ def test_the_gradient_within_is_that_of_the_whole(
 ) -> None:
     covered = support(*place)
     found, terms, traces = gradient(encoder, name, covered, ("relu3_1",))
-    monkeypatch.setattr(engine, "window_around", lambda covered: None)
+    monkeypatch.setattr(views, "window_around", lambda covered: None)
     expected, whole_terms, _ = gradient(encoder, name, covered, ("relu3_1",))
     assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
     assert np.abs(expected).max() > 0

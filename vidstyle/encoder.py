@@ -21,6 +21,7 @@ from vidstyle.settings import LAYERS
 from vidstyle.window import Window
 
 __all__ = [
+    "EARLY_MARGIN",
     "Encoder",
     "Features",
     "Ring",
@@ -57,9 +58,9 @@ class Surroundings(NamedTuple):
 
 
 class Convolution(Protocol):
-    """[H, W, C] -> [H, W, K]; a ring stands in for the padding."""
+    """[H, W, C] -> [H, W, K]; a ring stands in for the padding, or x is padded already."""
 
-    def __call__(self, x: Any, ring: Ring | None = None) -> Any: ...
+    def __call__(self, x: Any, ring: Ring | None = None, *, padded: bool = False) -> Any: ...
 
 
 _MEAN_BGR = (103.939, 116.779, 123.68)
@@ -91,6 +92,7 @@ _OUTPUT = np.array(
     np.float64,
 )
 _BORDERED = 4  # layers, conv1_1 to conv2_2, that repeat the border
+EARLY_MARGIN = 6  # rows of an image that reach into a strip of it through these layers
 _BORDER = ((1, 1), (1, 1), (0, 0))
 _WINOGRAD_CHANNELS = 128  # with fewer input channels the transforms cost more than they save
 
@@ -102,10 +104,10 @@ def conv2d(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
     """
     weights = tf.constant(kernel)
 
-    def convolved(x: Any, ring: Ring | None = None) -> Any:
+    def convolved(x: Any, ring: Ring | None = None, *, padded: bool = False) -> Any:
         inner = bordered or ring is not None
-        x = _surrounded(x, ring, bordered) if inner else x
-        padding = "VALID" if inner else "SAME"
+        x = _surrounded(x, ring, bordered) if inner and not padded else x
+        padding = "VALID" if inner or padded else "SAME"
         return _single(tf.nn.conv2d(_batch(x), weights, strides=1, padding=padding))
 
     return convolved
@@ -120,16 +122,17 @@ def winograd(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
     flipped = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
     forward, backward = _transformed(kernel), _transformed(flipped)
 
-    def convolved(x: Any, ring: Ring | None = None) -> Any:
+    def convolved(x: Any, ring: Ring | None = None, *, padded: bool = False) -> Any:
         @tf.custom_gradient
         def product(image: Any) -> tuple[Any, Callable[[Any], Any]]:
             if ring is not None and not bordered:  # constants, to which no gradient is due
                 value = _tiles_product(_surrounded(image, ring, bordered), forward, 0)
             else:
-                value = _tiles_product(image, forward, 0 if bordered else 1)
-            return value, lambda up: _tiles_product(up, backward, 2 if bordered else 1)
+                value = _tiles_product(image, forward, 0 if whole else 1)
+            return value, lambda up: _tiles_product(up, backward, 2 if whole else 1)
 
-        return product(_surrounded(x, ring, bordered) if bordered else x)
+        whole = bordered or padded  # x has its margin: where from, is no longer of interest
+        return product(_surrounded(x, ring, bordered) if bordered and not padded else x)
 
     return convolved
 
@@ -234,16 +237,53 @@ class Encoder:
         features = self._features(image, [None] * len(self._network), look)
         return features, Surroundings(corner, rings)
 
+    @property
+    def early_layers(self) -> tuple[str, ...]:
+        """Those of `layers` that `early` gives, and `late` does not; none if it gives all."""
+        early = tuple(name for name in self.layers if name in LAYERS[:_BORDERED])
+        return early if len(early) < len(self.layers) else ()
+
+    def early(self, rows: Any, edges: tuple[int, int], own: int) -> tuple[Features, Any]:
+        """Return the features of a strip of an image at the early layers, and what `late` takes.
+
+        rows: float32 [own + 2 · EARLY_MARGIN, W, 3], the strip with its neighbours' rows; edges:
+        1 above and below where it has none, being at the image's edge, else 0. A strip begins at a
+        multiple of 4 rows, and has such a number of its own unless it is the last.
+        """
+        x, margin, features = _centred(rows), EARLY_MARGIN, {}
+        for name, convolution, bias in self._network[:_BORDERED]:
+            if name == "relu2_1":
+                x, margin, own = _max_pool(x), margin // 2, -(-own // 2)
+            x = tf.pad(x, (edges, (1, 1), (0, 0)), "SYMMETRIC")
+            x, margin = tf.nn.relu(convolution(x, padded=True) + bias), margin - 1
+            if name in self.layers:
+                features[name] = _own(x, 0 if edges[0] else margin, own)
+        return features, _max_pool(_own(x, 0 if edges[0] else margin, own))
+
+    def late(self, x: Any) -> Features:
+        """Return the features at the other layers, from what `early` gave of all strips."""
+        network = self._network[_BORDERED:]
+        return self._run(x, network, [None] * len(network))
+
     def _features(
         self,
         image: Any,
         rings: Sequence[Ring | None],
         look: Callable[[str, Any], None] | None = None,
     ) -> Features:
-        x = tf.reverse(image, (-1,)) * 255.0 - tf.constant(_MEAN_BGR)
+        return self._run(_centred(image), self._network, rings, look)
+
+    def _run(
+        self,
+        x: Any,
+        network: Sequence[tuple[str, Convolution, Any]],
+        rings: Sequence[Ring | None],
+        look: Callable[[str, Any], None] | None = None,
+    ) -> Features:
+        """Return the features at `layers` of this part of the network, which begins a block."""
         features: Features = {}
-        for (name, convolution, bias), ring in zip(self._network, rings, strict=True):
-            if name.endswith("_1") and name != LAYERS[0]:
+        for place, ((name, convolution, bias), ring) in enumerate(zip(network, rings, strict=True)):
+            if name.endswith("_1") and place > 0:
                 x = _max_pool(x)
             if look is not None:
                 look(name, x)
@@ -255,6 +295,17 @@ class Encoder:
     def _convolution(self, name: str, kernel: np.ndarray) -> Convolution:
         slow = self.plain or kernel.shape[2] < _WINOGRAD_CHANNELS
         return (conv2d if slow else winograd)(kernel, bordered=name in LAYERS[:_BORDERED])
+
+
+def _centred(image: Any) -> Any:
+    """Return an image in RGB, 0..1, as the network takes it."""
+    return tf.reverse(image, (-1,)) * 255.0 - tf.constant(_MEAN_BGR)
+
+
+def _own(x: Any, margin: int, count: int) -> Any:
+    """Return `count` rows of x [h, W, C], or what there are of them, after a margin."""
+    height, width, channels = x.shape
+    return tf.slice(x, (margin, 0, 0), (min(count, height - margin), width, channels))
 
 
 def _ring(x: Any, window: Window, bordered: bool) -> Ring:

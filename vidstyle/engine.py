@@ -12,16 +12,17 @@ import numpy as np
 import tensorflow as tf
 
 from vidstyle import losses
-from vidstyle.encoder import Encoder, Features, Surroundings, load_encoder
+from vidstyle.encoder import Features, load_encoder
 from vidstyle.errors import UsageError
 from vidstyle.flow import Prior, carried
 from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
 from vidstyle.optimizer import Evaluation, Frequencies, minimise
 from vidstyle.settings import Settings
-from vidstyle.techniques import Encoded, Style, Targets, Technique
+from vidstyle.techniques import Encoded, Strip, Style, Targets, Technique
 from vidstyle.techniques.basic import Basic
-from vidstyle.window import Window, window_around
+from vidstyle.views import Views, views_of
+from vidstyle.window import Window
 
 __all__ = ["Style", "Stylized", "Stylizer"]
 
@@ -98,7 +99,7 @@ class Stylizer:
         self.technique = technique or Basic()
         self._styles = tuple(styles)
         layers = (*self.settings.style_layers, *self.settings.content_layers)
-        self._encode = encoder or load_encoder(weights, layers)
+        self.encode = encoder or load_encoder(weights, layers)
         self._sizes: OrderedDict[tuple[int, int], _Size] = OrderedDict()
         self.traces = 0
 
@@ -169,14 +170,22 @@ class Stylizer:
         ):
             self._sizes.popitem(last=False)
 
-    def _encoded(self, height: int, width: int) -> list[Encoded]:
-        """Encode the styles at the scale that suits a frame of this size."""
+    def _views(self, size: tuple[int, int]) -> Views:
+        """Return how the network is run on frames of this size."""
+        technique = self.technique
+        held = self.settings.content_layers if technique.has_content else ()
+        return views_of(self.encode, size, technique.strip_rows(size), held)
+
+    def _encoded(self, views: Views, area: int) -> list[Encoded]:
+        """Encode the styles at the scale that suits a frame of this area."""
         total = sum(style.weight for style in self._styles)
         found = []
         for style in self._styles:
-            image = self._scaled(style.image, height * width)
-            features = _only(self._encode(tf.constant(image)), self.settings.style_layers)
-            found.append(Encoded(features, image.shape[:2], style.weight / total, style.guide))
+            image = self._scaled(style.image, area)
+            seen = views.of(tf.constant(image))
+            features = _only(seen.features, self.settings.style_layers)
+            share = style.weight / total
+            found.append(Encoded(features, image.shape[:2], share, style.guide, early=seen.early))
         return found
 
     def _scaled(self, image: Image, area: int) -> Image:
@@ -194,11 +203,10 @@ class _Size:
 
     def __init__(self, owner: Stylizer, height: int, width: int) -> None:
         self._owner = owner
-        self._encode = tf.function(owner._encode)
-        self._styles = owner._encoded(height, width)
+        self._views = owner._views((height, width))
+        self._styles = owner._encoded(self._views, height * width)
         self._filter = Frequencies(height, width)
         self._steps: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
-        self._around = _surroundings(owner._encode)
         self._coarse = _levels(height, width)[0]
         self._shrink = tuple(
             tf.constant(losses.area_average(*pair))
@@ -221,23 +229,25 @@ class _Size:
         """
         owner = self._owner
         frame, support = tf.constant(scene.frame), tf.constant(scene.support)
-        features, window, around = self._seen(frame, scene)
+        seen = self._views.of_frame(frame, scene.support)
+        window = seen.window
         targets = owner.technique.targets(
             self._styles,
             Encoded(
-                _only(features, owner.settings.style_layers),
+                _only(seen.features, owner.settings.style_layers),
                 scene.frame.shape[:2],
                 guide=scene.guide,
                 window=window,
+                early=seen.early,
                 suggested=None if prior is None else carried(prior),
             ),
         )
-        content = {at: _goal(features[at], at, window) for at in self._content_layers()}
+        content = {at: _goal(seen.features[at], at, window) for at in self._content_layers()}
         part = None if window is None else (window.rows, window.columns)
         pulls = {
             "content": content,
             "support": support,
-            **({} if around is None else {"around": around}),
+            **({} if seen.around is None else {"around": seen.around}),
             **_temporal_pull(frame, prior),
             **self._coarse_pull(coarse),
         }
@@ -250,20 +260,6 @@ class _Size:
         named = {"total": found.last.total, **found.last.terms}
         matches = targets["matches"].numpy() if "matches" in targets else None
         return Stylized(found.image.numpy(), named, found.evaluations, matches)
-
-    def _seen(
-        self, frame: Any, scene: Scene
-    ) -> tuple[Features, Window | None, Surroundings | None]:
-        """Return the frame's features, and if only a part may change its window and what is around.
-
-        An encoder of the caller's own is run on the whole frame.
-        """
-        window = window_around(scene.support)
-        if window is None or self._around is None:
-            return self._encode(frame), None, None
-        corner = tf.constant((window.top, window.left, 0))
-        features, around = self._around(frame, corner, (window.rows, window.columns))
-        return features, window, around
 
     def _content_layers(self) -> tuple[str, ...]:
         return self._owner.settings.content_layers if self._owner.technique.has_content else ()
@@ -299,9 +295,10 @@ class _Size:
         terms: dict[str, Any] = {}
 
         def network(image: Any) -> Any:
-            encoder: Any = self._owner._encode
-            features = encoder.within(image, pulls["around"], part) if part else encoder(image)
-            terms["style"] = self._owner.technique.loss(features, targets)
+            technique = self._owner.technique
+            sums = partial(_sums, technique, targets)
+            features, early = self._views.again(image, pulls.get("around"), part, sums)
+            terms["style"] = technique.loss(features, targets, early)
             if not pulls["content"]:
                 return settings.style_weight * terms["style"]
             apart = [losses.content(features[at], *goal) for at, goal in pulls["content"].items()]
@@ -333,8 +330,8 @@ class _Size:
         return total, gradient * pulls["support"], terms
 
 
-def _surroundings(encoder: Any) -> Callable[..., tuple[Features, Surroundings]] | None:
-    return tf.function(encoder.surroundings) if isinstance(encoder, Encoder) else None
+def _sums(technique: Technique, targets: Targets, features: Features, strip: Strip) -> Features:
+    return technique.sums(features, targets, strip)
 
 
 def _goal(features: Any, layer: str, window: Window | None) -> tuple[Any, Any]:
@@ -371,7 +368,8 @@ def _temporal_pull(frame: Any, prior: Prior | None) -> dict[str, Any]:
 
 
 def _only(features: Features, layers: Sequence[str]) -> Features:
-    return {layer: features[layer] for layer in layers}
+    """Return the features at these layers, but for those that are seen in strips."""
+    return {layer: features[layer] for layer in layers if layer in features}
 
 
 def _levels(height: int, width: int) -> list[tuple[int, int]]:

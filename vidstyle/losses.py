@@ -16,6 +16,7 @@ __all__ = [
     "content",
     "energy",
     "gram",
+    "products",
     "relative",
     "shrunk",
     "summed",
@@ -49,8 +50,13 @@ def summed(values: Sequence[Any]) -> Any:
 
 def gram(features: Any) -> Any:
     """Return Σ_p f(p) f(p)ᵀ / P of features [h, w, C], P = h·w positions: [C, C]."""
-    height, width, channels = features.shape
-    return _outer(tf.reshape(features, (-1, channels))) / float(height * width)
+    height, width, _ = features.shape
+    return products(features) / float(height * width)
+
+
+def products(features: Any) -> Any:
+    """Return Σ_p f(p) f(p)ᵀ of features [h, w, C]: [C, C]."""
+    return _outer(tf.reshape(features, (-1, features.shape[2])))
 
 
 def relative(values: Any, target: Any) -> Any:

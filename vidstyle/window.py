@@ -5,12 +5,23 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ALIGNMENT", "Window", "window_around"]
+__all__ = ["ALIGNMENT", "Window", "cells", "stride", "window_around"]
 
 ALIGNMENT = 16  # pixels: a window begins where the cells of the deepest layers do
 _MARGIN = 24  # pixels around what may change in which its influence spreads, and comes back
 _STEPS = 48  # of a side: sizes go in steps, since each is traced anew
 _WORTH = 0.75  # of the frame's area: a larger window saves too little
+
+
+def stride(layer: str) -> int:
+    """Return how many pixels lie between the features of a layer of VGG-19 ("relu4_1": 8)."""
+    return 1 << (int(layer[4]) - 1)
+
+
+def cells(size: tuple[int, int], layer: str) -> tuple[int, int]:
+    """Return the rows and columns of a layer's features of a picture of this size in pixels."""
+    rows, columns = (-(-length // stride(layer)) for length in size)
+    return rows, columns
 
 
 @dataclass(frozen=True)
@@ -24,9 +35,8 @@ class Window:
 
     def at(self, layer: str) -> "Window":
         """Return the same rectangle in the cells of a layer of VGG-19 ("relu4_1": 8 pixels)."""
-        stride = 2 ** (int(layer[4]) - 1)
-        rows, columns = -(-self.rows // stride), -(-self.columns // stride)
-        return Window(self.top // stride, self.left // stride, rows, columns)
+        step = stride(layer)
+        return Window(self.top // step, self.left // step, *cells((self.rows, self.columns), layer))
 
     def cut(self, values: Any) -> Any:
         """Return the window of values [H, W, …], an array or a tensor."""

@@ -1,9 +1,9 @@
 """Technique: what every technique is. They differ only in where Gram matrices are taken."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from vidstyle.guides import Guide
     from vidstyle.window import Window
 
-__all__ = ["Encoded", "Features", "Style", "Targets", "Technique"]
+__all__ = [
+    "Early",
+    "Encoded",
+    "Features",
+    "Strip",
+    "Style",
+    "Sums",
+    "Targets",
+    "Technique",
+]
 
 Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C]
 Targets = dict[str, Any]  # a nested structure of tensors, Planes among them
@@ -33,13 +42,43 @@ class Style:
     guide: "Guide | None" = None
 
 
+class Strip(NamedTuple):
+    """A strip of a frame of `size` (rows, columns) pixels: its number from the top, a tensor."""
+
+    size: tuple[int, int]
+    number: Any
+
+
+class Sums(NamedTuple):
+    """What strips of a frame of `size` pixels sum to: a tensor [S, …] of S strips, by layer."""
+
+    size: tuple[int, int]
+    sums: Features
+
+
+class Early(Protocol):
+    """The features of a picture at the first layers, a strip of rows at a time, when asked.
+
+    layers: those that are not among the others; rows: of pixels in a strip but the last.
+    """
+
+    @property
+    def layers(self) -> tuple[str, ...]: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Features]: ...
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A picture of `size` (rows, columns): its features at the style layers, its guide or None.
 
     weight: the style's share; those of a run add up to 1. suggested: for a frame, what `targets`
     had under "matches" for an earlier one, carried into this one, NaN where that is not known.
-    window: the part of the frame that the loss will see, in pixels; None: all of it.
+    window: the part of the frame that the loss will see, in pixels; None: all of it. early: the
+    layers that features lack of a large picture.
     """
 
     features: Features
@@ -48,6 +87,11 @@ class Encoded:
     guide: "Guide | None" = None
     suggested: np.ndarray | None = None
     window: "Window | None" = None
+    early: Early | None = None
+
+    @property
+    def early_layers(self) -> tuple[str, ...]:
+        return () if self.early is None else self.early.layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,5 +124,20 @@ class Technique(ABC):
         """
 
     @abstractmethod
-    def loss(self, features: Features, targets: Targets) -> Any:
-        """Return the style distance, a scalar tensor: a pure function."""
+    def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
+        """Return the style distance, a scalar tensor: a pure function.
+
+        early: of a frame seen in strips, what `sums` gave at the layers that features lack.
+        """
+
+    def strip_rows(self, size: tuple[int, int]) -> int | None:
+        """Return how many rows of a large frame are to be seen at a time, a multiple of 4.
+
+        None: the technique has no sums over strips, and sees every frame as a whole.
+        """
+        del size
+        return None
+
+    def sums(self, features: Features, targets: Targets, strip: Strip) -> Features:
+        """Return what the loss needs of a strip's features, by layer: a pure function."""
+        raise NotImplementedError

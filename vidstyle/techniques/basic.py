@@ -1,12 +1,16 @@
 """basic: the style of whole pictures over the whole frame."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vidstyle.techniques.base import Encoded, Features, Targets, Technique
+from vidstyle.techniques.base import Encoded, Features, Strip, Sums, Targets, Technique
+from vidstyle.window import cells
 
 __all__ = ["Basic"]
+
+_STRIP = 64  # rows of a large frame that are seen at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,16 +27,56 @@ class Basic(Technique):
         """Return the blended Gram matrix [C, C] of each style layer."""
         from vidstyle import losses
 
+        grams = [_grams(style) for style in styles]
         return {
             layer: losses.summed(
-                [style.weight * losses.gram(style.features[layer]) for style in styles]
+                [style.weight * own[layer] for style, own in zip(styles, grams, strict=True)]
             )
-            for layer in frame.features
+            for layer in (*frame.early_layers, *frame.features)
         }
 
-    def loss(self, features: Features, targets: Targets) -> Any:
+    def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
         """Return the mean over layers of the style distance."""
         from vidstyle import losses
 
-        apart = [losses.relative(losses.gram(features[at]), goal) for at, goal in targets.items()]
+        grams = {layer: losses.gram(features[layer]) for layer in targets if layer in features}
+        grams.update(_means(early) if early else {})
+        apart = [losses.relative(grams[layer], goal) for layer, goal in targets.items()]
         return losses.summed(apart) / len(apart)
+
+    def strip_rows(self, size: tuple[int, int]) -> int:
+        """Return the rows of a strip."""
+        del size
+        return _STRIP
+
+    def sums(self, features: Features, targets: Targets, strip: Strip) -> Features:
+        """Return Σ f fᵀ [C, C] of each layer."""
+        from vidstyle import losses
+
+        del targets, strip
+        return {layer: losses.products(values) for layer, values in features.items()}
+
+
+def _means(early: Sums) -> Features:
+    """Return the Gram matrices of a frame from the products of its strips, [S, C, C]."""
+    from vidstyle import losses
+
+    return {
+        layer: losses.summed(found) / float(math.prod(cells(early.size, layer)))
+        for layer, found in early.sums.items()
+    }
+
+
+def _grams(style: Encoded) -> Features:
+    """Return a style's Gram matrices, of the whole of it."""
+    from vidstyle import losses
+
+    grams = {layer: losses.gram(values) for layer, values in style.features.items()}
+    strips = [
+        {layer: losses.products(values) for layer, values in features.items()}
+        for features in style.early or ()
+    ]
+    if strips:
+        sums = {layer: [strip[layer] for strip in strips] for layer in strips[0]}
+        grams.update(_means(Sums(style.size, sums)))
+    return grams

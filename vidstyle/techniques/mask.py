@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from vidstyle.errors import UsageError
 from vidstyle.settings import option
 from vidstyle.techniques._planes import Source, plane_loss, plane_targets
-from vidstyle.techniques.base import Encoded, Features, Targets, Technique
+from vidstyle.techniques.base import Encoded, Features, Sums, Targets, Technique
 
 __all__ = ["Mask"]
 
@@ -36,8 +36,9 @@ class Mask(Technique):
         assert frame.guide is not None
         return plane_targets(styles, frame, _sources(styles, len(frame.guide.names)))
 
-    def loss(self, features: Features, targets: Targets) -> Any:
+    def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
         """Return the mean over layers of the style distance of the masks."""
+        del early
         return plane_loss(features, targets)
 
 

@@ -10,10 +10,12 @@ from vidstyle.errors import UsageError
 from vidstyle.settings import option
 from vidstyle.techniques import _matching
 from vidstyle.techniques._maps import Mapped
-from vidstyle.techniques.base import Encoded, Features, Targets
+from vidstyle.techniques.base import Encoded, Features, Strip, Sums, Targets
+from vidstyle.window import cells, stride
 
 if TYPE_CHECKING:
-    from vidstyle.techniques._blocks import Windows
+    from vidstyle.techniques._bands import Bands
+    from vidstyle.techniques._blocks import Span, Windows
 
 __all__ = ["Patch"]
 
@@ -47,7 +49,10 @@ class Patch(Mapped):
     )
 
     def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
-        """Return the matches [rows, columns, 5], and windows and goals of each style layer."""
+        """Return the matches [rows, columns, 5], and windows and goals of each style layer.
+
+        A layer that is seen in strips has Gram matrices for goals, under "early", and no windows.
+        """
         import tensorflow as tf
 
         from vidstyle.techniques import _blocks
@@ -61,20 +66,18 @@ class Patch(Mapped):
         height, width = (_blocks.node_count(length, side) for length in frame.size)
         nodes = (height, width)
         matches = self._matches(frame, style, side, nodes)
-        aims, over = {}, {}
-        for layer, features in frame.features.items():
-            stride = _stride(layer)
-            if nodes != (1, 1) and side % (2 * stride):
-                continue
-            half, theirs = side // (2 * stride), style.features[layer]
-            places = matches.reshape(-1, 5)[:, :2] * (side / _matching.CELLS / stride)
-            at = _blocks.windows_at(theirs.shape[:2], np.rint(places).astype(int), nodes, half)
-            aims[layer] = _blocks.goals(theirs, at)
-            ours = _blocks.windows(features.shape[:2], nodes, half)
-            over[layer] = _blocks.Windows(tf.constant(ours.places), tf.constant(ours.weights))
-        return {"goals": aims, "windows": over, "matches": tf.constant(matches)}
+        goals, over = {}, {}
+        for layer, theirs in style.features.items():
+            half = _half(layer, side, nodes)
+            if half:
+                at = _spans(style, matches, layer, side)
+                goals[layer] = _blocks.goals(theirs, _blocks.crossed(theirs.shape[:2], *at))
+                ours = _blocks.windows(cells(frame.size, layer), nodes, half)
+                over[layer] = _blocks.Windows(tf.constant(ours.places), tf.constant(ours.weights))
+        early = _early_goals(style, matches, side)
+        return {"goals": goals, "windows": over, "matches": tf.constant(matches), "early": early}
 
-    def loss(self, features: Features, targets: Targets) -> Any:
+    def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
         """Return the mean over layers of the style distance of the blocks."""
         from vidstyle import losses
         from vidstyle.techniques import _blocks
@@ -85,7 +88,31 @@ class Patch(Mapped):
             _blocks.distance(features[layer], over[layer], nodes, aims)
             for layer, aims in targets["goals"].items()
         ]
+        if early:
+            bands = self._bands(early.size)
+            apart.extend(
+                bands.distance(found, targets["early"][layer], stride(layer))
+                for layer, found in early.sums.items()
+            )
         return losses.summed(apart) / len(apart)
+
+    def strip_rows(self, size: tuple[int, int]) -> int:
+        """Return the rows of a strip: a part of what lies between two rows of blocks."""
+        return self._bands(size).rows
+
+    def sums(self, features: Features, targets: Targets, strip: Strip) -> Features:
+        """Return Σ w f fᵀ for the blocks that a strip reaches, [E, n, C, C] of each layer."""
+        del targets
+        bands = self._bands(strip.size)
+        return {
+            layer: bands.sums(values, strip.number, stride(layer))
+            for layer, values in features.items()
+        }
+
+    def _bands(self, size: tuple[int, int]) -> "Bands":
+        from vidstyle.techniques._bands import Bands
+
+        return Bands(size, self._side(size))
 
     def _side(self, size: tuple[int, int]) -> int:
         """Return the side of a block in pixels for a frame of this size."""
@@ -112,9 +139,35 @@ class Patch(Mapped):
         return _matching.described(parts, (cells[0], cells[1]))
 
 
-def _stride(layer: str) -> int:
-    """Return how many pixels lie between the features of a layer, 'relu3_1' for instance."""
-    return 1 << (int(layer.removeprefix("relu").partition("_")[0]) - 1)
+def _half(layer: str, side: int, nodes: tuple[int, int]) -> int | None:
+    """Return how many cells of a layer lie between nodes, None if that is no whole number."""
+    step = 2 * stride(layer)
+    return side // step if nodes == (1, 1) or side % step == 0 else None
+
+
+def _spans(style: Encoded, matches: np.ndarray, layer: str, side: int) -> tuple["Span", "Span"]:
+    """Return the spans of the windows that answer the nodes, on a layer of the style picture."""
+    from vidstyle.techniques import _blocks
+
+    half = side // (2 * stride(layer))
+    places = matches.reshape(-1, 5)[:, :2] * (side / _matching.CELLS / stride(layer))
+    grid, nodes = cells(style.size, layer), matches.shape[:2]
+    return _blocks.spans_at(grid, np.rint(places).astype(int), nodes, half)
+
+
+def _early_goals(style: Encoded, matches: np.ndarray, side: int) -> dict[str, Any]:
+    """Return the Gram matrices [M, C, C] of a style's answers at the layers seen in strips."""
+    import tensorflow as tf
+
+    from vidstyle.techniques._bands import WindowGrams
+
+    found = {
+        layer: WindowGrams(*_spans(style, matches, layer, side)) for layer in style.early_layers
+    }
+    for features in style.early or ():
+        for layer, values in features.items():
+            found[layer].add(values)
+    return {layer: tf.constant(own.grams) for layer, own in found.items()}
 
 
 def _chosen(features: Features) -> list[str]:

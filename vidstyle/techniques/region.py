@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from vidstyle.techniques._maps import Mapped
 from vidstyle.techniques._planes import Source, plane_loss, plane_targets
-from vidstyle.techniques.base import Encoded, Features, Targets
+from vidstyle.techniques.base import Encoded, Features, Sums, Targets
 
 __all__ = ["Region"]
 
@@ -29,8 +29,9 @@ class Region(Mapped):
         assert frame.guide is not None
         return plane_targets(styles, frame, [_sources(styles, n) for n in frame.guide.names])
 
-    def loss(self, features: Features, targets: Targets) -> Any:
+    def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
         """Return the mean over layers of the style distance of the regions."""
+        del early
         return plane_loss(features, targets)
 
 
