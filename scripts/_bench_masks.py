@@ -89,6 +89,8 @@ _GUIDES: dict[str, Callable[[], np.ndarray] | None] = {
 
 def _quarter(height: int, width: int, *, windowed: bool) -> Callable[[], Any]:
     """Return one evaluation with a mask of the middle quarter, in its window or on the frame."""
+    from vidstyle import views
+
     mask = np.zeros((height, width, 1), np.float32)
     mask[height // 4 : -(height // 4), width // 4 : -(width // 4)] = 1
     found = views.window_around
@@ -130,8 +132,9 @@ def _step(arm: str) -> Callable[[], Any]:
 
 def _evaluation(planes: np.ndarray | None) -> Callable[[], Any]:
     from vidstyle import media
-    from vidstyle.engine import Scene, Style, Stylizer
+    from vidstyle.engine import Style, Stylizer
     from vidstyle.guides import Guide
+    from vidstyle.scene import Scene
     from vidstyle.settings import Settings
     from vidstyle.techniques import TECHNIQUES
 

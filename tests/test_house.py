@@ -21,7 +21,7 @@ ORDER = (  # a file imports only from lines below its own
     ("run", "tracks", "evaluation"),
     ("guidance",),
     ("job", "engine", "workdir"),
-    ("padded",),
+    ("padded", "scene"),
     ("rehearsal",),
     ("views",),
     ("techniques",),
@@ -39,7 +39,7 @@ ORDER = (  # a file imports only from lines below its own
     ("arguments",),
     ("settings", "window"),
     ("durable",),
-    ("errors",),
+    ("errors", "memory"),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 

@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import disc, stripes
-from vidstyle import engine, views, weights
+from vidstyle import views, weights
 from vidstyle.encoder import Encoder
 from vidstyle.engine import Style, Stylizer
 from vidstyle.guides import Guide
+from vidstyle.scene import Scene
 from vidstyle.settings import LAYERS, Settings
 from vidstyle.techniques import TECHNIQUES
 from vidstyle.window import ALIGNMENT, Window, window_around
@@ -95,7 +96,7 @@ def gradient(
     size = stylizer._at(frame)
     traced = size._traced
     size._traced = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
-    size.improve(start, engine.Scene(frame, guide, True), 1, lambda count, total: None)
+    size.improve(start, Scene(frame, guide, True), 1, lambda count, total: None)
     _, found, terms = caught[0]
     return found.numpy(), {k: float(v) for k, v in terms.items()}, stylizer.traces
 

@@ -93,6 +93,7 @@ _OUTPUT = np.array(
 )
 _BORDERED = 4  # layers, conv1_1 to conv2_2, that repeat the border
 EARLY_MARGIN = 6  # rows of an image that reach into a strip of it through these layers
+_TILED = 4_000_000  # numbers of a convolution's input or output that are made into tiles at once
 _BORDER = ((1, 1), (1, 1), (0, 0))
 _WINOGRAD_CHANNELS = 128  # with fewer input channels the transforms cost more than they save
 
@@ -159,7 +160,30 @@ def _transformed(kernel: np.ndarray) -> Any:
 
 
 def _tiles_product(x: Any, transformed: Any, margin: int) -> Any:
-    """Convolve x [H, W, C] with `margin` zeros around it: [H + 2·margin - 2, …, K]."""
+    """Convolve x [H, W, C] with `margin` zeros around it: [H + 2·margin - 2, …, K].
+
+    Some rows at a time where there is much of it, since its tiles are more than twice as much.
+    """
+    height, width = (length + 2 * margin - 2 for length in x.shape[:2])
+    channels, outputs = transformed.shape[1:]
+    count = -(-height * width * max(channels, outputs) // _TILED)
+    if count == 1:
+        return _rows_product(x, transformed, margin)
+    rows = -(-height // (4 * count)) * 4
+    found: list[Any] = []
+    for first in range(0, height, rows):
+        begin, end = first - margin, min(first + rows, height) + 2 - margin  # of rows of x
+        above, below = max(0, -begin), max(0, end - x.shape[0])
+        size = (end - begin - above - below, *x.shape[1:])
+        with tf.control_dependencies(found[-1:]):  # one after another
+            part = tf.slice(x, (begin + above, 0, 0), size)
+        part = tf.pad(part, ((above, below), (margin, margin), (0, 0)))
+        found.append(_rows_product(part, transformed, 0))
+    return tf.concat(found, axis=0)
+
+
+def _rows_product(x: Any, transformed: Any, margin: int) -> Any:
+    """Return what _tiles_product does, at once."""
     height, width = (length + 2 * margin - 2 for length in x.shape[:2])
     channels, outputs = transformed.shape[1:]
     around = (margin, margin + 3)  # at the end to whole tiles
@@ -255,7 +279,7 @@ class Encoder:
             if name == "relu2_1":
                 x, margin, own = _max_pool(x), margin // 2, -(-own // 2)
             x = tf.pad(x, (edges, (1, 1), (0, 0)), "SYMMETRIC")
-            x, margin = tf.nn.relu(convolution(x, padded=True) + bias), margin - 1
+            x, margin = _relu(convolution(x, padded=True) + bias), margin - 1
             if name in self.layers:
                 features[name] = _own(x, 0 if edges[0] else margin, own)
         return features, _max_pool(_own(x, 0 if edges[0] else margin, own))
@@ -287,7 +311,7 @@ class Encoder:
                 x = _max_pool(x)
             if look is not None:
                 look(name, x)
-            x = tf.nn.relu(convolution(x, ring) + bias)
+            x = _relu(convolution(x, ring) + bias)
             if name in self.layers:
                 features[name] = x
         return features
@@ -320,6 +344,14 @@ def _ring(x: Any, window: Window, bordered: bool) -> Ring:
         own = tf.reduce_all((copied >= 1) & (copied <= (window.rows, window.columns)), axis=1)
         places = tf.boolean_mask(places, ~own)
     return Ring(places, tf.gather_nd(values, places))
+
+
+@tf.custom_gradient
+def _relu(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return max(x, 0); for the gradient a bit a number is held, not the number."""
+    y = tf.nn.relu(x)
+    passing = y > 0
+    return y, lambda up: tf.where(passing, up, 0.0)
 
 
 def _max_pool(x: Any) -> Any:

@@ -4,7 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from vidstyle.errors import UsageError
 from vidstyle.flow import Prior, carried
 from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
+from vidstyle.memory import give_back
 from vidstyle.optimizer import Evaluation, Frequencies, minimise
+from vidstyle.scene import Scene
 from vidstyle.settings import Settings
 from vidstyle.techniques import Encoded, Strip, Style, Targets, Technique
 from vidstyle.techniques.basic import Basic
@@ -47,33 +49,6 @@ class Stylized:
     losses: dict[str, float]
     evaluations: int
     matches: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A frame and its guide at one size, and where pixels may change.
-
-    support: float32 [H, W, 1]; 0 where a confined technique has no plane above 0, else 1.
-    """
-
-    frame: Image
-    guide: Guide | None
-    confined: bool
-
-    @cached_property
-    def support(self) -> np.ndarray:
-        if self.guide is None or not self.confined:
-            return np.ones((*self.frame.shape[:2], 1), np.float32)
-        covered = (self.guide.planes > 0).any(axis=2, keepdims=True)
-        return np.asarray(covered, np.float32)
-
-    def kept(self, image: Image) -> Image:
-        """Return the image where pixels may change, and the frame elsewhere."""
-        return np.asarray(np.where(self.support > 0, image, self.frame))
-
-    def resized(self, width: int, height: int) -> "Scene":
-        guide = None if self.guide is None else self.guide.resized(width, height)
-        return Scene(resize(self.frame, width, height), guide, self.confined)
 
 
 class Stylizer:
@@ -227,30 +202,14 @@ class _Size:
 
         coarse: the coarsest level's result, which this one is to be when made as small.
         """
-        owner = self._owner
         frame, support = tf.constant(scene.frame), tf.constant(scene.support)
-        seen = self._views.of_frame(frame, scene.support)
-        window = seen.window
-        targets = owner.technique.targets(
-            self._styles,
-            Encoded(
-                _only(seen.features, owner.settings.style_layers),
-                scene.frame.shape[:2],
-                guide=scene.guide,
-                window=window,
-                early=seen.early,
-                suggested=None if prior is None else carried(prior),
-            ),
-        )
-        content = {at: _goal(seen.features[at], at, window) for at in self._content_layers()}
-        part = None if window is None else (window.rows, window.columns)
-        pulls = {
-            "content": content,
+        targets, pulls, part = self._aims(frame, scene, prior)
+        pulls |= {
             "support": support,
-            **({} if seen.around is None else {"around": seen.around}),
             **_temporal_pull(frame, prior),
             **self._coarse_pull(coarse),
         }
+        give_back()
 
         def evaluate(image: Any) -> Evaluation:
             total, gradient, terms = self._traced(image, targets, pulls, part)
@@ -260,6 +219,30 @@ class _Size:
         named = {"total": found.last.total, **found.last.terms}
         matches = targets["matches"].numpy() if "matches" in targets else None
         return Stylized(found.image.numpy(), named, found.evaluations, matches)
+
+    def _aims(
+        self, frame: Any, scene: Scene, prior: Prior | None
+    ) -> tuple[Targets, dict[str, Any], tuple[int, int] | None]:
+        """Return what the frame's own features aim at, and the size of its window if it has one.
+
+        The features themselves are let go: they are larger than all that is kept of them.
+        """
+        owner = self._owner
+        seen = self._views.of_frame(frame, scene.support)
+        window = seen.window
+        encoded = Encoded(
+            _only(seen.features, owner.settings.style_layers),
+            scene.frame.shape[:2],
+            guide=scene.guide,
+            window=window,
+            early=seen.early,
+            suggested=None if prior is None else carried(prior),
+        )
+        targets = owner.technique.targets(self._styles, encoded)
+        content = {at: _goal(seen.features[at], at, window) for at in self._content_layers()}
+        around = {} if seen.around is None else {"around": seen.around}
+        part = None if window is None else (window.rows, window.columns)
+        return targets, {"content": content, **around}, part
 
     def _content_layers(self) -> tuple[str, ...]:
         return self._owner.settings.content_layers if self._owner.technique.has_content else ()
@@ -318,14 +301,17 @@ class _Size:
             shrunk = losses.shrunk(image, self._shrink)
             return _COARSE_WEIGHT * tf.reduce_mean(tf.square(shrunk - pulls["coarse"]))
 
-        parts = [_value_and_gradient(term, image) for term in (network, smooth, steady)]
-        parts.append(
-            tf.cond(
+        def alike_if_finer() -> Any:
+            return tf.cond(
                 pulls["is_finer"],
                 lambda: _value_and_gradient(alike, image),
                 lambda: (tf.constant(0.0), tf.zeros_like(image)),
             )
-        )
+
+        parts = [alike_if_finer()]
+        for term in (steady, smooth, network):  # one after another, since each holds much
+            with tf.control_dependencies([parts[-1][1]]):
+                parts.append(_value_and_gradient(term, image))
         total, gradient = (losses.summed(column) for column in zip(*parts, strict=True))
         return total, gradient * pulls["support"], terms
 

@@ -8,6 +8,7 @@ against a bound held there (two-metric projection, Bertsekas 1982). Everything s
 the device that evaluates the loss.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ __all__ = ["Evaluation", "Frequencies", "Minimum", "minimise"]
 
 _F0 = 0.02  # cycles a pixel below which the filter is flat
 _POWER = 1.25
-_MEMORY = 12  # curvature pairs kept
+_MEMORY = (6, 12)  # curvature pairs kept, at least and at most
+_HELD = 75_000_000  # numbers of all pairs together, where they are more than the least
 _STEP = 0.05  # root mean square of a step, at most: further off the loss is unlike its model here
 _FIRST_GAIN = 0.03  # the part of the loss that the first step is to take away
 _DESCENT = 1e-4  # Armijo's constant
@@ -102,7 +104,7 @@ def minimise(
         return found
 
     image, here = start, measured(start)
-    pairs: deque[tuple[Any, Any, Any]] = deque(maxlen=_MEMORY)
+    pairs: deque[tuple[Any, Any, Any]] = deque(maxlen=_pairs_kept(start))
     length, refusals = 1.0, 0
     direction, slope = _direction(image, here, pairs, filtered, support)
     while count < evaluations and refusals < _REFUSALS and slope < 0:
@@ -116,6 +118,12 @@ def minimise(
         else:
             length, refusals = length * _SHORTER, refusals + 1
     return Minimum(image, here, count)
+
+
+def _pairs_kept(image: Any) -> int:
+    """Return how many curvature pairs are kept of an image [H, W, 3]."""
+    least, most = _MEMORY
+    return max(least, min(most, _HELD // (2 * math.prod(image.shape))))
 
 
 def _remember(pairs: deque[tuple[Any, Any, Any]], moved: Any, change: Any) -> None:

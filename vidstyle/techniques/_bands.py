@@ -16,7 +16,7 @@ from vidstyle.techniques._blocks import Span, node_count
 __all__ = ["Bands", "WindowGrams"]
 
 _ROWS = range(32, 129)  # of a strip, in pixels, if the blocks' side allows it
-_HELD = 16_000_000  # numbers of gathered features held at once
+_HELD = 4_000_000  # numbers of gathered features held at once
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ class Bands:
         _, ends, across, channels, _ = sums.shape
         parts = self._ends(0, stride).shape[1] // (self.rows // stride)
         bands = max(1, self.nodes[0] - 1)
-        sums = tf.pad(sums, ((0, bands * parts - sums.shape[0]), *((0, 0),) * 4))
-        sums = tf.reshape(sums, (bands, parts, ends, across, channels, channels))
-        found = tf.transpose(tf.reduce_sum(sums, axis=1), (1, 0, 2, 3, 4))
-        found = tf.reshape(_shifted(found, axis=1, ends=0), (-1, channels, channels))
+        if parts > 1:
+            sums = tf.pad(sums, ((0, bands * parts - sums.shape[0]), *((0, 0),) * 4))
+            sums = tf.reshape(sums, (bands, parts, ends, across, channels, channels))
+            sums = tf.reduce_sum(sums, axis=1)
+        found = tf.reshape(_shifted(sums, axis=0, ends=1), (-1, channels, channels))
         return found / self.totals(stride)[:, None, None]
 
     def distance(self, sums: Any, aims: Any, stride: int) -> Any:
@@ -106,14 +107,20 @@ class Bands:
 
 @tf.custom_gradient
 def _products(rows: Any, weights: Any) -> tuple[Any, Any]:
-    """Return Σ_p w_k(p) f(p) f(p)ᵀ of rows [n, P, C] and weights [K, P, 1], [K, n, C, C]."""
-    found = [tf.matmul(rows * weight, rows, transpose_a=True) for weight in tf.unstack(weights)]
+    """Return Σ_p w_k(p) f(p) f(p)ᵀ of rows [n, P, C] and weights [K, P, 1], [K, n, C, C].
+
+    One k after another, since each is as large as the rows.
+    """
+    found: list[Any] = []
+    for weight in tf.unstack(weights):
+        with tf.control_dependencies(found[-1:]):
+            found.append(tf.matmul(rows * weight, rows, transpose_a=True))
 
     def backwards(up: Any) -> tuple[Any, None]:
-        pulls = tf.unstack(up + tf.transpose(up, (0, 1, 3, 2)))
         gradient = tf.zeros_like(rows)
-        for pull, weight in zip(pulls, tf.unstack(weights), strict=True):
-            gradient += weight * tf.matmul(rows, pull)
+        for pull, weight in zip(tf.unstack(up), tf.unstack(weights), strict=True):
+            with tf.control_dependencies([gradient]):
+                gradient += weight * tf.matmul(rows, pull + tf.transpose(pull, (0, 2, 1)))
         return gradient, None
 
     return tf.stack(found), backwards
@@ -128,11 +135,10 @@ def _shifted(sums: Any, *, axis: int, ends: int) -> Any:
     axis -= ends < axis
     if len(parts) == 1:
         return parts[0]
-    before, after = (
-        tf.pad(part, [pads if place == axis else (0, 0) for place in range(len(part.shape))])
-        for part, pads in zip(parts, ((0, 1), (1, 0)), strict=True)
-    )
-    return before + after
+    before, after = parts
+    size = [1 if place == axis else length for place, length in enumerate(before.shape)]
+    nothing = tf.zeros(size)
+    return tf.concat([before, nothing], axis) + tf.concat([nothing, after], axis)
 
 
 class WindowGrams:

@@ -79,21 +79,22 @@ class Patch(Mapped):
 
     def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
         """Return the mean over layers of the style distance of the blocks."""
+        import tensorflow as tf
+
         from vidstyle import losses
         from vidstyle.techniques import _blocks
 
         nodes = tuple(targets["matches"].shape[:2])
         over: dict[str, Windows] = targets["windows"]
-        apart = [
-            _blocks.distance(features[layer], over[layer], nodes, aims)
-            for layer, aims in targets["goals"].items()
-        ]
-        if early:
-            bands = self._bands(early.size)
-            apart.extend(
-                bands.distance(found, targets["early"][layer], stride(layer))
-                for layer, found in early.sums.items()
-            )
+        apart: list[Any] = []
+        for layer, aims in targets["goals"].items():
+            with tf.control_dependencies(apart[-1:]):  # one after another: each holds much
+                apart.append(_blocks.distance(features[layer], over[layer], nodes, aims))
+        size, sums = early or Sums((0, 0), {})
+        for layer, found in sums.items():
+            bands = self._bands(size)
+            with tf.control_dependencies(apart[-1:]):
+                apart.append(bands.distance(found, targets["early"][layer], stride(layer)))
         return losses.summed(apart) / len(apart)
 
     def strip_rows(self, size: tuple[int, int]) -> int:

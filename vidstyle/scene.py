@@ -1,0 +1,38 @@
+"""Scene: a frame with its guide, at any size, and which of its pixels may change."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vidstyle.guides import Guide
+from vidstyle.media import Image, resize
+
+__all__ = ["Scene"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A frame and its guide at one size, and where pixels may change.
+
+    support: float32 [H, W, 1]; 0 where a confined technique has no plane above 0, else 1.
+    """
+
+    frame: Image
+    guide: Guide | None
+    confined: bool
+
+    @cached_property
+    def support(self) -> np.ndarray:
+        if self.guide is None or not self.confined:
+            return np.ones((*self.frame.shape[:2], 1), np.float32)
+        covered = (self.guide.planes > 0).any(axis=2, keepdims=True)
+        return np.asarray(covered, np.float32)
+
+    def kept(self, image: Image) -> Image:
+        """Return the image where pixels may change, and the frame elsewhere."""
+        return np.asarray(np.where(self.support > 0, image, self.frame))
+
+    def resized(self, width: int, height: int) -> "Scene":
+        guide = None if self.guide is None else self.guide.resized(width, height)
+        return Scene(resize(self.frame, width, height), guide, self.confined)
