@@ -132,7 +132,7 @@ def look(path: Path) -> Seen:
     decoder, form, before = _header(path)
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder) / "times"
-        scale = f"scale={THUMB[0]}:{THUMB[1]}:flags=area"
+        scale = f"scale={THUMB[0]}:{THUMB[1]}:{_EXACT}"
         graph = f"[0:v:0]split[t][p];[p]{before}{scale},format=rgba[s]"
         passing = ["-fps_mode", "passthrough", "-enc_time_base", "demux"]
         pixels = _ffmpeg(
@@ -167,14 +167,15 @@ def _header(path: Path) -> tuple[list[str], str, str]:
     if "smpte2084" in tags or "arib-std-b67" in tags:
         return decoder, f"{codec} {form} HDR", _SDR
     untold = not re.search("bt709|bt470|smpte170|bt2020|gbr", tags)
-    matrix = "scale=in_color_matrix=bt709," if untold and lines >= 720 and "yuv" in form else ""
-    return decoder, f"{codec} {form}", matrix
+    guess = untold and lines >= 720 and "yuv" in form and codec != "vp8"  # VP8 is always BT.601
+    return decoder, f"{codec} {form}", f"scale=in_color_matrix=bt709:{_EXACT}," * guess
 
 
+_EXACT = "flags=area+accurate_rnd+full_chroma_int+full_chroma_inp"
 # What is as bright as the white of a standard picture becomes white; what is brighter is cut off.
 _SDR = (
     "zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt709,"
-    "zscale=t=bt709:m=bt709:r=tv,format=yuv444p16le,"
+    "zscale=t=iec61966-2-1,format=gbrp16le,"
 )
 
 

@@ -44,6 +44,7 @@ class Clip:
     end: timestamp where the last frame ends. duration: seconds from the first frame to `end`.
     frames: counted by decoding if `counted`, else as the packets promise.
     variable: the gaps between frames differ by more than rounding.
+    depth: bits of a channel. alpha: some pixel is not opaque (uncounted: of the first frame).
     rotation: degrees that frames are turned clockwise to stand upright.
     files: the pictures in natural order, () for a video. notes: one sentence an oddity.
     """
@@ -62,6 +63,8 @@ class Clip:
     variable: bool | None = None
     duration: float | None = None
     rotation: int = 0
+    depth: int = 8
+    alpha: bool = False
     pixel_aspect: Fraction = Fraction(1)
     streams: tuple[Stream, ...] = ()
     files: tuple[Path, ...] = ()
@@ -84,6 +87,8 @@ def as_json(clip: Clip) -> dict[str, Any]:
         "start": _start(clip),
         "duration": clip.duration,
         "rotation": clip.rotation,
+        "depth": clip.depth,
+        "alpha": clip.alpha,
         "pixel_aspect": _text(clip.pixel_aspect),
         "streams": [vars(stream) for stream in clip.streams],
         "files": [str(path) for path in clip.files],

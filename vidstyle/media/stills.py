@@ -22,9 +22,9 @@ from vidstyle.media.clip import Image
 __all__ = [
     "PICTURES",
     "WRITABLE",
-    "flatten",
     "load_frame",
     "open_picture",
+    "over_white",
     "quiet",
     "read_picture",
     "recolored",
@@ -155,22 +155,25 @@ def to_image(picture: PIL.Image.Image) -> Image:
         rgba = picture.convert("RGBA")
         alpha = rgba.getchannel("A")
         colour = _to_srgb(rgba.convert("RGB"), picture.info.get("icc_profile"))
-        return flatten(np.dstack([np.asarray(colour), np.asarray(alpha)]), 255)
+        return over_white(_unit(np.dstack([np.asarray(colour), np.asarray(alpha)])))
     if picture.mode in ("1", "P", "PA", "LA", "La", "RGBX"):
         picture = picture.convert("RGB")
-    colour = _to_srgb(picture, picture.info.get("icc_profile"))
-    return np.asarray(colour, np.float32) / np.float32(255)
+    return _unit(np.asarray(_to_srgb(picture, picture.info.get("icc_profile"))))
+
+
+def _unit(pixels: np.ndarray[Any, Any]) -> Image:
+    """Return uint8 pixels as float32 of 0..1."""
+    return pixels.astype(np.float32) / np.float32(255)
 
 
 def _grey(plane: np.ndarray[Any, Any]) -> Image:
     return np.repeat(np.clip(plane, 0, 1)[..., None], 3, axis=2)
 
 
-def flatten(rgba: np.ndarray[Any, Any], top: int) -> Image:
-    """Lay integer [H, W, 4] pixels of 0..top over white."""
-    values = rgba.astype(np.float32) / np.float32(top)
-    alpha = values[..., 3:]
-    over: Image = values[..., :3] * alpha + (1 - alpha)
+def over_white(rgba: np.ndarray[Any, Any]) -> Image:
+    """Lay float32 RGBA [H, W, 4] of 0..1 over white."""
+    alpha = rgba[..., 3:]
+    over: Image = rgba[..., :3] * alpha + (1 - alpha)
     return over
 
 

@@ -11,13 +11,15 @@ from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
 from vidstyle.media.clip import Clip
+from vidstyle.media.tonemap import HDR
 from vidstyle.media.video import (
-    HDR,
     Shape,
     decoded,
+    has_clear_pixels,
     main_stream,
     open_video,
     packets,
+    refuse_unknown_colours,
     shape_of,
     streams_of,
 )
@@ -45,6 +47,9 @@ class _Line:
     sizes: set[tuple[int, int]] = field(default_factory=set)
     transfer: str | None = None
     interlaced: bool = False
+    corrupt: int = 0
+    depth: int = 8
+    clear: bool = False
     declared_end: int | None = None
     stored: tuple[int, int] | None = None
 
@@ -61,6 +66,9 @@ class _Line:
         self.shape = self.shape or shape_of(frame, stream)
         self.transfer = self.transfer or HDR.get(frame.color_trc)
         self.interlaced = self.interlaced or frame.interlaced_frame
+        self.corrupt += frame.is_corrupt
+        self.depth = max(self.depth, *(part.bits for part in frame.format.components))
+        self.clear = self.clear or has_clear_pixels(frame)
         self.sizes.add((frame.width, frame.height))
         stamp = self.end if frame.pts is None else frame.pts
         self.stamps.append(stamp)
@@ -73,6 +81,8 @@ def probe_video(path: Path, count: bool) -> Clip:
         stream = main_stream(container, path)
         gap, line = _usual_gap(stream), _Line(stream.index)
         for frame in decoded(container, stream, line.faults, line.see_packet if count else None):
+            if not line.stamps:
+                refuse_unknown_colours(path, frame)
             line.see_frame(frame, stream, gap)
             if not count:
                 break
@@ -114,6 +124,8 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, line: _Lin
         counted=False,
         rotation=line.shape.rotation,
         pixel_aspect=line.shape.pixel_aspect,
+        depth=line.depth,
+        alpha=line.clear,
         streams=streams_of(container),
     )
 
@@ -201,6 +213,8 @@ def _notes(line: _Line, cut: tuple[float, float] | None) -> tuple[str, ...]:
     if line.faults:
         count = len(line.faults)
         notes.append(f"{count} damaged place(s) passed over (the first: {line.faults[0]})")
+    if line.corrupt:
+        notes.append(f"{line.corrupt} frame(s) are damaged in part, as decoded")
     if len(line.sizes) > 1 and line.shape:
         notes.append(
             f"the frame size changes on the way: all become "
