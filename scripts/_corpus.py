@@ -115,7 +115,9 @@ def _told(clip: media.Clip) -> str:
 
 def _stylise(source: Path, output: Path) -> list[str]:
     """Run vidstyle; return its warnings. No flow is computed: the engine takes no prior."""
-    job = make_job(source, output, style=STYLE, size="source", steps=0, steps_next=0, overwrite=True)
+    job = make_job(
+        source, output, style=STYLE, size="source", steps=0, steps_next=0, overwrite=True
+    )
     warnings: list[str] = []
 
     def notify(event: dict[str, Any]) -> None:
@@ -174,8 +176,7 @@ def _header(path: Path) -> tuple[list[str], str, str]:
 _EXACT = "flags=area+accurate_rnd+full_chroma_int+full_chroma_inp"
 # What is as bright as the white of a standard picture becomes white; what is brighter is cut off.
 _SDR = (
-    "zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt709,"
-    "zscale=t=iec61966-2-1,format=gbrp16le,"
+    "zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt709,zscale=t=iec61966-2-1,format=gbrp16le,"
 )
 
 

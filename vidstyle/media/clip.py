@@ -10,7 +10,7 @@ import numpy as np
 
 from vidstyle.errors import MediaError, UsageError
 
-__all__ = ["MOVIES", "Clip", "Image", "Kind", "Stream", "as_json", "select", "span"]
+__all__ = ["MOVIES", "Clip", "Image", "Kind", "Stream", "as_json", "mend", "select", "span"]
 
 Image = np.ndarray[Any, Any]  # float32 [H, W, 3], RGB, 0..1
 
@@ -159,3 +159,11 @@ def span(clip: Clip, indices: range) -> tuple[list[int], int, int]:
     end = clip.timestamps[indices.stop] if indices.stop < clip.frames else clip.end
     shift = 0 if len(indices) == clip.frames else stamps[0]
     return [stamp - shift for stamp in stamps], end - shift, shift
+
+
+def mend(stamps: list[int]) -> list[int]:
+    """Return the stamps strictly increasing: one that is not goes a tick after the one before."""
+    mended: list[int] = []
+    for stamp in stamps:
+        mended.append(max(stamp, mended[-1] + 1) if mended else stamp)
+    return mended

@@ -271,5 +271,5 @@ def _read_animation(path: Path, places: range) -> Iterator[Drawing]:
 def _read_video(path: Path, places: range) -> Iterator[Drawing]:
     from vidstyle.media import video
 
-    for pixels in video.read_clear_video(path, places):
+    for pixels in video.read_video(path, places):
         yield pixels if pixels.shape[2] == 4 else _opaque(pixels)

@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Clip
+from vidstyle.media.clip import Clip, mend
 from vidstyle.media.tonemap import HDR
 from vidstyle.media.video import (
     Shape,
@@ -24,7 +24,7 @@ from vidstyle.media.video import (
     streams_of,
 )
 
-__all__ = ["is_variable", "mend", "packet_timeline", "probe_video"]
+__all__ = ["is_variable", "packet_timeline", "probe_video"]
 
 _MISSING = 0.5  # seconds that may lack at the end before a file is called cut short
 _STEADY = 0.002  # seconds that gaps may differ by rounding alone: containers keep milliseconds
@@ -168,14 +168,6 @@ def _promised(path: Path, clip: Clip) -> dict[str, Any]:
     length = (max(end, stamps[-1] + 1) - stamps[0]) * (clip.time_base or Fraction(1))
     rate = clip.rate or Fraction(len(stamps) / length).limit_denominator(100_000)
     return {"frames": len(stamps), "duration": float(length), "rate": rate}
-
-
-def mend(stamps: list[int]) -> list[int]:
-    """Return the stamps strictly increasing: one that is not goes a tick after the one before."""
-    mended: list[int] = []
-    for stamp in stamps:
-        mended.append(max(stamp, mended[-1] + 1) if mended else stamp)
-    return mended
 
 
 def is_variable(stamps: list[int], time_base: Fraction) -> bool:

@@ -84,6 +84,6 @@ def _coded(hdr: bool) -> Curve:
     light = np.linspace(0, 1, _TOP + 1)
     if not hdr:
         return (light ** (1 / 2.4)).astype(np.float32)
-    return np.where(
-        light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055
-    ).astype(np.float32)
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055).astype(
+        np.float32
+    )

@@ -21,7 +21,6 @@ from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
 from vidstyle.media.clip import Image, Stream
-from vidstyle.media.stills import over_white
 from vidstyle.media.tonemap import HDR, is_wide, to_standard
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "main_stream",
     "open_video",
     "packets",
-    "read_clear_video",
     "read_video",
     "reason",
     "refuse_unknown_colours",
@@ -221,16 +219,7 @@ def refuse_unknown_colours(path: Path, frame: VideoFrame) -> None:
 def read_video(path: Path, indices: range) -> Iterator[Image]:
     """Yield the frames of `indices` (counted in decoding order), upright, with square pixels.
 
-    What is transparent lies over white. Raises MediaError.
-    """
-    for pixels in read_clear_video(path, indices):
-        yield over_white(pixels) if pixels.shape[2] == 4 else pixels
-
-
-def read_clear_video(path: Path, indices: range) -> Iterator[Image]:
-    """Yield frames as `read_video` does, but RGBA [H, W, 4], not over white, where they have alpha.
-
-    Colour is not multiplied by alpha.
+    RGBA [H, W, 4], colour not multiplied by alpha, where they have alpha. Raises MediaError.
     """
     shape: Shape | None = None
     scaler = VideoReformatter()
