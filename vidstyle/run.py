@@ -201,12 +201,14 @@ class _Work:
         return self.clip.kind not in ("picture", "photos")
 
     def size(self, position: int) -> tuple[int, int]:
-        """Return the (width, height) of a result."""
+        """Return the (width, height) of a result. An odd source that keeps its size is padded."""
         own = (self.clip.width, self.clip.height)
         if not self.linked:
             own = self.clip.sizes[self.indices[position]]
-        even = media.needs_even_sides(self.clip, self.job.output, _wish(self.job))
-        return target_size(self.job.settings.size, *own, even=even)
+        fitted = target_size(self.job.settings.size, *own, even=False)
+        if fitted == own or not media.needs_even_sides(self.clip, self.job.output, _wish(self.job)):
+            return fitted
+        return target_size(self.job.settings.size, *own)
 
     def sizes(self) -> list[tuple[int, int]]:
         return [self.size(position) for position in range(len(self.indices))]

@@ -9,7 +9,7 @@ from vidstyle.media.results import (
     needs_even_sides,
     result_suffix,
 )
-from vidstyle.media.sources import is_footage, natural, probe, read
+from vidstyle.media.sources import is_footage, natural, probe, read, read_alpha
 from vidstyle.media.stills import (
     load_frame,
     read_picture,
@@ -34,6 +34,7 @@ __all__ = [
     "needs_even_sides",
     "probe",
     "read",
+    "read_alpha",
     "read_picture",
     "recolored",
     "resize",

@@ -66,8 +66,11 @@ def write_movie(
         movie = _Movie(clip, out, kind, form)
         carrier = _carrier(stack, clip, out, window, movie.stream)
         movie.write(frames, stamps, end, carrier)
-    _verify(part, stamps, base)
-    return movie.warnings + (carrier.warnings if carrier else [])
+    tags = _verify(part, stamps, base)
+    if carrier is None:
+        return movie.warnings
+    carrier.check_tags(tags)
+    return movie.warnings + carrier.warnings
 
 
 def _create(part: Path, kind: str, base: Fraction) -> OutputContainer:
@@ -91,6 +94,7 @@ def _carrier(
     source = stack.enter_context(open_video(clip.path))
     main = main_stream(source, clip.path)
     copy_tags(main.metadata, target.metadata)
+    target.disposition = main.disposition
     return Carrier(source, main.index, out, window)
 
 
@@ -196,9 +200,13 @@ class _Movie:
         return frame
 
 
-def _verify(part: Path, stamps: list[int], base: Fraction) -> None:
-    """Read a written file back. Raises OutputError unless it has these frames at these times."""
+def _verify(part: Path, stamps: list[int], base: Fraction) -> dict[str, str]:
+    """Read a written file back; return its titles and the like.
+
+    Raises OutputError unless it has these frames at these times.
+    """
     with open_video(part) as container:
+        tags = dict(container.metadata)
         stream = main_stream(container, part)
         found, _ = packet_timeline(container, stream)
         tick = stream.time_base or base
@@ -213,3 +221,4 @@ def _verify(part: Path, stamps: list[int], base: Fraction) -> None:
             f"{part}: expected the source's timing, got frames {float(late):.4f} s off; "
             "choose another kind of output (.mkv keeps most)"
         )
+    return tags

@@ -181,7 +181,8 @@ def decoded(
 def _decoder(stream: VideoStream) -> VideoCodecContext:
     """Return the stream's decoder; where FFmpeg's own drops the alpha, that of libvpx."""
     context = stream.codec_context
-    if stream.metadata.get("alpha_mode") != "1" or context.name not in _CLEAR_DECODERS:
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    if tags.get("alpha_mode") != "1" or context.name not in _CLEAR_DECODERS:
         return context
     decoder: Any = CodecContext.create(_CLEAR_DECODERS[context.name], "r")
     decoder.thread_count = context.thread_count
