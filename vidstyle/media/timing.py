@@ -38,6 +38,7 @@ class _Line:
     last one's time is over.
     """
 
+    path: Path
     index: int
     stamps: list[int] = field(default_factory=list)
     end: int = 0
@@ -63,7 +64,7 @@ class _Line:
             self.stored = (first, packet.dts + (packet.duration or 0))
 
     def see_frame(self, frame: Any, stream: VideoStream, gap: int) -> None:
-        self.shape = self.shape or shape_of(frame, stream)
+        self.shape = self.shape or shape_of(self.path, frame, stream)
         self.transfer = self.transfer or HDR.get(frame.color_trc)
         self.interlaced = self.interlaced or frame.interlaced_frame
         self.corrupt += frame.is_corrupt
@@ -79,7 +80,7 @@ def probe_video(path: Path, count: bool) -> Clip:
     """Probe a video file; see `probe`."""
     with open_video(path) as container:
         stream = main_stream(container, path)
-        gap, line = _usual_gap(stream), _Line(stream.index)
+        gap, line = _usual_gap(stream), _Line(path, stream.index)
         for frame in decoded(container, stream, line.faults, line.see_packet if count else None):
             if not line.stamps:
                 refuse_unknown_colours(path, frame)

@@ -21,6 +21,8 @@ from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
 from vidstyle.media.clip import Image, Stream
+from vidstyle.media.crop import Crop, crop_of
+from vidstyle.media.stills import resize
 from vidstyle.media.tonemap import HDR, is_wide, to_standard
 
 __all__ = [
@@ -122,9 +124,12 @@ def _codec_name(stream: Any) -> str:
 class Shape:
     """How decoded frames become upright with square pixels.
 
-    width, height: after widening and before turning. rotation: clockwise degrees.
+    coded: (width, height) of the first frame as it decodes. crop: what the container cuts off it.
+    width, height: after that and after widening, before turning. rotation: clockwise degrees.
     """
 
+    coded: tuple[int, int]
+    crop: Crop | None
     width: int
     height: int
     rotation: int
@@ -137,14 +142,25 @@ class Shape:
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
-def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
+def shape_of(path: Path, frame: VideoFrame, stream: VideoStream) -> Shape:
     """Return the shape of the first frame, which is every frame's."""
+    crop = crop_of(path, stream.container.format.name)
+    cut = crop or Crop()
+    coded = (frame.width, frame.height)
+    shown, height = coded[0] - cut.left - cut.right, coded[1] - cut.top - cut.bottom
+    if min(shown, height) < 1:
+        crop, (shown, height) = None, coded  # a broken header
     aspect = stream.sample_aspect_ratio or Fraction(1)
     if not Fraction(1, 10) < aspect < 10:
         aspect = Fraction(1)  # a broken header
-    width = frame.width if aspect == 1 else max(2, 2 * round(frame.width * aspect / 2))
-    rotation = -90 * round(frame.rotation / 90) % 360
-    return Shape(width=width, height=frame.height, rotation=rotation, pixel_aspect=aspect)
+    return Shape(
+        coded=coded,
+        crop=crop,
+        width=shown if aspect == 1 else max(2, 2 * round(shown * aspect / 2)),
+        height=height,
+        rotation=-90 * round(frame.rotation / 90) % 360,
+        pixel_aspect=aspect,
+    )
 
 
 def packets(container: InputContainer, streams: list[Any], faults: list[str]) -> Iterator[Any]:
@@ -227,7 +243,7 @@ def read_video(path: Path, indices: range) -> Iterator[Image]:
     with open_video(path) as container:
         stream = main_stream(container, path)
         for index, frame in enumerate(decoded(container, stream, [])):
-            shape = shape or shape_of(frame, stream)
+            shape = shape or shape_of(path, frame, stream)
             if index in indices:
                 yield _to_pixels(frame, shape, scaler)
             if index + 1 >= indices.stop:
@@ -246,10 +262,11 @@ def _to_pixels(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Ima
     wide = is_wide(frame.color_trc, frame.color_primaries)
     deep = wide or any(part.bits > 8 for part in parts)
     clear = any(part.is_alpha for part in parts)
+    size = shape.coded if shape.crop else (shape.width, shape.height)
     coded = scaler.reformat(
         frame,
-        width=shape.width,
-        height=shape.height,
+        width=size[0],
+        height=size[1],
         format={0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear],
         src_colorspace=_matrix(frame),
         interpolation=SCALER,
@@ -257,8 +274,15 @@ def _to_pixels(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Ima
     pixels = coded.astype(np.float32) / np.float32(65535 if deep else 255)
     if wide:
         pixels[..., :3] = to_standard(coded[..., :3], frame.color_trc, frame.color_primaries)
+    if shape.crop:
+        pixels = resize(_cut(pixels, shape.crop), shape.width, shape.height)
     turns = shape.rotation // 90
     return np.ascontiguousarray(np.rot90(pixels, -turns)) if turns else pixels
+
+
+def _cut(pixels: Image, crop: Crop) -> Image:
+    height, width = pixels.shape[:2]
+    return pixels[crop.top : height - crop.bottom, crop.left : width - crop.right]
 
 
 def _matrix(frame: VideoFrame) -> int:
