@@ -127,9 +127,13 @@ def _stylise(source: Path, output: Path) -> list[str]:
         if event["event"] == "warning":
             warnings.append(event["message"])
 
-    with mock.patch.object(flow, "prior", return_value=None):
+    with mock.patch.object(flow, "prior", _no_prior):
         run(job, notify, make_stylizer=lambda *_: Identity())
     return warnings
+
+
+def _no_prior(*_: Any) -> None:
+    """Let every frame begin anew. (A Mock would keep all that it was called with.)"""
 
 
 def look(path: Path) -> Seen:
