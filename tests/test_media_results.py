@@ -110,26 +110,6 @@ def test_the_result_of_a_rotated_clip_stands_upright_without_a_tag(tmp_path: Pat
     assert np.abs(before - after).mean() < 0.02
 
 
-def test_titles_chapters_and_subtitles_go_along(tmp_path: Path) -> None:
-    path, text = write_clip(tmp_path / "a.mkv", list(range(20))), tmp_path / "a.srt"
-    text.write_text("1\n00:00:00,100 --> 00:00:00,500\nwords\n")
-    notes = tmp_path / "a.ffmeta"
-    notes.write_text(";FFMETADATA1\ntitle=Night\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\n")
-    full = tmp_path / "full.mkv"
-    inputs = [word for name in (path, text, notes) for word in ("-i", str(name))]
-    maps = ["-map", "0", "-map", "1", "-map_metadata", "2", "-map_chapters", "2", "-c", "copy"]
-    ffmpeg(*inputs, *maps, str(full))
-    _, _, result, warnings = _copy(full, tmp_path / "out.mkv")
-    assert [stream.kind for stream in result.streams] == ["video", "subtitle"]
-    assert warnings == []
-    with av.open(str(tmp_path / "part.mkv")) as container:
-        assert container.metadata["title"] == "Night"
-        assert [c["end"] * c["time_base"] for c in container.chapters()] == [Fraction(2, 5)]
-    _, _, result, warnings = _copy(full, tmp_path / "out.mp4")
-    assert [stream.kind for stream in result.streams if stream.kind == "subtitle"] == []
-    assert warnings[0].startswith("subtitle stream 1 (srt): mp4 cannot hold it")
-
-
 def test_an_odd_size_is_padded_and_said(tmp_path: Path) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
     frames = [disc(0, 33, 21), disc(1, 33, 21)]

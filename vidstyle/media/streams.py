@@ -21,6 +21,11 @@ __all__ = ["Carrier", "Window", "copy_tags"]
 _AUDIO = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
 _RATES = {"libopus": 48000}
 _WORDS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "webvtt"}
+# QuickTime has its own list of languages, in other words for these.
+_QUICKTIME = {
+    "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi",
+    "sqi": "alb",
+}  # fmt: skip
 _COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 _BITS = 192_000
 _OWN_TAGS = {
@@ -254,9 +259,16 @@ def _takes(format_name: str, add: Callable[[OutputContainer], Any]) -> bool:
 
 def _copy_of(stream: Any, out: OutputContainer) -> Any:
     target = out.add_stream_from_template(stream)
+    _describe(target, stream, out)
+    return target
+
+
+def _describe(target: Any, stream: Any, out: OutputContainer) -> None:
+    """Give a stream of the result the title, the language and the role of the source's."""
     target.disposition = stream.disposition
     copy_tags(stream.metadata, target.metadata)
-    return target
+    if out.format.name == "mov" and stream.language in _QUICKTIME:
+        target.metadata["language"] = _QUICKTIME[stream.language]
 
 
 def _converter(stream: Any, format_name: str) -> Callable[[OutputContainer], _Lane] | None:
@@ -278,8 +290,7 @@ def _words_for(stream: Any, out: OutputContainer) -> Any:
     target.codec_context.subtitle_header = context.subtitle_header
     target.codec_context.time_base = target.time_base = stream.time_base
     target.codec_context.open()
-    target.disposition = stream.disposition
-    copy_tags(stream.metadata, target.metadata)
+    _describe(target, stream, out)
     return target
 
 
@@ -288,8 +299,7 @@ def _sound_for(stream: Any, out: OutputContainer) -> Any:
     target: Any = out.add_stream(codec, rate=_RATES.get(codec, stream.rate))
     target.layout = stream.layout.name
     target.bit_rate = _BITS
-    target.disposition = stream.disposition & ~Disposition.attached_pic
-    copy_tags(stream.metadata, target.metadata)
+    _describe(target, stream, out)
     return target
 
 
