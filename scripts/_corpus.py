@@ -18,7 +18,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from vidstyle import flow, media
-from vidstyle.errors import VidstyleError
+from vidstyle.errors import MediaError
 from vidstyle.items import collect
 from vidstyle.job import make_job
 from vidstyle.rehearsal import Rehearsed
@@ -29,7 +29,7 @@ __all__ = ["Row", "Seen", "examine", "look", "sources"]
 STYLE = Path(__file__).parent.parent / "samples" / "style.jpg"  # read, and then not used
 LATE = 0.001  # seconds that a frame may be shown at another time
 STRANGE = 6 / 255  # mean difference of a frame made small that no codec makes
-THUMB = (64, 48)  # pixels: how small frames are compared, so that a codec's noise is gone
+THUMB = (32, 24)  # pixels: how small frames are compared, so that a codec's noise is gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def examine(source: Path, name: str, folder: Path) -> Row:
         output = folder / f"{name.replace('/', '_')}{media.result_suffix(clip, source.suffix)}"
         warnings = _stylise(source, output)
         result = media.probe(output)
-    except VidstyleError as error:
+    except MediaError as error:
         return Row(name=name, source="-", result="-", verdict=f"refused: {error}")
     except Exception as error:
         told = f"{type(error).__name__}: {error}"
@@ -133,7 +133,7 @@ def _stylise(source: Path, output: Path) -> list[str]:
 
 
 def _no_prior(*_: Any) -> None:
-    """Let every frame begin anew. (A Mock would keep all that it was called with.)"""
+    """Let every frame begin anew; a Mock would keep all that it was called with."""
 
 
 def look(path: Path) -> Seen:
@@ -141,8 +141,8 @@ def look(path: Path) -> Seen:
     decoder, form, before = _header(path)
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder) / "times"
-        scale = f"scale={THUMB[0]}:{THUMB[1]}:{_EXACT}"
-        graph = f"[0:v:0]split[t][p];[p]{before}{scale},format=rgba[s]"
+        small = f"scale={_EXACT},format=rgba,scale={THUMB[0]}:{THUMB[1]}:{_EXACT}"
+        graph = f"[0:v:0]split[t][p];[p]{before}{small}[s]"
         passing = ["-fps_mode", "passthrough", "-enc_time_base", "demux"]
         done = _ffmpeg(
             "-copyts", *decoder, "-i", str(path), "-filter_complex", graph,
