@@ -70,7 +70,7 @@ def _resized_on_the_way(folder: Path) -> Path:
 
 
 def _truncated(folder: Path) -> Path:
-    path = write_clip(folder / "a.mkv", list(range(40)), noisy=True)
+    path = write_clip(folder / "a.mkv", list(range(60)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return path
 
