@@ -158,7 +158,7 @@ def look(path: Path) -> Seen:
         ),
         size=(int(size[1]), int(size[2])) if size else (0, 0),
         form=form,
-        damaged=b"corrupt decoded frame" in done.stderr,
+        damaged=re.search(_DAMAGE, done.stderr) is not None,
     )
 
 
@@ -183,6 +183,7 @@ def _header(path: Path) -> tuple[list[str], str, str]:
     return decoder, f"{codec} {form}", f"scale=in_color_matrix=bt709:{_EXACT}," * guess
 
 
+_DAMAGE = b"corrupt decoded frame|concealing|error while decoding|Error submitting packet"
 _EXACT = "flags=area+accurate_rnd+full_chroma_int+full_chroma_inp"
 # What is as bright as the white of a standard picture becomes white; what is brighter is cut off.
 _SDR = (

@@ -58,6 +58,14 @@ def test_what_a_format_cannot_say_is_named(tmp_path: Path) -> None:
     assert ".bmp cannot hold what it says of itself" in warnings[0]
 
 
+@pytest.mark.parametrize("words", [{"xmp": b"x" * 70_000}, {"exif": b"Exif\0\0II*\0broken"}])
+def test_words_that_do_not_fit_never_cost_the_picture(tmp_path: Path, words: dict) -> None:
+    PIL.Image.new("RGB", (32, 32), "red").save(tmp_path / "a.webp", lossless=True, **words)
+    part, warnings = _convert(tmp_path / "a.webp", ".jpg")
+    assert media.read_picture(part)[0, 0, 0] > 0.98
+    assert len(warnings) == ("xmp" in words)
+
+
 def test_the_words_of_a_png_go_along(tmp_path: Path) -> None:
     info = PngInfo()
     info.add_text("Author", "Jörg")

@@ -1,5 +1,6 @@
 """What a picture says of itself, carried from a source into its result: EXIF, XMP, resolution."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import PIL.Image
 from PIL import ExifTags, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from vidstyle.media.stills import open_picture, quiet
+from vidstyle.errors import MediaError
+from vidstyle.media.clip import Image
+from vidstyle.media.stills import open_picture, quiet, write_picture
 
-__all__ = ["description"]
+__all__ = ["write_described"]
 
 _TIFF = (".tif", ".tiff")
 _XMP = 700  # the tag under which a TIFF keeps XMP
@@ -20,7 +23,28 @@ _OF_THE_FILE = (
 )  # fmt: skip
 
 
-def description(source: Path, suffix: str) -> tuple[dict[str, Any], str]:
+def write_described(path: Path, image: Image, source: Path, suffix: str) -> list[str]:
+    """Write a picture with what its source says of itself; return what of that could not be kept.
+
+    suffix: of the result. See `write_picture`. Raises OutputError.
+    """
+    try:
+        words, lost = _description(source, suffix)
+        write_picture(path, image, suffix, words)
+    except _UNFIT as error:
+        write_picture(path, image, suffix)
+        return [
+            f"{source}: what it says of itself (EXIF, XMP) does not fit into {suffix}, so it was "
+            f"left out ({error})"
+        ]
+    return [lost] * bool(lost)
+
+
+# What Pillow raises on broken EXIF, and on what is too long for a format.
+_UNFIT = (MediaError, ValueError, TypeError, KeyError, struct.error, SyntaxError, RuntimeError)
+
+
+def _description(source: Path, suffix: str) -> tuple[dict[str, Any], str]:
     """Return (words for `write_picture`, a sentence if something cannot be kept, else "").
 
     Left out are the orientation, since results stand upright, the thumbnail, and the colour

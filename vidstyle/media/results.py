@@ -4,13 +4,12 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vidstyle.errors import OutputError, UsageError, writing
 from vidstyle.media.clip import MOVIES, Clip, Image
-from vidstyle.media.described import description
+from vidstyle.media.described import write_described
 from vidstyle.media.forms import PICTURE_CODECS, Form, Wish, choose
 from vidstyle.media.sources import read_alpha
 from vidstyle.media.stills import CLEAR, WRITABLE, over_white, resize, write_picture
@@ -160,10 +159,10 @@ def _write(
         write = animated.write_webp if suffix == ".webp" else animated.write_apng
         write(clip, indices, frames, part)
         return []
-    words, lost = description(clip.path, suffix)
+    warnings = []
     for image in frames:
-        write_picture(part, image, suffix, words)
-    return [lost] * bool(lost)
+        warnings += write_described(part, image, clip.path, suffix)
+    return warnings
 
 
 def _unheard(wish: Wish, form: Form | None, suffix: str) -> list[str]:
@@ -230,24 +229,18 @@ def _write_folder(
     warnings = []
     for name, index, image in zip(names, indices, frames, strict=True):
         suffix = Path(name).suffix.lower()
-        words, lost = _words(clip, index, suffix)
         clear = kept and bool(image[..., 3].min() < 1)
         if clear and suffix not in CLEAR:
-            lost = _flat(name, suffix)
-        flat = over_white(image) if suffix not in CLEAR or not clear else image
-        write_picture(part / name, flat, None, words)
-        warnings += [lost] * bool(lost)
+            warnings.append(_flat(name, suffix))
+        shown = image if clear and suffix in CLEAR else over_white(image)
+        if len(clip.files) == clip.frames:
+            warnings += write_described(part / name, shown, clip.files[index], suffix)
+        else:
+            write_picture(part / name, shown)
     if clip.alpha and not kept:
         warnings.append(_flat(part.name, Path(names[0]).suffix))
     _sync(part)
     return warnings
-
-
-def _words(clip: Clip, index: int, suffix: str) -> tuple[dict[str, Any], str]:
-    """Return what a picture of a folder says of itself, and what of it cannot be kept."""
-    if len(clip.files) != clip.frames:
-        return {}, ""
-    return description(clip.files[index], suffix)
 
 
 def _names(clip: Clip, indices: range, kind: str | None) -> list[str]:
