@@ -150,3 +150,19 @@ def test_a_part_has_its_own_subtitles_at_their_own_times(full: Path) -> None:
         part, _ = _copy(full, suffix, start=0.8)
         assert _subtitles(part).strip() == "1\n00:00:00,200 --> 00:00:01,000\nmore"
         assert ("video", "mjpeg") in _kinds(part)
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
+def test_a_timecode_goes_along_with_the_whole_clip_and_is_named_with_a_part(
+    tmp_path: Path, suffix: str
+) -> None:
+    clip = write_clip(tmp_path / "a.mp4", list(range(30)))
+    source = tmp_path / "camera.mov"
+    ffmpeg("-i", str(clip), "-c", "copy", "-timecode", "01:00:00:00", str(source))
+    part, warnings = _copy(source, suffix)
+    assert warnings == []
+    with av.open(str(part)) as container:
+        tags = {name.lower(): tag for name, tag in container.streams.video[0].metadata.items()}
+    assert tags["timecode"] == "01:00:00:00"
+    _, warnings = _copy(source, suffix, start=0.4)
+    assert warnings[0].startswith("data stream 1")

@@ -77,6 +77,7 @@ def _create(part: Path, kind: str, base: Fraction) -> OutputContainer:
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     if kind in ("mp4", "mov"):
         options |= {"movflags": "+faststart", "movie_timescale": str(_timescale(base))}
+        options["write_tmcd"] = "1"  # a timecode, if there is one
     return av.open(f"file:{part}", "w", format=kind, options=options)
 
 
@@ -95,6 +96,8 @@ def _carrier(
     main = main_stream(source, clip.path)
     copy_tags(main.metadata, target.metadata)
     target.disposition = main.disposition
+    if window is None and "timecode" in main.metadata:
+        target.metadata["timecode"] = main.metadata["timecode"]
     return Carrier(source, main.index, out, window)
 
 

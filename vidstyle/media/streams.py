@@ -32,6 +32,7 @@ _OWN_TAGS = {
     "encoder", "major_brand", "minor_version", "compatible_brands", "duration", "rotate",
     "timecode", "vendor_id", "alpha_mode", "number_of_frames", "number_of_bytes", "bps",
 }  # fmt: skip
+_NAMED = 6  # titles that are named when they are lost
 _AHEAD = 10  # seconds that streams of one file may lie apart
 
 Window = tuple[Fraction, Fraction] | None  # seconds of the source that are kept; None keeps all
@@ -63,8 +64,8 @@ class Carrier:
             self._attach_cover(stream, source)
         elif _is_cover(stream) and format_name == "mov":  # its muxer would take it, and lose it
             self._leave_out(title)
-        elif stream.type == "data" and source.chapters() and "mp4" in source.format.name:
-            pass  # the names of the chapters, which the output's own muxer writes
+        elif stream.type == "data":
+            self._admit_data(stream, source)
         elif _takes(format_name, lambda out: _copy_of(stream, out)):
             self._lanes[stream.index] = _Lane(_copy_of(stream, self._out))
         elif make := _converter(stream, format_name):
@@ -74,6 +75,16 @@ class Carrier:
             )
         else:
             self._leave_out(title)
+
+    def _admit_data(self, stream: Any, source: InputContainer) -> None:
+        """Name what is left out, but not what the output's own muxer writes.
+
+        Muxers take any data when a file is begun and refuse it at the end.
+        """
+        names_of_chapters = bool(source.chapters()) and "mp4" in source.format.name
+        timecode = "timecode" in stream.metadata and self._window is None
+        if not names_of_chapters and not timecode:
+            self._leave_out(_title(stream))
 
     def _leave_out(self, title: str) -> None:
         self.warnings.append(
@@ -132,9 +143,10 @@ class Carrier:
         wanted: dict[str, str] = {}
         copy_tags(self._tags, wanted)
         if lost := [name for name in wanted if name.lower().partition("-")[0] not in kept]:
+            more = " and others" if len(lost) > _NAMED else ""
             self.warnings.append(
-                f"{self._out.format.name} cannot hold these titles of the file: {', '.join(lost)}; "
-                "an .mkv output keeps them"
+                f"{self._out.format.name} cannot hold these titles of the file: "
+                f"{', '.join(sorted(lost)[:_NAMED])}{more}; an .mkv output keeps them"
             )
 
     def until(self, seconds: Fraction | None) -> None:
