@@ -5,13 +5,17 @@ from pathlib import Path
 
 import av
 import numpy as np
+import PIL.Image
 import pytest
 from media_inputs import decoded, disc, write_clip, write_raw
 
 from vidstyle import media
+from vidstyle.cli import main
 from vidstyle.errors import UsageError
+from vidstyle.job import make_job
 from vidstyle.media.clip import MOVIES
 from vidstyle.media.forms import _HOLDS, CODECS, choose
+from vidstyle.run import run
 
 _EVERY = [(suffix, name) for suffix, kind in MOVIES.items() for name in _HOLDS[kind]]
 _PATCHES = np.array(
@@ -104,8 +108,17 @@ def test_what_is_asked_for_is_written(
     [
         (".mp4", {"codec": "prores"}, "--codec: expected one of h264, hevc, av1 in .mp4"),
         (".webm", {"codec": "h264"}, "--codec: expected one of vp9, av1 in .webm"),
-        (".mp4", {"pix_fmt": "yuv999"}, "--pix-fmt: expected one of .*yuv420p10le.* got yuv999"),
-        (".mp4", {"codec": "av1", "pix_fmt": "yuv444p"}, "--pix-fmt: expected one of yuv420p"),
+        (
+            ".mp4",
+            {"pix_fmt": "yuv999"},
+            "--pix-fmt: expected one that works of .*yuv420p10le.* got yuv999",
+        ),
+        (".mp4", {"codec": "hevc", "pix_fmt": "yuva420p"}, "--pix-fmt: expected one that works"),
+        (
+            ".mp4",
+            {"codec": "av1", "pix_fmt": "yuv444p"},
+            "--pix-fmt: expected one that works of yuv420p, yuv420p10le in .mp4",
+        ),
     ],
 )
 def test_what_does_not_go_there_is_refused_before_any_work(
@@ -251,3 +264,35 @@ def test_the_pictures_of_a_folder_are_of_the_kind_that_is_asked_for(
     names = sorted(file.name for file in part.iterdir())
     assert names == [f"000000{suffix}", f"000001{suffix}"]
     np.testing.assert_allclose(media.read_picture(part / names[1]), frames[1], atol=0.06)
+
+
+def test_another_codec_is_written_from_the_frames_that_are_kept(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", [0, 1, 2])
+    PIL.Image.new("RGB", (32, 32)).save(tmp_path / "style.png")
+    output = tmp_path / "out.mp4"
+
+    def again(**settings) -> int:
+        return run(
+            make_job(
+                clip, output, style=tmp_path / "style.png", steps=0, steps_next=0,
+                keep_frames=True, overwrite=True, **settings,
+            )
+        ).stylized  # fmt: skip
+
+    assert (again(codec="h264"), _stored(output)) == (3, ("h264", "yuv420p"))
+    assert (again(codec="hevc"), _stored(output)) == (0, ("hevc", "yuv420p"))
+    before = output.stat().st_mtime_ns
+    assert (again(codec="hevc"), output.stat().st_mtime_ns) == (0, before)
+    assert (again(pix_fmt="yuv444p"), _stored(output)) == (0, ("h264", "yuv444p"))
+
+
+def test_a_codec_that_does_not_go_there_is_one_sentence_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = write_clip(tmp_path / "a.mp4", [0, 1])
+    PIL.Image.new("RGB", (32, 32)).save(tmp_path / "style.png")
+    style = str(tmp_path / "style.png")
+    words = ["basic", str(clip), "-o", str(tmp_path / "o.mp4"), "--style", style]
+    assert main([*words, "--codec", "prores"]) == 2
+    assert "--codec: expected one of h264, hevc, av1 in .mp4" in capsys.readouterr().err
+    assert not list(tmp_path.glob("o.mp4*"))

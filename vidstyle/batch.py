@@ -183,7 +183,9 @@ def _is_finished(job: Job, clip: media.Clip, record: Path, network: Network) -> 
         return False
     found = differences(stored["job"], job.manifest(clip, network.digest))
     if job.output.suffix.lower() in MOVIES:
-        found += changes("--", stored["published"]["form"], job.settings.of_scope("output"))
+        found += changes(
+            "--", stored["published"].get("form") or {}, job.settings.of_scope("output")
+        )
     if found and not job.settings.overwrite:
         raise StateError(
             f"{job.output} was made by another request: {'; '.join(found)}; add --overwrite to "

@@ -148,7 +148,7 @@ class Workdir:
 
     def stands(self, *, form: Manifest) -> bool:
         """Whether the output is there, whole, as an earlier run of this request wrote it."""
-        if not self.facts or self.facts["form"] != form:
+        if not self.facts or self.facts.get("form") != form:
             return False
         return is_whole(self.output, self.facts)
 
@@ -280,7 +280,7 @@ def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest
         return
     stored = None if restart else state_of(output)
     facts = stored["published"] if stored else {}
-    known = facts["files"] if facts and facts["form"] == form else {}
+    known = facts["files"] if facts and facts.get("form") == form else {}
     if not _consists_of(output, known):
         with suppress(OSError):
             state_path(output).rmdir()  # left empty by a run that was killed as it ended

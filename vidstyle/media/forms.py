@@ -1,7 +1,10 @@
 """What a video file may be encoded as: which codecs a container holds, which pixels a codec."""
 
+import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from vidstyle.errors import UsageError
 from vidstyle.media.clip import MOVIES, Clip
@@ -158,13 +161,31 @@ def _as_asked(suffix: str, codecs: list[Codec], pix_fmt: str, crf: int | None) -
 
     known = {codec.encoder: av.Codec(codec.encoder, "w").video_formats or [] for codec in codecs}
     for codec in codecs:
-        if any(pix_fmt == offered.name for offered in known[codec.encoder]):
+        offered = any(pix_fmt == one.name for one in known[codec.encoder])
+        if offered and _encodes(codec.encoder, pix_fmt, tuple(codec.options.items())):
             return Form(codec=codec, pix_fmt=pix_fmt, crf=_quality(codec, crf))
-    names = sorted({offered.name for formats in known.values() for offered in formats})
+    names = sorted({one.name for formats in known.values() for one in formats})
     raise UsageError(
-        f"--pix-fmt: expected one of {', '.join(names)} in {suffix}, got {pix_fmt}; choose one of "
-        "these, or another --codec"
+        f"--pix-fmt: expected one that works of {', '.join(names)} in {suffix}, got {pix_fmt}; "
+        "choose another, or another --codec"
     )
+
+
+@cache
+def _encodes(encoder: str, pix_fmt: str, words: tuple[tuple[str, str], ...]) -> bool:
+    """Ask the encoder itself: some list formats that they refuse when a frame comes."""
+    import av
+
+    context: Any = av.CodecContext.create(encoder, "w")
+    context.width = context.height = 64
+    context.pix_fmt, context.time_base, context.options = pix_fmt, Fraction(1, 25), dict(words)
+    os.environ.setdefault("SVT_LOG", "1")  # or libsvtav1 talks of itself
+    try:
+        frame = av.VideoFrame(64, 64, "rgba").reformat(format=pix_fmt)
+        frame.pts = 0
+        return bool(context.encode(frame) + context.encode(None))
+    except (av.error.FFmpegError, OSError, ValueError):
+        return False
 
 
 def _quality(codec: Codec, crf: int | None) -> int | None:
