@@ -10,7 +10,13 @@ import PIL.Image
 
 from vidstyle.errors import MediaError, OutputError
 from vidstyle.media.clip import Clip, Image, mend, span
-from vidstyle.media.stills import has_clear_pixels, open_picture, quiet, to_pixels
+from vidstyle.media.stills import (
+    PICTURE_FAULTS,
+    has_clear_pixels,
+    open_picture,
+    quiet,
+    to_pixels,
+)
 
 __all__ = [
     "check_durations",
@@ -71,7 +77,7 @@ def _frames_of(picture: PIL.Image.Image, path: Path) -> tuple[list[int], bool, s
         try:
             picture.seek(index)
             picture.load()
-        except (OSError, EOFError, ValueError, SyntaxError) as error:
+        except PICTURE_FAULTS as error:
             if not durations:
                 raise MediaError(f"{path}: expected frames, got none that decodes") from error
             return durations, alpha, str(error)

@@ -5,6 +5,7 @@ Integer pixels, profiles, palettes and EXIF end here: everything else sees `Imag
 
 import io
 import os
+import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from vidstyle.media.clip import Image
 __all__ = [
     "CLEAR",
     "PICTURES",
+    "PICTURE_FAULTS",
     "WRITABLE",
     "has_clear_pixels",
     "load_frame",
@@ -65,9 +67,9 @@ WRITABLE: dict[str, dict[str, Any]] = {
 CLEAR = frozenset((".png", ".webp", ".tif", ".tiff"))  # these keep alpha
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-_FAULTS = (
-    OSError, ValueError, SyntaxError, RuntimeError, TypeError, IndexError, KeyError, EOFError,
-    OverflowError, MemoryError, PIL.Image.DecompressionBombError,
+PICTURE_FAULTS = (  # what Pillow raises on damaged files (found by fuzzing)
+    struct.error, OSError, ValueError, SyntaxError, RuntimeError, TypeError, IndexError, KeyError,
+    EOFError, OverflowError, MemoryError, PIL.Image.DecompressionBombError,
 )  # fmt: skip
 
 
@@ -84,7 +86,7 @@ def open_picture(path: Path) -> Iterator[PIL.Image.Image]:
         ) from error
     except PIL.UnidentifiedImageError as error:
         raise MediaError(f"{path}: expected a picture, {_instead(path)}") from error
-    except _FAULTS as error:
+    except PICTURE_FAULTS as error:
         raise MediaError(_unreadable(path, error)) from error
 
 

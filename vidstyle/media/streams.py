@@ -14,7 +14,7 @@ import av.error
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 
-from vidstyle.media.video import FAULTS, packets
+from vidstyle.media.video import FAULTS, codec_name, packets
 
 __all__ = ["Carrier", "Window", "copy_tags"]
 
@@ -324,5 +324,4 @@ def copy_tags(source: dict[str, str], target: dict[str, str]) -> None:
 
 def _title(stream: Any) -> str:
     language = f", {stream.language}" if stream.language not in (None, "und") else ""
-    codec = getattr(stream.codec_context, "name", None) or stream.name or "unknown codec"
-    return f"{stream.type} stream {stream.index} ({codec}{language})"
+    return f"{stream.type} stream {stream.index} ({codec_name(stream)}{language})"

@@ -29,6 +29,7 @@ __all__ = [
     "FAULTS",
     "SCALER",
     "Shape",
+    "codec_name",
     "decoded",
     "has_clear_pixels",
     "is_video",
@@ -97,6 +98,11 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
     """Return the first video stream that is no cover picture. Raises MediaError without one."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic and stream.time_base:
+            if stream.codec_context is None:
+                raise MediaError(
+                    f"{path}: expected a video that can be decoded, got one in a codec that is not "
+                    "known here; convert it to another first, H.264 for instance"
+                )
             return stream
     raise MediaError(
         f"{path}: expected a video, got a file without a video stream; name another source"
@@ -109,15 +115,17 @@ def streams_of(container: InputContainer) -> tuple[Stream, ...]:
         Stream(
             index=stream.index,
             kind=stream.type,
-            codec=_codec_name(stream),
+            codec=codec_name(stream),
             language=stream.language,
         )
         for stream in container.streams
     )
 
 
-def _codec_name(stream: Any) -> str:
-    return getattr(stream.codec_context, "name", None) or stream.name or "unknown"
+def codec_name(stream: Any) -> str:
+    """Return what FFmpeg calls a stream's codec, or the file that it is; "unknown" if nothing."""
+    name = getattr(stream.codec_context, "name", None) or getattr(stream, "name", None)
+    return name or "unknown"
 
 
 @dataclass(frozen=True)
