@@ -1,5 +1,6 @@
 """What a video is encoded as: every codec in every container, depth and alpha that are kept."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from media_inputs import decoded, disc, write_clip, write_raw
 
 from vidstyle import media
 from vidstyle.cli import main
-from vidstyle.errors import UsageError
+from vidstyle.errors import OutputError, UsageError
 from vidstyle.job import make_job
+from vidstyle.media import movie
 from vidstyle.media.clip import MOVIES
 from vidstyle.media.forms import _HOLDS, CODECS, choose
 from vidstyle.run import run
@@ -296,3 +298,32 @@ def test_a_codec_that_does_not_go_there_is_one_sentence_at_once(
     assert main([*words, "--codec", "prores"]) == 2
     assert "--codec: expected one of h264, hevc, av1 in .mp4" in capsys.readouterr().err
     assert not list(tmp_path.glob("o.mp4*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda stamps: stamps[:-1], "is not whole: expected 3 frames, got 2"),
+        (lambda stamps: [*stamps[:-1], stamps[-1] + 99], "expected the source's timing"),
+    ],
+)
+def test_a_file_that_reads_back_otherwise_never_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable, sentence: str
+) -> None:
+    clip = write_clip(tmp_path / "a.mp4", [0, 1, 2])
+    PIL.Image.new("RGB", (32, 32)).save(tmp_path / "style.png")
+    output = tmp_path / "out.mp4"
+    job = make_job(clip, output, style=tmp_path / "style.png", steps=0, steps_next=0)
+    read_back = movie.packet_timeline
+
+    def otherwise(*given):
+        stamps, end = read_back(*given)
+        return change(stamps), end
+
+    with monkeypatch.context() as patch:
+        patch.setattr(movie, "packet_timeline", otherwise)
+        with pytest.raises(OutputError, match=sentence):
+            run(job)
+    assert not output.exists()
+    assert run(job).stylized == 0  # the frames were not lost
+    assert media.probe(output).frames == 3
