@@ -268,6 +268,13 @@ def test_the_pictures_of_a_folder_are_of_the_kind_that_is_asked_for(
     np.testing.assert_allclose(media.read_picture(part / names[1]), frames[1], atol=0.06)
 
 
+def test_a_folder_has_no_codec_of_videos(tmp_path: Path) -> None:
+    clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
+    frames, wish = media.read(clip, range(2)), media.Wish(codec="hevc", pix_fmt="yuv444p")
+    warnings = media.encode(clip, range(2), frames, tmp_path / "out", tmp_path / "part", wish)
+    assert [warning.partition(":")[0] for warning in warnings] == ["--codec", "--pix-fmt"]
+
+
 def test_another_codec_is_written_from_the_frames_that_are_kept(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", [0, 1, 2])
     PIL.Image.new("RGB", (32, 32)).save(tmp_path / "style.png")

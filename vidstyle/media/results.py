@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +171,7 @@ def _unheard(wish: Wish, form: Form | None, suffix: str) -> list[str]:
     if form is None:
         asked = {"--codec": wish.codec, "--pix-fmt": wish.pix_fmt}
         return [
-            f"{flag}: {suffix} is written in one way only, so {value} was not used"
+            f"{flag}: {suffix} cannot be written so; {value} was not used"
             for flag, value in asked.items()
             if value is not None
         ]
@@ -226,7 +227,8 @@ def _write_folder(
     kept = clip.alpha and any(Path(name).suffix.lower() in CLEAR for name in names)
     if kept:
         frames = _with_alpha(frames, clip, indices)
-    warnings = []
+    heard = replace(wish, codec=None) if wish.codec in PICTURE_CODECS else wish
+    warnings = _unheard(heard, None, "a folder")
     for name, index, image in zip(names, indices, frames, strict=True):
         suffix = Path(name).suffix.lower()
         clear = kept and bool(image[..., 3].min() < 1)
