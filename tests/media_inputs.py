@@ -1,5 +1,6 @@
 """Tiny sources, made for the tests of media."""
 
+import struct
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,7 @@ import av
 import numpy as np
 import PIL.Image
 
+from vidstyle import media
 from vidstyle.media import Image
 
 
@@ -76,12 +78,50 @@ def write_rotated(source: Path, target: Path, clockwise: int) -> Path:
     return target
 
 
-def ffmpeg(*arguments: str) -> bytes:
-    """Run the ffmpeg that imageio-ffmpeg carries: another build than PyAV's."""
+def ffmpeg(*arguments: str, feed: bytes | None = None) -> bytes:
+    """Run the ffmpeg that imageio-ffmpeg carries: another build than PyAV's. feed: its input."""
     import imageio_ffmpeg
 
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *arguments]
-    return subprocess.run(command, check=True, capture_output=True).stdout
+    return subprocess.run(command, check=True, capture_output=True, input=feed).stdout
+
+
+def write_raw(path: Path, frames: np.ndarray, *options: str) -> Path:
+    """Write RGB or RGBA frames of 8 or 16 bits, [N, H, W, C], with the options of an encoder."""
+    deep = frames.dtype == np.uint16
+    form = {3: "rgb48le" if deep else "rgb24", 4: "rgba64le" if deep else "rgba"}[frames.shape[3]]
+    size = f"{frames.shape[2]}x{frames.shape[1]}"
+    words = ["-f", "rawvideo", "-pix_fmt", form, "-s", size, "-r", "25", "-i", "-"]
+    ffmpeg(*words, *options, str(path), feed=frames.tobytes())
+    return path
+
+
+def decoded(path: Path, form: str = "rgb24", *before: str) -> np.ndarray:
+    """Return the frames of a video as that ffmpeg decodes them: [N, H, W, C], as it stores them."""
+    words, channels = {
+        "rgb24": (np.uint8, 3), "rgba": (np.uint8, 4), "rgb48le": (np.uint16, 3),
+    }[form]  # fmt: skip
+    size = media.probe(path)
+    scale = "scale=flags=accurate_rnd+full_chroma_int+full_chroma_inp"
+    raw = ffmpeg(*before, "-i", str(path), "-vf", f"{scale},format={form}",
+                 "-fps_mode", "passthrough", "-f", "rawvideo", "-")  # fmt: skip
+    return np.frombuffer(raw, words).reshape(-1, size.height, size.width, channels)
+
+
+def write_cropped(source: Path, target: Path, *, width: int, height: int) -> Path:
+    """Copy an H.264 MP4 with a clean aperture of this size, 4 right and 3 above the middle."""
+    data = bytearray(source.read_bytes())
+    aperture = struct.pack(">I4s4IiIiI", 40, b"clap", width, 1, height, 1, 4, 1, -3, 1)
+    place, boxes = 0, []
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
+        place = data.index(kind, place) - 4
+        boxes.append(place)
+    end = place + struct.unpack_from(">I", data, place)[0]
+    data[end:end] = aperture
+    for box in boxes:
+        struct.pack_into(">I", data, box, struct.unpack_from(">I", data, box)[0] + len(aperture))
+    target.write_bytes(data)
+    return target
 
 
 def write_gif(path: Path, durations: list[int]) -> Path:

@@ -39,7 +39,9 @@ def test_a_round_trip_keeps_frames_times_orientation_and_sound(
     clip = media.probe(FOOTAGE / name)
     indices, part = media.select(clip, None, end), tmp_path / f"part{suffix}"
     pictures = media.read(clip, indices)
-    warnings = media.encode(clip, indices, pictures, tmp_path / f"o{suffix}", part, crf=30)
+    warnings = media.encode(
+        clip, indices, pictures, tmp_path / f"o{suffix}", part, media.Wish(crf=30)
+    )
     result = media.probe(part)
     assert (warnings, result.frames, result.rotation) == ([], frames, 0)
     assert (result.width, result.height) == (clip.width, clip.height)
@@ -57,7 +59,7 @@ def test_photos_round_trip_by_name_and_size(tmp_path: Path) -> None:
     clip = media.probe(FOOTAGE / "photos")
     every = range(clip.frames)
     part = tmp_path / "part"
-    media.encode(clip, every, media.read(clip, every), tmp_path / "out", part, crf=None)
+    media.encode(clip, every, media.read(clip, every), tmp_path / "out", part)
     result = media.probe(part)
     assert result.sizes == clip.sizes
     assert [file.stem for file in result.files] == [file.stem for file in clip.files]

@@ -23,7 +23,7 @@ def _copy(source: Path, output: Path, start: float | None = None, end: float | N
     part = output.with_name(f"part{output.suffix}")
     media.check_output(clip, output)
     frames = media.read(clip, indices)
-    warnings = media.encode(clip, indices, frames, output, part, crf=None)
+    warnings = media.encode(clip, indices, frames, output, part)
     assert not output.exists()
     return clip, indices, media.probe(part), warnings
 
@@ -110,31 +110,11 @@ def test_the_result_of_a_rotated_clip_stands_upright_without_a_tag(tmp_path: Pat
     assert np.abs(before - after).mean() < 0.02
 
 
-def test_titles_chapters_and_subtitles_go_along(tmp_path: Path) -> None:
-    path, text = write_clip(tmp_path / "a.mkv", list(range(20))), tmp_path / "a.srt"
-    text.write_text("1\n00:00:00,100 --> 00:00:00,500\nwords\n")
-    notes = tmp_path / "a.ffmeta"
-    notes.write_text(";FFMETADATA1\ntitle=Night\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\n")
-    full = tmp_path / "full.mkv"
-    inputs = [word for name in (path, text, notes) for word in ("-i", str(name))]
-    maps = ["-map", "0", "-map", "1", "-map_metadata", "2", "-map_chapters", "2", "-c", "copy"]
-    ffmpeg(*inputs, *maps, str(full))
-    _, _, result, warnings = _copy(full, tmp_path / "out.mkv")
-    assert [stream.kind for stream in result.streams] == ["video", "subtitle"]
-    assert warnings == []
-    with av.open(str(tmp_path / "part.mkv")) as container:
-        assert container.metadata["title"] == "Night"
-        assert [c["end"] * c["time_base"] for c in container.chapters()] == [Fraction(2, 5)]
-    _, _, result, warnings = _copy(full, tmp_path / "out.mp4")
-    assert [stream.kind for stream in result.streams if stream.kind == "subtitle"] == []
-    assert warnings[0].startswith("subtitle stream 1 (srt): mp4 cannot hold it")
-
-
 def test_an_odd_size_is_padded_and_said(tmp_path: Path) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
     frames = [disc(0, 33, 21), disc(1, 33, 21)]
     part = tmp_path / "part.mp4"
-    warnings = media.encode(clip, range(2), frames, tmp_path / "out.mp4", part, crf=None)
+    warnings = media.encode(clip, range(2), frames, tmp_path / "out.mp4", part)
     result = media.probe(part)
     assert (result.width, result.height) == (34, 22)
     assert "33x21 was widened to 34x22" in warnings[0]
@@ -155,7 +135,7 @@ def test_colours_survive_for_another_decoder(tmp_path: Path, width: int, suffix:
     row = np.repeat(_PATCHES, width // 4, axis=0).astype(np.float32) / 255
     image = np.broadcast_to(row, (height, len(row), 3))
     part = tmp_path / f"part{suffix}"
-    media.encode(clip, range(1), [image], tmp_path / f"out{suffix}", part, crf=4)
+    media.encode(clip, range(1), [image], tmp_path / f"out{suffix}", part, media.Wish(crf=4))
     raw = ffmpeg("-i", str(part), "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
     shown = np.frombuffer(raw, np.uint8).reshape(image.shape).astype(int)
     step = width // 4
@@ -191,7 +171,7 @@ def test_a_gif_keeps_every_frame_its_duration_and_how_often_it_repeats(tmp_path:
 def test_identical_frames_of_a_gif_are_not_merged(tmp_path: Path) -> None:
     clip = media.probe(write_gif(tmp_path / "a.gif", [50, 200, 70]))
     part = tmp_path / "part.gif"
-    media.encode(clip, range(3), [disc(0)] * 3, tmp_path / "out.gif", part, crf=None)
+    media.encode(clip, range(3), [disc(0)] * 3, tmp_path / "out.gif", part)
     assert media.probe(part).timestamps == (0, 50, 250)
 
 
@@ -226,7 +206,7 @@ def test_photos_keep_their_names_and_their_kind_where_it_can_be_written(tmp_path
         PIL.Image.fromarray((disc(0) * 255).astype(np.uint8)).save(folder / name)
     clip = media.probe(folder)
     part = tmp_path / "part"
-    media.encode(clip, range(5), media.read(clip, range(5)), tmp_path / "out", part, crf=None)
+    media.encode(clip, range(5), media.read(clip, range(5)), tmp_path / "out", part)
     names = sorted(file.name for file in part.iterdir())
     assert names == ["a.png", "b.jpg", "c.gif.png", "c.png.png", "d.png"]
     assert media.read_picture(part / "b.jpg").shape == (48, 64, 3)
@@ -235,7 +215,7 @@ def test_photos_keep_their_names_and_their_kind_where_it_can_be_written(tmp_path
 def test_the_frames_of_a_video_become_numbered_pictures(tmp_path: Path) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", list(range(5))))
     frames, part = list(media.read(clip, range(2, 4))), tmp_path / "part"
-    media.encode(clip, range(2, 4), frames, tmp_path / "out", part, crf=None)
+    media.encode(clip, range(2, 4), frames, tmp_path / "out", part)
     assert sorted(file.name for file in part.iterdir()) == ["000002.png", "000003.png"]
     np.testing.assert_allclose(media.read_picture(part / "000002.png"), frames[0], atol=0.003)
 
@@ -246,7 +226,7 @@ def test_a_sequence_becomes_a_video_of_its_rate(tmp_path: Path) -> None:
     clip = media.probe(tmp_path, rate=Fraction(24000, 1001))
     part = tmp_path / "part.mp4"
     frames = media.read(clip, range(4))
-    media.encode(clip, range(4), frames, tmp_path / "out.mp4", part, crf=None)
+    media.encode(clip, range(4), frames, tmp_path / "out.mp4", part)
     assert (media.probe(part).rate, media.probe(part).frames) == (Fraction(24000, 1001), 4)
 
 
@@ -257,7 +237,7 @@ def test_a_wrong_number_of_frames_is_never_a_result(tmp_path: Path, name: str, c
     frames = [disc(0)] * count
     part = tmp_path / f"part{Path(name).suffix}"
     with pytest.raises(OutputError, match="expected 3 frames"):
-        media.encode(clip, range(3), frames, tmp_path / name, part, crf=None)
+        media.encode(clip, range(3), frames, tmp_path / name, part)
 
 
 def _source(folder: Path, kind: str) -> media.Clip:
@@ -272,7 +252,7 @@ def _source(folder: Path, kind: str) -> media.Clip:
     ("kind", "output", "sentence"),
     [
         ("video", "out.xyz", "expected one of .mp4"),
-        ("video", "out.png", "expected a video, a GIF or a folder"),
+        ("video", "out.png", "expected a video, an animation"),
         ("video", "a.mp4", "apart from the source"),
         ("picture", "out.mp4", "expected a picture"),
         ("picture", "in", "apart from the source"),
@@ -301,7 +281,7 @@ output = Path(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 frames = (np.random.default_rng(i).random((48, 64, 3), np.float32) for i in range(clip.frames))
 try:
-    media.encode(clip, range(clip.frames), frames, output, output.with_stem("part"), crf=None)
+    media.encode(clip, range(clip.frames), frames, output, output.with_stem("part"))
 except OutputError as error:
     print(error)
 """
@@ -324,7 +304,7 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path, name: st
     def peak(count: int) -> int:
         tracemalloc.start()
         indices = range(count)
-        media.encode(clip, indices, media.read(clip, indices), tmp_path / name, part, crf=None)
+        media.encode(clip, indices, media.read(clip, indices), tmp_path / name, part)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most

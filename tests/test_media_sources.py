@@ -165,3 +165,17 @@ def test_a_rate_is_for_pictures(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", [0, 1])
     with pytest.raises(UsageError, match="--rate"):
         media.probe(path, rate=Fraction(24))
+
+
+def test_a_codec_that_nobody_knows_is_one_sentence(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", [0, 1])
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zz11"))
+    with pytest.raises(MediaError, match="in a codec that is not known here"):
+        media.probe(path)
+
+
+def test_a_gif_that_ends_within_a_header_is_one_sentence(tmp_path: Path) -> None:
+    path = write_gif(tmp_path / "a.gif", [50])
+    path.write_bytes(path.read_bytes()[:-1] + b",\0")
+    with pytest.raises(MediaError, match="damaged or cut short"):
+        media.probe(path)

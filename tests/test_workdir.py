@@ -11,7 +11,7 @@ from vidstyle.errors import MediaError, OutputError, StateError, UsageError
 from vidstyle.workdir import Workdir, check_space, check_target, differences
 
 MANIFEST = {"settings": {"style_weight": 1.0}, "source": {"sha256": "a"}}
-FREE = {"overwrite": False, "restart": False, "crf": None}
+FREE = {"overwrite": False, "restart": False, "form": {}}
 
 
 def image(seed: int = 0) -> np.ndarray:
@@ -32,12 +32,12 @@ def begun(output: Path) -> Path:
     return state.path
 
 
-def publish(output: Path, *, kept: bool = True, crf: int | None = None) -> None:
+def publish(output: Path, *, kept: bool = True, form: dict | None = None) -> None:
     with Workdir(output, MANIFEST) as state:
         state.save(0, image(), {})
         part = state.part(folder=False)
         part.write_bytes(b"whole")
-        state.publish(part, crf=crf, kept=kept)
+        state.publish(part, form=form or {}, kept=kept)
 
 
 def test_a_saved_frame_comes_back_to_sixteen_bits(output: Path) -> None:
@@ -168,9 +168,9 @@ def test_a_published_file_stands_and_the_state_goes(output: Path) -> None:
         part = state.part(folder=False)
         part.write_bytes(b"whole")
         assert part.suffix == ".mp4"
-        state.publish(part, crf=None, kept=False)
-        assert state.stands(crf=None)
-        assert not state.stands(crf=20)
+        state.publish(part, form={}, kept=False)
+        assert state.stands(form={})
+        assert not state.stands(form={"crf": 20})
         state.remove()
     assert [path.name for path in output.parent.iterdir()] == ["out.mp4"]
     assert output.read_bytes() == b"whole"
@@ -185,8 +185,8 @@ def test_a_published_folder_keeps_what_else_is_in_it(tmp_path: Path) -> None:
         part = state.part(folder=True)
         part.mkdir()
         (part / "a.png").write_bytes(b"a")
-        state.publish(part, crf=None, kept=False)
-        assert state.stands(crf=None)
+        state.publish(part, form={}, kept=False)
+        assert state.stands(form={})
         state.remove()
     assert sorted(path.name for path in output.iterdir()) == ["a.png", "notes.txt"]
 
@@ -195,7 +195,7 @@ def test_an_output_that_was_changed_since_does_not_stand(output: Path) -> None:
     publish(output)
     output.write_bytes(b"other")
     with Workdir(output, MANIFEST) as state:
-        assert not state.stands(crf=None)
+        assert not state.stands(form={})
 
 
 def test_an_output_that_exists_is_refused_unless_the_state_tells_that_it_is_ours(
@@ -203,7 +203,7 @@ def test_an_output_that_exists_is_refused_unless_the_state_tells_that_it_is_ours
 ) -> None:
     publish(output)
     check_target(output, **FREE)
-    for changed in ({"restart": True}, {"crf": 20}):
+    for changed in ({"restart": True}, {"form": {"crf": 20}}):
         with pytest.raises(UsageError, match="exists; add --overwrite"):
             check_target(output, **{**FREE, **changed})
     output.write_bytes(b"other")

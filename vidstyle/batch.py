@@ -28,7 +28,7 @@ from vidstyle.errors import MediaError, OutputError, StateError, WeightsError, e
 from vidstyle.items import REASONS, Batch, Item
 from vidstyle.job import Job, Network, find_network
 from vidstyle.media.clip import MOVIES
-from vidstyle.workdir import differences, is_whole, read_manifest, state_of, state_path
+from vidstyle.workdir import changes, differences, is_whole, read_manifest, state_of, state_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,9 +182,10 @@ def _is_finished(job: Job, clip: media.Clip, record: Path, network: Network) -> 
     if stored is None or not is_whole(job.output, stored["published"]):
         return False
     found = differences(stored["job"], job.manifest(clip, network.digest))
-    was, crf = stored["published"]["crf"], job.settings.crf
-    if was != crf and job.output.suffix.lower() in MOVIES:
-        found.append(f"--crf was {was}, is {crf}")
+    if job.output.suffix.lower() in MOVIES:
+        found += changes(
+            "--", stored["published"].get("form") or {}, job.settings.of_scope("output")
+        )
     if found and not job.settings.overwrite:
         raise StateError(
             f"{job.output} was made by another request: {'; '.join(found)}; add --overwrite to "

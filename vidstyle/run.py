@@ -52,7 +52,6 @@ OnEvent = Callable[[Event], None]
 
 PIXEL_SECONDS = 8e-6  # one evaluation of one pixel, measured on two CPU cores; a GPU takes less
 PIXEL_BYTES = 6  # a saved frame: 16 bits a channel; noise does not pack any smaller
-UNEVEN = (".gif", ".png", ".apng", ".webp")  # animations that may have odd sides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +131,7 @@ def run(
     manifest = job.manifest(clip, network.digest)
     with Workdir(job.output, manifest, restart=job.settings.restart) as state:
         stylized, warnings = 0, []
-        if not state.stands(crf=job.settings.crf):
+        if not state.stands(form=job.settings.of_scope("output")):
             work = _survey(job, notify)
             work.guidance.check()
             guided = work.guidance.of_styles(styles)
@@ -202,12 +201,14 @@ class _Work:
         return self.clip.kind not in ("picture", "photos")
 
     def size(self, position: int) -> tuple[int, int]:
-        """Return the (width, height) of a result."""
+        """Return the (width, height) of a result. An odd source that keeps its size is padded."""
         own = (self.clip.width, self.clip.height)
         if not self.linked:
             own = self.clip.sizes[self.indices[position]]
-        whole = media.is_folder(self.job.output) or self.job.output.suffix.lower() in UNEVEN
-        return target_size(self.job.settings.size, *own, even=self.linked and not whole)
+        fitted = target_size(self.job.settings.size, *own, even=False)
+        if fitted == own or not media.needs_even_sides(self.clip, self.job.output, _wish(self.job)):
+            return fitted
+        return target_size(self.job.settings.size, *own)
 
     def sizes(self) -> list[tuple[int, int]]:
         return [self.size(position) for position in range(len(self.indices))]
@@ -246,7 +247,10 @@ def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
     """Refuse what can be refused without decoding; return what is known of the source."""
     settings = job.settings
     check_target(
-        job.output, overwrite=settings.overwrite, restart=settings.restart, crf=settings.crf
+        job.output,
+        overwrite=settings.overwrite,
+        restart=settings.restart,
+        form=settings.of_scope("output"),
     )
     return _look(job), job.read_styles()
 
@@ -254,7 +258,7 @@ def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
 def _look(job: Job) -> "Clip":
     """Return what is known of the source; refuse what cannot become the output."""
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
-    media.check_output(clip, job.output)
+    media.check_output(clip, job.output, _wish(job))
     _Work(job, clip, range(clip.frames), _ignore).sizes()
     return clip
 
@@ -348,13 +352,17 @@ def _encode(work: _Work, state: Workdir) -> list[str]:
     job = work.job
     part = state.part(folder=media.is_folder(job.output))
     frames = _finished(work, state)
-    crf = job.settings.crf
+    form = job.settings.of_scope("output")
     with writing(part):
-        warnings = media.encode(work.clip, work.indices, frames, job.output, part, crf=crf)
+        warnings = media.encode(work.clip, work.indices, frames, job.output, part, _wish(job))
     for message in warnings:
         work.notify({"event": "warning", "message": message})
-    state.publish(part, crf=crf, kept=job.settings.keep_frames)
+    state.publish(part, form=form, kept=job.settings.keep_frames)
     return warnings
+
+
+def _wish(job: Job) -> media.Wish:
+    return media.Wish(**job.settings.of_scope("output"))
 
 
 def _finished(work: _Work, state: Workdir) -> "Iterator[Image]":

@@ -155,12 +155,24 @@ class Settings:
         low=0.01,
         high=1000,
     )
+    codec: str | None = option(
+        None,
+        "how the result is written (default: what plays nearly everywhere and keeps the source's "
+        "depth and alpha); of a folder's pictures png, jpg, tiff or webp",
+        words=("h264", "hevc", "av1", "vp9", "prores", "ffv1", "png", "jpg", "tiff", "webp"),
+        scope="output",
+    )
     crf: int | None = option(
         None,
         "quality of the written video: lower is better and larger (default: the codec's own, "
         "18 for H.264)",
         low=0,
         high=63,
+        scope="output",
+    )
+    pix_fmt: str | None = option(
+        None,
+        "pixel format of the written video, as FFmpeg calls it: yuv444p, yuv420p10le and others",
         scope="output",
     )
     keep_frames: bool = option(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Workdir",
+    "changes",
     "check_space",
     "check_target",
     "differences",
@@ -53,7 +54,7 @@ class Workdir:
     if it cannot be written. Left with no frame finished, it leaves nothing behind.
 
     reports: of the finished frames. facts: of the output once it is whole, else empty: the sha256
-    of its "files", the number of its "frames", and "crf" and "kept" as the request had them.
+    of its "files", the number of its "frames", and "form" and "kept" as the request had them.
     """
 
     def __init__(self, output: Path, manifest: Manifest, *, restart: bool = False) -> None:
@@ -126,17 +127,17 @@ class Workdir:
             delete(path)
         return path
 
-    def publish(self, part: Path, *, crf: int | None, kept: bool) -> None:
+    def publish(self, part: Path, *, form: Manifest, kept: bool) -> None:
         """Give the finished `part` its final name; replaces what stands there, file by file.
 
-        crf, kept: of this request, noted beside the sha256 of each file.
+        form, kept: of this request, noted beside the sha256 of each file.
         """
         pairs = {self.output: part}
         if part.is_dir():
             pairs = {self.output / file.name: file for file in sorted(part.iterdir())}
         with writing(self.output):
             names = {target.name: sha256_of(file) for target, file in pairs.items()}
-            facts = {"files": names, "frames": len(self.reports), "crf": crf, "kept": kept}
+            facts = {"files": names, "frames": len(self.reports), "form": form, "kept": kept}
             self._write_manifest(facts)
             if part.is_dir():
                 self.output.mkdir(exist_ok=True)
@@ -145,9 +146,9 @@ class Workdir:
             for folder in {target.parent for target in pairs} | {self.output.absolute().parent}:
                 sync_folder(folder)
 
-    def stands(self, *, crf: int | None) -> bool:
+    def stands(self, *, form: Manifest) -> bool:
         """Whether the output is there, whole, as an earlier run of this request wrote it."""
-        if not self.facts or self.facts["crf"] != crf:
+        if not self.facts or self.facts.get("form") != form:
             return False
         return is_whole(self.output, self.facts)
 
@@ -263,7 +264,7 @@ def read_manifest(path: Path) -> Manifest | None:
         raise StateError(f"{path} is damaged; add --restart to discard that state") from error
 
 
-def check_target(output: Path, *, overwrite: bool, restart: bool, crf: int | None) -> None:
+def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest) -> None:
     """Raise unless `output` may be written: before any work, and without touching anything.
 
     What stands there may be replaced if `overwrite` says so, or if the state beside it tells that
@@ -279,7 +280,7 @@ def check_target(output: Path, *, overwrite: bool, restart: bool, crf: int | Non
         return
     stored = None if restart else state_of(output)
     facts = stored["published"] if stored else {}
-    known = facts["files"] if facts and facts["crf"] == crf else {}
+    known = facts["files"] if facts and facts.get("form") == form else {}
     if not _consists_of(output, known):
         with suppress(OSError):
             state_path(output).rmdir()  # left empty by a run that was killed as it ended
@@ -308,7 +309,7 @@ def differences(old: Manifest, new: Manifest) -> list[str]:
     found = [f"the {what} changed" for key, what in named.items() if old.get(key) != new.get(key)]
     if old.get("weights") != new.get("weights"):
         found.append("the VGG-19 weights changed")
-    found += _changes(
+    found += changes(
         "", {"the technique": old.get("technique")}, {"the technique": new.get("technique")}
     )
     for group, form in (
@@ -317,11 +318,11 @@ def differences(old: Manifest, new: Manifest) -> list[str]:
         ("versions", ""),
         ("environment", ""),
     ):
-        found += _changes(form, old.get(group) or {}, new.get(group) or {})
+        found += changes(form, old.get(group) or {}, new.get(group) or {})
     return found
 
 
-def _changes(form: str, old: Manifest, new: Manifest) -> Iterator[str]:
+def changes(form: str, old: Manifest, new: Manifest) -> Iterator[str]:
     """Yield one phrase for each value that changed; `form` stands before its name."""
     for name in {**old, **new}:
         was, now = old.get(name), new.get(name)

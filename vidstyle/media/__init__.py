@@ -1,8 +1,15 @@
 """Sources read and results written: videos, animations, pictures and folders of pictures."""
 
 from vidstyle.media.clip import Clip, Image, Stream, as_json, select
-from vidstyle.media.results import check_output, encode, is_folder, result_suffix
-from vidstyle.media.sources import is_footage, natural, probe, read
+from vidstyle.media.forms import Wish
+from vidstyle.media.results import (
+    check_output,
+    encode,
+    is_folder,
+    needs_even_sides,
+    result_suffix,
+)
+from vidstyle.media.sources import is_footage, natural, probe, read, read_alpha
 from vidstyle.media.stills import (
     load_frame,
     read_picture,
@@ -16,6 +23,7 @@ __all__ = [
     "Clip",
     "Image",
     "Stream",
+    "Wish",
     "as_json",
     "check_output",
     "encode",
@@ -23,8 +31,10 @@ __all__ = [
     "is_footage",
     "load_frame",
     "natural",
+    "needs_even_sides",
     "probe",
     "read",
+    "read_alpha",
     "read_picture",
     "recolored",
     "resize",

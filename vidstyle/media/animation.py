@@ -8,11 +8,24 @@ from pathlib import Path
 
 import PIL.Image
 
-from vidstyle.errors import MediaError
-from vidstyle.media.clip import Clip, Image
-from vidstyle.media.stills import open_picture, quiet, to_image
+from vidstyle.errors import MediaError, OutputError
+from vidstyle.media.clip import Clip, Image, mend, span
+from vidstyle.media.stills import (
+    PICTURE_FAULTS,
+    has_clear_pixels,
+    open_picture,
+    quiet,
+    to_pixels,
+)
 
-__all__ = ["durations_of", "is_animation", "loops", "probe_animation", "read_animation"]
+__all__ = [
+    "check_durations",
+    "in_ticks",
+    "is_animation",
+    "plays",
+    "probe_animation",
+    "read_animation",
+]
 
 _FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
 _NO_DURATION = 100  # milliseconds that browsers show a frame that names none
@@ -39,7 +52,7 @@ def probe_animation(path: Path, count: bool) -> Clip:
         )
         if not count:
             return clip
-        durations, fault = durations_of(picture, path)
+        durations, alpha, fault = _frames_of(picture, path)
     times = [0, *accumulate(durations)]
     notes = (f"damaged after {len(durations)} frames ({fault})",) if fault else ()
     return replace(
@@ -47,6 +60,7 @@ def probe_animation(path: Path, count: bool) -> Clip:
         timestamps=tuple(times[:-1]),
         end=times[-1],
         frames=len(durations),
+        alpha=alpha,
         counted=True,
         rate=Fraction(len(durations) * 1000, times[-1]),
         variable=max(durations) - min(durations) > 1,
@@ -55,33 +69,59 @@ def probe_animation(path: Path, count: bool) -> Clip:
     )
 
 
-def durations_of(picture: PIL.Image.Image, path: Path) -> tuple[list[int], str]:
-    """Return the milliseconds of each frame that decodes, and why it stops early, if it does."""
+def _frames_of(picture: PIL.Image.Image, path: Path) -> tuple[list[int], bool, str]:
+    """Return what decodes: each frame's milliseconds; whether any has alpha; why it stops early."""
     durations: list[int] = []
+    alpha = False
     for index in range(getattr(picture, "n_frames", 1)):
         try:
             picture.seek(index)
             picture.load()
-        except (OSError, EOFError, ValueError, SyntaxError) as error:
+        except PICTURE_FAULTS as error:
             if not durations:
                 raise MediaError(f"{path}: expected frames, got none that decodes") from error
-            return durations, str(error)
+            return durations, alpha, str(error)
+        alpha = alpha or has_clear_pixels(picture)
         durations.append(round(picture.info.get("duration", 0)) or _NO_DURATION)
-    return durations, ""
+    return durations, alpha, ""
 
 
 def read_animation(path: Path, indices: range) -> Iterator[Image]:
-    """Yield the frames of `indices`, what is transparent over white."""
+    """Yield the frames of `indices`, with alpha, not over white, where they have it."""
     with open_picture(path) as picture:
         for index in indices:
             with quiet():
                 picture.seek(index)
-                image = to_image(picture)
-            yield image
+                pixels = to_pixels(picture)
+            yield pixels
 
 
-def loops(path: Path) -> int | None:
-    """Return how often an animation repeats: 0 for ever, None if it plays once."""
+def plays(path: Path) -> int:
+    """Return how often an animation plays: 0 for ever. A GIF says how often it does so again."""
     with open_picture(path) as picture:
         count = picture.info.get("loop")
-    return None if count is None else int(count)
+        again = picture.format == "GIF"
+    if count is None:
+        return 1
+    return int(count) + (again and count > 0)
+
+
+def in_ticks(clip: Clip, indices: range, tick: Fraction) -> list[int]:
+    """Return each frame's tick from 0 and the end's, rounded one by one so that no error adds up.
+
+    tick: in seconds.
+    """
+    stamps, end, _ = span(clip, indices)
+    base = clip.time_base or Fraction(1)
+    return mend([round((stamp - stamps[0]) * base / tick) for stamp in [*stamps, end]])
+
+
+def check_durations(part: Path, durations: list[int]) -> None:
+    """Read a written file back. Raises OutputError unless each frame has its milliseconds."""
+    with open_picture(part) as picture:
+        found, _, _ = _frames_of(picture, part)
+    if found != durations:
+        raise OutputError(
+            f"{part} is not whole: expected {len(durations)} frames with the source's timing, "
+            f"got {len(found)}; run the same command again, or choose .mp4"
+        )

@@ -10,7 +10,7 @@ import numpy as np
 
 from vidstyle.errors import MediaError, UsageError
 
-__all__ = ["MOVIES", "Clip", "Image", "Kind", "Stream", "as_json", "select", "span"]
+__all__ = ["MOVIES", "Clip", "Image", "Kind", "Stream", "as_json", "mend", "select", "span"]
 
 Image = np.ndarray[Any, Any]  # float32 [H, W, 3], RGB, 0..1
 
@@ -44,6 +44,7 @@ class Clip:
     end: timestamp where the last frame ends. duration: seconds from the first frame to `end`.
     frames: counted by decoding if `counted`, else as the packets promise.
     variable: the gaps between frames differ by more than rounding.
+    depth: bits of a channel. alpha: some pixel is not opaque (uncounted: of the first frame).
     rotation: degrees that frames are turned clockwise to stand upright.
     files: the pictures in natural order, () for a video. notes: one sentence an oddity.
     """
@@ -62,6 +63,8 @@ class Clip:
     variable: bool | None = None
     duration: float | None = None
     rotation: int = 0
+    depth: int = 8
+    alpha: bool = False
     pixel_aspect: Fraction = Fraction(1)
     streams: tuple[Stream, ...] = ()
     files: tuple[Path, ...] = ()
@@ -84,6 +87,8 @@ def as_json(clip: Clip) -> dict[str, Any]:
         "start": _start(clip),
         "duration": clip.duration,
         "rotation": clip.rotation,
+        "depth": clip.depth,
+        "alpha": clip.alpha,
         "pixel_aspect": _text(clip.pixel_aspect),
         "streams": [vars(stream) for stream in clip.streams],
         "files": [str(path) for path in clip.files],
@@ -154,3 +159,11 @@ def span(clip: Clip, indices: range) -> tuple[list[int], int, int]:
     end = clip.timestamps[indices.stop] if indices.stop < clip.frames else clip.end
     shift = 0 if len(indices) == clip.frames else stamps[0]
     return [stamp - shift for stamp in stamps], end - shift, shift
+
+
+def mend(stamps: list[int]) -> list[int]:
+    """Return the stamps strictly increasing: one that is not goes a tick after the one before."""
+    mended: list[int] = []
+    for stamp in stamps:
+        mended.append(max(stamp, mended[-1] + 1) if mended else stamp)
+    return mended

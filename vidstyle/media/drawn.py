@@ -108,11 +108,8 @@ class Drawn:
     def _drawings(self, places: range) -> Iterator[Drawing]:
         if self.files:
             return (read_drawing(self.files[place]) for place in places)
-        if self.clip.kind == "animation":
-            return _read_animation(self.clip.path, places)
-        if _is_clear(self.clip.path):
-            return _read_clear_video(self.clip.path, places)
-        return (_opaque(image) for image in sources.read(self.clip, places))
+        read = _read_animation if self.clip.kind == "animation" else _read_video
+        return read(self.clip.path, places)
 
 
 def open_drawn(path: Path | str, source: Clip, indices: range) -> Drawn:
@@ -271,34 +268,8 @@ def _read_animation(path: Path, places: range) -> Iterator[Drawing]:
             yield drawing
 
 
-def _is_clear(path: Path) -> bool:
-    """Tell whether the frames of a video have an alpha of their own."""
+def _read_video(path: Path, places: range) -> Iterator[Drawing]:
     from vidstyle.media import video
 
-    with video.open_video(path) as container:
-        form = video.main_stream(container, path).codec_context.format
-        return form is not None and any(part.is_alpha for part in form.components)
-
-
-def _read_clear_video(path: Path, places: range) -> Iterator[Drawing]:
-    """Yield frames of a video that has alpha; `media.read` lays it over white."""
-    from vidstyle.media import video
-
-    with video.open_video(path) as container:
-        stream = video.main_stream(container, path)
-        for place, frame in enumerate(video.decoded(container, stream, [])):
-            if place in places:
-                yield _clear(frame, video.shape_of(frame, stream))
-            if place + 1 >= places.stop:
-                return
-
-
-def _clear(frame: Any, shape: Any) -> Drawing:
-    """Convert a decoded frame with alpha; of 8 bits by 8, or the scaler makes 255 less than 1."""
-    from vidstyle.media import video
-
-    deep = any(part.bits > 8 for part in frame.format.components)
-    name, top = ("rgba64le", 65535) if deep else ("rgba", 255)
-    converted = frame.reformat(shape.width, shape.height, name, interpolation=video.SCALER)
-    drawing = converted.to_ndarray().astype(np.float32) / np.float32(top)
-    return np.ascontiguousarray(np.rot90(drawing, -(shape.rotation // 90)))
+    for pixels in video.read_video(path, places):
+        yield pixels if pixels.shape[2] == 4 else _opaque(pixels)

@@ -10,12 +10,10 @@ import av
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from vidstyle.errors import OutputError
-from vidstyle.media.animation import durations_of, loops
-from vidstyle.media.clip import Clip, Image, span
+from vidstyle.media.animation import check_durations, in_ticks, plays
+from vidstyle.media.clip import Clip, Image
 from vidstyle.media.movie import writing_media
-from vidstyle.media.stills import open_picture, to_bytes
-from vidstyle.media.timing import mend
+from vidstyle.media.stills import to_bytes
 
 __all__ = ["write_gif"]
 
@@ -25,8 +23,7 @@ _FASTEST = 2  # ticks: what is shorter, players show slower
 
 def write_gif(clip: Clip, indices: range, frames: Iterable[Image], part: Path) -> list[str]:
     """Write an animated GIF that begins at 0. Returns warnings. Raises OutputError."""
-    stamps, end, _ = span(clip, indices)
-    ticks = _in_ticks(stamps, end, clip.time_base or Fraction(1))
+    ticks = in_ticks(clip, indices, _TICK)
     options = {"fflags": "+bitexact", "loop": str(_loop(clip)), "final_delay": str(_last(ticks))}
     with writing_media(part), av.open(f"file:{part}", "w", format="gif", options=options) as out:
         stream: Any = out.add_stream("gif")
@@ -36,24 +33,8 @@ def write_gif(clip: Clip, indices: range, frames: Iterable[Image], part: Path) -
                 stream.width, stream.height = frame.width, frame.height
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    _verify(part, ticks)
+    check_durations(part, [10 * (later - earlier) for earlier, later in pairwise(ticks)])
     return _warnings(ticks)
-
-
-def _in_ticks(stamps: list[int], end: int, base: Fraction) -> list[int]:
-    """Return each frame's tick and the end's, rounded one by one so that no error adds up."""
-    return mend([round((stamp - stamps[0]) * base / _TICK) for stamp in [*stamps, end]])
-
-
-def _verify(part: Path, ticks: list[int]) -> None:
-    """Read the file back. Raises OutputError unless it has each frame with its duration."""
-    with open_picture(part) as picture:
-        found, _ = durations_of(picture, part)
-    if found != [10 * (later - earlier) for earlier, later in pairwise(ticks)]:
-        raise OutputError(
-            f"{part} is not whole: expected {len(ticks) - 1} frames with the source's timing, "
-            f"got {len(found)}; run the same command again, or choose .mp4"
-        )
 
 
 def _last(ticks: list[int]) -> int:
@@ -62,10 +43,8 @@ def _last(ticks: list[int]) -> int:
 
 def _loop(clip: Clip) -> int:
     """Return the muxer's word for how often to repeat: 0 for ever, -1 not at all."""
-    if clip.kind != "animation":
-        return 0
-    count = loops(clip.path)
-    return -1 if count is None else count
+    played = plays(clip.path) if clip.kind == "animation" else 0
+    return played - 1 if played > 1 else -played
 
 
 def _warnings(ticks: list[int]) -> list[str]:

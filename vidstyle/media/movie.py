@@ -1,12 +1,12 @@
-"""Video files written: H.264 or VP9 beside the source's own sound, at the source's own times.
+"""Video files written: the picture beside the source's own sound, at the source's own times.
 
 The number of threads is fixed and every writer's own mark is off, so that the same frames give the
 same bytes on the same machine.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -22,35 +22,17 @@ from av.video.stream import VideoStream
 
 from vidstyle.errors import OutputError, writing
 from vidstyle.media.clip import MOVIES, Clip, Image, span
-from vidstyle.media.stills import to_bytes
+from vidstyle.media.forms import Form
+from vidstyle.media.stills import to_bytes, to_words
 from vidstyle.media.streams import Carrier, Window, copy_tags
 from vidstyle.media.timing import packet_timeline
 from vidstyle.media.video import SCALER, main_stream, open_video, reason
 
 __all__ = ["write_movie", "writing_media"]
 
-_BT709, _TV = 1, 1
-_REORDERED = 2  # places by which x264 stores a frame before it is shown, at most
+_RGB, _BT709, _TV, _FULL = 0, 1, 1, 2
 _THREADS = 4
 _TOLERANCE = 0.001  # seconds that a timestamp may move: containers keep milliseconds
-_X264 = {"preset": "medium", "mbtree": "0"}  # with mbtree, frames under 112 pixels varied in bytes
-_VP9 = {"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
-
-
-@dataclass(frozen=True)
-class _Codec:
-    name: str
-    crf: int
-    worst: int
-    options: dict[str, str]
-
-
-_CODECS = {
-    "mp4": _Codec("libx264", 18, 51, _X264),
-    "mov": _Codec("libx264", 18, 51, _X264),
-    "matroska": _Codec("libx264", 18, 51, _X264),
-    "webm": _Codec("libvpx-vp9", 24, 63, _VP9),
-}
 
 
 @contextmanager
@@ -67,11 +49,12 @@ def writing_media(path: Path) -> Iterator[None]:
 
 
 def write_movie(
-    clip: Clip, indices: range, frames: Iterable[Image], part: Path, crf: int | None
+    clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: Form
 ) -> list[str]:
     """Write a video file and what else the source holds. Returns what could not be kept.
 
-    part: its suffix is a key of MOVIES. Raises OutputError if the file is not as it should be.
+    frames: with alpha, [H, W, 4], if the form has it. part: its suffix is a key of MOVIES.
+    Raises OutputError if the file is not as it should be.
     """
     stamps, end, shift = span(clip, indices)
     base = clip.time_base or Fraction(1)
@@ -80,17 +63,21 @@ def write_movie(
     kind = MOVIES[part.suffix.lower()]
     with writing_media(part), ExitStack() as stack:
         out = stack.enter_context(_create(part, kind, base))
-        movie = _Movie(clip, out, kind, crf)
+        movie = _Movie(clip, out, kind, form)
         carrier = _carrier(stack, clip, out, window, movie.stream)
         movie.write(frames, stamps, end, carrier)
-    _verify(part, stamps, base)
-    return movie.warnings + (carrier.warnings if carrier else [])
+    tags = _verify(part, stamps, base)
+    if carrier is None:
+        return movie.warnings
+    carrier.check_tags(tags)
+    return movie.warnings + carrier.warnings
 
 
 def _create(part: Path, kind: str, base: Fraction) -> OutputContainer:
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     if kind in ("mp4", "mov"):
         options |= {"movflags": "+faststart", "movie_timescale": str(_timescale(base))}
+        options["write_tmcd"] = "1"  # a timecode, if there is one
     return av.open(f"file:{part}", "w", format=kind, options=options)
 
 
@@ -108,41 +95,42 @@ def _carrier(
     source = stack.enter_context(open_video(clip.path))
     main = main_stream(source, clip.path)
     copy_tags(main.metadata, target.metadata)
+    target.disposition = main.disposition
+    if window is None and "timecode" in main.metadata:
+        target.metadata["timecode"] = main.metadata["timecode"]
     return Carrier(source, main.index, out, window)
 
 
 class _Movie:
     """The picture stream of an output, and what had to be changed for it."""
 
-    def __init__(self, clip: Clip, out: OutputContainer, kind: str, crf: int | None):
+    def __init__(self, clip: Clip, out: OutputContainer, kind: str, form: Form):
         self.warnings: list[str] = []
-        self._out, self._codec = out, _CODECS[kind]
+        self._out, self._form = out, form
         self._kind, self._scaler = kind, VideoReformatter()
         self._base = clip.time_base or Fraction(1)
-        options = {**self._codec.options, "crf": str(self._quality(crf))}
-        stream: Any = out.add_stream(self._codec.name, options=options)
+        quality = {} if form.crf is None else {"crf": str(form.crf)}
+        os.environ.setdefault("SVT_LOG", "1")  # or libsvtav1 talks of itself
+        stream: Any = out.add_stream(form.codec.encoder, options=form.codec.options | quality)
         self.stream: VideoStream = stream
         self._prepare(self.stream.codec_context, clip)
-
-    def _quality(self, crf: int | None) -> int:
-        if crf is None:
-            return self._codec.crf
-        if crf > self._codec.worst:
-            self.warnings.append(
-                f"--crf: {self._codec.name} goes up to {self._codec.worst}, which was used "
-                f"in place of {crf}"
-            )
-        return min(crf, self._codec.worst)
 
     def _prepare(self, context: Any, clip: Clip) -> None:
         context.time_base = self._base
         context.framerate = clip.rate or Fraction(25)
-        context.pix_fmt = "yuv420p"
+        context.pix_fmt = self._form.pix_fmt
         context.thread_count = _THREADS
         context.flags |= av.codec.context.Flags.bitexact
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _TV
+        context.color_primaries = context.color_trc = _BT709
+        context.colorspace = _RGB if context.format.is_rgb else _BT709
+        context.color_range = _FULL if self._full(context.format) else _TV
+        if tag := self._form.codec.tags.get(self._kind):
+            context.codec_tag = tag
         self.stream.time_base = self._base
+
+    @staticmethod
+    def _full(pixels: Any) -> bool:
+        return pixels.is_rgb or pixels.name.startswith("yuvj")
 
     def write(
         self, frames: Iterable[Image], stamps: list[int], end: int, carrier: Carrier | None
@@ -164,8 +152,9 @@ class _Movie:
         """
         durations = [later - stamp for stamp, later in pairwise([*stamps, end])]
         shown = dict(zip(stamps, durations, strict=True))
-        waits = (b - a for a, b in zip(stamps, stamps[_REORDERED:], strict=False))
-        early = max(waits, default=end - stamps[0])
+        reordered = self._form.codec.reordered
+        waits = (b - a for a, b in zip(stamps, stamps[reordered:], strict=False))
+        early = max(waits, default=end - stamps[0]) if reordered else 0
         for place, packet in enumerate(packets):
             packet.duration = shown.get(packet.pts, 0)
             if self._kind in ("mp4", "mov"):
@@ -183,21 +172,30 @@ class _Movie:
         yield from self.stream.encode(None)
 
     def _set_size(self, width: int, height: int) -> None:
-        self.stream.width, self.stream.height = width + width % 2, height + height % 2
-        if width % 2 or height % 2:
+        wide, high = self._odd(width), self._odd(height)
+        self.stream.width, self.stream.height = width + wide, height + high
+        if wide or high:
             self.warnings.append(
                 f"the frame of {width}x{height} was widened to {self.stream.width}x"
-                f"{self.stream.height} by repeating its edge: video needs even sizes"
+                f"{self.stream.height} by repeating its edge: {self._form.codec.encoder} needs "
+                "even sizes"
             )
+
+    def _odd(self, side: int) -> int:
+        return side % 2 if self._form.even else 0
 
     def _frame(self, image: Image, stamp: int) -> VideoFrame:
         height, width = image.shape[:2]
-        pixels = np.pad(to_bytes(image), ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        deep, clear = self._form.depth > 8, image.shape[2] == 4
+        pixels = to_words(image) if deep else to_bytes(image)
+        pixels = np.pad(pixels, ((0, self._odd(height)), (0, self._odd(width)), (0, 0)), "edge")
+        name = {0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear]
+        target = self.stream.codec_context.format
         frame = self._scaler.reformat(
-            VideoFrame.from_ndarray(pixels, format="rgb24"),
-            format="yuv420p",
+            VideoFrame.from_ndarray(pixels, format=name),
+            format=self._form.pix_fmt,
             dst_colorspace=_BT709,
-            dst_color_range=_TV,
+            dst_color_range=_FULL if self._full(target) else _TV,
             interpolation=SCALER,
         )
         frame.color_primaries = frame.color_trc = _BT709
@@ -205,9 +203,13 @@ class _Movie:
         return frame
 
 
-def _verify(part: Path, stamps: list[int], base: Fraction) -> None:
-    """Read a written file back. Raises OutputError unless it has these frames at these times."""
+def _verify(part: Path, stamps: list[int], base: Fraction) -> dict[str, str]:
+    """Read a written file back; return its titles and the like.
+
+    Raises OutputError unless it has these frames at these times.
+    """
     with open_video(part) as container:
+        tags = dict(container.metadata)
         stream = main_stream(container, part)
         found, _ = packet_timeline(container, stream)
         tick = stream.time_base or base
@@ -222,3 +224,4 @@ def _verify(part: Path, stamps: list[int], base: Fraction) -> None:
             f"{part}: expected the source's timing, got frames {float(late):.4f} s off; "
             "choose another kind of output (.mkv keeps most)"
         )
+    return tags

@@ -6,20 +6,24 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
 from vidstyle.errors import MediaError, UsageError
 from vidstyle.media import animation
 from vidstyle.media.clip import Clip, Image
 from vidstyle.media.stills import (
     PICTURES,
+    has_clear_pixels,
     open_picture,
+    over_white,
     quiet,
-    read_picture,
+    read_pixels,
     resize,
     signatures,
     upright_size,
 )
 
-__all__ = ["is_footage", "natural", "probe", "read"]
+__all__ = ["is_footage", "natural", "probe", "read", "read_alpha"]
 
 _EXPECTED = "expected a video, a picture, a folder of pictures or a numbered pattern (f/%05d.png)"
 _NUMBER = re.compile(r"%0?(\d*)d")
@@ -86,7 +90,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _probe_picture(path: Path, count: bool) -> Clip:
-    size, rotation = _measure(path, count)
+    size, rotation, alpha = _measure(path, count)
     return Clip(
         path=path,
         kind="picture",
@@ -96,22 +100,29 @@ def _probe_picture(path: Path, count: bool) -> Clip:
         frames=1,
         counted=count,
         rotation=rotation,
+        alpha=alpha,
         files=(path,),
     )
 
 
-def _measure(path: Path, count: bool) -> tuple[tuple[int, int], int]:
-    """Return ((width, height), rotation) of a picture; with `count` it must decode as well."""
+def _measure(path: Path, count: bool) -> tuple[tuple[int, int], int, bool]:
+    """Return ((width, height), rotation, alpha) of a picture; with `count` it must decode as well.
+
+    alpha: with `count`, that a pixel is not opaque; without, that one may be.
+    """
     with open_picture(path) as picture, quiet():
         orientation: int = picture.getexif().get(0x0112) or 1
         size = upright_size(picture)
+        alpha = picture.has_transparency_data
         if count:
             picture.load()
-        return size, _TURNS.get(orientation, 0)
+            alpha = has_clear_pixels(picture)
+        return size, _TURNS.get(orientation, 0), alpha
 
 
 def _probe_pictures(path: Path, files: list[Path], rate: Fraction | None, count: bool) -> Clip:
-    sizes = tuple(_measure(file, count)[0] for file in files)
+    found = [_measure(file, count) for file in files]
+    sizes = tuple(size for size, _, _ in found)
     clip = Clip(
         path=path,
         kind="photos",
@@ -120,6 +131,7 @@ def _probe_pictures(path: Path, files: list[Path], rate: Fraction | None, count:
         sizes=sizes,
         frames=len(files),
         counted=count,
+        alpha=any(alpha for _, _, alpha in found),
         files=tuple(files),
         notes=_gaps(path, files),
     )
@@ -192,15 +204,25 @@ def _gaps(path: Path, files: list[Path]) -> tuple[str, ...]:
 def read(clip: Clip, indices: range) -> Iterator[Image]:
     """Yield the frames of `indices` at native size, upright, with square pixels, one at a time.
 
-    Raises MediaError if one cannot be read.
+    What is transparent lies over white. Raises MediaError if one cannot be read.
     """
+    images = (over_white(pixels) for pixels in _read_pixels(clip, indices))
+    if clip.kind == "sequence":
+        return (resize(image, clip.width, clip.height) for image in images)
+    return images
+
+
+def read_alpha(clip: Clip, indices: range) -> Iterator[Image]:
+    """Yield the alpha of each frame, [H, W, 1], at its native size; 1 where it has none."""
+    for pixels in _read_pixels(clip, indices):
+        yield pixels[..., 3:] if pixels.shape[2] == 4 else np.ones_like(pixels[..., :1])
+
+
+def _read_pixels(clip: Clip, indices: range) -> Iterator[Image]:
     if clip.kind == "video":
         from vidstyle.media import video
 
         return video.read_video(clip.path, indices)
     if clip.kind == "animation":
         return animation.read_animation(clip.path, indices)
-    images = (read_picture(clip.files[index]) for index in indices)
-    if clip.kind == "sequence":
-        return (resize(image, clip.width, clip.height) for image in images)
-    return images
+    return (read_pixels(clip.files[index]) for index in indices)

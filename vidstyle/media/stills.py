@@ -5,6 +5,7 @@ Integer pixels, profiles, palettes and EXIF end here: everything else sees `Imag
 
 import io
 import os
+import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,19 +21,24 @@ from vidstyle.errors import MediaError, OutputError, writing
 from vidstyle.media.clip import Image
 
 __all__ = [
+    "CLEAR",
     "PICTURES",
+    "PICTURE_FAULTS",
     "WRITABLE",
-    "flatten",
+    "has_clear_pixels",
     "load_frame",
     "open_picture",
+    "over_white",
     "quiet",
     "read_picture",
+    "read_pixels",
     "recolored",
     "resize",
     "save_frame",
     "signatures",
     "to_bytes",
-    "to_image",
+    "to_pixels",
+    "to_words",
     "upright_size",
     "write_picture",
 ]
@@ -58,11 +64,12 @@ WRITABLE: dict[str, dict[str, Any]] = {
     ".tiff": {"compression": "tiff_deflate"},
     ".bmp": {},
 }
+CLEAR = frozenset((".png", ".webp", ".tif", ".tiff"))  # these keep alpha
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-_FAULTS = (
-    OSError, ValueError, SyntaxError, RuntimeError, TypeError, IndexError, KeyError, EOFError,
-    OverflowError, MemoryError, PIL.Image.DecompressionBombError,
+PICTURE_FAULTS = (  # what Pillow raises on damaged files (found by fuzzing)
+    struct.error, OSError, ValueError, SyntaxError, RuntimeError, TypeError, IndexError, KeyError,
+    EOFError, OverflowError, MemoryError, PIL.Image.DecompressionBombError,
 )  # fmt: skip
 
 
@@ -79,7 +86,7 @@ def open_picture(path: Path) -> Iterator[PIL.Image.Image]:
         ) from error
     except PIL.UnidentifiedImageError as error:
         raise MediaError(f"{path}: expected a picture, {_instead(path)}") from error
-    except _FAULTS as error:
+    except PICTURE_FAULTS as error:
         raise MediaError(_unreadable(path, error)) from error
 
 
@@ -134,8 +141,13 @@ def _instead(path: Path) -> str:
 
 def read_picture(path: Path) -> Image:
     """Read any still, upright, as sRGB; transparent parts lie over white. Raises MediaError."""
+    return over_white(read_pixels(path))
+
+
+def read_pixels(path: Path) -> Image:
+    """Read what `read_picture` does, but RGBA [H, W, 4], not over white, where it has alpha."""
     with open_picture(path) as picture, quiet():
-        return to_image(ImageOps.exif_transpose(picture))
+        return to_pixels(ImageOps.exif_transpose(picture))
 
 
 def upright_size(picture: PIL.Image.Image) -> tuple[int, int]:
@@ -145,32 +157,44 @@ def upright_size(picture: PIL.Image.Image) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def to_image(picture: PIL.Image.Image) -> Image:
-    """Return a Pillow picture of any mode as an Image: profile applied, alpha over white."""
+def has_clear_pixels(picture: PIL.Image.Image) -> bool:
+    """Tell whether any pixel is not opaque."""
+    if not picture.has_transparency_data:
+        return False
+    return bool(np.asarray(picture.convert("RGBA").getchannel("A")).min() < 255)
+
+
+def to_pixels(picture: PIL.Image.Image) -> Image:
+    """Return a Pillow picture of any mode as an Image, profile applied; RGBA where it has alpha."""
     if picture.mode.startswith("I"):
         return _grey(np.asarray(picture).astype(np.float32) / 65535)
     if picture.mode == "F":
         return _grey(np.nan_to_num(np.asarray(picture, np.float32)))
+    profile = picture.info.get("icc_profile")
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
-        alpha = rgba.getchannel("A")
-        colour = _to_srgb(rgba.convert("RGB"), picture.info.get("icc_profile"))
-        return flatten(np.dstack([np.asarray(colour), np.asarray(alpha)]), 255)
+        colour = _to_srgb(rgba.convert("RGB"), profile)
+        return _unit(np.dstack([np.asarray(colour), np.asarray(rgba.getchannel("A"))]))
     if picture.mode in ("1", "P", "PA", "LA", "La", "RGBX"):
         picture = picture.convert("RGB")
-    colour = _to_srgb(picture, picture.info.get("icc_profile"))
-    return np.asarray(colour, np.float32) / np.float32(255)
+    return _unit(np.asarray(_to_srgb(picture, profile)))
+
+
+def _unit(pixels: np.ndarray[Any, Any]) -> Image:
+    """Return uint8 pixels as float32 of 0..1."""
+    return pixels.astype(np.float32) / np.float32(255)
 
 
 def _grey(plane: np.ndarray[Any, Any]) -> Image:
     return np.repeat(np.clip(plane, 0, 1)[..., None], 3, axis=2)
 
 
-def flatten(rgba: np.ndarray[Any, Any], top: int) -> Image:
-    """Lay integer [H, W, 4] pixels of 0..top over white."""
-    values = rgba.astype(np.float32) / np.float32(top)
-    alpha = values[..., 3:]
-    over: Image = values[..., :3] * alpha + (1 - alpha)
+def over_white(pixels: Image) -> Image:
+    """Lay an Image with alpha, [H, W, 4], over white; return one without as it is."""
+    if pixels.shape[2] == 3:
+        return pixels
+    alpha = pixels[..., 3:]
+    over: Image = pixels[..., :3] * alpha + (1 - alpha)
     return over
 
 
@@ -188,21 +212,32 @@ def _to_srgb(picture: PIL.Image.Image, profile: bytes | None) -> PIL.Image.Image
     return picture.convert("RGB")
 
 
+def to_words(image: Image) -> np.ndarray[Any, Any]:
+    """Return an Image, with or without alpha, as uint16 of the same shape, rounded."""
+    return np.rint(np.clip(image, 0, 1) * 65535).astype(np.uint16)
+
+
 def to_bytes(image: Image) -> np.ndarray[Any, Any]:
-    """Return an Image as uint8 [H, W, 3], rounded."""
+    """Return an Image, with or without alpha, as uint8 of the same shape, rounded."""
     whole: Image = np.rint(np.clip(image, 0, 1) * 255)
     return whole.astype(np.uint8)
 
 
-def write_picture(path: Path, image: Image, suffix: str | None = None) -> None:
+def write_picture(
+    path: Path, image: Image, suffix: str | None = None, described: dict[str, Any] | None = None
+) -> None:
     """Write an 8-bit picture in the format of `suffix` (default: the path's own), synced to disk.
 
-    PNG, WebP, TIFF and BMP without loss, JPEG at quality 95 with whole colour. Raises OutputError.
+    PNG, WebP, TIFF and BMP without loss, JPEG at quality 95 with whole colour. image: with alpha
+    where the format is one of CLEAR. described: further words for Pillow, see
+    described.py. Raises OutputError.
     """
     kind = (suffix or path.suffix).lower()
     with writing(path), path.open("wb") as file:
         PIL.Image.fromarray(to_bytes(image)).save(
-            file, format=PIL.Image.registered_extensions()[kind], **WRITABLE[kind]
+            file,
+            format=PIL.Image.registered_extensions()[kind],
+            **{**WRITABLE[kind], **(described or {})},
         )
         _sync(file)
 
@@ -211,8 +246,7 @@ def save_frame(path: Path, image: Image) -> None:
     """Write a frame as 16-bit PNG straight to `path`, synced to disk. Raises OutputError."""
     import cv2
 
-    deep = np.rint(np.clip(image, 0, 1) * 65535).astype(np.uint16)
-    done, data = cv2.imencode(".png", deep[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    done, data = cv2.imencode(".png", to_words(image)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
         raise OutputError(f"cannot write {path}: the frame could not be packed as PNG")
     with writing(path), path.open("wb") as file:

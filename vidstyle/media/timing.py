@@ -10,19 +10,21 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Clip
+from vidstyle.media.clip import Clip, mend
+from vidstyle.media.tonemap import HDR
 from vidstyle.media.video import (
-    HDR,
     Shape,
     decoded,
+    has_clear_pixels,
     main_stream,
     open_video,
     packets,
+    refuse_unknown_colours,
     shape_of,
     streams_of,
 )
 
-__all__ = ["is_variable", "mend", "packet_timeline", "probe_video"]
+__all__ = ["is_variable", "packet_timeline", "probe_video"]
 
 _MISSING = 0.5  # seconds that may lack at the end before a file is called cut short
 _STEADY = 0.002  # seconds that gaps may differ by rounding alone: containers keep milliseconds
@@ -36,6 +38,7 @@ class _Line:
     last one's time is over.
     """
 
+    path: Path
     index: int
     stamps: list[int] = field(default_factory=list)
     end: int = 0
@@ -45,6 +48,9 @@ class _Line:
     sizes: set[tuple[int, int]] = field(default_factory=set)
     transfer: str | None = None
     interlaced: bool = False
+    corrupt: int = 0
+    depth: int = 8
+    clear: bool = False
     declared_end: int | None = None
     stored: tuple[int, int] | None = None
 
@@ -58,9 +64,12 @@ class _Line:
             self.stored = (first, packet.dts + (packet.duration or 0))
 
     def see_frame(self, frame: Any, stream: VideoStream, gap: int) -> None:
-        self.shape = self.shape or shape_of(frame, stream)
+        self.shape = self.shape or shape_of(self.path, frame, stream)
         self.transfer = self.transfer or HDR.get(frame.color_trc)
         self.interlaced = self.interlaced or frame.interlaced_frame
+        self.corrupt += frame.is_corrupt
+        self.depth = max(self.depth, *(part.bits for part in frame.format.components))
+        self.clear = self.clear or has_clear_pixels(frame)
         self.sizes.add((frame.width, frame.height))
         stamp = self.end if frame.pts is None else frame.pts
         self.stamps.append(stamp)
@@ -71,8 +80,10 @@ def probe_video(path: Path, count: bool) -> Clip:
     """Probe a video file; see `probe`."""
     with open_video(path) as container:
         stream = main_stream(container, path)
-        gap, line = _usual_gap(stream), _Line(stream.index)
+        gap, line = _usual_gap(stream), _Line(path, stream.index)
         for frame in decoded(container, stream, line.faults, line.see_packet if count else None):
+            if not line.stamps:
+                refuse_unknown_colours(path, frame)
             line.see_frame(frame, stream, gap)
             if not count:
                 break
@@ -114,6 +125,8 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, line: _Lin
         counted=False,
         rotation=line.shape.rotation,
         pixel_aspect=line.shape.pixel_aspect,
+        depth=line.depth,
+        alpha=line.clear,
         streams=streams_of(container),
     )
 
@@ -158,14 +171,6 @@ def _promised(path: Path, clip: Clip) -> dict[str, Any]:
     return {"frames": len(stamps), "duration": float(length), "rate": rate}
 
 
-def mend(stamps: list[int]) -> list[int]:
-    """Return the stamps strictly increasing: one that is not goes a tick after the one before."""
-    mended: list[int] = []
-    for stamp in stamps:
-        mended.append(max(stamp, mended[-1] + 1) if mended else stamp)
-    return mended
-
-
 def is_variable(stamps: list[int], time_base: Fraction) -> bool:
     """Tell whether the gaps between frames differ by more than rounding."""
     gaps = [later - earlier for earlier, later in pairwise(stamps)]
@@ -201,6 +206,8 @@ def _notes(line: _Line, cut: tuple[float, float] | None) -> tuple[str, ...]:
     if line.faults:
         count = len(line.faults)
         notes.append(f"{count} damaged place(s) passed over (the first: {line.faults[0]})")
+    if line.corrupt:
+        notes.append(f"{line.corrupt} frame(s) are damaged in part, as decoded")
     if len(line.sizes) > 1 and line.shape:
         notes.append(
             f"the frame size changes on the way: all become "

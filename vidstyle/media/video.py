@@ -10,28 +10,35 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from av.codec.context import CodecContext
 from av.container import InputContainer
+from av.sidedata.sidedata import Type
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
 from vidstyle.media.clip import Image, Stream
-from vidstyle.media.stills import flatten
+from vidstyle.media.crop import Crop, crop_of
+from vidstyle.media.stills import resize
+from vidstyle.media.tonemap import HDR, is_wide, to_standard
 
 __all__ = [
     "FAULTS",
-    "HDR",
     "SCALER",
     "Shape",
+    "codec_name",
     "decoded",
+    "has_clear_pixels",
     "is_video",
     "main_stream",
     "open_video",
     "packets",
     "read_video",
     "reason",
+    "refuse_unknown_colours",
     "shape_of",
     "streams_of",
 ]
@@ -49,7 +56,8 @@ SCALER = int(
 _NOT_MEDIA = {"tty", "concat", "hls", "dash", "imf", "sdp", "image2", "lavfi", "webvtt", "srt"}
 _MATRICES = {1, 4, 5, 6, 7, 9}  # tags that name a YUV matrix, alike in FFmpeg's codecs and scaler
 _BT709, _BT601 = 1, 5
-HDR = {16: "PQ", 18: "HLG"}  # transfer tags of high dynamic range
+_ICTCP = (14, 15)
+_CLEAR_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own drop the alpha
 _PATIENCE = 100  # unreadable places in a row before the rest of a file is given up
 
 
@@ -90,6 +98,11 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
     """Return the first video stream that is no cover picture. Raises MediaError without one."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic and stream.time_base:
+            if stream.codec_context is None:
+                raise MediaError(
+                    f"{path}: expected a video that can be decoded, got one in a codec that is not "
+                    "known here; convert it to another first, H.264 for instance"
+                )
             return stream
     raise MediaError(
         f"{path}: expected a video, got a file without a video stream; name another source"
@@ -102,24 +115,29 @@ def streams_of(container: InputContainer) -> tuple[Stream, ...]:
         Stream(
             index=stream.index,
             kind=stream.type,
-            codec=_codec_name(stream),
+            codec=codec_name(stream),
             language=stream.language,
         )
         for stream in container.streams
     )
 
 
-def _codec_name(stream: Any) -> str:
-    return getattr(stream.codec_context, "name", None) or stream.name or "unknown"
+def codec_name(stream: Any) -> str:
+    """Return what FFmpeg calls a stream's codec, or the file that it is; "unknown" if nothing."""
+    name = getattr(stream.codec_context, "name", None) or getattr(stream, "name", None)
+    return name or "unknown"
 
 
 @dataclass(frozen=True)
 class Shape:
     """How decoded frames become upright with square pixels.
 
-    width, height: after widening and before turning. rotation: clockwise degrees.
+    coded: (width, height) of the first frame as it decodes. crop: what the container cuts off it.
+    width, height: after that and after widening, before turning. rotation: clockwise degrees.
     """
 
+    coded: tuple[int, int]
+    crop: Crop | None
     width: int
     height: int
     rotation: int
@@ -132,14 +150,25 @@ class Shape:
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
-def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
+def shape_of(path: Path, frame: VideoFrame, stream: VideoStream) -> Shape:
     """Return the shape of the first frame, which is every frame's."""
+    crop = crop_of(path, stream.container.format.name)
+    cut = crop or Crop()
+    coded = (frame.width, frame.height)
+    shown, height = coded[0] - cut.left - cut.right, coded[1] - cut.top - cut.bottom
+    if min(shown, height) < 1:
+        crop, (shown, height) = None, coded  # a broken header
     aspect = stream.sample_aspect_ratio or Fraction(1)
     if not Fraction(1, 10) < aspect < 10:
         aspect = Fraction(1)  # a broken header
-    width = frame.width if aspect == 1 else max(2, 2 * round(frame.width * aspect / 2))
-    rotation = -90 * round(frame.rotation / 90) % 360
-    return Shape(width=width, height=frame.height, rotation=rotation, pixel_aspect=aspect)
+    return Shape(
+        coded=coded,
+        crop=crop,
+        width=shown if aspect == 1 else max(2, 2 * round(shown * aspect / 2)),
+        height=height,
+        rotation=-90 * round(frame.rotation / 90) % 360,
+        pixel_aspect=aspect,
+    )
 
 
 def packets(container: InputContainer, streams: list[Any], faults: list[str]) -> Iterator[Any]:
@@ -164,17 +193,29 @@ def decoded(
 ) -> Iterator[VideoFrame]:
     """Yield every frame that decodes, in order. watch: is shown every packet of every stream."""
     wanted = [stream] if watch is None else list(container.streams)
+    decoder = _decoder(stream)
     for packet in packets(container, wanted, faults):
         if watch is not None:
             watch(packet)
         if packet.stream_index == stream.index and packet.size:
-            yield from _attempt(stream, packet, faults)
-    yield from _attempt(stream, None, faults)
+            yield from _attempt(decoder, packet, faults)
+    yield from _attempt(decoder, None, faults)
 
 
-def _attempt(stream: VideoStream, packet: Any, faults: list[str]) -> list[VideoFrame]:
+def _decoder(stream: VideoStream) -> VideoCodecContext:
+    """Return the stream's decoder; where FFmpeg's own drops the alpha, that of libvpx."""
+    context = stream.codec_context
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    if tags.get("alpha_mode") != "1" or context.name not in _CLEAR_DECODERS:
+        return context
+    decoder: Any = CodecContext.create(_CLEAR_DECODERS[context.name], "r")
+    decoder.thread_count = context.thread_count
+    return decoder
+
+
+def _attempt(decoder: VideoCodecContext, packet: Any, faults: list[str]) -> list[VideoFrame]:
     try:
-        return stream.codec_context.decode(packet)
+        return decoder.decode(packet)
     except av.error.EOFError:
         return []
     except FAULTS as error:
@@ -182,16 +223,37 @@ def _attempt(stream: VideoStream, packet: Any, faults: list[str]) -> list[VideoF
         return []
 
 
+def has_clear_pixels(frame: VideoFrame) -> bool:
+    """Tell whether any pixel of a decoded frame is not opaque."""
+    if not any(part.is_alpha for part in frame.format.components):
+        return False
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
+
+
+def refuse_unknown_colours(path: Path, frame: VideoFrame) -> None:
+    """Raise MediaError for colours that nothing here can bring to RGB."""
+    dolby = Type.DOVI_METADATA in frame.side_data
+    if frame.colorspace in _ICTCP or (dolby and frame.color_trc not in HDR):
+        kind = "Dolby Vision without a standard base layer (profile 5)" if dolby else "ICtCp"
+        raise MediaError(
+            f"{path}: expected colours in RGB or YCbCr, got {kind}, which would turn green and "
+            "purple; convert it first, with ffmpeg's filter libplacebo for instance"
+        )
+
+
 def read_video(path: Path, indices: range) -> Iterator[Image]:
-    """Yield the frames of `indices` (counted in decoding order), upright, with square pixels."""
+    """Yield the frames of `indices` (counted in decoding order), upright, with square pixels.
+
+    RGBA [H, W, 4], colour not multiplied by alpha, where they have alpha. Raises MediaError.
+    """
     shape: Shape | None = None
     scaler = VideoReformatter()
     with open_video(path) as container:
         stream = main_stream(container, path)
         for index, frame in enumerate(decoded(container, stream, [])):
-            shape = shape or shape_of(frame, stream)
+            shape = shape or shape_of(path, frame, stream)
             if index in indices:
-                yield _to_image(frame, shape, scaler)
+                yield _to_pixels(frame, shape, scaler)
             if index + 1 >= indices.stop:
                 return
     raise MediaError(
@@ -199,31 +261,36 @@ def read_video(path: Path, indices: range) -> Iterator[Image]:
     )
 
 
-def _to_image(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Image:
-    """Convert one frame: its own colour matrix, high dynamic range mapped down, turned upright."""
+def _to_pixels(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Image:
+    """Convert one frame: its own colours to those of a standard picture, turned upright.
+
+    Frames of 8 bits go by way of 8: by way of 16 the scaler makes opaque pixels less than 1.
+    """
     parts = frame.format.components
-    deep, clear = any(part.bits > 8 for part in parts), any(part.is_alpha for part in parts)
-    name = {0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear]
-    options: dict[str, Any] = {}
-    if frame.color_trc in HDR:
-        options = {
-            "dst_color_trc": ColorTrc.IEC61966_2_1,
-            "dst_color_primaries": ColorPrimaries.BT709,
-        }
-    converted = scaler.reformat(
+    wide = is_wide(frame.color_trc, frame.color_primaries)
+    deep = wide or any(part.bits > 8 for part in parts)
+    clear = any(part.is_alpha for part in parts)
+    size = shape.coded if shape.crop else (shape.width, shape.height)
+    coded = scaler.reformat(
         frame,
-        width=shape.width,
-        height=shape.height,
-        format=name,
+        width=size[0],
+        height=size[1],
+        format={0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear],
         src_colorspace=_matrix(frame),
         interpolation=SCALER,
-        **options,
-    )
-    pixels = converted.to_ndarray()
-    top = 65535 if deep else 255
-    image = flatten(pixels, top) if clear else pixels.astype(np.float32) / np.float32(top)
+    ).to_ndarray()
+    pixels = coded.astype(np.float32) / np.float32(65535 if deep else 255)
+    if wide:
+        pixels[..., :3] = to_standard(coded[..., :3], frame.color_trc, frame.color_primaries)
+    if shape.crop:
+        pixels = resize(_cut(pixels, shape.crop), shape.width, shape.height)
     turns = shape.rotation // 90
-    return np.ascontiguousarray(np.rot90(image, -turns)) if turns else image
+    return np.ascontiguousarray(np.rot90(pixels, -turns)) if turns else pixels
+
+
+def _cut(pixels: Image, crop: Crop) -> Image:
+    height, width = pixels.shape[:2]
+    return pixels[crop.top : height - crop.bottom, crop.left : width - crop.right]
 
 
 def _matrix(frame: VideoFrame) -> int:
