@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tiny import disc, stripes
-from vidstyle import views, weights
+from tests.tiny import disc, narrow_encoder, stripes
+from vidstyle import views
 from vidstyle.encoder import Encoder
 from vidstyle.engine import Style, Stylizer
 from vidstyle.guides import Guide
 from vidstyle.scene import Scene
-from vidstyle.settings import LAYERS, Settings
+from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
 from vidstyle.window import ALIGNMENT, Window, window_around
 
@@ -19,15 +19,7 @@ HEIGHT, WIDTH = 200, 248
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    """VGG-19's layers to relu4_1 with few channels and random weights; both convolutions."""
-    random, shapes, before = np.random.default_rng(5), {}, 3
-    for name, channels in zip(LAYERS[:9], (4, 4, 6, 6, 8, 8, 8, 8, 8), strict=True):
-        kernel = random.normal(0, (2 / (9 * before)) ** 0.5, (3, 3, before, channels))
-        bias = np.zeros(channels, np.float32)
-        shapes[name.replace("relu", "conv")] = (kernel.astype(np.float32), bias)
-        before = channels
-    network: weights.Network = shapes
-    return Encoder(network, ("relu1_1", "relu2_1", "relu3_1", "relu4_1"))
+    return narrow_encoder("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 
 def support(top: int, left: int, bottom: int, right: int) -> np.ndarray:

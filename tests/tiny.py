@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from vidstyle.encoder import Encoder
 from vidstyle.media import Image
+from vidstyle.settings import LAYERS as VGG
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 
@@ -27,6 +29,17 @@ class TinyEncoder:
             x = tf.nn.relu(tf.nn.conv2d(x[None], kernel, 1, "SAME")[0])
             features[name] = x
         return features
+
+
+def narrow_encoder(*layers: str) -> Encoder:
+    """VGG-19's layers to relu4_1 with few channels and random weights, always the same."""
+    random, shapes, before = np.random.default_rng(5), {}, 3
+    for name, channels in zip(VGG[:9], (4, 4, 6, 6, 8, 8, 8, 8, 8), strict=True):
+        kernel = random.normal(0, (2 / (9 * before)) ** 0.5, (3, 3, before, channels))
+        bias = np.zeros(channels, np.float32)
+        shapes[name.replace("relu", "conv")] = (kernel.astype(np.float32), bias)
+        before = channels
+    return Encoder(shapes, layers)
 
 
 def disc(height: int, width: int, *, x: float = 0.5, y: float = 0.5) -> Image:
