@@ -12,7 +12,7 @@ from vidstyle.engine import Style, Stylizer
 from vidstyle.scene import Scene
 from vidstyle.settings import Settings
 from vidstyle.strips import Early, Strips
-from vidstyle.techniques import TECHNIQUES, _blocks
+from vidstyle.techniques import TECHNIQUES, _blocks, basic, patch
 from vidstyle.techniques._bands import Bands, WindowGrams
 
 EARLY, LATE = ("relu1_1", "relu2_1"), ("relu3_1", "relu4_1")
@@ -113,7 +113,8 @@ def test_a_technique_asks_the_same_of_strips_as_of_the_whole(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def evaluated(*, strips: bool) -> Any:
-        monkeypatch.setattr(views, "_STRIPS_FROM", 0 if strips else 1e9)
+        for module in (basic, patch):
+            monkeypatch.setattr(module, "_LARGE", 0 if strips else 1e9)
         settings = Settings(
             steps_next=1, style_layers=(*EARLY, "relu3_1"), content_layers=("relu4_1",)
         )
@@ -138,8 +139,7 @@ def test_a_technique_asks_the_same_of_strips_as_of_the_whole(
     assert np.linalg.norm(gradient - wanted) < 1e-3 * np.linalg.norm(wanted)
 
 
-def test_what_is_held_to_an_early_layer_is_seen_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "_STRIPS_FROM", 0)
-    assert views.views_of(ENCODER, (150, 200), 32, ["relu4_1"])._strips is not None
-    assert views.views_of(ENCODER, (150, 200), 32, ["relu2_1"])._strips is None
-    assert views.views_of(ENCODER, (150, 200), None, ["relu4_1"])._strips is None
+def test_what_is_held_to_an_early_layer_is_seen_whole() -> None:
+    assert views.views_of(ENCODER, 32, ["relu4_1"])._strips is not None
+    assert views.views_of(ENCODER, 32, ["relu2_1"])._strips is None
+    assert views.views_of(ENCODER, None, ["relu4_1"])._strips is None

@@ -149,7 +149,7 @@ class Stylizer:
         """Return how the network is run on frames of this size."""
         technique = self.technique
         held = self.settings.content_layers if technique.has_content else ()
-        return views_of(self.encode, size, technique.strip_rows(size), held)
+        return views_of(self.encode, technique.strip_rows(size), held)
 
     def _encoded(self, views: Views, area: int) -> list[Encoded]:
         """Encode the styles at the scale that suits a frame of this area."""

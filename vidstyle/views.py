@@ -14,8 +14,6 @@ from vidstyle.window import Window, window_around
 
 __all__ = ["Seen", "Views", "views_of"]
 
-_STRIPS_FROM = 600_000  # pixels: the whole of a smaller frame is seen at once, which is faster
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -78,16 +76,14 @@ class Views:
 
 def views_of(
     encode: Callable[[Any], Features],
-    size: tuple[int, int],
     rows: int | None,
     needed: Sequence[str],
 ) -> Views:
-    """Return the views of frames of a size; rows: of a strip, if the technique can sum over strips.
+    """Return the views of frames of a size; rows: of a strip, if they are to be seen in strips.
 
     needed: layers whose features the loss cannot do without, which strips have not at the first.
     """
-    large = size[0] * size[1] >= _STRIPS_FROM
-    if rows is None or not large or not isinstance(encode, Encoder):
+    if rows is None or not isinstance(encode, Encoder):
         return Views(encode, None)
     if not encode.early_layers or set(needed) & set(encode.early_layers):
         return Views(encode, None)

@@ -131,9 +131,9 @@ class Technique(ABC):
         """
 
     def strip_rows(self, size: tuple[int, int]) -> int | None:
-        """Return how many rows of a large frame are to be seen at a time, a multiple of 4.
+        """Return how many rows of a frame of this size are to be seen at a time, a multiple of 4.
 
-        None: the technique has no sums over strips, and sees every frame as a whole.
+        None: all of them at once, which a technique without `sums` always needs.
         """
         del size
         return None

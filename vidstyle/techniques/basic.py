@@ -11,6 +11,7 @@ from vidstyle.window import cells
 __all__ = ["Basic"]
 
 _STRIP = 64  # rows of a large frame that are seen at a time
+_LARGE = 1_500_000  # pixels: strips take a fifth longer, and so serve where memory is short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,9 @@ class Basic(Technique):
         apart = [losses.relative(grams[layer], goal) for layer, goal in targets.items()]
         return losses.summed(apart) / len(apart)
 
-    def strip_rows(self, size: tuple[int, int]) -> int:
-        """Return the rows of a strip."""
-        del size
-        return _STRIP
+    def strip_rows(self, size: tuple[int, int]) -> int | None:
+        """Return the rows of a strip of a large frame."""
+        return _STRIP if math.prod(size) >= _LARGE else None
 
     def sums(self, features: Features, targets: Targets, strip: Strip) -> Features:
         """Return Σ f fᵀ [C, C] of each layer."""

@@ -1,5 +1,6 @@
 """patch: to each block of the frame the style of the block of the style picture that answers it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Patch"]
 
 _REFERENCE = 512  # pixels of the long side that a block's side is told for
+_LARGE = 400_000  # pixels: from here on strips take less time than windows, and less memory
 _UNIT = 16  # pixels: a block's side is a multiple of it
 _MATCHED = ("relu3_1", "relu4_1")  # layers whose features tell what is alike
 _DETAIL = 0.25  # what features count beside labels where both are matched
@@ -97,9 +99,9 @@ class Patch(Mapped):
                 apart.append(bands.distance(found, targets["early"][layer], stride(layer)))
         return losses.summed(apart) / len(apart)
 
-    def strip_rows(self, size: tuple[int, int]) -> int:
+    def strip_rows(self, size: tuple[int, int]) -> int | None:
         """Return the rows of a strip: a part of what lies between two rows of blocks."""
-        return self._bands(size).rows
+        return self._bands(size).rows if math.prod(size) >= _LARGE else None
 
     def sums(self, features: Features, targets: Targets, strip: Strip) -> Features:
         """Return Σ w f fᵀ for the blocks that a strip reaches, [E, n, C, C] of each layer."""
