@@ -26,7 +26,9 @@ _LEAST = 32  # pixels: below 16, DIS of OpenCV 5.0 gives NaN or ends the process
 _FINE = 1_000_000  # pixels: up to here flow is refined at full resolution
 _FLAT = 0.04  # of 1: a contrast below which motion cannot be seen
 _SLIGHT = 0.5  # pixels: what flow leaks from a moving ground into a logo that stands still
-_NOISE = 0.01  # of 1: what differs less is unchanged; a flow that gains less explains nothing
+_NOISE = 0.01  # of 1: what differs less is unchanged
+_GAIN = 0.2  # a flow that takes away less of a difference, relative to what is left, explains nothing
+_SAME = 1e-6  # of 1, squared: what differs less is rounding
 _TEXTURE = 0.1  # of 1: a contrast that shows motion
 _CUT = 0.2  # of 1: the mean trust, weighted by contrast, below which nothing carries over
 _NEAR = 0.75  # of a node's spacing: what stands farther from every node is matched anew
@@ -79,18 +81,34 @@ def _still(a: Image, b: Image, flow: np.ndarray) -> np.ndarray:
 
     A whole row or column is unchanged (black bars: flow carries the motion into them). Or all
     around is the same to the bit and the flow is slight (a logo). Or the camera stands still, and
-    neither here nor nearby does the flow explain `a` better than no motion.
+    neither here nor nearby does the flow explain `a` better than no motion does.
     """
     changed = _difference(a, b, 1) > _NOISE
     still = ~(changed.any(axis=0) & changed.any(axis=1, keepdims=True))
     same = cv2.erode(np.all(a == b, axis=2).astype(np.uint8), _SQUARE) > 0
     still |= same & (_square(flow) < _SLIGHT**2)
-    moving = _difference(a, b, 9) - _difference(a, warp(b, flow), 9) > _NOISE
+    moving = _explains(flow, a, b)
     textured = _contrast(a) > _TEXTURE
     if moving[textured].sum() <= textured.sum() / 2:
         side = max(a.shape[:2]) // 8 + 1
         still |= cv2.blur(moving.astype(np.float32), (side, side)) < 0.01
     return np.asarray(still)
+
+
+def _explains(flow: np.ndarray, a: Image, b: Image) -> np.ndarray:
+    """Return bool [H, W]: the flow takes away a part of what differs around here.
+
+    Of two frames that differ by noise alone it takes a tenth at most (to 8/255 of noise, on real
+    frames); of a motion of half a pixel, most. How much differs does not count: a slow pan moves
+    a soft picture by less than the noise from frame to frame, and by its strokes in a second.
+    """
+    first, other = (cv2.GaussianBlur(image, (0, 0), 1) for image in (a, b))
+    side = max(17, max(a.shape[:2]) // 16)
+    without, within = (
+        cv2.blur(np.square(first - seen).sum(axis=2), (side, side))
+        for seen in (other, warp(other, flow))
+    )
+    return np.asarray(without - within > _GAIN * within + _SAME)
 
 
 def _difference(a: Image, b: Image, side: int) -> np.ndarray:
