@@ -1,6 +1,7 @@
-"""Steady video, through the product's own run with a tiny encoder: cuts, still shots, resumption."""
+"""Steady video, through the product's own run with a tiny encoder: cuts and still shots."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tiny import LAYERS, TinyEncoder
 
 from vidstyle.engine import Stylizer
 from vidstyle.job import Job, Network, make_job
-from vidstyle.media import Image
+from vidstyle.media import Image, load_frame
 from vidstyle.run import run
 from vidstyle.workdir import state_path
 
@@ -84,3 +85,37 @@ def test_a_shot_after_a_hard_cut_is_to_the_bit_what_it_is_alone(film: Film) -> N
     assert cuts == [index in (0, LENGTH) for index in range(2 * LENGTH)]
     assert together[LENGTH:] == film.run(film.job("alone", second))
     assert len(set(together)) == 2 * LENGTH
+
+
+def still(noise: float, length: int = LENGTH) -> list[Image]:
+    return shot(1, speed=0, noise=noise, length=length)
+
+
+@pytest.mark.parametrize("noise", [0.0, 2 / 255])
+def test_a_still_shot_is_left_alone_once_it_is_made(film: Film, noise: float) -> None:
+    events: list[dict[str, Any]] = []
+    made = film.run(film.job("still", still(noise)), events.append)
+    first, *rest = (event["evaluations"] for event in events if event["event"] == "frame")
+    assert first == 8
+    assert sum(rest) < 0.1 * 4 * len(rest)
+    assert len(set(made)) == 1
+
+
+def test_what_fades_slowly_does_change(film: Film) -> None:
+    """A thousandth a frame: no frame differs from the one before by more than rounding."""
+    frames = [frame * (1 - 0.004 * i) for i, frame in enumerate(still(0.0, 12))]
+    made = film.run(film.job("fade", frames))
+    assert made[1] == made[0]
+    assert len(set(made)) > 6
+
+
+def test_where_something_moves_the_rest_stays_to_the_bit(film: Film) -> None:
+    frames = still(1 / 255, 6)
+    for index, frame in enumerate(frames):
+        frame[10:26, 4 + 3 * index : 16 + 3 * index] = shot(5)[0][10:26, :12]
+    job = film.job("partly", frames)
+    film.run(job)
+    results = [load_frame(file) for file in sorted((state_path(job.output) / "frames").glob("*"))]
+    for before, after in pairwise(results):
+        assert np.array_equal(before[32:, 44:], after[32:, 44:])
+        assert not np.array_equal(before[:30, :40], after[:30, :40])

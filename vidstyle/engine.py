@@ -53,11 +53,13 @@ class Scene:
     """A frame and its guide at one size, and where pixels may change.
 
     support: float32 [H, W, 1]; 0 where a confined technique has no plane above 0, else 1.
+    free: also 0 where an earlier frame's result is left as it is.
     """
 
     frame: Image
     guide: Guide | None
     confined: bool
+    prior: Prior | None = None
 
     @cached_property
     def support(self) -> np.ndarray:
@@ -65,6 +67,11 @@ class Scene:
             return np.ones((*self.frame.shape[:2], 1), np.float32)
         covered = (self.guide.planes > 0).any(axis=2, keepdims=True)
         return np.asarray(covered, np.float32)
+
+    @property
+    def free(self) -> np.ndarray:
+        settled = None if self.prior is None else self.prior.settled
+        return self.support if settled is None else self.support * ~settled
 
     def kept(self, image: Image) -> Image:
         """Return the image where pixels may change, and the frame elsewhere."""
@@ -122,13 +129,13 @@ class Stylizer:
         evaluation; what it raises stops the work.
         """
         steps = self.settings.steps if prior is None else self.settings.steps_next
-        scene = Scene(content, guide, self.technique.confined)
+        scene = Scene(content, guide, self.technique.confined, prior)
         start = scene.kept(content if prior is None else prior.image)
-        if steps == 0 or not scene.support.any():
-            return Stylized(start, {}, 0)
+        if steps == 0 or not scene.free.any():
+            return Stylized(start, {}, 0, None if prior is None else prior.matches)
         count = partial(_counted, progress or _silent)
         if prior is not None:
-            return self._at(content).improve(start, scene, steps, count(0), prior=prior)
+            return self._at(content).improve(start, scene, steps, count(0))
         return self._coarse_to_fine(scene, steps, count)
 
     def _coarse_to_fine(
@@ -212,7 +219,6 @@ class _Size:
         steps: int,
         progress: Progress,
         *,
-        prior: Prior | None = None,
         coarse: Image | None = None,
     ) -> Stylized:
         """Return the result of `steps` evaluations from `start`.
@@ -220,7 +226,7 @@ class _Size:
         coarse: the coarsest level's result, which this one is to be when made as small.
         """
         owner = self._owner
-        frame, support = tf.constant(scene.frame), tf.constant(scene.support)
+        frame, support = tf.constant(scene.frame), tf.constant(scene.free)
         features, window, around = self._seen(frame, scene)
         targets = owner.technique.targets(
             self._styles,
@@ -229,7 +235,7 @@ class _Size:
                 scene.frame.shape[:2],
                 guide=scene.guide,
                 window=window,
-                suggested=None if prior is None else carried(prior),
+                suggested=None if scene.prior is None else carried(scene.prior),
             ),
         )
         content = {at: _goal(features[at], at, window) for at in self._content_layers()}
@@ -238,7 +244,7 @@ class _Size:
             "content": content,
             "support": support,
             **({} if around is None else {"around": around}),
-            **_temporal_pull(frame, prior),
+            **_temporal_pull(frame, scene.prior),
             **self._coarse_pull(coarse),
         }
 

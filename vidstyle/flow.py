@@ -18,6 +18,7 @@ __all__ = [
     "is_cut",
     "optical_flow",
     "prior",
+    "settled",
     "trust",
     "warp",
 ]
@@ -27,13 +28,17 @@ _FINE = 1_000_000  # pixels: up to here flow is refined at full resolution
 _FLAT = 0.04  # of 1: a contrast below which motion cannot be seen
 _SLIGHT = 0.5  # pixels: what flow leaks from a moving ground into a logo that stands still
 _NOISE = 0.01  # of 1: what differs less is unchanged
-_GAIN = 0.2  # a flow that takes away less of a difference, relative to what is left, explains nothing
+_GAIN = (
+    0.2  # a flow that takes away less of a difference, relative to what is left, explains nothing
+)
 _SAME = 1e-6  # of 1, squared: what differs less is rounding
 _TEXTURE = 0.1  # of 1: a contrast that shows motion
 _CUT = 0.2  # of 1: the mean trust, weighted by contrast, below which nothing carries over
 _NEAR = 0.75  # of a node's spacing: what stands farther from every node is matched anew
 _STROKE = 0.02  # of the long side: what is smaller in a result is its strokes
 _GRAIN = 0.002  # of the long side: what is smaller still would pile up from frame to frame
+_CALM = 17  # pixels: the side of the square over which noise is averaged
+_SLIGHTEST = 1 / 255  # of 1: what changes less, on average, has not changed
 _SQUARE = np.ones((5, 5), np.uint8)
 
 
@@ -45,13 +50,15 @@ class Prior:
     elsewhere the frame in the colours of the result. It is where a warm start begins.
     trust: [H, W, 1], where the warped result is to be kept.
     flow: float32 [H, W, 2], where the pixels of this frame are found in the earlier one, or None:
-    nothing moved. matches: what the earlier frame's blocks were matched to, if they were.
+    nothing moved. matches: what the earlier frame's blocks were matched to, if they were. settled:
+    bool [H, W, 1], what is left as it is, or None: nothing.
     """
 
     image: Image
     trust: np.ndarray
     flow: np.ndarray | None = None
     matches: np.ndarray | None = None
+    settled: np.ndarray | None = None
 
 
 def optical_flow(a: Image, b: Image) -> np.ndarray:
@@ -219,6 +226,20 @@ def prior(
     before, now = begun or (earlier_source, source)
     filled = _filled(warp(earlier_result, backward), warp(before, backward), now, known)
     return Prior(filled, believed, backward)
+
+
+def settled(found: Prior, first: Image, frame: Image) -> np.ndarray:
+    """Return bool [H, W, 1]: what stands still and is as it was in the first frame of its shot.
+
+    There the result is as good as it ever was, and any change of it would be flicker. As it was,
+    but for noise: over a square that leaves a seventeenth of it. The first frame, not the one
+    before, so that nothing can change unnoticed by being slow.
+    """
+    still = found.trust[..., 0] == 1
+    if found.flow is not None:
+        still &= (found.flow == 0).all(axis=2)
+    change = np.abs(cv2.blur(frame - first, (_CALM, _CALM))).max(axis=2)
+    return np.asarray(still & (change < _SLIGHTEST) & _alike(first, frame))[..., None]
 
 
 def is_cut(believed: np.ndarray, earlier: Image, frame: Image) -> bool:
