@@ -199,6 +199,7 @@ def _following(arm: str) -> Iterator[None]:
 
     with ExitStack() as patched:
         patched.enter_context(mock.patch.object(flow, "prior", prior))
+        patched.enter_context(mock.patch.object(flow, "settled", _nothing))
         if arm == "ruder":
             from vidstyle import engine
 
@@ -208,6 +209,11 @@ def _following(arm: str) -> Iterator[None]:
 
 def _none(*_: Any) -> None:
     """Begin every frame anew."""
+
+
+def _nothing(found: flow.Prior, *_: Any) -> np.ndarray:
+    """Leave nothing alone."""
+    return np.zeros(found.trust.shape, bool)
 
 
 def _unmoved(found: flow.Prior, _: Any, __: Any, result: np.ndarray) -> flow.Prior:

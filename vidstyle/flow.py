@@ -222,7 +222,8 @@ def prior(
     if is_cut(believed, earlier_source, source):
         return None
     same = _alike(warp(earlier_source, backward), source) & _inside(backward)
-    known = same & ~(_widened(~same) & (believed[..., 0] < 0.5))
+    bare = ~same & ~consistent(backward, forward)
+    known = same & ~(_widened(bare) & (believed[..., 0] < 0.5))
     before, now = begun or (earlier_source, source)
     filled = _filled(warp(earlier_result, backward), warp(before, backward), now, known)
     return Prior(filled, believed, backward)
