@@ -119,3 +119,19 @@ def test_where_something_moves_the_rest_stays_to_the_bit(film: Film) -> None:
     for before, after in pairwise(results):
         assert np.array_equal(before[32:, 44:], after[32:, 44:])
         assert not np.array_equal(before[:30, :40], after[:30, :40])
+
+
+def test_where_the_mask_moves_over_what_stands_still_it_is_made_anew(
+    film: Film, tmp_path: Path
+) -> None:
+    planes = [np.zeros((HEIGHT, WIDTH, 3), np.float32) for _ in range(LENGTH)]
+    for index, plane in enumerate(planes):
+        plane[8:40, 4 + 8 * index : 24 + 8 * index] = 1
+    masks = save(tmp_path / "masks", planes)
+    job = film.job("masked", still(0.0), technique="mask", mask=masks)
+    film.run(job)
+    source = still(0.0)[0]
+    files = sorted((state_path(job.output) / "frames").glob("*.png"))
+    for plane, made in zip(planes, map(load_frame, files), strict=True):
+        inside = plane[..., 0] > 0
+        assert np.abs(made - source)[inside].mean() > 10 * np.abs(made - source)[~inside].mean()
