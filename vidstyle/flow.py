@@ -222,10 +222,10 @@ def prior(
     if is_cut(believed, earlier_source, source):
         return None
     same = _alike(warp(earlier_source, backward), source) & _inside(backward)
-    bare = ~same & ~consistent(backward, forward)
-    known = same & ~(_widened(bare) & (believed[..., 0] < 0.5))
+    seen = consistent(backward, forward)
+    known = same & ~(_widened(~same & ~seen) & (believed[..., 0] < 0.5))
     before, now = begun or (earlier_source, source)
-    filled = _filled(warp(earlier_result, backward), warp(before, backward), now, known)
+    filled = _filled(warp(earlier_result, backward), warp(before, backward), now, known, seen)
     return Prior(filled, believed, backward)
 
 
@@ -271,7 +271,9 @@ def _settled(flow: np.ndarray, other: np.ndarray, a: Image, b: Image) -> np.ndar
     return np.where((loose & flat & _alike(warp(b, steady), a))[..., None], steady, flow)
 
 
-def _filled(carried: Image, moved: Image, frame: Image, known: np.ndarray) -> Image:
+def _filled(
+    carried: Image, moved: Image, frame: Image, known: np.ndarray, seen: np.ndarray
+) -> Image:
     """Replace what is not known (bool [H, W]) by the frame, coloured and stroked as the result.
 
     moved: the earlier source, warped as the earlier result was to `carried`. The style's change of
@@ -290,8 +292,17 @@ def _filled(carried: Image, moved: Image, frame: Image, known: np.ndarray) -> Im
     strokes = _detail(carried - moved - moved @ fitted[:3])
     usual = strokes[known].std() if known.any() else 0.0
     around += np.clip(strokes, -2 * usual, 2 * usual)
+    change = frame - moved
+    relit = carried + cv2.GaussianBlur(change + change @ fitted[:3], (0, 0), 3)
+    image = _over(relit, around, seen)
+    return np.clip(_over(carried, image, known), 0, 1)
+
+
+def _over(image: Image, below: Image, places: np.ndarray) -> Image:
+    """Return `image` at the places (bool [H, W]), softly at their rim, and `below` elsewhere."""
+    share = places.astype(np.float32)
     soft = (cv2.GaussianBlur(share, (5, 5), 0.8) * share)[..., None]
-    return np.clip(carried * soft + around * (1 - soft), 0, 1)
+    return np.asarray(image * soft + below * (1 - soft))
 
 
 def _detail(image: Image) -> Image:
