@@ -37,6 +37,7 @@ _CUT = 0.2  # of 1: the mean trust, weighted by contrast, below which nothing ca
 _NEAR = 0.75  # of a node's spacing: what stands farther from every node is matched anew
 _STROKE = 0.02  # of the long side: what is smaller in a result is its strokes
 _GRAIN = 0.002  # of the long side: what is smaller still would pile up from frame to frame
+_DRAWN_OUT = 0.5  # of its area: what came from less is new
 _CALM = 17  # pixels: the side of the square over which noise is averaged
 _SLIGHTEST = 1 / 255  # of 1: what changes less, on average, has not changed
 _SQUARE = np.ones((5, 5), np.uint8)
@@ -223,7 +224,8 @@ def prior(
         return None
     same = _alike(warp(earlier_source, backward), source) & _inside(backward)
     seen = consistent(backward, forward)
-    known = same & ~(_widened(~same & ~seen) & (believed[..., 0] < 0.5))
+    bare = (~same & ~seen) | _opening(backward)
+    known = same & ~(_widened(bare) & (believed[..., 0] < 0.5))
     before, now = begun or (earlier_source, source)
     filled = _filled(warp(earlier_result, backward), warp(before, backward), now, known, seen)
     return Prior(filled, believed, backward)
@@ -251,6 +253,17 @@ def is_cut(believed: np.ndarray, earlier: Image, frame: Image) -> bool:
     """
     contrast = np.maximum(_contrast(earlier), _contrast(frame)) + 1e-3
     return bool(np.average(believed[..., 0], weights=contrast) < _CUT)
+
+
+def _opening(backward: np.ndarray) -> np.ndarray:
+    """Return bool [H, W]: what stands here came from less than half the place it takes.
+
+    A flow is drawn out so behind what moves on. It hides that the ground is new there, and would
+    smear the colours at the edge of what moved over all of it.
+    """
+    across, down = (cv2.Sobel(backward, -1, *order, ksize=1) / 2 for order in ((1, 0), (0, 1)))
+    area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
+    return np.asarray(area < _DRAWN_OUT)
 
 
 def _widened(places: np.ndarray) -> np.ndarray:
