@@ -341,3 +341,26 @@ def test_nothing_that_moves_is_settled() -> None:
     found = prior(first, second, clouds(8))
     assert found is not None
     assert settled(found, second, second).mean() < 0.02
+
+
+@pytest.mark.parametrize("softness", [1, 6])
+def test_what_strokes_spill_over_an_edge_is_not_drawn_out_behind_it(softness: int) -> None:
+    """A block moves off soft ground; its red outline in the first result is no trail in the last.
+
+    The flow of such ground is dragged along by the block, and finds ground again, a little redder.
+    """
+    ground = cv2.GaussianBlur(0.6 + 0.1 * (clouds(3) - 0.5), (0, 0), softness)
+    frames = []
+    for x in range(20, 50, 3):
+        frame = ground.copy()
+        frame[30:66, x : x + 24] = 1 - clouds(9)[30:66, 20:44]
+        frames.append(frame.astype(np.float32))
+    carried = frames[0].copy()
+    carried[28:68, 18:46] = (1, 0.2, 0.1)
+    carried[30:66, 20:44] = frames[0][30:66, 20:44]
+    for before, frame in pairwise(frames):
+        found = prior(before, frame, carried)
+        assert found is not None
+        carried = found.image
+    behind = np.s_[32:64, 22:40]
+    assert np.abs(carried - frames[-1])[behind].mean() < 0.05
