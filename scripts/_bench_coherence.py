@@ -1,7 +1,7 @@
 """Measure coherence: every way to follow a frame by the next, beside one another in one table.
 
 scripts/bench coherence FOLDER       a folder with davis/NAME/frames and davis/NAME/masks, or clips/
-    --size 256 --frames 24 --sequences blackswan,sam2_bedroom --styles a.jpg,b.jpg
+    --size 256 --frames 24 --sequences blackswan,sam2_bedroom,still --styles a.jpg,b.jpg
     --technique basic,mask --arms cold,ours --output coherence --cap 1000
 
 Arms, each made through the product's own run (reading, flow, cuts, state, writing):
@@ -35,6 +35,7 @@ from vidstyle.job import Job, make_job, target_size
 SAMPLES = Path(__file__).parent.parent / "samples"
 DAVIS = ("blackswan", "car-shadow", "camel")
 WEIGHT = 10.0  # of Ruder's temporal term: see Ruder
+STILL = "still"  # the name of a sequence that is made: a picture with noise, for drift
 TOLERANCE, INTERVAL = 1e-4, 50  # Ruder's stop rule
 
 
@@ -75,6 +76,9 @@ def _source(folder: Path, name: str, made: Path, asked: argparse.Namespace) -> P
     place = made / name
     if place.is_dir():
         return place
+    if name == STILL:
+        _write(place, _noisy(asked.frames, asked.size))
+        return place
     davis = folder / "davis" / name
     clips = sorted((folder / "clips").glob(f"{name}.*"))
     if not davis.is_dir() and not clips:
@@ -88,6 +92,16 @@ def _source(folder: Path, name: str, made: Path, asked: argparse.Namespace) -> P
         masks = media.probe(davis / "masks", rate=rate)
         _write(place.with_name(f"{name}_masks"), _first(masks, asked.frames, size))
     return place
+
+
+def _noisy(count: int, side: int) -> Iterator[np.ndarray]:
+    """Yield a picture that stands still, with the noise of a sensor."""
+    picture = media.read_picture(SAMPLES / "photo.png")
+    picture = media.resize(picture, *target_size(side, picture.shape[1], picture.shape[0]))
+    random = np.random.default_rng(0)
+    for _ in range(count):
+        noise = random.standard_normal(picture.shape, np.float32) * (2 / 255)
+        yield np.clip(picture + noise, 0, 1)
 
 
 def _first(clip: media.Clip, count: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
@@ -291,11 +305,14 @@ _COLUMNS = {
     "flicker/": ("flicker_ratio", 1, "9.3f"),
     "style": ("style_distance", 1, "9.4f"),
     "sharp": ("cold_sharpness_ratio", 1, "9.3f"),
+    "drift": ("drift_color", 255, "9.3f"),
+    "style %": ("drift_style_distance", 100, "9.2f"),
 }
 
 
 def _head() -> None:
-    print("E: Lai's warping error, 1e-4; / floor: of the source's own; / cold: style distance")
+    print("E: Lai's warping error, 1e-4; / floor: of the source's own; / cold: style distance;")
+    print("drift: of the mean colour, of 255, and of the style distance, from first to last tenth")
     print(
         f"{'':44}" + "".join(f"{name:>9}" for name in _COLUMNS)
         + f"{'/ cold':>9}{'evals':>9}{'s/frame':>9}"
