@@ -109,16 +109,34 @@ def test_what_fades_slowly_does_change(film: Film) -> None:
     assert len(set(made)) > 6
 
 
-def test_where_something_moves_the_rest_stays_to_the_bit(film: Film) -> None:
-    frames = still(1 / 255, 6)
+def partly_moving(length: int = 6) -> list[Image]:
+    """A still shot with noise, before which a small picture moves."""
+    frames = still(1 / 255, length)
     for index, frame in enumerate(frames):
         frame[10:26, 4 + 3 * index : 16 + 3 * index] = shot(5)[0][10:26, :12]
-    job = film.job("partly", frames)
+    return frames
+
+
+def test_where_something_moves_the_rest_stays_to_the_bit(film: Film) -> None:
+    job = film.job("partly", partly_moving())
     film.run(job)
     results = [load_frame(file) for file in sorted((state_path(job.output) / "frames").glob("*"))]
     for before, after in pairwise(results):
         assert np.array_equal(before[32:, 44:], after[32:, 44:])
         assert not np.array_equal(before[:30, :40], after[:30, :40])
+
+
+def test_a_run_that_is_stopped_within_a_shot_goes_on_to_the_same_bytes(film: Film) -> None:
+    whole = film.run(film.job("whole", partly_moving()))
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "frame" and event["index"] == 3:
+            raise KeyboardInterrupt
+
+    job = film.job("stopped", partly_moving())
+    with pytest.raises(KeyboardInterrupt):
+        film.run(job, stop)
+    assert film.run(job) == whole
 
 
 def test_where_the_mask_moves_over_what_stands_still_it_is_made_anew(
