@@ -28,9 +28,7 @@ _FINE = 1_000_000  # pixels: up to here flow is refined at full resolution
 _FLAT = 0.04  # of 1: a contrast below which motion cannot be seen
 _SLIGHT = 0.5  # pixels: what flow leaks from a moving ground into a logo that stands still
 _NOISE = 0.01  # of 1: what differs less is unchanged
-_GAIN = (
-    0.2  # a flow that takes away less of a difference, relative to what is left, explains nothing
-)
+_GAIN = 0.3  # of what is left of a difference: a flow that takes away less explains nothing
 _SAME = 1e-6  # of 1, squared: what differs less is rounding
 _TEXTURE = 0.1  # of 1: a contrast that shows motion
 _CUT = 0.2  # of 1: the mean trust, weighted by contrast, below which nothing carries over
@@ -38,7 +36,7 @@ _NEAR = 0.75  # of a node's spacing: what stands farther from every node is matc
 _STROKE = 0.02  # of the long side: what is smaller in a result is its strokes
 _GRAIN = 0.002  # of the long side: what is smaller still would pile up from frame to frame
 _DRAWN_OUT = 0.5  # of its area: what came from less is new
-_CALM = 17  # pixels: the side of the square over which noise is averaged
+_CALM = 25  # pixels: the side of the square over which noise is averaged
 _SLIGHTEST = 1 / 255  # of 1: what changes less, on average, has not changed
 _SQUARE = np.ones((5, 5), np.uint8)
 
@@ -235,7 +233,7 @@ def settled(found: Prior, first: Image, frame: Image) -> np.ndarray:
     """Return bool [H, W, 1]: what stands still and is as it was in the first frame of its shot.
 
     There the result is as good as it ever was, and any change of it would be flicker. As it was,
-    but for noise: over a square that leaves a seventeenth of it. The first frame, not the one
+    but for noise, of which the mean over a square leaves little. The first frame, not the one
     before, so that nothing can change unnoticed by being slow.
     """
     still = found.trust[..., 0] == 1
