@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vidstyle.flow import optical_flow, prior, trust, warp
+from vidstyle.flow import optical_flow, prior, settled, trust, warp
 from vidstyle.media import Image
 
 HEIGHT, WIDTH = 96, 144
@@ -310,3 +310,57 @@ def test_what_is_uncovered_begins_as_a_first_frame_would() -> None:
     assert found is not None
     uncovered = found.trust[..., 0] < 0.1
     assert np.abs(found.image - begun[1])[uncovered].mean() < 0.02
+
+
+def test_a_slow_pan_over_a_soft_picture_is_no_stillness() -> None:
+    """A third of a pixel a frame changes hardly a value, and moves the strokes ten pixels a second.
+
+    The frames differ by less than noise would; noise alone is still (see above).
+    """
+    soft = 0.5 + 0.3 * (cv2.GaussianBlur(clouds(7), (0, 0), 1) - 0.5)
+    moved = warp(soft, constant(0.3, 0.1))
+    assert np.abs(moved - soft).mean() < 1 / 255
+    flow = optical_flow(moved, soft)
+    assert np.linalg.norm(flow - (0.3, 0.1), axis=2)[INNER].mean() < 0.1
+
+
+def test_settled_is_what_stands_still_and_is_as_it_was_at_first() -> None:
+    first = clouds(7)
+    changed = first.copy()
+    changed[:48, :72] += 2 / 255  # by less than is seen from frame to frame
+    found = prior(changed, changed, clouds(8))
+    assert found is not None
+    left = settled(found, first, changed)
+    assert left.shape == (HEIGHT, WIDTH, 1)
+    assert not left[:40, :64].any()
+    assert left[58:, 82:].all()
+
+
+def test_nothing_that_moves_is_settled() -> None:
+    first, second = clouds(7), np.roll(clouds(7), 3, axis=1)
+    found = prior(first, second, clouds(8))
+    assert found is not None
+    assert settled(found, second, second).mean() < 0.02
+
+
+@pytest.mark.parametrize("softness", [1, 6])
+def test_what_strokes_spill_over_an_edge_is_not_drawn_out_behind_it(softness: int) -> None:
+    """A block moves off soft ground; its red outline in the first result is no trail in the last.
+
+    The flow of such ground is dragged along by the block, and finds ground again, a little redder.
+    """
+    ground = cv2.GaussianBlur(0.6 + 0.1 * (clouds(3) - 0.5), (0, 0), softness)
+    frames = []
+    for x in range(20, 50, 3):
+        frame = ground.copy()
+        frame[30:66, x : x + 24] = 1 - clouds(9)[30:66, 20:44]
+        frames.append(frame.astype(np.float32))
+    carried = frames[0].copy()
+    carried[28:68, 18:46] = (1, 0.2, 0.1)
+    carried[30:66, 20:44] = frames[0][30:66, 20:44]
+    for before, frame in pairwise(frames):
+        found = prior(before, frame, carried)
+        assert found is not None
+        carried = found.image
+    behind = np.s_[32:64, 22:40]
+    assert np.abs(carried - frames[-1])[behind].mean() < 0.05

@@ -98,13 +98,13 @@ class Stylizer:
         evaluation; what it raises stops the work.
         """
         steps = self.settings.steps if prior is None else self.settings.steps_next
-        scene = Scene(content, guide, self.technique.confined)
+        scene = Scene(content, guide, self.technique.confined, prior)
         start = scene.kept(content if prior is None else prior.image)
-        if steps == 0 or not scene.support.any():
-            return Stylized(start, {}, 0)
+        if steps == 0 or not scene.free.any():
+            return Stylized(start, {}, 0, None if prior is None else prior.matches)
         count = partial(_counted, progress or _silent)
         if prior is not None:
-            return self._at(content).improve(start, scene, steps, count(0), prior=prior)
+            return self._at(content).improve(start, scene, steps, count(0))
         return self._coarse_to_fine(scene, steps, count)
 
     def _coarse_to_fine(
@@ -195,18 +195,17 @@ class _Size:
         steps: int,
         progress: Progress,
         *,
-        prior: Prior | None = None,
         coarse: Image | None = None,
     ) -> Stylized:
         """Return the result of `steps` evaluations from `start`.
 
         coarse: the coarsest level's result, which this one is to be when made as small.
         """
-        frame, support = tf.constant(scene.frame), tf.constant(scene.support)
-        targets, pulls, part = self._aims(frame, scene, prior)
+        frame, support = tf.constant(scene.frame), tf.constant(scene.free)
+        targets, pulls, part = self._aims(frame, scene)
         pulls |= {
             "support": support,
-            **_temporal_pull(frame, prior),
+            **_temporal_pull(frame, scene.prior),
             **self._coarse_pull(coarse),
         }
         give_back()
@@ -221,7 +220,7 @@ class _Size:
         return Stylized(found.image.numpy(), named, found.evaluations, matches)
 
     def _aims(
-        self, frame: Any, scene: Scene, prior: Prior | None
+        self, frame: Any, scene: Scene
     ) -> tuple[Targets, dict[str, Any], tuple[int, int] | None]:
         """Return what the frame's own features aim at, and the size of its window if it has one.
 
@@ -236,7 +235,7 @@ class _Size:
             guide=scene.guide,
             window=window,
             early=seen.early,
-            suggested=None if prior is None else carried(prior),
+            suggested=None if scene.prior is None else carried(scene.prior),
         )
         targets = owner.technique.targets(self._styles, encoded)
         content = {at: _goal(seen.features[at], at, window) for at in self._content_layers()}

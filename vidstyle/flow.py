@@ -18,6 +18,7 @@ __all__ = [
     "is_cut",
     "optical_flow",
     "prior",
+    "settled",
     "trust",
     "warp",
 ]
@@ -26,12 +27,17 @@ _LEAST = 32  # pixels: below 16, DIS of OpenCV 5.0 gives NaN or ends the process
 _FINE = 1_000_000  # pixels: up to here flow is refined at full resolution
 _FLAT = 0.04  # of 1: a contrast below which motion cannot be seen
 _SLIGHT = 0.5  # pixels: what flow leaks from a moving ground into a logo that stands still
-_NOISE = 0.01  # of 1: what differs less is unchanged; a flow that gains less explains nothing
+_NOISE = 0.01  # of 1: what differs less is unchanged
+_GAIN = 0.3  # of what is left of a difference: a flow that takes away less explains nothing
+_SAME = 1e-6  # of 1, squared: what differs less is rounding
 _TEXTURE = 0.1  # of 1: a contrast that shows motion
 _CUT = 0.2  # of 1: the mean trust, weighted by contrast, below which nothing carries over
 _NEAR = 0.75  # of a node's spacing: what stands farther from every node is matched anew
 _STROKE = 0.02  # of the long side: what is smaller in a result is its strokes
 _GRAIN = 0.002  # of the long side: what is smaller still would pile up from frame to frame
+_DRAWN_OUT = 0.5  # of its area: what came from less is new
+_CALM = 25  # pixels: the side of the square over which noise is averaged
+_SLIGHTEST = 1 / 255  # of 1: what changes less, on average, has not changed
 _SQUARE = np.ones((5, 5), np.uint8)
 
 
@@ -43,13 +49,15 @@ class Prior:
     elsewhere the frame in the colours of the result. It is where a warm start begins.
     trust: [H, W, 1], where the warped result is to be kept.
     flow: float32 [H, W, 2], where the pixels of this frame are found in the earlier one, or None:
-    nothing moved. matches: what the earlier frame's blocks were matched to, if they were.
+    nothing moved. matches: what the earlier frame's blocks were matched to, if they were. settled:
+    bool [H, W, 1], what is left as it is, or None: nothing.
     """
 
     image: Image
     trust: np.ndarray
     flow: np.ndarray | None = None
     matches: np.ndarray | None = None
+    settled: np.ndarray | None = None
 
 
 def optical_flow(a: Image, b: Image) -> np.ndarray:
@@ -79,18 +87,34 @@ def _still(a: Image, b: Image, flow: np.ndarray) -> np.ndarray:
 
     A whole row or column is unchanged (black bars: flow carries the motion into them). Or all
     around is the same to the bit and the flow is slight (a logo). Or the camera stands still, and
-    neither here nor nearby does the flow explain `a` better than no motion.
+    neither here nor nearby does the flow explain `a` better than no motion does.
     """
     changed = _difference(a, b, 1) > _NOISE
     still = ~(changed.any(axis=0) & changed.any(axis=1, keepdims=True))
     same = cv2.erode(np.all(a == b, axis=2).astype(np.uint8), _SQUARE) > 0
     still |= same & (_square(flow) < _SLIGHT**2)
-    moving = _difference(a, b, 9) - _difference(a, warp(b, flow), 9) > _NOISE
+    moving = _explains(flow, a, b)
     textured = _contrast(a) > _TEXTURE
     if moving[textured].sum() <= textured.sum() / 2:
         side = max(a.shape[:2]) // 8 + 1
         still |= cv2.blur(moving.astype(np.float32), (side, side)) < 0.01
     return np.asarray(still)
+
+
+def _explains(flow: np.ndarray, a: Image, b: Image) -> np.ndarray:
+    """Return bool [H, W]: the flow takes away a part of what differs around here.
+
+    Of two frames that differ by noise alone it takes a tenth at most (to 8/255 of noise, on real
+    frames); of a motion of half a pixel, most. How much differs does not count: a slow pan moves
+    a soft picture by less than the noise from frame to frame, and by its strokes in a second.
+    """
+    first, other = (cv2.GaussianBlur(image, (0, 0), 1) for image in (a, b))
+    side = max(17, max(a.shape[:2]) // 16)
+    without, within = (
+        cv2.blur(np.square(first - seen).sum(axis=2), (side, side))
+        for seen in (other, warp(other, flow))
+    )
+    return np.asarray(without - within > _GAIN * within + _SAME)
 
 
 def _difference(a: Image, b: Image, side: int) -> np.ndarray:
@@ -197,10 +221,26 @@ def prior(
     if is_cut(believed, earlier_source, source):
         return None
     same = _alike(warp(earlier_source, backward), source) & _inside(backward)
-    known = same & ~(_widened(~same) & (believed[..., 0] < 0.5))
+    seen = consistent(backward, forward)
+    bare = (~same & ~seen) | _opening(backward)
+    known = same & ~(_widened(bare) & (believed[..., 0] < 0.5))
     before, now = begun or (earlier_source, source)
-    filled = _filled(warp(earlier_result, backward), warp(before, backward), now, known)
+    filled = _filled(warp(earlier_result, backward), warp(before, backward), now, known, seen)
     return Prior(filled, believed, backward)
+
+
+def settled(found: Prior, first: Image, frame: Image) -> np.ndarray:
+    """Return bool [H, W, 1]: what stands still and is as it was in the first frame of its shot.
+
+    There the result is as good as it ever was, and any change of it would be flicker. As it was,
+    but for noise, of which the mean over a square leaves little. The first frame, not the one
+    before, so that nothing can change unnoticed by being slow.
+    """
+    still = found.trust[..., 0] == 1
+    if found.flow is not None:
+        still &= (found.flow == 0).all(axis=2)
+    change = np.abs(cv2.blur(frame - first, (_CALM, _CALM))).max(axis=2)
+    return np.asarray(still & (change < _SLIGHTEST) & _alike(first, frame))[..., None]
 
 
 def is_cut(believed: np.ndarray, earlier: Image, frame: Image) -> bool:
@@ -211,6 +251,17 @@ def is_cut(believed: np.ndarray, earlier: Image, frame: Image) -> bool:
     """
     contrast = np.maximum(_contrast(earlier), _contrast(frame)) + 1e-3
     return bool(np.average(believed[..., 0], weights=contrast) < _CUT)
+
+
+def _opening(backward: np.ndarray) -> np.ndarray:
+    """Return bool [H, W]: what stands here came from less than half the place it takes.
+
+    A flow is drawn out so behind what moves on. It hides that the ground is new there, and would
+    smear the colours at the edge of what moved over all of it.
+    """
+    across, down = (cv2.Sobel(backward, -1, *order, ksize=1) / 2 for order in ((1, 0), (0, 1)))
+    area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
+    return np.asarray(area < _DRAWN_OUT)
 
 
 def _widened(places: np.ndarray) -> np.ndarray:
@@ -231,7 +282,9 @@ def _settled(flow: np.ndarray, other: np.ndarray, a: Image, b: Image) -> np.ndar
     return np.where((loose & flat & _alike(warp(b, steady), a))[..., None], steady, flow)
 
 
-def _filled(carried: Image, moved: Image, frame: Image, known: np.ndarray) -> Image:
+def _filled(
+    carried: Image, moved: Image, frame: Image, known: np.ndarray, seen: np.ndarray
+) -> Image:
     """Replace what is not known (bool [H, W]) by the frame, coloured and stroked as the result.
 
     moved: the earlier source, warped as the earlier result was to `carried`. The style's change of
@@ -250,8 +303,17 @@ def _filled(carried: Image, moved: Image, frame: Image, known: np.ndarray) -> Im
     strokes = _detail(carried - moved - moved @ fitted[:3])
     usual = strokes[known].std() if known.any() else 0.0
     around += np.clip(strokes, -2 * usual, 2 * usual)
+    change = frame - moved
+    relit = carried + cv2.GaussianBlur(change + change @ fitted[:3], (0, 0), 3)
+    image = _over(relit, around, seen)
+    return np.clip(_over(carried, image, known), 0, 1)
+
+
+def _over(image: Image, below: Image, places: np.ndarray) -> Image:
+    """Return `image` at the places (bool [H, W]), softly at their rim, and `below` elsewhere."""
+    share = places.astype(np.float32)
     soft = (cv2.GaussianBlur(share, (5, 5), 0.8) * share)[..., None]
-    return np.clip(carried * soft + around * (1 - soft), 0, 1)
+    return np.asarray(image * soft + below * (1 - soft))
 
 
 def _detail(image: Image) -> Image:

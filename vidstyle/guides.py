@@ -28,12 +28,14 @@ __all__ = [
     "map_labels",
     "mask_guide",
     "mask_plane",
+    "unchanged",
 ]
 
 Plane = np.ndarray[Any, Any]  # float32 [H, W], 0..1: how much of the style a pixel takes
 
 _LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709, on the encoded values
 _ASPECT = 0.01  # by how much, of 1, the proportions may differ
+_SLIGHT = 0.02  # of 1: what a mask that is tracked through a scene that stands still may stray
 _FAINT = 0.01  # a mask whose brightest weight is no more covers nothing: it saves noise, or 0 and 1
 
 
@@ -217,3 +219,10 @@ def map_guide(labels: np.ndarray[Any, Any], matches: Sequence[Match]) -> Guide:
     """Return the Guide of a map: one plane for each colour that takes part, 1 where it is."""
     planes = [(labels == match.color).astype(np.float32) for match in matches]
     return Guide(planes=np.dstack(planes), names=tuple(match.name for match in matches))
+
+
+def unchanged(first: Guide | None, other: Guide | None) -> Plane:
+    """Return bool [H, W, 1], or [1, 1, 1] without guides: where they say the same."""
+    if first is None or other is None:
+        return np.ones((1, 1, 1), bool)
+    return np.asarray(abs(first.planes - other.planes).max(axis=2, keepdims=True) < _SLIGHT)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from vidstyle import flow, media
 from vidstyle.errors import MediaError, VidstyleError, writing
 from vidstyle.guidance import Guidance, Series
+from vidstyle.guides import unchanged
 from vidstyle.job import Job, Network, Paths, Styles, find_network, make_job, target_size
 from vidstyle.padded import Padded
 from vidstyle.rehearsal import Rehearsal, Result, Stylizes
@@ -295,6 +296,7 @@ def _stylize_frames(work: _Work, state: Workdir, make: Callable[[], Stylizes]) -
 
 def _stylize_each(work: _Work, state: Workdir, stylizer: Stylizes, left: int) -> None:
     earlier: tuple[Image, Guide | None] | None = None
+    first = earlier  # of the shot
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         if not state.has(position):
             began = time.monotonic()
@@ -302,8 +304,9 @@ def _stylize_each(work: _Work, state: Workdir, stylizer: Stylizes, left: int) ->
             if earlier is not None:  # its result is read from the file: resumed = uninterrupted
                 begun = (stylizer.begin(*earlier), stylizer.begin(frame, guide))
                 prior = flow.prior(earlier[0], frame, state.load(position - 1), begun)
-            if prior is not None:
-                prior = replace(prior, matches=state.load_matches(position - 1))
+            if prior is not None and first is not None:
+                settled = flow.settled(prior, first[0], frame) & unchanged(first[1], guide)
+                prior = replace(prior, matches=state.load_matches(position - 1), settled=settled)
             result = _stylize(work, stylizer, position, frame, guide, prior)
             report = _report(result, seconds=time.monotonic() - began, cut=prior is None)
             state.save(position, result.image, report, result.matches)
@@ -311,6 +314,8 @@ def _stylize_each(work: _Work, state: Workdir, stylizer: Stylizes, left: int) ->
             place = {"index": position, "of": len(work.indices)}
             work.notify({"event": "frame", **place, **report, "left": left})
         earlier = (frame, guide) if work.linked else None
+        if state.reports[position]["cut"]:
+            first = earlier
 
 
 def _report(result: Result, *, seconds: float, cut: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from vidstyle.flow import Prior
 from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
 
@@ -16,11 +17,13 @@ class Scene:
     """A frame and its guide at one size, and where pixels may change.
 
     support: float32 [H, W, 1]; 0 where a confined technique has no plane above 0, else 1.
+    free: also 0 where an earlier frame's result is left as it is.
     """
 
     frame: Image
     guide: Guide | None
     confined: bool
+    prior: Prior | None = None
 
     @cached_property
     def support(self) -> np.ndarray:
@@ -28,6 +31,11 @@ class Scene:
             return np.ones((*self.frame.shape[:2], 1), np.float32)
         covered = (self.guide.planes > 0).any(axis=2, keepdims=True)
         return np.asarray(covered, np.float32)
+
+    @property
+    def free(self) -> np.ndarray:
+        settled = None if self.prior is None else self.prior.settled
+        return self.support if settled is None else self.support * ~settled
 
     def kept(self, image: Image) -> Image:
         """Return the image where pixels may change, and the frame elsewhere."""

@@ -1,0 +1,373 @@
+"""Measure coherence: every way to follow a frame by the next, beside one another in one table.
+
+scripts/bench coherence FOLDER       a folder with davis/NAME/frames and davis/NAME/masks, or clips/
+    --size 256 --frames 24 --sequences blackswan,sam2_bedroom,still --styles a.jpg,b.jpg
+    --technique basic,mask --arms cold,ours --output coherence --cap 1000
+
+Arms, each made through the product's own run (reading, flow, cuts, state, writing):
+
+    cold    every frame for itself
+    plain   from the result before, where it stands: no warp, no temporal term
+    warped  from the result before, warped by flow: no temporal term
+    ruder   single pass of Ruder, Dosovitskiy & Brox (2016) as in artistic-videos: see Ruder
+    ours    the defaults
+
+What is finished in the output folder is not made again.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from vidstyle import evaluation, flow, media, metrics
+from vidstyle import run as runs
+from vidstyle.job import Job, make_job, target_size
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+DAVIS = ("blackswan", "car-shadow", "camel")
+WEIGHT = 10.0  # of Ruder's temporal term: see Ruder
+STILL = "still"  # the name of a sequence that is made: a picture with noise, for drift
+TOLERANCE, INTERVAL = 1e-4, 50  # Ruder's stop rule
+
+
+def coherence(folder: Path, words: Sequence[str]) -> None:
+    """Make what is missing, and print a row for each arm of each sequence, style and technique."""
+    asked = _asked(words)
+    output = Path(asked.output)
+    rows: list[dict[str, Any]] = []
+    _head()
+    for name in asked.sequences.split(","):
+        source = _source(folder, name, output / "sources", asked)
+        for technique in asked.technique.split(","):
+            if technique != "basic" and not source.with_name(f"{name}_masks").is_dir():
+                continue
+            for style in map(Path, asked.styles.split(",")):
+                case = Case(source, technique, style, output, asked.cap)
+                rows += _compared(case, asked.arms.split(","))
+    _means(rows, asked.arms.split(","))
+
+
+def _asked(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench coherence FOLDER")
+    parser.add_argument("--size", type=int, default=256, help="long side in pixels")
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--sequences", default=",".join(DAVIS))
+    parser.add_argument("--styles", default=f"{SAMPLES / 'style.jpg'},{SAMPLES / 'style2.jpg'}")
+    parser.add_argument("--technique", default="basic,mask")
+    parser.add_argument("--arms", default="cold,plain,warped,ruder,ours")
+    parser.add_argument("--output", default="coherence", help="folder of results, kept")
+    parser.add_argument(
+        "--cap", type=int, default=1000, help="evaluations of a warm frame, of Ruder's arm at most"
+    )
+    return parser.parse_args(words)
+
+
+def _source(folder: Path, name: str, made: Path, asked: argparse.Namespace) -> Path:
+    """Return a folder of the sequence's first frames at the size; its masks are beside it."""
+    place = made / name
+    if place.is_dir():
+        return place
+    if name == STILL:
+        _write(place, _noisy(asked.frames, asked.size))
+        return place
+    davis = folder / "davis" / name
+    clips = sorted((folder / "clips").glob(f"{name}.*"))
+    if not davis.is_dir() and not clips:
+        raise SystemExit(f"{name}: expected {davis} or {folder / 'clips' / name}.*, found neither")
+    origin = davis / "frames" if davis.is_dir() else clips[0]
+    rate = Fraction(24) if davis.is_dir() else None
+    clip = media.probe(origin, rate=rate)
+    size = target_size(asked.size, clip.width, clip.height)
+    _write(place, _first(clip, asked.frames, size))
+    if davis.is_dir():
+        masks = media.probe(davis / "masks", rate=rate)
+        _write(place.with_name(f"{name}_masks"), _first(masks, asked.frames, size))
+    return place
+
+
+def _noisy(count: int, side: int) -> Iterator[np.ndarray]:
+    """Yield a picture that stands still, with the noise of a sensor."""
+    picture = media.read_picture(SAMPLES / "photo.png")
+    picture = media.resize(picture, *target_size(side, picture.shape[1], picture.shape[0]))
+    random = np.random.default_rng(0)
+    for _ in range(count):
+        noise = random.standard_normal(picture.shape, np.float32) * (2 / 255)
+        yield np.clip(picture + noise, 0, 1)
+
+
+def _first(clip: media.Clip, count: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    for frame in media.read(clip, range(min(count, clip.frames))):
+        yield media.resize(frame, *size)
+
+
+def _write(folder: Path, frames: Iterator[np.ndarray]) -> None:
+    draft = folder.with_name(f"{folder.name}.tmp")
+    draft.mkdir(parents=True, exist_ok=True)
+    for index, frame in enumerate(frames):
+        media.save_frame(draft / f"{index:06d}.png", frame)
+    draft.rename(folder)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What all arms of a comparison have in common."""
+
+    source: Path
+    technique: str
+    style: Path
+    output: Path
+    cap: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.name} {self.technique} {self.style.stem}"
+
+    @property
+    def mask(self) -> Path | None:
+        """Its folder of masks, for a technique that takes them."""
+        return self.source.with_name(f"{self.source.name}_masks") if self.masked else None
+
+    @property
+    def masked(self) -> bool:
+        return self.technique != "basic"
+
+    def job(self, arm: str, place: Path) -> Job:
+        """Return the job of an arm: the defaults, but for the temporal term."""
+        own = {"ours": {}, "ruder": {"temporal_weight": WEIGHT, "steps_next": self.cap}}
+        return make_job(
+            self.source,
+            place,
+            style=self.style,
+            technique=self.technique,
+            mask=self.mask or (),
+            size="source",
+            rate=Fraction(24),
+            restart=True,
+            overwrite=True,
+            **own.get(arm, {"temporal_weight": 0.0}),
+        )
+
+
+def _compared(case: Case, arms: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    for arm in arms:
+        place = case.output / case.name.replace(" ", "_") / arm
+        told = place.with_suffix(".json")
+        if not told.exists():
+            found = _made(case, arm, place)
+            cold = place.with_name("cold")
+            found |= _measured(case, place, cold if (cold.with_suffix(".json")).exists() else None)
+            told.write_text(json.dumps(found, indent=1))
+        rows.append({"case": case.name, "arm": arm, **json.loads(told.read_text())})
+        _row(rows[-1], rows)
+    return rows
+
+
+def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
+    """Make an arm's frames in the folder; return what it took."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    warm: list[dict[str, Any]] = []
+
+    def watch(event: dict[str, Any]) -> None:
+        if event["event"] == "frame" and (not event["cut"] or arm == "cold"):
+            warm.append(event)
+
+    began = time.monotonic()
+    with _following(arm):
+        runs.run(case.job(arm, place), watch)
+    return {
+        "evaluations": float(np.mean([event["evaluations"] for event in warm])),
+        "seconds_a_frame": float(np.mean([event["seconds"] for event in warm])),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _measured(case: Case, place: Path, cold: Path | None) -> dict[str, Any]:
+    found = evaluation.evaluate(place, case.source, style=case.style, mask=case.mask, cold=cold)
+    return {"summary": found.summary, "cuts": list(found.cuts)}
+
+
+@contextmanager
+def _following(arm: str) -> Iterator[None]:
+    """Let frames follow one another in the way of an arm, within the product's run."""
+    usual = flow.prior
+    ways = {"cold": _none, "plain": _unmoved, "warped": _warped, "ruder": _ruders}
+    if arm == "ours":
+        yield
+        return
+
+    def prior(
+        source: np.ndarray, frame: np.ndarray, result: np.ndarray, *_: Any
+    ) -> flow.Prior | None:
+        found = usual(source, frame, result)
+        return found and ways[arm](found, source, frame, result)
+
+    with ExitStack() as patched:
+        patched.enter_context(mock.patch.object(flow, "prior", prior))
+        patched.enter_context(mock.patch.object(flow, "settled", _nothing))
+        if arm == "ruder":
+            from vidstyle import engine
+
+            patched.enter_context(mock.patch.object(engine, "minimise", Ruder(engine.minimise)))
+        yield
+
+
+def _none(*_: Any) -> None:
+    """Begin every frame anew."""
+
+
+def _nothing(found: flow.Prior, *_: Any) -> np.ndarray:
+    """Leave nothing alone."""
+    return np.zeros(found.trust.shape, bool)
+
+
+def _unmoved(found: flow.Prior, _: Any, __: Any, result: np.ndarray) -> flow.Prior:
+    return replace(found, image=result, trust=np.zeros_like(found.trust))
+
+
+def _warped(found: flow.Prior, _: Any, __: Any, result: np.ndarray) -> flow.Prior:
+    image = metrics.warped(result, found.flow)
+    return replace(found, image=image, trust=np.zeros_like(found.trust))
+
+
+def _ruders(
+    found: flow.Prior, source: np.ndarray, frame: np.ndarray, result: np.ndarray
+) -> flow.Prior:
+    """Warp the 8-bit picture bilinearly, and weigh it by his reliability."""
+    back, forth = flow.optical_flow(frame, source), flow.optical_flow(source, frame)
+    image = metrics.warped(np.rint(result * 255).astype(np.float32) / 255, back)
+    reliable = metrics.visible(back, forth)[..., None].astype(np.float32)
+    return flow.Prior(image, reliable, found.flow)
+
+
+class Ruder:
+    """Minimises a warm frame as artistic-videos does: plain L-BFGS until his rule stops it.
+
+    Stops when the loss has fallen by less than 1e-4 of itself over 50 evaluations, or at --cap
+    (his is 1000). A first frame (his: 2000 from noise) is that of every arm, so that the arms
+    differ in how they go on. His constants are content 5, style 100, temporal 1000, that is 1 : 20
+    : 200, on the activations of a network that is not normalised; ours is, and its file does not
+    tell by how much. Style and content weigh as in all arms, so that the looks are alike; 200 times
+    the content's weight on squares of 0..255 is then between 1 and 11 in our unit, for a mean
+    square of 2e5 to 2e4 in relu4_2, and 10 is taken: steadier than his, if anything.
+    """
+
+    def __init__(self, usual: Any) -> None:
+        self._usual = usual
+
+    def __call__(
+        self, evaluate: Any, start: Any, steps: int, filtered: Any, progress: Any, support: Any
+    ) -> Any:
+        from vidstyle.settings import Settings
+
+        if steps == Settings().steps:
+            return self._usual(evaluate, start, steps, filtered, progress, support)
+        best: list[tuple[Any, Any]] = []
+        totals: list[float] = []
+
+        def watched(image: Any) -> Any:
+            found = evaluate(image)
+            if not best or found.total < best[-1][1].total:
+                best[:] = [(image, found)]
+            totals.append(best[-1][1].total)
+            if len(totals) > INTERVAL:
+                before = totals[-1 - INTERVAL]
+                if before - totals[-1] < TOLERANCE * before:
+                    raise _ConvergedError
+            return found
+
+        try:
+            return self._usual(watched, start, steps, lambda x: x, progress, support)
+        except _ConvergedError:
+            from vidstyle.optimizer import Minimum
+
+            return Minimum(*best[-1], len(totals))
+
+
+class _ConvergedError(Exception):
+    """The stop rule holds."""
+
+
+_COLUMNS = {
+    "E short": ("warping_error_lai_short", 1e4, "9.3f"),
+    "/ floor": ("warping_error_lai_short_ratio", 1, "9.3f"),
+    "E long": ("warping_error_lai_long", 1e4, "9.3f"),
+    "/ floor ": ("warping_error_lai_long_ratio", 1, "9.3f"),
+    "flicker/": ("flicker_ratio", 1, "9.3f"),
+    "style": ("style_distance", 1, "9.4f"),
+    "sharp": ("cold_sharpness_ratio", 1, "9.3f"),
+    "drift": ("drift_color", 255, "9.3f"),
+    "style %": ("drift_style_distance", 100, "9.2f"),
+}
+
+
+def _head() -> None:
+    print("E: Lai's warping error, 1e-4; / floor: of the source's own; / cold: style distance;")
+    print("drift: of the mean colour, of 255, and of the style distance, from first to last tenth")
+    print(
+        f"{'':44}" + "".join(f"{name:>9}" for name in _COLUMNS)
+        + f"{'/ cold':>9}{'evals':>9}{'s/frame':>9}"
+    )  # fmt: skip
+
+
+def _row(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    summary = row["summary"]
+    cells = [_cell(summary.get(name), unit, form) for name, unit, form in _COLUMNS.values()]
+    cold = [other["summary"]["style_distance"] for other in rows if other["arm"] == "cold"]
+    row["style_to_cold"] = summary["style_distance"] / cold[0] if cold else None
+    cells += [_cell(row["style_to_cold"], 1, "9.3f"), _cell(row["evaluations"], 1, "9.1f")]
+    print(
+        f"{row['case'] + ' ' + row['arm']:44}" + "".join(cells) + f"{row['seconds_a_frame']:9.1f}"
+    )
+
+
+def _cell(value: float | None, unit: float, form: str) -> str:
+    return f"{'-':>9}" if value is None else f"{value * unit:{form}}"
+
+
+def _means(rows: Sequence[dict[str, Any]], arms: Sequence[str]) -> None:
+    """Print the mean of each arm, and of ours against the others."""
+    print()
+    for arm in arms:
+        chosen = [row for row in rows if row["arm"] == arm]
+        if not chosen:
+            continue
+        mean: dict[str, Any] = {
+            name: _mean([row["summary"].get(name) for row in chosen])
+            for name, _, _ in _COLUMNS.values()
+        }
+        cells = [_cell(mean[name], unit, form) for name, unit, form in _COLUMNS.values()]
+        others = [_mean([row[key] for row in chosen]) for key in ("style_to_cold", "evaluations")]
+        cells += [_cell(others[0], 1, "9.3f"), _cell(others[1], 1, "9.1f")]
+        took = _mean([row["seconds_a_frame"] for row in chosen])
+        print(f"{'mean ' + arm:44}" + "".join(cells) + f"{took:9.1f}")
+    for other in ("plain", "ruder"):
+        for term in ("short", "long"):
+            ratios = list(_against(rows, other, f"warping_error_lai_{term}"))
+            if ratios:
+                print(
+                    f"{term} warping error, ours / {other}: mean {np.mean(ratios):.3f}, "
+                    f"worst {max(ratios):.3f}"
+                )
+
+
+def _against(rows: Sequence[dict[str, Any]], other: str, figure: str) -> Iterator[float]:
+    known = {(row["case"], row["arm"]): row["summary"].get(figure) for row in rows}
+    for (case, arm), value in known.items():
+        theirs = known.get((case, other))
+        if arm == "ours" and value is not None and theirs:
+            yield value / theirs
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

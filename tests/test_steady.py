@@ -1,0 +1,155 @@
+"""Steady video, through the product's own run with a tiny encoder: cuts and still shots."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+from tiny import LAYERS, TinyEncoder
+
+from vidstyle.engine import Stylizer
+from vidstyle.job import Job, Network, make_job
+from vidstyle.media import Image, load_frame
+from vidstyle.run import run
+from vidstyle.workdir import state_path
+
+HEIGHT, WIDTH, LENGTH = 48, 64, 4
+
+
+def shot(seed: int, *, speed: int = 1, noise: float = 0.0, length: int = LENGTH) -> list[Image]:
+    """Frames of a textured ground that pans so many pixels a frame, with sensor noise."""
+    random = np.random.default_rng(seed)
+    field = random.random((HEIGHT, WIDTH + speed * length, 3), np.float32)
+    ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(field, (0, 0), 2) - 0.5), 0, 1)
+    frames = [ground[:, speed * index : speed * index + WIDTH] for index in range(length)]
+    return [
+        np.clip(frame + noise * random.standard_normal(frame.shape, np.float32), 0, 1)
+        for frame in frames
+    ]
+
+
+def save(folder: Path, frames: list[Image]) -> Path:
+    folder.mkdir()
+    for index, frame in enumerate(frames):
+        pixels = np.rint(frame * 255).astype(np.uint8)
+        PIL.Image.fromarray(pixels).save(folder / f"{index:06d}.png")
+    return folder
+
+
+class Film:
+    """Runs frames as a sequence and tells what came of each."""
+
+    def __init__(self, folder: Path, style: Path) -> None:
+        self._folder, self._style = folder, style
+
+    def job(self, name: str, frames: list[Image], **settings: Any) -> Job:
+        return make_job(
+            save(self._folder / name, frames),
+            self._folder / f"{name}_out",
+            style=self._style,
+            rate=24,
+            keep_frames=True,
+            **{"steps": 8, "steps_next": 4, "content_layers": LAYERS[1:2], **settings},
+            style_layers=LAYERS,
+        )
+
+    def run(
+        self, job: Job, watch: Callable[[dict[str, Any]], None] = lambda event: None
+    ) -> list[bytes]:
+        """Return the bytes of the state of every frame."""
+
+        def make(job: Job, styles: Any, network: Path | None) -> Stylizer:
+            return Stylizer(
+                styles, technique=job.technique, settings=job.settings, encoder=TinyEncoder()
+            )
+
+        run(job, watch, make_stylizer=make, network=Network())
+        files = sorted((state_path(job.output) / "frames").glob("*.png"))
+        return [file.read_bytes() for file in files]
+
+
+@pytest.fixture
+def film(tmp_path: Path, style: Path) -> Film:
+    return Film(tmp_path, style)
+
+
+def test_a_shot_after_a_hard_cut_is_to_the_bit_what_it_is_alone(film: Film) -> None:
+    first, second = shot(1), shot(2, speed=2)
+    events: list[dict[str, Any]] = []
+    together = film.run(film.job("film", first + second), events.append)
+    cuts = [event["cut"] for event in events if event["event"] == "frame"]
+    assert cuts == [index in (0, LENGTH) for index in range(2 * LENGTH)]
+    assert together[LENGTH:] == film.run(film.job("alone", second))
+    assert len(set(together)) == 2 * LENGTH
+
+
+def still(noise: float, length: int = LENGTH) -> list[Image]:
+    return shot(1, speed=0, noise=noise, length=length)
+
+
+@pytest.mark.parametrize("noise", [0.0, 2 / 255])
+def test_a_still_shot_is_left_alone_once_it_is_made(film: Film, noise: float) -> None:
+    events: list[dict[str, Any]] = []
+    made = film.run(film.job("still", still(noise)), events.append)
+    first, *rest = (event["evaluations"] for event in events if event["event"] == "frame")
+    assert first == 8
+    assert sum(rest) < 0.1 * 4 * len(rest)
+    assert len(set(made)) == 1
+
+
+def test_what_fades_slowly_does_change(film: Film) -> None:
+    """A thousandth a frame: no frame differs from the one before by more than rounding."""
+    frames = [frame * (1 - 0.004 * i) for i, frame in enumerate(still(0.0, 12))]
+    made = film.run(film.job("fade", frames))
+    assert made[1] == made[0]
+    assert len(set(made)) > 6
+
+
+def partly_moving(length: int = 6) -> list[Image]:
+    """A still shot with noise, before which a small picture moves."""
+    frames = still(1 / 255, length)
+    for index, frame in enumerate(frames):
+        frame[10:26, 4 + 3 * index : 16 + 3 * index] = shot(5)[0][10:26, :12]
+    return frames
+
+
+def test_where_something_moves_the_rest_stays_to_the_bit(film: Film) -> None:
+    job = film.job("partly", partly_moving())
+    film.run(job)
+    results = [load_frame(file) for file in sorted((state_path(job.output) / "frames").glob("*"))]
+    for before, after in pairwise(results):
+        assert np.array_equal(before[32:, 44:], after[32:, 44:])
+        assert not np.array_equal(before[:30, :40], after[:30, :40])
+
+
+def test_a_run_that_is_stopped_within_a_shot_goes_on_to_the_same_bytes(film: Film) -> None:
+    whole = film.run(film.job("whole", partly_moving()))
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "frame" and event["index"] == 3:
+            raise KeyboardInterrupt
+
+    job = film.job("stopped", partly_moving())
+    with pytest.raises(KeyboardInterrupt):
+        film.run(job, stop)
+    assert film.run(job) == whole
+
+
+def test_where_the_mask_moves_over_what_stands_still_it_is_made_anew(
+    film: Film, tmp_path: Path
+) -> None:
+    planes = [np.zeros((HEIGHT, WIDTH, 3), np.float32) for _ in range(LENGTH)]
+    for index, plane in enumerate(planes):
+        plane[8:40, 4 + 8 * index : 24 + 8 * index] = 1
+    masks = save(tmp_path / "masks", planes)
+    job = film.job("masked", still(0.0), technique="mask", mask=masks)
+    film.run(job)
+    source = still(0.0)[0]
+    files = sorted((state_path(job.output) / "frames").glob("*.png"))
+    for plane, made in zip(planes, map(load_frame, files), strict=True):
+        inside = plane[..., 0] > 0
+        assert np.abs(made - source)[inside].mean() > 10 * np.abs(made - source)[~inside].mean()
