@@ -84,6 +84,19 @@ def test_temporal_pulls_only_where_the_prior_is_trusted() -> None:
     assert np.all(pull[3:] != 0)
 
 
+def test_a_position_that_counts_more_is_smoothed_more() -> None:
+    image = np.zeros((6, 8, 3), np.float32)
+    image[2, 3] = image[2, 6] = 1
+    weights = np.ones((6, 8, 1), np.float32)
+    weights[1:4, 2:5] = 3
+    with tf.GradientTape() as tape:
+        x = tf.constant(image)
+        tape.watch(x)
+        total = losses.total_variation(x, tf.constant(weights))
+    gradient = tape.gradient(total, x).numpy()
+    np.testing.assert_allclose(gradient[2, 3], 3 * gradient[2, 6], rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("loss", "at"),
     [

@@ -71,6 +71,16 @@ def test_features_of_an_unchanged_picture_are_the_wholes(
         np.testing.assert_allclose(part.numpy(), expected, atol=1e-5 * expected.max())
 
 
+def test_the_edge_of_what_may_change_is_held_smoother() -> None:
+    scene = Scene(disc(HEIGHT, WIDTH), Guide(support(70, 90, 120, 160), ("a",)), True)
+    smoothness = scene.smoothness[..., 0]
+    assert set(np.unique(smoothness)) == {1, smoothness.max()}
+    assert (smoothness[69:71, 89:161] > 1).all()
+    assert (smoothness[72:118, 92:158] == 1).all()
+    assert (smoothness[:68] == 1).all()
+    assert (Scene(disc(HEIGHT, WIDTH), None, False).smoothness == 1).all()
+
+
 def gradient(
     encoder: Encoder, name: str, covered: np.ndarray, content: tuple[str, ...]
 ) -> tuple[np.ndarray, dict[str, float], int]:

@@ -205,6 +205,7 @@ class _Size:
         targets, pulls, part = self._aims(frame, scene)
         pulls |= {
             "support": support,
+            "smoothness": tf.constant(scene.smoothness),
             **_temporal_pull(frame, scene.prior),
             **self._coarse_pull(coarse),
         }
@@ -289,7 +290,7 @@ class _Size:
             return style * terms["style"] + content * terms["content"]
 
         def smooth(image: Any) -> Any:
-            terms["tv"] = losses.total_variation(image)
+            terms["tv"] = losses.total_variation(image, pulls["smoothness"])
             return settings.tv_weight * terms["tv"]
 
         def steady(image: Any) -> Any:

@@ -77,8 +77,10 @@ def content(features: Any, target: Any, whole: Any) -> Any:
     return tf.reduce_sum(tf.square(features - target)) / whole
 
 
-def total_variation(image: Any) -> Any:
+def total_variation(image: Any, weights: Any = None) -> Any:
     """Return the mean of √(∂x² + ∂y² + ε²) − ε over luma and chroma of an image [H, W, 3] in 0..1.
+
+    weights: [H, W, 1], how much each position counts; None: 1.
 
     Rudin, Osher & Fatemi, "Nonlinear total variation based noise removal", 1992. Differs in that
     colour weighs four times as much as brightness, since a stroke has edges and a speck has a
@@ -94,6 +96,8 @@ def total_variation(image: Any) -> Any:
     corner, below = (tf.slice(left, (row, 0, 0), size) for row in (0, 1))
     down, right = below - corner, tf.slice(planes, (0, 1, 0), size) - corner
     steepness = tf.sqrt(tf.square(down) + tf.square(right) + _ROUNDING**2) - _ROUNDING
+    if weights is not None:
+        steepness *= tf.slice(weights, (0, 0, 0), (height - 1, width - 1, 1))
     return tf.reduce_mean(tf.reduce_sum(steepness, axis=2))
 
 

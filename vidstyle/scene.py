@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from vidstyle.flow import Prior
@@ -10,6 +11,8 @@ from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
 
 __all__ = ["Scene"]
+
+_RIM = 8.0  # how much smoother the edge of what changes is held than the rest
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,17 @@ class Scene:
     def free(self) -> np.ndarray:
         settled = None if self.prior is None else self.prior.settled
         return self.support if settled is None else self.support * ~settled
+
+    @property
+    def smoothness(self) -> np.ndarray:
+        """Return how smooth positions are to be, [H, W, 1]: 1, and more where support has an edge.
+
+        A pixel there has the source on one side, where nothing restrains it: some turned white or
+        black.
+        """
+        inside, square = self.support[..., 0], np.ones((3, 3), np.uint8)
+        rim = cv2.dilate(inside, square) - cv2.erode(inside, square)
+        return np.asarray(1 + (_RIM - 1) * rim[..., None], np.float32)
 
     def kept(self, image: Image) -> Image:
         """Return the image where pixels may change, and the frame elsewhere."""
