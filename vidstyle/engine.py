@@ -75,6 +75,7 @@ class Stylizer:
         self._styles = tuple(styles)
         layers = (*self.settings.style_layers, *self.settings.content_layers)
         self.encode = encoder or load_encoder(weights, layers)
+        give_back()
         self._sizes: OrderedDict[tuple[int, int], _Size] = OrderedDict()
         self.traces = 0
 

@@ -128,12 +128,17 @@ def distance(features: Any, over: Windows, nodes: tuple[int, int], aims: dict[st
         _, value, gradient = tf.while_loop(
             lambda number, *_: number < len(numbered),
             of_chunk,
-            (tf.constant(0), tf.constant(0.0), tf.zeros_like(rows)),
+            (tf.constant(0), tf.constant(0.0), _zeros_like(rows)),
             parallel_iterations=1,
         )
         return value, lambda up: up * gradient
 
     return found(_rows(features))
+
+
+def _zeros_like(rows: Any) -> Any:
+    """Return zeros that are made when they are needed: as constants they would be held for good."""
+    return tf.fill(rows.shape, tf.minimum(tf.abs(rows[0, 0]), 0.0))
 
 
 def _chosen(aims: dict[str, Any], chosen: Any) -> dict[str, Any]:
