@@ -15,7 +15,7 @@ from vidstyle.techniques._blocks import Span, node_count
 
 __all__ = ["Bands", "WindowGrams"]
 
-_ROWS = range(32, 129)  # of a strip, in pixels, if the blocks' side allows it
+_ROWS = range(16, 49)  # of a strip, in pixels, if the blocks' side allows it
 _HELD = 4_000_000  # numbers of gathered features held at once
 
 
