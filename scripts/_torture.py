@@ -115,13 +115,19 @@ class Trial:
                 return name
         return None
 
-    def finish(self) -> str | None:
-        """Run the job to its end; return what is wrong with what it leaves."""
+    def finish(self) -> tuple[str | None, str]:
+        """Run the job to its end; return what is wrong with what it leaves, and its marks.
+
+        An output that was whole before may be refused, as that of any run that is over.
+        """
+        found = snapshot(self.folder)
+        over = all(found.get(name) == it for name, it in self.bench.whole[self.job].items())
         child = self.start()
-        child.wait()
-        if child.code:
-            return f"the next run ended with {child.code}: {_shortly(child.said())}"
-        return self.differs()
+        marks = child.wait()
+        refused = child.code == 2 and "add --overwrite to replace it" in child.said()[-1]
+        if child.code and not (over and refused):
+            return f"the next run ended with {child.code}: {_shortly(child.said())}", marks
+        return self.differs(), marks
 
     def differs(self) -> str | None:
         """Return how the folder differs from an undisturbed run's."""
@@ -189,7 +195,7 @@ def _fail_at(trial: Trial, kind: str, moment: int, add: Callable[..., None]) -> 
         add(killed=1)
     elif wrong := _is_told_badly(trial, child, add):
         return wrong
-    wrong = trial.finish()
+    wrong, _ = trial.finish()
     add(identical_after=int(not wrong))
     return wrong
 
@@ -229,10 +235,9 @@ def kills(bench: Bench, table: Table, count: int | None, rng: random.Random) -> 
                 break
             done += 1
             table.add(phase, kills=1)
-        child = trial.start()
-        begun += child.wait().count(MARKS["stylise"])
-        wrong = wrong or (child.code and f"ended with {child.code}: {_shortly(child.said())}")
-        wrong = wrong or trial.differs()
+        ended, marks = trial.finish()
+        begun += marks.count(MARKS["stylise"])
+        wrong = wrong or ended
         redone = begun - bench.marks[trial.job].count(MARKS["stylise"])
         table.add("jobs", jobs=1, identical=int(not wrong), frames_redone=redone)
         if redone > done - before:
@@ -292,7 +297,7 @@ def _after_signal(trial: Trial, child: Child, add: Callable[..., None]) -> str |
         return f"ended with {child.code}, saying: {_shortly(child.said())}"
     if partial := trial.partial():
         return f"{partial} is not whole under its final name"
-    wrong = trial.finish()
+    wrong, _ = trial.finish()
     add(identical_after=int(not wrong))
     return wrong
 

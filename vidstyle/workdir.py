@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from vidstyle.durable import delete, lock, settle, sha256_of, sync, sync_folder
-from vidstyle.errors import OutputError, StateError, UsageError, writing
+from vidstyle.errors import OutputError, StateError, UsageError, reading, writing
 from vidstyle.media import load_frame, save_frame
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class Workdir:
     def load_matches(self, index: int) -> "np.ndarray | None":
         """Return what the blocks of finished frame `index` were matched to, if they were."""
         path = self._matches(index)
-        return np.load(path) if "matches" in self.reports[index] else None
+        with reading(path):
+            return np.load(path) if "matches" in self.reports[index] else None
 
     def save(
         self, index: int, image: "Image", report: Report, matches: "np.ndarray | None" = None
@@ -132,10 +133,10 @@ class Workdir:
 
         form, kept: of this request, noted beside the sha256 of each file.
         """
-        pairs = {self.output: part}
-        if part.is_dir():
-            pairs = {self.output / file.name: file for file in sorted(part.iterdir())}
         with writing(self.output):
+            pairs = {self.output: part}
+            if part.is_dir():
+                pairs = {self.output / file.name: file for file in sorted(part.iterdir())}
             names = {target.name: sha256_of(file) for target, file in pairs.items()}
             facts = {"files": names, "frames": len(self.reports), "form": form, "kept": kept}
             self._write_manifest(facts)
@@ -256,12 +257,12 @@ def state_of(output: Path) -> Manifest | None:
 def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest at `path`; None if there is none. StateError if it is damaged."""
     try:
-        stored = json.loads(path.read_bytes())
-        return {"job": stored["job"], "published": stored["published"]}
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        with reading(path), suppress(FileNotFoundError, NotADirectoryError):
+            stored = json.loads(path.read_bytes())
+            return {"job": stored["job"], "published": stored["published"]}
     except (ValueError, KeyError, TypeError) as error:
         raise StateError(f"{path} is damaged; add --restart to discard that state") from error
+    return None
 
 
 def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest) -> None:
@@ -352,7 +353,8 @@ def _consists_of(output: Path, known: dict[str, str]) -> bool:
 
 
 def _agrees(path: Path, sha256: str | None) -> bool:
-    return sha256 is not None and path.is_file() and sha256_of(path) == sha256
+    with reading(path):
+        return sha256 is not None and path.is_file() and sha256_of(path) == sha256
 
 
 def _records(lines: bytes) -> Iterator[tuple[bytes, Report]]:
