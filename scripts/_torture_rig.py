@@ -27,10 +27,9 @@ from vidstyle.rehearsal import Rehearsal, Rehearsed
 from vidstyle.workdir import Workdir
 
 MARKS = {"decode": "d", "stylise": "s", "encode": "e", "rename": "r"}
-BEGUN, OPERATION, FAILED = "m", "o", "!"
-CHANGING = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
+BEGUN, CREATION, OPERATION, FAILED = "m", "c", "o", "!"  # ENOSPC befalls creations alone
 _CREATES = ("os.rename", "os.mkdir", "os.link", "os.fsync")
-_READING = ("os.scandir", "os.listdir")
+_OTHERS = ("os.remove", "os.rmdir", "os.truncate", "os.scandir", "os.listdir")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 _tell: Callable[[str], None] = lambda letter: None  # noqa: E731 - replaced in each child
@@ -71,7 +70,7 @@ class Fault:
         synced = os.fsync
 
         def fsync(descriptor: int) -> None:
-            self("os.fsync", (os.readlink(f"/proc/self/fd/{descriptor}"), descriptor))
+            self("os.fsync", (str(Path(f"/proc/self/fd/{descriptor}").readlink()), descriptor))
             synced(descriptor)
 
         os.fsync = fsync  # type: ignore[assignment]
@@ -79,10 +78,13 @@ class Fault:
 
     def __call__(self, event: str, details: tuple[Any, ...]) -> None:
         """Count what happens, as an audit hook does."""
-        if not self._concerns(event, details):
+        if event not in ("open", *_CREATES, *_OTHERS) or not self._is_below(details[0]):
+            return
+        creates = bool((details[2] or 0) & _WRITES) if event == "open" else event in _CREATES
+        _tell(CREATION if creates else OPERATION)
+        if self.kind == "ENOSPC" and not creates:
             return
         self.count += 1
-        _tell(OPERATION)
         if self.count == self.moment:
             _tell(FAILED)
             if self.kind == "kill":
@@ -90,17 +92,11 @@ class Fault:
             code = getattr(errno, self.kind)
             raise OSError(code, os.strerror(code), os.fsdecode(details[0]))
 
-    def _concerns(self, event: str, details: tuple[Any, ...]) -> bool:
-        if event == "open":
-            concerned = self.kind != "ENOSPC" or bool((details[2] or 0) & _WRITES)
-        else:
-            concerned = event in _CREATES or (
-                self.kind != "ENOSPC" and event in (*CHANGING, *_READING)
-            )
-        if not concerned or not isinstance(details[0], (str, bytes, os.PathLike)):
+    def _is_below(self, path: Any) -> bool:
+        if not isinstance(path, (str, bytes, os.PathLike)):
             return False
-        path = os.fsdecode(details[0])  # relative: to a folder that is being deleted
-        return not path.startswith("/") or path.startswith(str(self.folder))
+        name = os.fsdecode(path)  # relative: to a folder that is being deleted
+        return not name.startswith("/") or name.startswith(str(self.folder))
 
 
 @dataclass
@@ -184,8 +180,8 @@ def _redirect(log: Path) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number in (1, 2):
         os.dup2(descriptor, number)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123
-    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _instrument(descriptor: int, pause: float) -> None:
@@ -247,5 +243,3 @@ def _scene(index: int, width: int, height: int) -> "np.ndarray[Any, Any]":
     left = 2 * index % (width // 2)
     image[height // 4 : height // 2, left : left + width // 4] = (230, 90, 40)
     return image
-
-

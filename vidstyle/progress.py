@@ -11,7 +11,15 @@ if TYPE_CHECKING:
 
     from vidstyle.run import Event
 
-__all__ = ["BatchReporter", "Reporter", "bytes_bar", "duration", "how_to_go_on", "new_bar", "print_json"]
+__all__ = [
+    "BatchReporter",
+    "Reporter",
+    "bytes_bar",
+    "duration",
+    "how_to_go_on",
+    "new_bar",
+    "print_json",
+]
 
 
 class Reporter:

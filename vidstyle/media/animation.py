@@ -122,7 +122,9 @@ def check_durations(part: Path, durations: list[int]) -> None:
         with open_picture(part) as picture:
             found, _, _ = _frames_of(picture, part)
     except MediaError as error:
-        raise OutputError(f"{part} cannot be read back: {error}; run the same command again") from error
+        raise OutputError(
+            f"{part} cannot be read back: {error}; run the same command again"
+        ) from error
     if found != durations:
         raise OutputError(
             f"{part} is not whole: expected {len(durations)} frames with the source's timing, "
