@@ -105,6 +105,12 @@ class Trial:
         arguments += ["--steps", "0", "--steps-next", "0"]
         return start(arguments, self.bench.folder / "log", **given)  # type: ignore[arg-type]
 
+    def is_over(self, child: Child) -> bool:
+        """Tell whether a run was refused since the output is whole and its state is gone."""
+        found, whole = snapshot(self.folder), self.bench.whole[self.job]
+        refused = child.code == 2 and "add --overwrite to replace it" in child.said()[-1]
+        return refused and all(found.get(name) == digest for name, digest in whole.items())
+
     def partial(self) -> str | None:
         """Return the first file under a final name that is not as it should be."""
         whole = self.bench.whole[self.job]
@@ -114,16 +120,10 @@ class Trial:
         return None
 
     def finish(self) -> tuple[str | None, str]:
-        """Run the job to its end; return what is wrong with what it leaves, and its marks.
-
-        An output that was whole before may be refused, as that of any run that is over.
-        """
-        found = snapshot(self.folder)
-        over = all(found.get(name) == it for name, it in self.bench.whole[self.job].items())
+        """Run the job to its end; return what is wrong with what it leaves, and its marks."""
         child = self.start()
         marks = child.wait()
-        refused = child.code == 2 and "add --overwrite to replace it" in child.said()[-1]
-        if child.code and not (over and refused):
+        if child.code and not self.is_over(child):
             return f"the next run ended with {child.code}: {_shortly(child.said())}", marks
         return self.differs(), marks
 
@@ -230,7 +230,7 @@ def kills(bench: Bench, table: Table, count: int | None, rng: random.Random) -> 
             begun += _kill_in(child, bench.marks[trial.job], phase, rng)
             wrong = wrong or _after_kill(trial, child)
             if child.code != -signal.SIGKILL:
-                break
+
             done += 1
             table.add(phase, kills=1)
         ended, marks = trial.finish()
@@ -259,17 +259,19 @@ def _kill_in(child: Child, usual: str, phase: str, rng: random.Random) -> int:
 
 
 def _after_kill(trial: Trial, child: Child) -> str | None:
-    if child.code not in (0, -signal.SIGKILL):
+    if child.code not in (0, -signal.SIGKILL) and not trial.is_over(child):
         return f"a continued run ended with {child.code}: {_shortly(child.said())}"
     partial = trial.partial()
     return f"{partial} is not whole under its final name" if partial else None
 
 
 def signals(bench: Bench, table: Table, count: int | None, rng: random.Random) -> None:
-    """Interrupt and terminate runs at random moments: `count` of each."""
+    """Interrupt and terminate runs at random moments, until `count` of each have stopped one."""
     bench.prepare(pause=PAUSE)
     for number in (signal.SIGINT, signal.SIGTERM):
-        for _ in range(count or 50):
+        table.add(number.name, stopped=0, failures=0)
+        row = table.rows[number.name]
+        while row["stopped"] + row["failures"] < (count or 50):
             trial = bench.trial(rng.choice(list(JOBS)))
             child = trial.start(pause=PAUSE)
             next(mark for mark in child.letters() if mark == BEGUN)
@@ -279,6 +281,7 @@ def signals(bench: Bench, table: Table, count: int | None, rng: random.Random) -
             wrong = _after_signal(trial, child, lambda n=number.name, **c: table.add(n, **c))
             if wrong:
                 table.fail(number.name, f"{trial.job} after {moment:.3f} s: {wrong}")
+
 
 
 def _after_signal(trial: Trial, child: Child, add: Callable[..., None]) -> str | None:
