@@ -230,7 +230,7 @@ def kills(bench: Bench, table: Table, count: int | None, rng: random.Random) -> 
             begun += _kill_in(child, bench.marks[trial.job], phase, rng)
             wrong = wrong or _after_kill(trial, child)
             if child.code != -signal.SIGKILL:
-
+                break
             done += 1
             table.add(phase, kills=1)
         ended, marks = trial.finish()
@@ -281,7 +281,6 @@ def signals(bench: Bench, table: Table, count: int | None, rng: random.Random) -
             wrong = _after_signal(trial, child, lambda n=number.name, **c: table.add(n, **c))
             if wrong:
                 table.fail(number.name, f"{trial.job} after {moment:.3f} s: {wrong}")
-
 
 
 def _after_signal(trial: Trial, child: Child, add: Callable[..., None]) -> str | None:
