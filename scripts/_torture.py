@@ -158,7 +158,7 @@ def _shortly(lines: list[str]) -> str:
 
 
 def faults(bench: Bench, table: Table, count: int | None, rng: random.Random) -> None:
-    """Let each file operation fail in turn, in each way; or `count` of these, drawn by chance."""
+    """Let each file operation fail in turn, in each way; or `count` of these. In no order."""
     bench.prepare()
     points = [
         (job, kind, moment)
@@ -167,7 +167,7 @@ def faults(bench: Bench, table: Table, count: int | None, rng: random.Random) ->
         for moment in range(1, bench.operations(job, kind) + 1)
     ]
     points += [(job, "EFBIG", size) for job in JOBS for size in SIZES]
-    for job, kind, moment in points if count is None else rng.sample(points, count):
+    for job, kind, moment in rng.sample(points, count or len(points)):
         trial = bench.trial(job)
         row = f"{kind}, {job}"
         wrong = _fail_at(trial, kind, moment, lambda row=row, **n: table.add(row, **n))
