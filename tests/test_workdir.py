@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidstyle.errors import MediaError, OutputError, StateError, UsageError
+from vidstyle.errors import OutputError, StateError, UsageError
 from vidstyle.workdir import Workdir, check_space, check_target, differences
 
 MANIFEST = {"settings": {"style_weight": 1.0}, "source": {"sha256": "a"}}
@@ -51,7 +51,9 @@ def test_a_saved_frame_comes_back_to_sixteen_bits(output: Path) -> None:
 def test_what_was_finished_is_found_again(output: Path, begun: Path) -> None:
     with Workdir(output, MANIFEST) as state:
         assert [index for index in range(5) if state.has(index)] == [0, 1, 2]
-        assert state.reports[1]["losses"] == {"total": 1.0}
+        assert state.finished[1] == (False, False)
+    lines = (begun / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["losses"] for line in lines] == [{"total": 1.0}] * 3
 
 
 def test_a_state_without_a_frame_leaves_nothing(output: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_torn_last_line_is_cut(output: Path, begun: Path) -> None:
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-9])
     with Workdir(output, MANIFEST) as state:
-        assert sorted(state.reports) == [0, 1]
+        assert sorted(state.finished) == [0, 1]
         state.save(2, image(2), {"losses": {"total": 1.0}})
     assert journal.read_bytes() == whole
 
@@ -76,14 +78,14 @@ def test_a_frame_that_was_tampered_with_is_not_finished(
 ) -> None:
     (begun / "frames" / "000001.png").write_bytes(damage)
     with Workdir(output, MANIFEST) as state:
-        assert sorted(state.reports) == [0, 2]
+        assert sorted(state.finished) == [0, 2]
 
 
 def test_a_frame_without_its_file_is_not_finished(output: Path, begun: Path) -> None:
     (begun / "frames" / "000001.png").unlink()
     with Workdir(output, MANIFEST) as state:
         assert not state.has(1)
-        with pytest.raises(MediaError):
+        with pytest.raises(OutputError):
             state.load(1)
 
 
@@ -100,13 +102,13 @@ def test_another_request_is_refused_by_name_and_keeps_the_frames(output: Path, b
     with pytest.raises(StateError, match=r"--style-weight was 1\.0, is 2\.0.*--restart"):
         Workdir(output, other).__enter__()
     with Workdir(output, MANIFEST) as state:
-        assert len(state.reports) == 3
+        assert len(state.finished) == 3
 
 
 def test_restart_discards_the_frames(output: Path, begun: Path) -> None:
     other = {**MANIFEST, "settings": {"style_weight": 2.0}}
     with Workdir(output, other, restart=True) as state:
-        assert state.reports == {}
+        assert state.finished == {}
         state.save(0, image(), {})
     assert [path.name for path in (begun / "frames").iterdir()] == ["000000.png"]
 
@@ -117,7 +119,7 @@ def test_a_damaged_manifest_is_refused(output: Path, begun: Path, content: str) 
     with pytest.raises(StateError, match="damaged"):
         Workdir(output, MANIFEST).__enter__()
     with Workdir(output, MANIFEST, restart=True) as state:
-        assert state.reports == {}
+        assert state.finished == {}
 
 
 def test_differences_are_told_in_the_words_of_the_command_line() -> None:
@@ -277,4 +279,4 @@ def test_a_disk_that_fills_up_leaves_what_was_finished(
         with pytest.raises(OutputError, match="the disk is full"):
             state.save(3, image(), {})
     with Workdir(output, MANIFEST) as state:
-        assert sorted(state.reports) == [0, 1, 2]
+        assert sorted(state.finished) == [0, 1, 2]

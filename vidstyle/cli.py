@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from vidstyle.arguments import add_options, values
 from vidstyle.errors import UsageError, VidstyleError, explained
-from vidstyle.progress import BatchReporter, Reporter, bytes_bar, duration, new_bar, print_json
+from vidstyle.progress import (
+    BatchReporter,
+    Reporter,
+    bytes_bar,
+    duration,
+    how_to_go_on,
+    new_bar,
+    print_json,
+)
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
 
@@ -41,10 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
+        signal.signal(signal.SIGTERM, _interrupt)
         asked = _read(given)
         return asked.act(asked) or 0
     except KeyboardInterrupt as stop:
-        return _fail(given, str(stop) or "stopped", INTERRUPTED)
+        return _fail(given, str(stop) or f"stopped; {how_to_go_on()}", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(given, "nobody reads the output any more", VidstyleError.exit_code)
@@ -245,7 +254,6 @@ def _stylize(asked: argparse.Namespace) -> int:
         else:
             print(_in_words(found))
         return 0
-    signal.signal(signal.SIGTERM, _interrupt)
     make = make_stylizer if asked.verbose else _silently(make_stylizer)
     restart = job.settings.restart
     with Reporter(as_json=asked.json, quiet=asked.quiet, restart=restart) as reporter:
@@ -273,7 +281,6 @@ def _stylize_batch(asked: argparse.Namespace) -> int:
         if asked.dry_run:
             failed = plan_batch(batch, _job_maker(asked), reporter)
         else:
-            signal.signal(signal.SIGTERM, _interrupt)
             failed = run_batch(batch, _job_maker(asked), reporter, make_stylizer=make)
     return VidstyleError.exit_code if failed else 0
 

@@ -14,7 +14,7 @@ VidstyleError            exit code 1
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "VidstyleError",
     "WeightsError",
     "explained",
+    "reading",
     "writing",
 ]
 
@@ -84,6 +85,9 @@ def explained(error: Exception) -> tuple[str, int]:
         place = error.filename or "a file"
         message = f"permission is denied for {place}; see to its rights, or name another"
         return message, OutputError.exit_code
+    if isinstance(error, OSError) and error.errno and error.filename:
+        message = f"cannot use {error.filename}: {os.strerror(error.errno)}; see to the disk"
+        return message, OutputError.exit_code
     if isinstance(error, MemoryError):
         return "memory ran out; choose a smaller --size", VidstyleError.exit_code
     message = f"a fault of vidstyle itself: {type(error).__name__}: {error}"
@@ -100,12 +104,21 @@ _REASONS = {
 }
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> AbstractContextManager[None]:
     """Turn an operating system's refusal to write `path` into an OutputError of one sentence."""
+    return _using("write", path)
+
+
+def reading(path: Path) -> AbstractContextManager[None]:
+    """Do so with a refusal to read what vidstyle itself has written."""
+    return _using("read", path)
+
+
+@contextmanager
+def _using(verb: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         code = error.errno or 0
         reason = _REASONS.get(code) or f"{os.strerror(code) if code else error}; see to the disk"
-        raise OutputError(f"cannot write {path}: {reason}") from error
+        raise OutputError(f"cannot {verb} {path}: {reason}") from error

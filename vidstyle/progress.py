@@ -11,7 +11,15 @@ if TYPE_CHECKING:
 
     from vidstyle.run import Event
 
-__all__ = ["BatchReporter", "Reporter", "bytes_bar", "duration", "new_bar", "print_json"]
+__all__ = [
+    "BatchReporter",
+    "Reporter",
+    "bytes_bar",
+    "duration",
+    "how_to_go_on",
+    "new_bar",
+    "print_json",
+]
 
 
 class Reporter:
@@ -89,7 +97,7 @@ class Reporter:
 
     def _how_to_go_on(self) -> str:
         after = f" after {self._finished} of {self._of} frames" if self._of else ""
-        return f"stopped{after}; {_how_to_go_on(self._restart)}"
+        return f"stopped{after}; {how_to_go_on(self._restart)}"
 
 
 class BatchReporter:
@@ -114,7 +122,7 @@ class BatchReporter:
         self._run.close()
         if isinstance(error, KeyboardInterrupt):
             after = f" after {self._finished} of {self._of} sources" if self._of else ""
-            raise KeyboardInterrupt(f"stopped{after}; {_how_to_go_on(self._restart)}") from error
+            raise KeyboardInterrupt(f"stopped{after}; {how_to_go_on(self._restart)}") from error
 
     def __call__(self, event: "Event") -> None:
         """Print an event in the way that was asked for."""
@@ -157,7 +165,8 @@ class BatchReporter:
             print(_summary_in_words(event))
 
 
-def _how_to_go_on(restart: bool) -> str:
+def how_to_go_on(restart: bool = False) -> str:
+    """Return what to do after a stop."""
     without = " without --restart" if restart else ""
     return f"run the same command{without} to go on"
 

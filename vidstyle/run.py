@@ -314,7 +314,7 @@ def _stylize_each(work: _Work, state: Workdir, stylizer: Stylizes, left: int) ->
             place = {"index": position, "of": len(work.indices)}
             work.notify({"event": "frame", **place, **report, "left": left})
         earlier = (frame, guide) if work.linked else None
-        if state.reports[position]["cut"]:
+        if state.finished[position].cut:
             first = earlier
 
 

@@ -18,12 +18,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from vidstyle.durable import delete, lock, settle, sha256_of, sync, sync_folder
-from vidstyle.errors import OutputError, StateError, UsageError, writing
+from vidstyle.errors import OutputError, StateError, UsageError, reading, writing
 from vidstyle.media import load_frame, save_frame
 
 if TYPE_CHECKING:
@@ -47,20 +47,28 @@ Manifest = dict[str, Any]
 Report = dict[str, Any]
 
 
+class Finished(NamedTuple):
+    """A finished frame: whether it started from no other, and whether its matches are kept."""
+
+    cut: bool
+    matched: bool
+
+
 class Workdir:
     """The state of one run. A context: entering locks it, leaving lets go of it.
 
     Raises StateError if another run holds it or it belongs to another request, and OutputError
     if it cannot be written. Left with no frame finished, it leaves nothing behind.
 
-    reports: of the finished frames. facts: of the output once it is whole, else empty: the sha256
-    of its "files", the number of its "frames", and "form" and "kept" as the request had them.
+    finished: by index; of each no more than is asked, since films are long.
+    facts: of the output once it is whole, else empty: the sha256 of its "files", the number of its
+    "frames", and "form" and "kept" as the request had them.
     """
 
     def __init__(self, output: Path, manifest: Manifest, *, restart: bool = False) -> None:
         self.output = output
         self.path = state_path(output)
-        self.reports: dict[int, Report] = {}
+        self.finished: dict[int, Finished] = {}
         self.facts: Manifest = {}
         self._manifest = manifest
         self._restart = restart
@@ -81,7 +89,7 @@ class Workdir:
 
     def has(self, index: int) -> bool:
         """Whether frame `index` is finished."""
-        return index in self.reports
+        return index in self.finished
 
     def load(self, index: int) -> "Image":
         """Return finished frame `index`."""
@@ -90,7 +98,8 @@ class Workdir:
     def load_matches(self, index: int) -> "np.ndarray | None":
         """Return what the blocks of finished frame `index` were matched to, if they were."""
         path = self._matches(index)
-        return np.load(path) if "matches" in self.reports[index] else None
+        with reading(path):
+            return np.load(path) if self.finished[index].matched else None
 
     def save(
         self, index: int, image: "Image", report: Report, matches: "np.ndarray | None" = None
@@ -107,7 +116,7 @@ class Workdir:
             with self._journal.open("ab") as file:
                 file.write(json.dumps(line).encode() + b"\n")
             sync(self._journal)
-        self.reports[index] = line
+        self.finished[index] = _finished(line)
 
     def _save_matches(self, index: int, matches: "np.ndarray") -> str:
         """Write the matches of a frame and return their sha256."""
@@ -132,12 +141,12 @@ class Workdir:
 
         form, kept: of this request, noted beside the sha256 of each file.
         """
-        pairs = {self.output: part}
-        if part.is_dir():
-            pairs = {self.output / file.name: file for file in sorted(part.iterdir())}
         with writing(self.output):
+            pairs = {self.output: part}
+            if part.is_dir():
+                pairs = {self.output / file.name: file for file in sorted(part.iterdir())}
             names = {target.name: sha256_of(file) for target, file in pairs.items()}
-            facts = {"files": names, "frames": len(self.reports), "form": form, "kept": kept}
+            facts = {"files": names, "frames": len(self.finished), "form": form, "kept": kept}
             self._write_manifest(facts)
             if part.is_dir():
                 self.output.mkdir(exist_ok=True)
@@ -202,7 +211,7 @@ class Workdir:
         self._frames.mkdir(exist_ok=True)
 
     def _leave(self) -> None:
-        if self._ours and not self.reports and not self.facts:
+        if self._ours and not self.finished and not self.facts:
             self.remove()
 
     def _write_manifest(self, published: Manifest) -> None:
@@ -223,15 +232,16 @@ class Workdir:
     def _read_journal(self) -> None:
         """Read the reports of the frames whose files agree; cut a torn last line."""
         lines = self._journal.read_bytes() if self._journal.exists() else b""
+        reports: dict[int, Report] = {}
         whole = 0
         for line, report in _records(lines):
             whole += len(line)
-            self.reports[report["index"]] = report
+            reports[report["index"]] = report
         if whole < len(lines):
             os.truncate(self._journal, whole)
-        self.reports = {
-            index: report
-            for index, report in self.reports.items()
+        self.finished = {
+            index: _finished(report)
+            for index, report in reports.items()
             if _agrees(self._frame(index), report["sha256"])
             and ("matches" not in report or _agrees(self._matches(index), report["matches"]))
         }
@@ -256,12 +266,12 @@ def state_of(output: Path) -> Manifest | None:
 def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest at `path`; None if there is none. StateError if it is damaged."""
     try:
-        stored = json.loads(path.read_bytes())
-        return {"job": stored["job"], "published": stored["published"]}
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        with reading(path), suppress(FileNotFoundError, NotADirectoryError):
+            stored = json.loads(path.read_bytes())
+            return {"job": stored["job"], "published": stored["published"]}
     except (ValueError, KeyError, TypeError) as error:
         raise StateError(f"{path} is damaged; add --restart to discard that state") from error
+    return None
 
 
 def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest) -> None:
@@ -352,7 +362,12 @@ def _consists_of(output: Path, known: dict[str, str]) -> bool:
 
 
 def _agrees(path: Path, sha256: str | None) -> bool:
-    return sha256 is not None and path.is_file() and sha256_of(path) == sha256
+    with reading(path):
+        return sha256 is not None and path.is_file() and sha256_of(path) == sha256
+
+
+def _finished(report: Report) -> Finished:
+    return Finished(bool(report.get("cut")), "matches" in report)
 
 
 def _records(lines: bytes) -> Iterator[tuple[bytes, Report]]:

@@ -118,8 +118,13 @@ def in_ticks(clip: Clip, indices: range, tick: Fraction) -> list[int]:
 
 def check_durations(part: Path, durations: list[int]) -> None:
     """Read a written file back. Raises OutputError unless each frame has its milliseconds."""
-    with open_picture(part) as picture:
-        found, _, _ = _frames_of(picture, part)
+    try:
+        with open_picture(part) as picture:
+            found, _, _ = _frames_of(picture, part)
+    except MediaError as error:
+        raise OutputError(
+            f"{part} cannot be read back: {error}; run the same command again"
+        ) from error
     if found != durations:
         raise OutputError(
             f"{part} is not whole: expected {len(durations)} frames with the source's timing, "

@@ -17,7 +17,7 @@ import numpy as np
 import PIL.Image
 from PIL import ImageCms, ImageOps
 
-from vidstyle.errors import MediaError, OutputError, writing
+from vidstyle.errors import MediaError, OutputError, reading, writing
 from vidstyle.media.clip import Image
 
 __all__ = [
@@ -260,13 +260,11 @@ def _sync(file: Any) -> None:
 
 
 def load_frame(path: Path) -> Image:
-    """Read what `save_frame` wrote. Raises MediaError if it is missing or damaged."""
+    """Read what `save_frame` wrote. MediaError if it is damaged, OutputError if it is not there."""
     import cv2
 
-    try:
+    with reading(path):
         data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise MediaError(f"{path}: expected a saved frame, but {error.strerror}") from error
     deep = None if not _whole_png(data) else cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
         raise MediaError(
