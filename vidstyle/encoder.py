@@ -348,7 +348,7 @@ def _ring(x: Any, window: Window, bordered: bool) -> Ring:
 
 @tf.custom_gradient
 def _relu(x: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Return max(x, 0); for the gradient a bit a number is held, not the number."""
+    """Return max(x, 0); for the gradient a byte a number is held, not four."""
     y = tf.nn.relu(x)
     passing = y > 0
     return y, lambda up: tf.where(passing, up, 0.0)
