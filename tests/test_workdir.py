@@ -280,3 +280,20 @@ def test_a_disk_that_fills_up_leaves_what_was_finished(
             state.save(3, image(), {})
     with Workdir(output, MANIFEST) as state:
         assert sorted(state.finished) == [0, 1, 2]
+
+
+def test_a_state_that_may_not_be_listed_is_not_taken_for_empty(
+    output: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: object = ".") -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with Workdir(output, MANIFEST) as state:
+        state.part(folder=True).mkdir()
+        with monkeypatch.context() as patched:
+            patched.setattr("os.listdir", denied)
+            patched.setattr("os.scandir", denied)
+            with pytest.raises(OutputError):
+                state.remove()
+        state.remove()
+    assert not begun.exists()

@@ -226,7 +226,7 @@ class Workdir:
     def _sweep(self) -> None:
         """Delete what an interrupted write left."""
         for folder in (self.path, self._frames):
-            for draft in folder.glob("*.tmp.*"):
+            for draft in _named(folder, "*.tmp.*"):
                 draft.unlink()
 
     def _read_journal(self) -> None:
@@ -249,8 +249,13 @@ class Workdir:
     def _clear(self) -> None:
         """Delete all that is ours but the manifest and the lock."""
         self._sweep()
-        for path in (self._frames, self._journal, *self.path.glob("part*")):
+        for path in (self._frames, self._journal, *_named(self.path, "part*")):
             delete(path)
+
+
+def _named(folder: Path, pattern: str) -> list[Path]:
+    """Return what is so named in a folder, if it is there; glob says nothing of a denied one."""
+    return [path for path in folder.iterdir() if path.match(pattern)] if folder.is_dir() else []
 
 
 def state_path(output: Path) -> Path:
