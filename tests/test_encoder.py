@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from vidstyle import weights
-from vidstyle.encoder import Encoder, conv2d, load_encoder, normalized, winograd
+from vidstyle.convolution import conv2d, winograd
+from vidstyle.encoder import Encoder, load_encoder, normalized
 from vidstyle.settings import LAYERS
 
 RANDOM = np.random.default_rng(4)

@@ -12,7 +12,7 @@ from vidstyle.engine import Style, Stylizer
 from vidstyle.scene import Scene
 from vidstyle.settings import Settings
 from vidstyle.strips import Early, Strips
-from vidstyle.techniques import TECHNIQUES, _blocks, basic, patch
+from vidstyle.techniques import TECHNIQUES, Share, _blocks, basic, patch
 from vidstyle.techniques._bands import Bands, WindowGrams
 
 EARLY, LATE = ("relu1_1", "relu2_1"), ("relu3_1", "relu4_1")
@@ -23,8 +23,12 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).random(shape).astype(np.float32)
 
 
-def products(features: Any, number: Any = None) -> Any:
+def products(features: Any) -> Any:
     return {layer: losses.products(features[layer]) for layer in EARLY}
+
+
+def shares(features: Any, number: Any) -> Any:
+    return {layer: Share(found[None], 0, 1) for layer, found in products(features).items()}
 
 
 @pytest.mark.parametrize("height", [20, 32, 96, 97, 101, 133])
@@ -39,8 +43,8 @@ def test_features_sums_and_gradient_are_those_of_the_whole(height: int) -> None:
     def in_strips(image: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(image)
-            late, sums = strips(image, products)
-            total = loss(late, {layer: tf.reduce_sum(sums[layer], axis=0) for layer in EARLY})
+            late, sums = strips(image, shares)
+            total = loss(late, {layer: sums[layer][0] for layer in EARLY})
         return late, total, tape.gradient(total, image)
 
     with tf.GradientTape() as tape:
@@ -81,7 +85,11 @@ def test_sums_over_strips_are_what_windows_gather(
     rows = bands.rows // stride
     assert bands.rows % 4 == 0
     strips = [tf.constant(features[at : at + rows]) for at in range(0, len(features), rows)]
-    sums = tf.stack([bands.sums(strip, n, stride) for n, strip in enumerate(strips)])
+    shares = [(bands.first(n), bands.sums(strip, n, stride)) for n, strip in enumerate(strips)]
+    sums = np.zeros((*bands.nodes, 5, 5), np.float32)
+    for first, share in shares:
+        sums[first : first + len(share)] += share
+    sums = tf.constant(sums)
     np.testing.assert_allclose(bands.grams(sums, stride), expected, atol=1e-5)
     goals = tf.constant(expected[::-1].copy())
     aims = {"grams": goals, "norm": tf.reduce_sum(tf.square(goals), axis=(1, 2))}

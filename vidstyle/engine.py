@@ -21,7 +21,7 @@ from vidstyle.memory import give_back
 from vidstyle.optimizer import Evaluation, Frequencies, minimise
 from vidstyle.scene import Scene
 from vidstyle.settings import Settings
-from vidstyle.techniques import Encoded, Strip, Style, Targets, Technique
+from vidstyle.techniques import Encoded, Share, Strip, Style, Targets, Technique
 from vidstyle.techniques.basic import Basic
 from vidstyle.views import Views, views_of
 from vidstyle.window import Window
@@ -309,15 +309,18 @@ class _Size:
                 lambda: (tf.constant(0.0), tf.zeros_like(image)),
             )
 
-        parts = [alike_if_finer()]
+        found = alike_if_finer()
         for term in (steady, smooth, network):  # one after another, since each holds much
-            with tf.control_dependencies([parts[-1][1]]):
-                parts.append(_value_and_gradient(term, image))
-        total, gradient = (losses.summed(column) for column in zip(*parts, strict=True))
+            with tf.control_dependencies([found[1]]):
+                more = _value_and_gradient(term, image)
+            found = tuple(losses.summed(pair) for pair in zip(found, more, strict=True))
+        total, gradient = found
         return total, gradient * pulls["support"], terms
 
 
-def _sums(technique: Technique, targets: Targets, features: Features, strip: Strip) -> Features:
+def _sums(
+    technique: Technique, targets: Targets, features: Features, strip: Strip
+) -> dict[str, Share]:
     return technique.sums(features, targets, strip)
 
 

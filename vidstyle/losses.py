@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 __all__ = [
+    "added",
     "area_average",
     "content",
     "energy",
@@ -22,6 +23,7 @@ __all__ = [
     "summed",
     "temporal",
     "total_variation",
+    "zeros",
 ]
 
 _LUMA_CHROMA = np.array(  # columns: Y, and four times Cb and Cr (Rec. 601)
@@ -74,7 +76,7 @@ def content(features: Any, target: Any, whole: Any) -> Any:
 
     whole: the energy of the frame's features, of which these may be a window.
     """
-    return tf.reduce_sum(tf.square(features - target)) / whole
+    return 2.0 * tf.nn.l2_loss(features - target) / whole
 
 
 def total_variation(image: Any, weights: Any = None) -> Any:
@@ -119,3 +121,20 @@ def shrunk(image: Any, matrices: tuple[Any, Any]) -> Any:
     """Return an image [H, W, 3] at the size of two area_average matrices, rows and columns."""
     rows, columns = matrices
     return tf.einsum("hH,HWc,wW->hwc", rows, image, columns)
+
+
+def zeros(shape: Sequence[int], of: Any) -> Any:
+    """Return zeros that are made once the tensor `of` is there: constants are held for good."""
+    nothing = tf.minimum(tf.abs(tf.gather(tf.reshape(of, (-1,)), 0)), 0.0)
+    return tf.fill(shape, nothing)
+
+
+def added(total: Any, first: Any, values: Any) -> Any:
+    """Return total [N, …] with values [n, …] added to its rows first, first + 1 and so on.
+
+    first: a number, or the numbers [n] of the rows. The memory of `total`, which nothing else may
+    read, is that of the result: tf.tensor_scatter_nd_add would copy it.
+    """
+    rows = tf.convert_to_tensor(first)
+    rows = tf.range(values.shape[0]) + rows if rows.shape.rank == 0 else rows
+    return tf.raw_ops.InplaceAdd(x=total, i=rows, v=values)

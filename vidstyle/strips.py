@@ -1,9 +1,9 @@
 """Strips: the first blocks of the network on some rows of an image at a time.
 
 Most of what the network holds of a frame is what its first two blocks hold. Here they see a strip
-of rows, what a technique sums over it is kept, and the rest is let go, and made again for the
-gradient (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016): what is held does
-not grow with the frame's height.
+of rows, what a technique sums over it is added up, and the rest is let go, and made again for the
+gradient (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016): what is held of
+these blocks is what goes on to the others.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,11 +13,14 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from vidstyle import losses
 from vidstyle.encoder import EARLY_MARGIN, Encoder, Features
+from vidstyle.techniques import Share
 
 __all__ = ["Early", "Strips", "Sums"]
 
-Sums = Callable[[Features, Any], Features]  # (features of a strip, its number) -> sums by layer
+# (features of a strip, its number) -> what it adds to the sums over all strips, by layer
+Sums = Callable[[Features, Any], dict[str, Share]]
 
 
 class _Span(NamedTuple):
@@ -38,27 +41,25 @@ class Strips:
     rows: int
 
     def __call__(self, image: Any, sums: Sums) -> tuple[Features, Features]:
-        """Return an image's features at the late layers, and sums of all strips, [S, …] a layer.
+        """Return an image's features at the late layers, and the sums over all strips, by layer.
 
         As of the whole image, to rounding, and so is the gradient to the image.
         """
         names: list[str] = []
 
-        def strip(image: Any, span: _Span) -> list[Any]:
-            rows = tf.slice(image, (span.begin, 0, 0), (span.cut, *image.shape[1:]))
+        def strip(rows: Any, span: _Span) -> list[Share]:
             features, x = self.encoder.early(rows, span.edges, span.own)
             found = sums(features, span.number)
             names[:] = found
-            return [x, *found.values()]
+            own = Share(x, span.number * (self.rows // 4), -(-image.shape[0] // 4))
+            return [own, *found.values()]
 
         @tf.custom_gradient
         def taken(image: Any) -> tuple[Any, Callable[..., Any]]:
-            x, *found = self._joined(lambda span: strip(image, span), image.shape[0])
-
             def backwards(*up: Any) -> Any:
                 return self._gradient(strip, image, up)
 
-            return (x, *found), backwards
+            return tuple(self._sums(strip, image)), backwards
 
         x, *found = taken(image)
         return self.encoder.late(x), dict(zip(names, found, strict=True))
@@ -95,50 +96,10 @@ class Strips:
         free = [span for span in spans if not any(span.edges)]
         return [spans[0], *free], spans[1 + len(free) :]
 
-    def _joined(self, strip: Callable[[_Span], list[Any]], height: int) -> list[Any]:
-        """Return x [h, w, C] and the sums [S, …] of all strips, made one after another."""
+    def _each(self, height: int, total: Any, added: Callable[[Any, _Span], Any]) -> Any:
+        """Return what `total` becomes when each strip in turn is `added` to it."""
         (first, *free), last = self._parted(height)
-        found = [[part[None] for part in strip(first)]]
-        if free:
-            numbers = tf.range(1, 1 + len(free))
-            found.append(
-                tf.map_fn(
-                    lambda number: strip(self._like(free[0], number)),
-                    numbers,
-                    fn_output_signature=[tf.float32] * len(found[0]),
-                    parallel_iterations=1,
-                )
-            )
-        found.extend([part[None] for part in strip(span)] for span in last)
-        x, *sums = zip(*found, strict=True)
-        across = x[0].shape[2:]
-        return [
-            tf.concat([tf.reshape(part, (-1, *across)) for part in x], axis=0),
-            *(tf.concat(parts, axis=0) for parts in sums),
-        ]
-
-    def _gradient(
-        self, strip: Callable[[Any, _Span], list[Any]], image: Any, up: tuple[Any, ...]
-    ) -> Any:
-        """Return the gradient to the image of what _joined gave; strips are made again."""
-        height, width, channels = image.shape
-        up_x, *up_sums = up
-
-        def added(total: Any, span: _Span) -> Any:
-            rows = tf.slice(image, (span.begin, 0, 0), (span.cut, width, channels))
-            with tf.GradientTape() as tape:
-                tape.watch(rows)
-                found = strip(rows, span._replace(begin=0))
-            pulls = tf.slice(
-                up_x, (span.number * self.rows // 4, 0, 0), (-(-span.own // 4), *up_x.shape[1:])
-            )
-            goals = [pulls, *(tf.gather(part, span.number) for part in up_sums)]
-            gradient = tape.gradient(found, rows, output_gradients=goals)
-            places = span.begin + tf.range(span.cut)[:, None]
-            return tf.tensor_scatter_nd_add(total, places, gradient)
-
-        (first, *free), last = self._parted(height)
-        total = added(tf.zeros_like(image), first)
+        total = added(total, first)
         if free:
             _, total = tf.while_loop(
                 lambda number, total: number <= len(free),
@@ -149,6 +110,43 @@ class Strips:
         for span in last:
             total = added(total, span)
         return total
+
+    def _sums(self, strip: Callable[[Any, _Span], list[Share]], image: Any) -> list[Any]:
+        """Return the sums of the shares of all strips."""
+
+        def added(totals: list[Any], span: _Span) -> list[Any]:
+            shares = strip(_cut(image, span), span)
+            totals = totals or [losses.zeros((of, *own.shape[1:]), own) for own, _, of in shares]
+            return [
+                losses.added(total, first, own)
+                for total, (own, first, _) in zip(totals, shares, strict=True)
+            ]
+
+        found: list[Any] = self._each(image.shape[0], [], added)
+        return found
+
+    def _gradient(
+        self, strip: Callable[[Any, _Span], list[Share]], image: Any, up: tuple[Any, ...]
+    ) -> Any:
+        """Return the gradient to the image, where `up` is that to the sums; strips are remade."""
+
+        def added(total: Any, span: _Span) -> Any:
+            rows = _cut(image, span)
+            with tf.GradientTape() as tape:
+                tape.watch(rows)
+                shares = strip(rows, span)
+            goals = [
+                tf.slice(part, (first, *[0] * (part.shape.rank - 1)), own.shape)
+                for part, (own, first, _) in zip(up, shares, strict=True)
+            ]
+            gradient = tape.gradient([own for own, _, _ in shares], rows, output_gradients=goals)
+            return losses.added(total, span.begin, gradient)
+
+        return self._each(image.shape[0], losses.zeros(image.shape, up[0]), added)
+
+
+def _cut(image: Any, span: _Span) -> Any:
+    return tf.slice(image, (span.begin, 0, 0), (span.cut, *image.shape[1:]))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from vidstyle.encoder import Encoder, Features, Surroundings
 from vidstyle.strips import Early, Strips
-from vidstyle.techniques import Strip, Sums
+from vidstyle.techniques import Share, Strip, Sums
 from vidstyle.window import Window, window_around
 
 __all__ = ["Seen", "Views", "views_of"]
@@ -58,7 +58,7 @@ class Views:
         image: Any,
         around: Surroundings | None,
         part: tuple[int, int] | None,
-        sums: Callable[[Features, Strip], Features],
+        sums: Callable[[Features, Strip], dict[str, Share]],
     ) -> tuple[Features, Sums | None]:
         """Return the features of a changed image, seen as the frame was, and sums over strips.
 

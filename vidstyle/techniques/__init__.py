@@ -1,13 +1,32 @@
 """TECHNIQUES: the registry. A new technique is one file here, one import and one entry below."""
 
-from vidstyle.techniques.base import Encoded, Features, Strip, Style, Sums, Targets, Technique
+from vidstyle.techniques.base import (
+    Encoded,
+    Features,
+    Share,
+    Strip,
+    Style,
+    Sums,
+    Targets,
+    Technique,
+)
 from vidstyle.techniques.basic import Basic
 from vidstyle.techniques.doodle import Doodle
 from vidstyle.techniques.mask import Mask
 from vidstyle.techniques.patch import Patch
 from vidstyle.techniques.region import Region
 
-__all__ = ["TECHNIQUES", "Encoded", "Features", "Strip", "Style", "Sums", "Targets", "Technique"]
+__all__ = [
+    "TECHNIQUES",
+    "Encoded",
+    "Features",
+    "Share",
+    "Strip",
+    "Style",
+    "Sums",
+    "Targets",
+    "Technique",
+]
 
 TECHNIQUES: dict[str, type[Technique]] = {
     "basic": Basic,

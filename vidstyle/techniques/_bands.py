@@ -41,8 +41,8 @@ class Bands:
     def sums(self, features: Any, number: Any, stride: int) -> Any:
         """Return Σ w f fᵀ of a strip's features [r, w, C] for the nodes at its ends, [E, n, C, C].
 
-        E is 2, or 1 where one row of nodes covers the frame; n is the nodes across. Sums of all
-        strips are what `grams` takes. number: of the strip; stride: pixels a cell.
+        E is 2, or 1 where one row of nodes covers the frame; n is the nodes across. Added up at
+        `first` and after, they are what `grams` takes. number: of the strip; stride: pixels a cell.
         """
         rows, width, channels = features.shape
         across = self._ends(1, stride)
@@ -56,18 +56,17 @@ class Bands:
         weights = tf.reshape(weights, (len(down) * len(across), -1, 1))
         found = _products(tf.reshape(x, (count, rows * cells, channels)), weights)
         found = tf.reshape(found, (len(down), len(across), count, channels, channels))
-        return _shifted(found, axis=2, ends=1)
+        return _shifted(found)
+
+    def first(self, number: Any) -> Any:
+        """Return the first row of nodes that a strip reaches."""
+        half = self.side // 2
+        return 0 if self.nodes[0] == 1 else number // (half // self.rows)
 
     def grams(self, sums: Any, stride: int) -> Any:
-        """Return the Gram matrices [M, C, C] of all nodes from the sums [S, …] of the strips."""
-        _, ends, across, channels, _ = sums.shape
-        parts = self._ends(0, stride).shape[1] // (self.rows // stride)
-        bands = max(1, self.nodes[0] - 1)
-        if parts > 1:
-            sums = tf.pad(sums, ((0, bands * parts - sums.shape[0]), *((0, 0),) * 4))
-            sums = tf.reshape(sums, (bands, parts, ends, across, channels, channels))
-            sums = tf.reduce_sum(sums, axis=1)
-        found = tf.reshape(_shifted(sums, axis=0, ends=1), (-1, channels, channels))
+        """Return the Gram matrices [M, C, C] of all nodes from their sums, [rows, n, C, C]."""
+        channels = sums.shape[-1]
+        found = tf.reshape(sums, (-1, channels, channels))
         return found / self.totals(stride)[:, None, None]
 
     def distance(self, sums: Any, aims: Any, stride: int) -> Any:
@@ -126,19 +125,17 @@ def _products(rows: Any, weights: Any) -> tuple[Any, Any]:
     return tf.stack(found), backwards
 
 
-def _shifted(sums: Any, *, axis: int, ends: int) -> Any:
-    """Add what bands give to the nodes at their two ends: n bands along `axis`, n + 1 nodes.
+def _shifted(sums: Any) -> Any:
+    """Add what bands give to the nodes at their two ends: [E, 2, n, C, C] -> [E, n + 1, C, C].
 
-    ends: the axis of the ends, which goes; a band that is all there is has one end and one node.
+    A band that is all there is has one end and one node.
     """
-    parts = tf.unstack(sums, axis=ends)
-    axis -= ends < axis
+    parts = tf.unstack(sums, axis=1)
     if len(parts) == 1:
         return parts[0]
-    before, after = parts
-    size = [1 if place == axis else length for place, length in enumerate(before.shape)]
-    nothing = tf.zeros(size)
-    return tf.concat([before, nothing], axis) + tf.concat([nothing, after], axis)
+    (rows, _, *square), (before, after) = parts[0].shape, parts
+    nothing = tf.zeros((rows, 1, *square))
+    return tf.concat([before, nothing], 1) + tf.concat([nothing, after], 1)
 
 
 class WindowGrams:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from vidstyle import losses
+
 __all__ = ["Span", "Windows", "crossed", "distance", "goals", "node_count", "spans_at", "windows"]
 
 Span = tuple[np.ndarray, np.ndarray]  # cells and weights along an axis
@@ -122,23 +124,18 @@ def distance(features: Any, over: Windows, nodes: tuple[int, int], aims: dict[st
                 apart = _apart(part * _roots(weights)[..., None], _chosen(aims, chosen))
                 more = tf.reduce_sum(counts * tf.gather(share, chosen) * apart)
             updates = tf.reshape(tape.gradient(more, part), (-1, rows.shape[1]))
-            at = tf.reshape(places, (-1, 1))
-            return number + 1, value + more, tf.tensor_scatter_nd_add(gradient, at, updates)
+            at = tf.reshape(places, (-1,))
+            return number + 1, value + more, losses.added(gradient, at, updates)
 
         _, value, gradient = tf.while_loop(
             lambda number, *_: number < len(numbered),
             of_chunk,
-            (tf.constant(0), tf.constant(0.0), _zeros_like(rows)),
+            (tf.constant(0), tf.constant(0.0), losses.zeros(rows.shape, rows)),
             parallel_iterations=1,
         )
         return value, lambda up: up * gradient
 
     return found(_rows(features))
-
-
-def _zeros_like(rows: Any) -> Any:
-    """Return zeros that are made when they are needed: as constants they would be held for good."""
-    return tf.fill(rows.shape, tf.minimum(tf.abs(rows[0, 0]), 0.0))
 
 
 def _chosen(aims: dict[str, Any], chosen: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ __all__ = [
     "Early",
     "Encoded",
     "Features",
+    "Share",
     "Strip",
     "Style",
     "Sums",
@@ -49,8 +50,19 @@ class Strip(NamedTuple):
     number: Any
 
 
+class Share(NamedTuple):
+    """What a strip adds to a sum over all strips: values [E, …], to its rows from `first` on.
+
+    of: how many rows the sum has, the same for all strips.
+    """
+
+    values: Any
+    first: Any
+    of: int
+
+
 class Sums(NamedTuple):
-    """What strips of a frame of `size` pixels sum to: a tensor [S, …] of S strips, by layer."""
+    """What the strips of a frame of `size` pixels add up to, tensors [of, …] by layer."""
 
     size: tuple[int, int]
     sums: Features
@@ -138,6 +150,6 @@ class Technique(ABC):
         del size
         return None
 
-    def sums(self, features: Features, targets: Targets, strip: Strip) -> Features:
+    def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:
         """Return what the loss needs of a strip's features, by layer: a pure function."""
         raise NotImplementedError

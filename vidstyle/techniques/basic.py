@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vidstyle.techniques.base import Encoded, Features, Strip, Sums, Targets, Technique
+from vidstyle.techniques.base import Encoded, Features, Share, Strip, Sums, Targets, Technique
 from vidstyle.window import cells
 
 __all__ = ["Basic"]
@@ -49,16 +49,18 @@ class Basic(Technique):
         """Return the rows of a strip of a large frame."""
         return _STRIP if math.prod(size) >= _LARGE else None
 
-    def sums(self, features: Features, targets: Targets, strip: Strip) -> Features:
-        """Return Σ f fᵀ [C, C] of each layer."""
+    def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:
+        """Return Σ f fᵀ [1, C, C] of each layer."""
         from vidstyle import losses
 
         del targets, strip
-        return {layer: losses.products(values) for layer, values in features.items()}
+        return {
+            layer: Share(losses.products(values)[None], 0, 1) for layer, values in features.items()
+        }
 
 
 def _means(early: Sums) -> Features:
-    """Return the Gram matrices of a frame from the products of its strips, [S, C, C]."""
+    """Return the Gram matrices of a frame from the products of its strips [S, C, C]."""
     from vidstyle import losses
 
     return {

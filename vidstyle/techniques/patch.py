@@ -11,7 +11,7 @@ from vidstyle.errors import UsageError
 from vidstyle.settings import option
 from vidstyle.techniques import _matching
 from vidstyle.techniques._maps import Mapped
-from vidstyle.techniques.base import Encoded, Features, Strip, Sums, Targets
+from vidstyle.techniques.base import Encoded, Features, Share, Strip, Sums, Targets
 from vidstyle.window import cells, stride
 
 if TYPE_CHECKING:
@@ -103,12 +103,13 @@ class Patch(Mapped):
         """Return the rows of a strip: a part of what lies between two rows of blocks."""
         return self._bands(size).rows if math.prod(size) >= _LARGE else None
 
-    def sums(self, features: Features, targets: Targets, strip: Strip) -> Features:
+    def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:
         """Return Σ w f fᵀ for the blocks that a strip reaches, [E, n, C, C] of each layer."""
         del targets
         bands = self._bands(strip.size)
+        rows = (bands.first(strip.number), bands.nodes[0])
         return {
-            layer: bands.sums(values, strip.number, stride(layer))
+            layer: Share(bands.sums(values, strip.number, stride(layer)), *rows)
             for layer, values in features.items()
         }
 

@@ -1,0 +1,230 @@
+"""What the network is made of: convolutions, ReLU and pooling, made to hold little memory.
+
+All take and give one picture, [H, W, C]; only here has it a batch axis.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["Convolution", "Ring", "conv2d", "max_pool", "relu", "surrounded", "winograd"]
+
+
+class Ring(NamedTuple):
+    """What stands around a window in a convolution's input, one cell wide.
+
+    places: int32 [M, 2], rows and columns counted from the ring's corner; all of the ring but what
+    repeats the window's own border, where that is an edge of the frame. values: float32 [M, C].
+    """
+
+    places: Any
+    values: Any
+
+    def specification(self) -> "Ring":
+        """Return TensorSpecs for a ring that may be known at any number of places."""
+        channels = self.values.shape[1]
+        return Ring(tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([None, channels], tf.float32))
+
+
+class Convolution(Protocol):
+    """[H, W, C] -> [H, W, K]; a ring stands in for the padding, or x is padded already."""
+
+    def __call__(self, x: Any, ring: Ring | None = None, *, padded: bool = False) -> Any: ...
+
+
+# Winograd F(4x4, 3x3): Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016.
+_INPUT = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    np.float64,
+)
+_KERNEL = np.array(
+    [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ]
+)
+_OUTPUT = np.array(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+    np.float64,
+)
+_LARGE = 16_000_000  # numbers that are not held for the gradient of a maximum
+_TILED = 4_000_000  # numbers of a convolution's input or output that are made into tiles at once
+_BORDER = ((1, 1), (1, 1), (0, 0))
+
+
+def conv2d(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
+    """3x3 convolution of [H, W, C] by a kernel [3, 3, C, K]: the reference path.
+
+    The picture is padded with zeros, or if `bordered` by repeating its border.
+    """
+    weights = tf.constant(kernel)
+
+    def convolved(x: Any, ring: Ring | None = None, *, padded: bool = False) -> Any:
+        inner = bordered or ring is not None
+        x = surrounded(x, ring, bordered) if inner and not padded else x
+        padding = "VALID" if inner or padded else "SAME"
+        return _single(tf.nn.conv2d(_batch(x), weights, strides=1, padding=padding))
+
+    return convolved
+
+
+def winograd(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
+    """Return what conv2d returns (to about 1e-5 of its maximum) as 36 matrix products.
+
+    Lavin & Gray 2016, F(4x4, 3x3), with the kernel transformed once in float64. The gradient to x
+    is the same product with the kernel flipped and transposed; none for the kernel is ever built.
+    """
+    flipped = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+    forward, backward = _transformed(kernel), _transformed(flipped)
+
+    def convolved(x: Any, ring: Ring | None = None, *, padded: bool = False) -> Any:
+        @tf.custom_gradient
+        def product(image: Any) -> tuple[Any, Callable[[Any], Any]]:
+            if ring is not None and not bordered:  # constants, to which no gradient is due
+                value = _tiles_product(surrounded(image, ring, bordered), forward, 0)
+            else:
+                value = _tiles_product(image, forward, 0 if whole else 1)
+            return value, lambda up: _tiles_product(up, backward, 2 if whole else 1)
+
+        whole = bordered or padded  # x has its margin: where from, is no longer of interest
+        return product(surrounded(x, ring, bordered) if bordered and not padded else x)
+
+    return convolved
+
+
+def surrounded(x: Any, ring: Ring | None, bordered: bool) -> Any:
+    """Return x with one cell more on each side: its border's, zeros, or a ring where known."""
+    around = tf.pad(x, _BORDER, "SYMMETRIC" if bordered else "CONSTANT")
+    return around if ring is None else tf.tensor_scatter_nd_update(around, *ring)
+
+
+def _batch(x: Any) -> Any:
+    """Return a batch of one; x[None] would do too, but the gradient of indexing is slow."""
+    return tf.expand_dims(x, 0)
+
+
+def _single(batch: Any) -> Any:
+    return tf.squeeze(batch, 0)
+
+
+def _transformed(kernel: np.ndarray) -> Any:
+    """Return a [3, 3, C, K] kernel in the Winograd domain, [36, C, K]."""
+    both = np.einsum("ai,bj,ijck->abck", _KERNEL, _KERNEL, kernel.astype(np.float64))
+    return tf.constant(both.reshape(36, *kernel.shape[2:]).astype(np.float32))
+
+
+def _tiles_product(x: Any, transformed: Any, margin: int) -> Any:
+    """Convolve x [H, W, C] with `margin` zeros around it: [H + 2·margin - 2, …, K].
+
+    Some rows at a time where there is much of it, since its tiles are more than twice as much.
+    """
+    height, width = (length + 2 * margin - 2 for length in x.shape[:2])
+    channels, outputs = transformed.shape[1:]
+    count = -(-height * width * max(channels, outputs) // _TILED)
+    if count == 1:
+        return _rows_product(x, transformed, margin)
+    rows = -(-height // (4 * count)) * 4
+    found: list[Any] = []
+    for first in range(0, height, rows):
+        begin, end = first - margin, min(first + rows, height) + 2 - margin  # of rows of x
+        above, below = max(0, -begin), max(0, end - x.shape[0])
+        size = (end - begin - above - below, *x.shape[1:])
+        with tf.control_dependencies(found[-1:]):  # one after another
+            part = tf.slice(x, (begin + above, 0, 0), size)
+        part = tf.pad(part, ((above, below), (margin, margin), (0, 0)))
+        found.append(_rows_product(part, transformed, 0))
+    return tf.concat(found, axis=0)
+
+
+def _rows_product(x: Any, transformed: Any, margin: int) -> Any:
+    """Return what _tiles_product does, at once."""
+    height, width = (length + 2 * margin - 2 for length in x.shape[:2])
+    channels, outputs = transformed.shape[1:]
+    around = (margin, margin + 3)  # at the end to whole tiles
+    x = tf.pad(x, (around, around, (0, 0)))
+    tiles, pixels = _places(height, width, x.shape[1])
+    x = tf.gather(tf.reshape(x, (-1, channels)), tiles)
+    x = tf.matmul(_kron(_INPUT), tf.reshape(x, (36, -1)))
+    x = tf.matmul(tf.reshape(x, (36, -1, channels)), transformed)
+    x = tf.matmul(_kron(_OUTPUT), tf.reshape(x, (36, -1)))
+    x = tf.gather(tf.reshape(x, (-1, outputs)), pixels)
+    return tf.reshape(x, (height, width, outputs))
+
+
+def _kron(matrix: np.ndarray) -> Any:
+    return tf.constant(np.kron(matrix, matrix).astype(np.float32))
+
+
+@lru_cache(maxsize=64)
+def _places(height: int, width: int, stride: int) -> tuple[Any, Any]:
+    """Return where the tiles' values stand in the padded image, and the pixels in the tiles.
+
+    Both are row numbers: of the image of `stride` columns as [-1, C], in the order (i, j, row,
+    column) for value (i, j) of 6x6 in a tile; and of the tiles' 4x4 results as [-1, K].
+    """
+    rows, columns = -(-height // 4), -(-width // 4)
+    down, right = (4 * np.arange(n) + np.arange(6)[:, None] for n in (rows, columns))
+    tiles = down[:, None, :, None] * stride + right[:, None, :]
+    (i, row), (j, column) = (np.divmod(np.arange(n), 4)[::-1] for n in (height, width))
+    place = (4 * i[:, None] + j) * rows * columns + row[:, None] * columns + column
+    with tf.init_scope():  # shared by all that is traced: a graph holds its constants many times
+        return tf.constant(tiles.ravel(), tf.int32), tf.constant(place.ravel(), tf.int32)
+
+
+@tf.custom_gradient
+def relu(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return max(x, 0); for the gradient a byte a number is held, not four."""
+    passing = x > 0
+    with tf.control_dependencies([passing]):  # or x would be held until it is wanted
+        y = tf.nn.relu(x)
+    return y, lambda up: tf.where(passing, up, 0.0)
+
+
+def max_pool(x: Any) -> Any:
+    """Return the largest of each 2x2 of x [H, W, C], what there is of it at the end."""
+    return _frugal_max_pool(x) if math.prod(x.shape) > _LARGE else _max_pool(x)
+
+
+def _max_pool(x: Any) -> Any:
+    return _single(tf.nn.max_pool2d(_batch(x), 2, 2, "SAME"))
+
+
+@tf.custom_gradient
+def _frugal_max_pool(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Pool, and hold for the gradient a byte for each 2x2, not x: slower, by 1 % of an evaluation.
+
+    The byte tells which of the four is the largest, the first if several are.
+    """
+    (height, width, channels), y = x.shape, _max_pool(x)
+    rows, columns = y.shape[:2]
+    x = tf.pad(x, ((0, 2 * rows - height), (0, 2 * columns - width), (0, 0)))
+    x = tf.reshape(x, (rows, 2, columns, 2 * channels))
+    which = tf.fill(y.shape, tf.constant(3, tf.uint8))
+    for place in (2, 1, 0):
+        row, column = divmod(place, 2)
+        own = x[:, row, :, column * channels : (column + 1) * channels]
+        which = tf.where(own == y, tf.constant(place, tf.uint8), which)
+    with tf.control_dependencies([which]):
+        y = tf.identity(y)
+
+    def backwards(up: Any) -> Any:
+        parts = [tf.where(which == place, up, 0.0) for place in range(4)]
+        both = tf.stack([tf.concat(parts[:2], axis=2), tf.concat(parts[2:], axis=2)], axis=1)
+        return tf.reshape(both, (2 * rows, 2 * columns, channels))[:height, :width]
+
+    return y, backwards
