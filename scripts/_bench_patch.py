@@ -7,7 +7,7 @@ from unittest import mock
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 WIDTH, HEIGHT, STYLE = 1920, 1080, 1024
-EVALUATIONS, WARM = 8, 15  # made here, and made of a warm frame
+EVALUATIONS, WARM = 10, 15  # made here, until all curvature pairs are held; and of a warm frame
 
 
 def patch() -> None:

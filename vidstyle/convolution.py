@@ -63,7 +63,7 @@ _OUTPUT = np.array(
     np.float64,
 )
 _LARGE = 16_000_000  # numbers that are not held for the gradient of a maximum
-_TILED = 4_000_000  # numbers of a convolution's input or output that are made into tiles at once
+_TILED = 2_000_000  # numbers of a convolution's input or output that are made into tiles at once
 _BORDER = ((1, 1), (1, 1), (0, 0))
 
 

@@ -16,7 +16,7 @@ __all__ = ["Span", "Windows", "crossed", "distance", "goals", "node_count", "spa
 
 Span = tuple[np.ndarray, np.ndarray]  # cells and weights along an axis
 _PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # of nodes: within one, no two windows overlap
-_HELD = 4_000_000  # numbers of gathered features held at once
+_HELD = 2_000_000  # numbers of gathered features held at once
 
 
 def node_count(length: int, side: int) -> int:
