@@ -39,6 +39,11 @@ class Table:
         """Add to the counts of a row."""
         self.rows.setdefault(row, Counter()).update(counts)
 
+    def note_peak(self, row: str, megabytes: int) -> None:
+        """Keep the most that was held at once."""
+        found = self.rows.setdefault(row, Counter())
+        found["peak_MB"] = max(found["peak_MB"], megabytes)
+
     def fail(self, row: str, sentence: str) -> None:
         """Note a failure."""
         self.add(row, failures=1)

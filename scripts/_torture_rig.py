@@ -107,6 +107,7 @@ class Child:
     marks: int
     log: Path
     code: int | None = None
+    peak: int = 0  # bytes that it held, of which some are the parent's
 
     def letters(self) -> Iterator[str]:
         """Yield each mark as it is made, until the child is gone."""
@@ -130,7 +131,8 @@ class Child:
 
     def reap(self) -> None:
         """Take the exit code; negative: of a signal."""
-        self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        _, status, usage = os.wait4(self.pid, 0)
+        self.code, self.peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
         os.close(self.marks)
 
     def said(self) -> list[str]:
