@@ -126,7 +126,7 @@ def test_styles_whose_maps_differ_have_their_own_stylizer(style: Path) -> None:
     planes = np.ones((*image.shape[:2], 1), np.float32)
     guides = [None, Guide(planes, ("red",)), Guide(planes, ("blue",)), Guide(0 * planes, ("red",))]
     counting = Counting(lambda *_: object())
-    kept = batches._Kept(counting)
+    kept = batches.Kept(counting)
     for guide in guides:
         for _ in range(2):
             kept(Mock(), [Style(image=image.copy(), weight=1.0, guide=guide)], None)

@@ -17,6 +17,7 @@ ORDER = (  # a file imports only from lines below its own
     ("cli",),
     ("progress",),
     ("report",),
+    ("cluster",),
     ("batch",),
     ("run", "tracks", "evaluation"),
     ("guidance",),

@@ -4,27 +4,38 @@ Progress goes out as the events of each run (see run.py), and with these besides
 
     batch    of, faults, left_out       before the first source
     next     index, of, source          a source is begun
-    item     index, of, source, output, status, seconds, and if it failed message and exit_code
+    item     index, of, source, output, status, seconds, left, and if it failed message, exit_code
     summary  of, done, skipped, failed, left_out, seconds
 
-index: from 0, in this shard. status: "done", "skipped" (finished before) or "failed". In the
-summary done and skipped are numbers, failed is a list of source, message and exit_code.
+index: from 0, in this shard. status: "done", "skipped" (finished before) or "failed". left: about
+how many seconds the rest of the batch takes, None until that can be told. In the summary done and
+skipped are numbers, failed is a list of source, message and exit_code. On a cluster (see there)
+one event tells its workers, and there is no next.
 """
 
 import errno
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vidstyle import media, run
-from vidstyle.errors import MediaError, OutputError, StateError, WeightsError, explained, writing
+from vidstyle.errors import (
+    HeldError,
+    MediaError,
+    OutputError,
+    StateError,
+    WeightsError,
+    explained,
+    writing,
+)
 from vidstyle.items import REASONS, Batch, Item
 from vidstyle.job import Job, Network, find_network
 from vidstyle.media.clip import MOVIES
@@ -37,10 +48,11 @@ if TYPE_CHECKING:
     from vidstyle.rehearsal import Stylizes
     from vidstyle.techniques.base import Style
 
-__all__ = ["MakeJob", "plan_batch", "run_batch"]
+__all__ = ["Each", "Kept", "MakeJob", "Work", "plan_batch", "run_batch"]
 
 MakeJob = Callable[[Path, Path], Job]  # of a source and an output
 
+_PAUSE = 1.0  # seconds between two looks at a lock that another run holds
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other source would fare better
 
 
@@ -50,9 +62,11 @@ def run_batch(
     notify: run.OnEvent,
     *,
     make_stylizer: run.MakeStylizer = run.make_stylizer,
+    each: "Each | None" = None,
 ) -> int:
     """Do every job of a batch that is not finished; return how many failed.
 
+    each: does all items of the work and tells what came of them; by default one after another.
     Raises VidstyleError for what is wrong with all of them: the request, the styles, the weights,
     the output folder, a full disk.
     """
@@ -60,14 +74,14 @@ def run_batch(
     common = make(batch.base, batch.output)
     common.read_styles()
     _make_folder(batch.output)
-    network = find_network(common, notify)
-    work = _Work(batch, make, notify, _Kept(make_stylizer), network, failed=_faults(batch))
+    work = Work(batch, make, make_stylizer, find_network(common, notify))
+    tally = _Tally(len(batch.items), notify, _faults(batch))
     notify({"event": "batch", "of": len(batch.items), **_passed(batch)})
-    for index, item in enumerate(batch.items):
-        work.do(index, item)
+    (each or _one_by_one)(work, tally)
     seconds = round(time.monotonic() - began, 3)
-    notify({"event": "summary", "of": len(batch.items), **work.counts, "seconds": seconds})
-    return len(work.failed)
+    told = {"of": len(batch.items), **tally.counts, **_passed(batch), "seconds": seconds}
+    notify({"event": "summary", **told})
+    return len(tally.failed)
 
 
 def plan_batch(batch: Batch, make: MakeJob, notify: run.OnEvent) -> int:
@@ -102,67 +116,116 @@ def plan_batch(batch: Batch, make: MakeJob, notify: run.OnEvent) -> int:
     return len(failed)
 
 
-@dataclass
-class _Work:
-    """A batch at work, and how its sources fared."""
+@dataclass(frozen=True)
+class Work:
+    """A batch to be done: what any process needs to do one of its items."""
 
     batch: Batch
     make: MakeJob
-    notify: run.OnEvent
     make_stylizer: run.MakeStylizer
     network: Network
-    done: int = 0
-    skipped: int = 0
-    failed: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def counts(self) -> dict[str, Any]:
-        counts = {"done": self.done, "skipped": self.skipped, "failed": self.failed}
-        return {**counts, **_passed(self.batch)}
+    def do(self, index: int, notify: run.OnEvent, *, patient: bool = False) -> run.Event:
+        """Do one job if it is not finished; return its "item", what came of it.
 
-    def do(self, index: int, item: Item) -> None:
-        """Do one job if it is not finished; tell what came of it."""
+        patient: wait for another run that holds its state. Raises what would meet every source.
+        """
         began = time.monotonic()
-        facts: run.Event = {"index": index, "of": len(self.batch.items)}
-        facts["source"] = str(item.source)
-        self.notify({"event": "next", **facts})
-
-        def tell(found: run.Event) -> None:
-            seconds = round(time.monotonic() - began, 3)
-            self.notify({"event": "item", **facts, **found, "seconds": seconds})
-
+        notify({"event": "next", **self._facts(index)})
         try:
-            found = self._do(item)
+            found = self._do_held(index, notify) if patient else self._do(index, notify)
         except BrokenPipeError:  # nobody listens any more
             raise
         except Exception as error:
             if _is_common(error):
                 raise
-            tell(self._failure(item, error))
-        else:
-            tell(found)
+            found = _failure(error)
+            notify({"event": "trace", "text": traceback.format_exc()})
+        seconds = round(time.monotonic() - began, 3)
+        return {"event": "item", **self._facts(index), **found, "seconds": seconds}
 
-    def _do(self, item: Item) -> run.Event:
-        job, clip = _job(self.batch, self.make, item)
+    def failed(self, index: int, error: Exception) -> run.Event:
+        """Return the "item" of a source that an error from outside kept from being done."""
+        return {"event": "item", **self._facts(index), **_failure(error), "seconds": 0.0}
+
+    def _facts(self, index: int) -> run.Event:
+        source = str(self.batch.items[index].source)
+        return {"index": index, "of": len(self.batch.items), "source": source}
+
+    def _do_held(self, index: int, notify: run.OnEvent) -> run.Event:
+        """Do one job, as soon as no other run is at it."""
+        told = False
+        while True:
+            try:
+                return self._do(index, notify)
+            except HeldError as error:
+                if not told:
+                    notify({"event": "warning", "message": f"{error}: waiting for it"})
+                told = True
+            time.sleep(_PAUSE)
+            notify({"event": "waiting"})
+
+    def _do(self, index: int, notify: run.OnEvent) -> run.Event:
+        job, clip = _job(self.batch, self.make, self.batch.items[index])
         record = self.batch.record(job.output)
         told = {"output": str(job.output)}
         if _is_finished(job, clip, record, self.network):
             with suppress(OSError):  # left empty by a run that was killed as it ended
                 state_path(job.output).rmdir()
-            self.skipped += 1
             return {**told, "status": "skipped"}
         with writing(job.output):
             job.output.parent.mkdir(parents=True, exist_ok=True)
         kept, network = self.make_stylizer, self.network
-        run.run(job, self.notify, make_stylizer=kept, network=network, record=record)
-        self.done += 1
+        run.run(job, notify, make_stylizer=kept, network=network, record=record)
         return {**told, "status": "done"}
 
-    def _failure(self, item: Item, error: Exception) -> run.Event:
-        message, code = explained(error)
-        told = {"message": message, "exit_code": code}
-        self.failed.append({"source": str(item.source), **told})
-        return {"output": None, "status": "failed", **told}
+
+Each = Callable[[Work, run.OnEvent], None]
+
+
+def _one_by_one(work: Work, notify: run.OnEvent) -> None:
+    kept = replace(work, make_stylizer=Kept(work.make_stylizer))
+    for index in range(len(work.batch.items)):
+        notify(kept.do(index, notify))
+
+
+class _Tally:
+    """Counts what became of the sources, and passes all events on."""
+
+    def __init__(self, of: int, notify: run.OnEvent, faults: list[dict[str, Any]]) -> None:
+        self.failed = faults
+        self._notify = notify
+        self._fates: Counter[str] = Counter()
+        self._left = of
+        self._began = time.monotonic()
+
+    def __call__(self, event: run.Event) -> None:
+        if event["event"] == "item":
+            self._count(event)
+            event = {**event, "left": self._seconds_left()}
+        self._notify(event)
+
+    def _count(self, event: run.Event) -> None:
+        self._left -= 1
+        self._fates[event["status"]] += 1
+        if event["status"] == "failed":
+            self.failed.append({name: event[name] for name in ("source", "message", "exit_code")})
+
+    def _seconds_left(self) -> float | None:
+        """Guess from those that took time; those that were finished before took none."""
+        done = self._fates["done"]
+        spent = time.monotonic() - self._began
+        return round(spent / done * self._left, 1) if done else None
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        fates = {name: self._fates[name] for name in ("done", "skipped")}
+        return {**fates, "failed": self.failed}
+
+
+def _failure(error: Exception) -> run.Event:
+    message, code = explained(error)
+    return {"output": None, "status": "failed", "message": message, "exit_code": code}
 
 
 def _job(batch: Batch, make: MakeJob, item: Item) -> tuple[Job, media.Clip]:
@@ -225,7 +288,7 @@ def _passed(batch: Batch) -> dict[str, Any]:
     return {"left_out": {reason: batch.left_out[reason] for reason in REASONS}}
 
 
-class _Kept:
+class Kept:
     """Makes a stylizer once, and again only if the styles differ: their maps may."""
 
     def __init__(self, make: run.MakeStylizer) -> None:

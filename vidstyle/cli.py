@@ -28,6 +28,7 @@ from vidstyle.progress import (
     how_to_go_on,
     new_bar,
     print_json,
+    silently,
 )
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
@@ -195,6 +196,11 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
         "--shard", metavar="I/N",
         help="only every N-th source from the I-th on: N machines that share a disk do them all",
     )  # fmt: skip
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="share the sources out among the workers of a dask scheduler that see the same files, "
+        "or local:N to start N of them here; needs the extra 'cluster'",
+    )  # fmt: skip
 
 
 _GUIDES = {
@@ -244,7 +250,7 @@ def _job_maker(asked: argparse.Namespace) -> "MakeJob":
 def _stylize(asked: argparse.Namespace) -> int:
     from vidstyle.run import make_stylizer, plan, run
 
-    if asked.recursive or asked.list or asked.shard or len(asked.sources) != 1:
+    if _is_batch(asked):
         return _stylize_batch(asked)
     job = _job_maker(asked)(asked.sources[0], asked.output)
     if asked.dry_run:
@@ -254,15 +260,21 @@ def _stylize(asked: argparse.Namespace) -> int:
         else:
             print(_in_words(found))
         return 0
-    make = make_stylizer if asked.verbose else _silently(make_stylizer)
+    make = make_stylizer if asked.verbose else silently(make_stylizer)
     restart = job.settings.restart
     with Reporter(as_json=asked.json, quiet=asked.quiet, restart=restart) as reporter:
         run(job, reporter, make_stylizer=make)
     return 0
 
 
+def _is_batch(asked: argparse.Namespace) -> bool:
+    batch = asked.recursive or asked.list or asked.shard or asked.scheduler
+    return batch or len(asked.sources) != 1
+
+
 def _stylize_batch(asked: argparse.Namespace) -> int:
     from vidstyle.batch import plan_batch, run_batch
+    from vidstyle.cluster import spread_over
     from vidstyle.items import collect, parse_shard, read_list
     from vidstyle.run import make_stylizer
 
@@ -274,43 +286,20 @@ def _stylize_batch(asked: argparse.Namespace) -> int:
         sequences="rate" in given,
         shard=parse_shard(asked.shard or "1/1"),
     )
-    make = make_stylizer if asked.verbose else _silently(make_stylizer)
+    make = make_stylizer if asked.verbose else silently(make_stylizer)
     with BatchReporter(
         as_json=asked.json, quiet=asked.quiet, verbose=asked.verbose, restart="restart" in given
     ) as reporter:
         if asked.dry_run:
             failed = plan_batch(batch, _job_maker(asked), reporter)
         else:
-            failed = run_batch(batch, _job_maker(asked), reporter, make_stylizer=make)
+            each = spread_over(asked.scheduler, verbose=asked.verbose) if asked.scheduler else None
+            failed = run_batch(batch, _job_maker(asked), reporter, make_stylizer=make, each=each)
     return VidstyleError.exit_code if failed else 0
 
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _silently(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `make` with stderr shut: TensorFlow 2.21 talks there whatever its log level is."""
-
-    def make_silently(*given: Any) -> Any:
-        with _shut(sys.__stderr__):
-            return make(*given)
-
-    return make_silently
-
-
-@contextmanager
-def _shut(stream: Any) -> Iterator[None]:
-    """Lose what is written to the file behind `stream`, also by libraries that are not Python."""
-    stream.flush()
-    kept, nowhere = os.dup(stream.fileno()), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    try:
-        yield
-    finally:
-        os.dup2(kept, stream.fileno())
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _in_words(found: dict[str, Any]) -> str:
@@ -363,7 +352,7 @@ def _evaluate(asked: argparse.Namespace) -> None:
         found = evaluate(
             asked.output, asked.source, style=asked.style, mask=asked.mask, cold=asked.cold,
             weights=asked.weights, see=None if asked.html is None else album,
-            make_distances=make_distances if asked.verbose else _silently(make_distances),
+            make_distances=make_distances if asked.verbose else silently(make_distances),
             **given, **told,
         )  # fmt: skip
     if asked.html is not None:

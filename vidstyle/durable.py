@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vidstyle.errors import StateError
+from vidstyle.errors import HeldError
 
 __all__ = ["delete", "lock", "settle", "sha256_of", "sync", "sync_folder"]
 
@@ -51,14 +51,14 @@ def delete(path: Path) -> None:
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; a process that dies lets go of it. StateError if it is held."""
+    """Hold the lock file `path`; a process that dies lets go of it. HeldError if it is held."""
     from filelock import FileLock, Timeout
 
     held = FileLock(path)
     try:
         held.acquire(blocking=False)
     except Timeout as error:
-        raise StateError(
+        raise HeldError(
             f"another run holds {path.parent}; wait until it ends, or choose another output"
         ) from error
     try:
