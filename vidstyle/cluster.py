@@ -44,7 +44,9 @@ def spread_over(address: str, *, verbose: bool = False) -> Each:
             "pip install 'vidstyle[cluster]'"
         ) from error
     if not verbose:  # what it logs of workers that come and go is told in one sentence, or mended
-        logging.getLogger(distributed.__name__).setLevel(logging.CRITICAL)
+        for name in logging.root.manager.loggerDict:
+            if name.startswith(distributed.__name__):  # each has a level of its own
+                logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def each(work: Work, notify: OnEvent) -> None:
         if not work.batch.items:
