@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from vidstyle.durable import lock
 from vidstyle.errors import UsageError, VidstyleError, WeightsError
 from vidstyle.items import Batch, collect
 from vidstyle.job import Network, make_job
+from vidstyle.manifests import state_path
 from vidstyle.rehearsal import Rehearsal, Rehearsed
-from vidstyle.workdir import state_path
 
 REHEARSE = {"steps": 0, "steps_next": 0}
 REHEARSED = ["--steps", "0", "--steps-next", "0"]
@@ -147,18 +148,18 @@ def test_a_source_that_another_run_holds_is_waited_for(
     state.mkdir(parents=True)
     work = _work(batch, make)
     with lock(state / "lock"), monkeypatch.context() as patch:
-        patch.setattr("time.sleep", Mock(side_effect=InterruptedError))
-        with pytest.raises(InterruptedError):
-            work._do_held(0, events.append)
+        patch.setattr("time.sleep", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            work.do(0, events.append, patient=True)
     assert "another run holds" in events[-1]["message"]
     assert work.do(0, silent, patient=True)["status"] == "done"
     assert work.do(0, silent, patient=True)["status"] == "skipped"  # executed once more
 
 
 def _work(batch: Batch, make: Callable[..., Any]) -> Any:
-    from vidstyle.batch import Kept, Work
+    from vidstyle.batch import BatchWork, Kept
 
-    return Work(batch, make, Kept(lambda *_: Rehearsal()), Network())
+    return BatchWork(batch, make, Kept(lambda *_: Rehearsal()), Network())
 
 
 @pytest.mark.parametrize(
@@ -212,4 +213,4 @@ def test_other_weights_are_refused(
     monkeypatch.setattr(cluster, "find_network", lambda *_: found)
     work = _work(whole(tree, "out"), partial(make_job, style=style))
     with pytest.raises(WeightsError, match="expected the weights"):
-        cluster._network(cluster.replace(work, network=Network(tree / "vgg.npz", "ours")))
+        cluster._network(replace(work, network=Network(tree / "vgg.npz", "ours")))

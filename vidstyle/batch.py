@@ -22,7 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -38,8 +38,10 @@ from vidstyle.errors import (
 )
 from vidstyle.items import REASONS, Batch, Item
 from vidstyle.job import Job, Network, find_network
+from vidstyle.manifests import changes, differences, read_manifest, state_of, state_path
 from vidstyle.media.clip import MOVIES
-from vidstyle.workdir import changes, differences, is_whole, read_manifest, state_of, state_path
+from vidstyle.work import Event, OnEvent, forecast
+from vidstyle.workdir import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from vidstyle.rehearsal import Stylizes
     from vidstyle.techniques.base import Style
 
-__all__ = ["Each", "Kept", "MakeJob", "Work", "plan_batch", "run_batch"]
+__all__ = ["BatchWork", "Each", "Kept", "MakeJob", "plan_batch", "run_batch", "when_free"]
 
 MakeJob = Callable[[Path, Path], Job]  # of a source and an output
 
@@ -59,7 +61,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other source would fare 
 def run_batch(
     batch: Batch,
     make: MakeJob,
-    notify: run.OnEvent,
+    notify: OnEvent,
     *,
     make_stylizer: run.MakeStylizer = run.make_stylizer,
     each: "Each | None" = None,
@@ -74,7 +76,7 @@ def run_batch(
     common = make(batch.base, batch.output)
     common.read_styles()
     _make_folder(batch.output)
-    work = Work(batch, make, make_stylizer, find_network(common, notify))
+    work = BatchWork(batch, make, make_stylizer, find_network(common, notify))
     tally = _Tally(len(batch.items), notify, _faults(batch))
     notify({"event": "batch", "of": len(batch.items), **_passed(batch)})
     (each or _one_by_one)(work, tally)
@@ -84,7 +86,7 @@ def run_batch(
     return len(tally.failed)
 
 
-def plan_batch(batch: Batch, make: MakeJob, notify: run.OnEvent) -> int:
+def plan_batch(batch: Batch, make: MakeJob, notify: OnEvent) -> int:
     """Tell what `run_batch` would do, by the headers of the sources; return how many would fail.
 
     Each source is an item whose status is "planned", "skipped" or "failed"; the last event is a
@@ -95,7 +97,7 @@ def plan_batch(batch: Batch, make: MakeJob, notify: run.OnEvent) -> int:
     counts: Counter[str] = Counter()
     failed = _faults(batch)
     for index, item in enumerate(batch.items):
-        event: run.Event = {"event": "item", "index": index, "of": len(batch.items)}
+        event: Event = {"event": "item", "index": index, "of": len(batch.items)}
         event["source"] = str(item.source)
         try:
             job, _ = _job(batch, make, item)
@@ -103,7 +105,7 @@ def plan_batch(batch: Batch, make: MakeJob, notify: run.OnEvent) -> int:
             if job.output.exists() and batch.record(job.output).exists():
                 event["status"] = "skipped"
             else:
-                found = run.forecast(job)
+                found = forecast(job)
                 sums = {name: value + found[name] for name, value in sums.items()}
         except Exception as error:
             message, code = explained(error)
@@ -117,7 +119,7 @@ def plan_batch(batch: Batch, make: MakeJob, notify: run.OnEvent) -> int:
 
 
 @dataclass(frozen=True)
-class Work:
+class BatchWork:
     """A batch to be done: what any process needs to do one of its items."""
 
     batch: Batch
@@ -125,7 +127,22 @@ class Work:
     make_stylizer: run.MakeStylizer
     network: Network
 
-    def do(self, index: int, notify: run.OnEvent, *, patient: bool = False) -> run.Event:
+    def __len__(self) -> int:
+        return len(self.batch.items)
+
+    def source(self, index: int) -> str:
+        """Return the name of a source."""
+        return str(self.batch.items[index].source)
+
+    def job(self) -> Job:
+        """Return a job that stands for all, but for source and output."""
+        return self.make(self.batch.base, self.batch.output)
+
+    def prepared(self, network: Network) -> Self:
+        """Return the same for one process: it makes the model once, and has the network there."""
+        return replace(self, make_stylizer=Kept(self.make_stylizer), network=network)
+
+    def do(self, index: int, notify: OnEvent, *, patient: bool = False) -> Event:
         """Do one job if it is not finished; return its "item", what came of it.
 
         patient: wait for another run that holds its state. Raises what would meet every source.
@@ -133,7 +150,8 @@ class Work:
         began = time.monotonic()
         notify({"event": "next", **self._facts(index)})
         try:
-            found = self._do_held(index, notify) if patient else self._do(index, notify)
+            wait = when_free if patient else _at_once
+            found = wait(lambda: self._do(index, notify), notify)
         except BrokenPipeError:  # nobody listens any more
             raise
         except Exception as error:
@@ -144,28 +162,14 @@ class Work:
         seconds = round(time.monotonic() - began, 3)
         return {"event": "item", **self._facts(index), **found, "seconds": seconds}
 
-    def failed(self, index: int, error: Exception) -> run.Event:
+    def failed(self, index: int, error: Exception) -> Event:
         """Return the "item" of a source that an error from outside kept from being done."""
         return {"event": "item", **self._facts(index), **_failure(error), "seconds": 0.0}
 
-    def _facts(self, index: int) -> run.Event:
-        source = str(self.batch.items[index].source)
-        return {"index": index, "of": len(self.batch.items), "source": source}
+    def _facts(self, index: int) -> Event:
+        return {"index": index, "of": len(self), "source": self.source(index)}
 
-    def _do_held(self, index: int, notify: run.OnEvent) -> run.Event:
-        """Do one job, as soon as no other run is at it."""
-        told = False
-        while True:
-            try:
-                return self._do(index, notify)
-            except HeldError as error:
-                if not told:
-                    notify({"event": "warning", "message": f"{error}: waiting for it"})
-                told = True
-            time.sleep(_PAUSE)
-            notify({"event": "waiting"})
-
-    def _do(self, index: int, notify: run.OnEvent) -> run.Event:
+    def _do(self, index: int, notify: OnEvent) -> Event:
         job, clip = _job(self.batch, self.make, self.batch.items[index])
         record = self.batch.record(job.output)
         told = {"output": str(job.output)}
@@ -180,32 +184,50 @@ class Work:
         return {**told, "status": "done"}
 
 
-Each = Callable[[Work, run.OnEvent], None]
+def when_free(act: Callable[[], Event], notify: OnEvent) -> Event:
+    """Return what `act` returns as soon as no other run holds what it is about."""
+    told = False
+    while True:
+        try:
+            return act()
+        except HeldError as error:
+            if not told:
+                notify({"event": "warning", "message": f"{error}: waiting for it"})
+            told = True
+        time.sleep(_PAUSE)
+        notify({"event": "waiting"})
 
 
-def _one_by_one(work: Work, notify: run.OnEvent) -> None:
-    kept = replace(work, make_stylizer=Kept(work.make_stylizer))
-    for index in range(len(work.batch.items)):
+def _at_once(act: Callable[[], Event], _: OnEvent) -> Event:
+    return act()
+
+
+Each = Callable[[BatchWork, OnEvent], None]
+
+
+def _one_by_one(work: BatchWork, notify: OnEvent) -> None:
+    kept = work.prepared(work.network)
+    for index in range(len(work)):
         notify(kept.do(index, notify))
 
 
 class _Tally:
     """Counts what became of the sources, and passes all events on."""
 
-    def __init__(self, of: int, notify: run.OnEvent, faults: list[dict[str, Any]]) -> None:
+    def __init__(self, of: int, notify: OnEvent, faults: list[dict[str, Any]]) -> None:
         self.failed = faults
         self._notify = notify
         self._fates: Counter[str] = Counter()
         self._left = of
         self._began = time.monotonic()
 
-    def __call__(self, event: run.Event) -> None:
+    def __call__(self, event: Event) -> None:
         if event["event"] == "item":
             self._count(event)
             event = {**event, "left": self._seconds_left()}
         self._notify(event)
 
-    def _count(self, event: run.Event) -> None:
+    def _count(self, event: Event) -> None:
         self._left -= 1
         self._fates[event["status"]] += 1
         if event["status"] == "failed":
@@ -223,7 +245,7 @@ class _Tally:
         return {**fates, "failed": self.failed}
 
 
-def _failure(error: Exception) -> run.Event:
+def _failure(error: Exception) -> Event:
     message, code = explained(error)
     return {"output": None, "status": "failed", "message": message, "exit_code": code}
 

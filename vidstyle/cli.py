@@ -194,12 +194,13 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--shard", metavar="I/N",
-        help="only every N-th source from the I-th on: N machines that share a disk do them all",
+        help="only every N-th source from the I-th on, or of one video every N-th shot: N machines "
+        "that share a disk do all; of a video, the same command without --shard then ends it",
     )  # fmt: skip
     parser.add_argument(
         "--scheduler", metavar="ADDRESS",
-        help="share the sources out among the workers of a dask scheduler that see the same files, "
-        "or local:N to start N of them here; needs the extra 'cluster'",
+        help="share the sources, or the shots of one video, out among the workers of a dask "
+        "scheduler that see the same files, or local:N to start N here; needs the extra 'cluster'",
     )  # fmt: skip
 
 
@@ -248,11 +249,15 @@ def _job_maker(asked: argparse.Namespace) -> "MakeJob":
 
 
 def _stylize(asked: argparse.Namespace) -> int:
-    from vidstyle.run import make_stylizer, plan, run
+    from vidstyle.items import parse_shard
+    from vidstyle.run import make_stylizer, plan, run, run_shard
+    from vidstyle.shots import run_shots
 
     if _is_batch(asked):
         return _stylize_batch(asked)
     job = _job_maker(asked)(asked.sources[0], asked.output)
+    if asked.shard and asked.scheduler:
+        raise UsageError("--shard: expected it without --scheduler, which shares out all")
     if asked.dry_run:
         found = plan(job)
         if asked.json:
@@ -263,13 +268,21 @@ def _stylize(asked: argparse.Namespace) -> int:
     make = make_stylizer if asked.verbose else silently(make_stylizer)
     restart = job.settings.restart
     with Reporter(as_json=asked.json, quiet=asked.quiet, restart=restart) as reporter:
+        if asked.shard:
+            run_shard(job, parse_shard(asked.shard), reporter, make_stylizer=make)
+            return 0
+        if asked.scheduler:
+            run_shots(job, asked.scheduler, reporter, make_stylizer=make, verbose=asked.verbose)
         run(job, reporter, make_stylizer=make)
     return 0
 
 
 def _is_batch(asked: argparse.Namespace) -> bool:
-    batch = asked.recursive or asked.list or asked.shard or asked.scheduler
-    return batch or len(asked.sources) != 1
+    """Tell whether OUTPUT is a folder of results; a single clip is shared out by shots."""
+    if asked.recursive or asked.list or len(asked.sources) != 1:
+        return True
+    (source,) = asked.sources
+    return bool(asked.shard or asked.scheduler) and source.is_dir() and not hasattr(asked, "rate")
 
 
 def _stylize_batch(asked: argparse.Namespace) -> int:

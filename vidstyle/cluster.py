@@ -1,4 +1,4 @@
-"""Cluster: the sources of a batch as tasks for the workers of a dask scheduler.
+"""Cluster: sources of a batch, or shards of a clip, as tasks for the workers of a dask scheduler.
 
 A task may be executed more than once: its worker died, or was only taken for dead. That is
 harmless: its state is locked, results are renamed into place, and what is finished is passed by.
@@ -14,28 +14,36 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Protocol, Self
 from uuid import uuid4
 
-from vidstyle.batch import Each, Kept, Work
+from vidstyle.batch import BatchWork, Each
 from vidstyle.errors import UsageError, VidstyleError, WeightsError
-from vidstyle.job import PACKAGES, THREADS, Network, find_network, version_of
-from vidstyle.run import Event, OnEvent
-from vidstyle.workdir import changes
+from vidstyle.job import PACKAGES, THREADS, Job, Network, find_network, version_of
+from vidstyle.manifests import changes
+from vidstyle.work import Event, OnEvent
 
-__all__ = ["spread_over"]
+__all__ = ["Tasks", "Workers", "spread_over", "workers_at"]
 
 _PATIENCE = 20.0  # seconds until a scheduler or a first worker is taken to be absent
 _LOCAL = re.compile(r"local:([1-9][0-9]{0,3})")
-_PASSED_ON = ("warning", "frame", "trace")  # what the client hears of a run at work
+_PASSED_ON = ("warning", "start", "frame", "trace")  # what the client hears of a run at work
 
 
 def spread_over(address: str, *, verbose: bool = False) -> Each:
-    """Return what does a batch on the workers of a scheduler, or of "local:N" started for it.
+    """Return what does a batch on the workers at an address; see workers_at."""
+    _set_up(verbose)
 
-    The workers see the client's files under the same paths and have the same versions. Raises
-    UsageError or VidstyleError if there are no such workers.
-    """
+    def each(work: BatchWork, notify: OnEvent) -> None:
+        if len(work):
+            with workers_at(address, verbose=verbose) as workers:
+                notify({"event": "cluster", "workers": workers.count})
+                workers.do(work, notify)
+
+    return each
+
+
+def _set_up(verbose: bool) -> None:
     try:
         import distributed
     except ImportError as error:
@@ -48,16 +56,54 @@ def spread_over(address: str, *, verbose: bool = False) -> Each:
             if name.startswith(distributed.__name__):  # each has a level of its own
                 logging.getLogger(name).setLevel(logging.CRITICAL)
 
-    def each(work: Work, notify: OnEvent) -> None:
-        if not work.batch.items:
-            return
-        with _connected(address, verbose) as client:
-            surroundings = _Surroundings()
-            workers = _check_workers(client, address, surroundings)
-            notify({"event": "cluster", "workers": workers})
-            _spread(client, work, surroundings, notify)
 
-    return each
+class Tasks(Protocol):
+    """What can be spread: as many tasks as it is long, each on its own."""
+
+    @property
+    def network(self) -> Network: ...
+    def __len__(self) -> int: ...
+
+    def source(self, index: int) -> str:
+        """Return what a task is about."""
+
+    def job(self) -> Job:
+        """Return a job that has what all tasks have in common."""
+
+    def prepared(self, network: Network) -> Self:
+        """Return the same for one process, which keeps the model and has its own network file."""
+
+    def do(self, index: int, notify: OnEvent, *, patient: bool = False) -> Event:
+        """Do one task, and tell what came of it; patient: wait for whoever is at it."""
+
+    def failed(self, index: int, error: Exception) -> Event:
+        """Return, or raise, what it means that a task could not be done."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The workers of a scheduler: how many, and what they share with this process."""
+
+    client: Any
+    count: int
+    surroundings: "_Surroundings"
+
+    def do(self, tasks: Tasks, notify: OnEvent) -> None:
+        """Have all tasks done; cancels what is left if interrupted, or if one error meets all."""
+        _spread(self.client, tasks, self.surroundings, notify)
+
+
+@contextmanager
+def workers_at(address: str, *, verbose: bool = False) -> Iterator[Workers]:
+    """Yield the workers of a scheduler, or of "local:N" started for it.
+
+    They see the client's files under the same paths and have the same versions. Raises UsageError
+    or VidstyleError if there are no such workers.
+    """
+    _set_up(verbose)
+    with _connected(address, verbose) as client:
+        surroundings = _Surroundings()
+        yield Workers(client, _check_workers(client, address, surroundings), surroundings)
 
 
 @contextmanager
@@ -137,7 +183,7 @@ class _Surroundings:
     )
 
     def enter(self) -> None:
-        """Work where the client does. Raises UsageError if that cannot give what it would."""
+        """BatchWork where the client does. Raises UsageError if that cannot give what it would."""
         try:
             os.chdir(self.folder)
         except OSError as error:
@@ -158,7 +204,7 @@ class _Surroundings:
             )
 
 
-def _spread(client: Any, work: Work, surroundings: _Surroundings, notify: OnEvent) -> None:
+def _spread(client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEvent) -> None:
     """Have all items done; cancels what is left if interrupted, or if one error meets all."""
     topic = f"vidstyle-{uuid4().hex}"
     told: SimpleQueue[Any] = SimpleQueue()
@@ -167,7 +213,7 @@ def _spread(client: Any, work: Work, surroundings: _Surroundings, notify: OnEven
     shared = client.submit(_Given(work), key=f"{topic}-work")
     indices: dict[Any, int] = {}
     try:
-        for index in range(len(work.batch.items)):
+        for index in range(len(work)):
             task = _Task(index, surroundings, topic)
             future = client.submit(task, shared, key=f"{topic}-{index}")
             indices[future] = index
@@ -181,7 +227,7 @@ def _spread(client: Any, work: Work, surroundings: _Surroundings, notify: OnEven
 
 
 def _listen(
-    client: Any, work: Work, indices: dict[Any, int], told: "SimpleQueue[Any]", notify: OnEvent
+    client: Any, work: Tasks, indices: dict[Any, int], told: "SimpleQueue[Any]", notify: OnEvent
 ) -> None:
     left = len(indices)
     while left:
@@ -201,7 +247,7 @@ def _listen(
 _GONE = "the scheduler is gone; what is done stays done: run the same command to go on"
 
 
-def _fate(work: Work, index: int, future: Any) -> Event:
+def _fate(work: Tasks, index: int, future: Any) -> Event:
     """Return what became of an item. Raises what would meet every other too."""
     from distributed import CancelledError, KilledWorker
 
@@ -221,9 +267,9 @@ def _fate(work: Work, index: int, future: Any) -> Event:
 class _Given:
     """Gives what it holds."""
 
-    work: Work
+    work: Tasks
 
-    def __call__(self) -> Work:
+    def __call__(self) -> Tasks:
         return self.work
 
 
@@ -239,7 +285,7 @@ class _Task:
     surroundings: _Surroundings
     topic: str
 
-    def __call__(self, work: Work) -> Event:
+    def __call__(self, work: Tasks) -> Event:
         from distributed import get_worker
 
         worker: Any = get_worker()
@@ -250,7 +296,7 @@ class _Task:
             if task is not None and task.state == "cancelled":
                 raise _CancelledTask
             if event["event"] in _PASSED_ON:
-                source = str(work.batch.items[self.index].source)
+                source = work.source(self.index)
                 told = {"source": source, "process": os.getpid(), **event}
                 worker.log_event(self.topic, told)
 
@@ -260,23 +306,22 @@ class _Task:
 
 
 _AT_WORK = threading.Lock()  # a worker may have several threads, but has one model
-_PREPARED: dict[str, Work] = {}  # the work that this process does, its model made once
+_PREPARED: dict[str, Tasks] = {}  # the work that this process does, its model made once
 
 
-def _prepared(topic: str, work: Work) -> Work:
+def _prepared(topic: str, work: Tasks) -> Tasks:
     if topic not in _PREPARED:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         _PREPARED.clear()
-        kept = Kept(work.make_stylizer)
-        _PREPARED[topic] = replace(work, make_stylizer=kept, network=_network(work))
+        _PREPARED[topic] = work.prepared(_network(work))
     return _PREPARED[topic]
 
 
-def _network(work: Work) -> Network:
+def _network(work: Tasks) -> Network:
     """Return the weights as this machine has them, which are to be the client's."""
     if work.network.path is None:
         return work.network
-    job = replace(work.make(work.batch.base, work.batch.output), weights=_if_there(work.network))
+    job = replace(work.job(), weights=_if_there(work.network))
     found = find_network(job, lambda _: None)
     if found.digest != work.network.digest:
         raise WeightsError(

@@ -50,13 +50,16 @@ def delete(path: Path) -> None:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; a process that dies lets go of it. HeldError if it is held."""
+def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
+    """Hold the lock file `path`; a process that dies lets go of it.
+
+    Raises HeldError if another holds it for more than `patience` seconds.
+    """
     from filelock import FileLock, Timeout
 
     held = FileLock(path)
     try:
-        held.acquire(blocking=False)
+        held.acquire(timeout=patience)
     except Timeout as error:
         raise HeldError(
             f"another run holds {path.parent}; wait until it ends, or choose another output"

@@ -67,6 +67,9 @@ class Reporter:
         if kind == "done":
             self.close()
             self._say(_outcome_in_words(event), sys.stdout)
+        elif kind == "shard":
+            self.close()
+            self._say(_shard_in_words(event), sys.stdout)
         elif kind == "weights":
             self._bar = bytes_bar(self._bar, event)
         elif kind == "start":
@@ -248,6 +251,20 @@ def _outcome_in_words(event: "Event") -> str:
     if not event["stylized"]:
         return f"{event['output']} is done, from frames of an earlier run{kept}"
     return f"{event['output']}: {event['frames']} frames, {duration(event['seconds'])}{kept}"
+
+
+def _shard_in_words(event: "Event") -> str:
+    """Return what a shard did, and what is to do after it."""
+    told = f"shard {event['shard']}/{event['of']}: {event['stylized']} frames"
+    shots = event["shots"]
+    if shots is not None and shots < event["shard"]:
+        told += f" (nothing to do: {shots} shot{'s' * (shots != 1)} in all)"
+    whole = event["finished"] == event["frames"]
+    so_far = f"{event['finished']} of {event['frames']} frames are finished"
+    then = "run the same command without --shard" + (
+        "" if whole else " when the other shards are done"
+    )
+    return f"{told}; {so_far}; {then} to write {event['output']}"
 
 
 _FATES: tuple[str, ...] = ("done", "planned", "skipped")
