@@ -28,6 +28,7 @@ import numpy as np
 
 from vidstyle import media, run
 from vidstyle.errors import (
+    GuideError,
     HeldError,
     MediaError,
     OutputError,
@@ -36,10 +37,11 @@ from vidstyle.errors import (
     explained,
     writing,
 )
-from vidstyle.items import REASONS, Batch, Item
+from vidstyle.items import REASONS, Batch, Item, counterpart
 from vidstyle.job import Job, Network, find_network
 from vidstyle.manifests import changes, differences, read_manifest, state_of, state_path
 from vidstyle.media.clip import MOVIES
+from vidstyle.media.drawn import missing
 from vidstyle.work import Event, OnEvent, forecast
 from vidstyle.workdir import is_whole
 
@@ -255,7 +257,26 @@ def _job(batch: Batch, make: MakeJob, item: Item) -> tuple[Job, media.Clip]:
     job = make(item.source, batch.output / item.place)
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
     result = batch.result(item, media.result_suffix(clip, item.place.suffix))
-    return make(item.source, result), clip
+    job = make(item.source, result)
+    still = clip.kind == "picture"
+    own = [_own_guide(path, batch, item, still=still) for path in job.masks]
+    drawn = None if job.map is None else _own_guide(job.map, batch, item, still=still)
+    return replace(job, masks=tuple(own), map=drawn), clip
+
+
+def _own_guide(given: Path, batch: Batch, item: Item, *, still: bool) -> Path:
+    """Return the mask or map of one source, where a folder mirrors the tree of the sources.
+
+    A folder in which no source has one of its own is a series, for the frames of every clip.
+    """
+    if not given.is_dir():
+        return given
+    found = counterpart(given, item.place)
+    if found is not None:
+        return found
+    if still or any(counterpart(given, other.place) for other in batch.items):
+        raise GuideError(missing(item.source, given / item.place.parent, item.place.stem))
+    return given
 
 
 def _is_finished(job: Job, clip: media.Clip, record: Path, network: Network) -> bool:

@@ -215,7 +215,8 @@ _SERIES = ": a picture for all frames, or a folder, pattern or video for each or
 def _add_guide(
     parser: argparse.ArgumentParser, name: str, *, several: bool, required: bool
 ) -> None:
-    series = "" if name == "style_map" else _SERIES
+    mirrored = "; of a batch, a folder that mirrors the tree of its sources by name"
+    series = "" if name == "style_map" else _SERIES + mirrored
     parser.add_argument(
         f"--{name.replace('_', '-')}",
         metavar="PATH" if series else "PICTURE",

@@ -167,7 +167,7 @@ def run_shard(
     notify = on_event or ignore
     if job.settings.restart:
         raise UsageError(
-            "--restart: expected it without --shard, since shards share one state; delete "
+            "--restart: expected it without --shard and --scheduler, which share one state; delete "
             f"{state_path(job.output)} first"
         )
     clip, styles = _prepare(job)
