@@ -274,7 +274,8 @@ def _stylize(asked: argparse.Namespace) -> int:
             return 0
         if asked.scheduler:
             run_shots(job, asked.scheduler, reporter, make_stylizer=make, verbose=asked.verbose)
-        run(job, reporter, make_stylizer=make)
+        else:
+            run(job, reporter, make_stylizer=make)
     return 0
 
 

@@ -1,12 +1,13 @@
 """Shots: one clip shared out among the workers of a cluster, each of which does a shard of it."""
 
+import time
 from dataclasses import dataclass, replace
 from typing import Self
 
 from vidstyle.batch import Kept, when_free
 from vidstyle.cluster import workers_at
 from vidstyle.job import Job, Network, find_network
-from vidstyle.run import MakeStylizer, make_stylizer, run_shard
+from vidstyle.run import MakeStylizer, make_stylizer, run, run_shard
 from vidstyle.work import Event, OnEvent
 
 __all__ = ["run_shots"]
@@ -20,13 +21,11 @@ def run_shots(
     make_stylizer: MakeStylizer = make_stylizer,
     verbose: bool = False,
 ) -> None:
-    """Stylise the shots of a clip on the workers at an address; `run` then ends the job.
-
-    Raises VidstyleError.
-    """
-    network = find_network(job, notify)
+    """Do a job, the shots of its clip on the workers at an address. Raises VidstyleError."""
+    network, merged = find_network(job, notify), _Merged(notify)
     with workers_at(address, verbose=verbose) as workers:
-        workers.do(_Shards(job, make_stylizer, network, workers.count), _Merged(notify))
+        workers.do(_Shards(job, make_stylizer, network, workers.count), merged)
+    run(job, merged, make_stylizer=make_stylizer, network=network)
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,8 @@ class _Merged:
     def __init__(self, notify: OnEvent) -> None:
         self._notify = notify
         self._left: int | None = None
+        self._stylized = 0
+        self._began = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         kind = event["event"]
@@ -78,5 +79,10 @@ class _Merged:
         elif kind == "frame" and self._left is not None:
             self._left = max(0, self._left - 1 - event["evaluations"])
             self._notify({**event, "left": self._left})
-        elif kind == "warning":
+        elif kind == "shard":
+            self._stylized += event["stylized"]
+        elif kind == "done":
+            stylized, seconds = self._stylized + event["stylized"], time.monotonic() - self._began
+            self._notify({**event, "stylized": stylized, "seconds": seconds})
+        elif kind in ("warning", "step"):
             self._notify(event)
