@@ -199,20 +199,21 @@ def _measured(case: Case, place: Path, cold: Path | None) -> dict[str, Any]:
 @contextmanager
 def _following(arm: str) -> Iterator[None]:
     """Let frames follow one another in the way of an arm, within the product's run."""
-    usual = flow.prior
-    ways = {"cold": _none, "plain": _unmoved, "warped": _warped, "ruder": _ruders}
+    usual = flow.prior_along
+    ways = {"plain": _unmoved, "warped": _warped, "ruder": _ruders}
     if arm == "ours":
         yield
         return
 
     def prior(
-        source: np.ndarray, frame: np.ndarray, result: np.ndarray, *_: Any
-    ) -> flow.Prior | None:
-        found = usual(source, frame, result)
-        return found and ways[arm](found, source, frame, result)
+        moved: flow.Motion, source: np.ndarray, frame: np.ndarray, result: np.ndarray, *_: Any
+    ) -> flow.Prior:
+        return ways[arm](usual(moved, source, frame, result), source, frame, result)
 
     with ExitStack() as patched:
-        patched.enter_context(mock.patch.object(flow, "prior", prior))
+        if arm == "cold":
+            patched.enter_context(mock.patch.object(flow, "motion", _none))
+        patched.enter_context(mock.patch.object(flow, "prior_along", prior))
         patched.enter_context(mock.patch.object(flow, "settled", _nothing))
         if arm == "ruder":
             from vidstyle import engine

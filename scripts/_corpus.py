@@ -127,12 +127,12 @@ def _stylise(source: Path, output: Path) -> list[str]:
         if event["event"] == "warning":
             warnings.append(event["message"])
 
-    with mock.patch.object(flow, "prior", _no_prior):
+    with mock.patch.object(flow, "motion", _no_motion):
         run(job, notify, make_stylizer=lambda *_: Identity())
     return warnings
 
 
-def _no_prior(*_: Any) -> None:
+def _no_motion(*_: Any) -> None:
     """Let every frame begin anew; a Mock would keep all that it was called with."""
 
 

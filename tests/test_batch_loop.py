@@ -25,6 +25,7 @@ from vidstyle.errors import OutputError, WeightsError
 from vidstyle.guides import Guide
 from vidstyle.items import Batch, collect
 from vidstyle.job import Job, Network, make_job
+from vidstyle.rehearsal import Rehearsal
 from vidstyle.techniques.base import Style
 
 REHEARSE = ["--steps", "0", "--steps-next", "0"]
@@ -126,7 +127,7 @@ def test_styles_whose_maps_differ_have_their_own_stylizer(style: Path) -> None:
     planes = np.ones((*image.shape[:2], 1), np.float32)
     guides = [None, Guide(planes, ("red",)), Guide(planes, ("blue",)), Guide(0 * planes, ("red",))]
     counting = Counting(lambda *_: object())
-    kept = batches._Kept(counting)
+    kept = batches.Kept(counting)
     for guide in guides:
         for _ in range(2):
             kept(Mock(), [Style(image=image.copy(), weight=1.0, guide=guide)], None)
@@ -202,6 +203,65 @@ def test_a_trace_is_shown_on_demand(
     (tree / "bad.png").touch()
     assert command("-v") == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+class Watcher(Rehearsal):
+    """Notes how much of each picture its mask covers, in 40ths."""
+
+    def __init__(self) -> None:
+        self.covered: list[int] = []
+
+    def stylize(self, content: Any, *, guide: Any = None, **given: Any) -> Any:
+        self.covered.append(round(40 * float(guide.planes.mean())))
+        return super().stylize(content, **given)
+
+
+def test_masks_are_found_where_the_sources_are(tree: Path, style: Path, tmp_path: Path) -> None:
+    """A tree of masks; one is a series, one has the whole name; one is missing and named."""
+    write_clip(tree / "sub" / "move.mp4", 2)
+    covers = {"a.png": 0.25, "b.jpg": 0.5, "b.png": 1.0, "img2.png": 0.75, "sub/move/0.png": 1.0}
+    masks, sizes = tmp_path / "masks", {"a.png": 40, "b.jpg": 48, "b.png": 48, "img2.png": 56}
+    for name, part in covers.items():
+        width, height = (sizes[name], 36) if name in sizes else (128, 96)
+        values = np.zeros((height, width), np.uint8)
+        values[: round(part * height)] = 255
+        (masks / name).parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(values).save(masks / name)
+
+    def make(source: Path, output: Path) -> Job:
+        given = {"technique": "mask", "mask": [masks], "feather": 0, "steps": 0, "steps_next": 0}
+        return make_job(source, output, style=style, **given)
+
+    watcher, events = Watcher(), []
+    batch = whole(tree, tmp_path / "out")
+    assert run_batch(batch, make, events.append, make_stylizer=lambda *_: watcher) == 1
+    assert watcher.covered == [9, 18, 27, 40, 40]  # photos of 36 rows are stylised with 4 more
+    (failed,) = events[-1]["failed"]
+    assert f"sub/a.png: expected its mask or map in {masks}/sub, named a.png" in failed["message"]
+    assert failed["exit_code"] == 3
+    shutil.copy(masks / "img2.png", masks / "sub" / "a.jpg")
+    save(tree / "sub" / "a.png", 1, (56, 36))
+    assert run_batch(batch, make, events.append, make_stylizer=lambda *_: watcher) == 0
+    assert watcher.covered[5:] == watcher.covered[2:3]
+    shutil.rmtree(masks / "sub" / "move")
+    assert batches.plan_batch(batch, make, events.append) == 1  # a clip without its own, too
+
+
+def test_a_folder_with_none_of_the_names_is_a_series_for_every_clip(
+    tmp_path: Path, style: Path
+) -> None:
+    for name in ("x.mp4", "y.mp4"):
+        write_clip(tmp_path / name, 2)
+    for number in (0, 1):
+        save(tmp_path / "masks" / f"{number}.png", 0, (128, 96))
+
+    def make(source: Path, output: Path) -> Job:
+        masks = tmp_path / "masks"
+        given = {"technique": "mask", "mask": masks, "steps": 0, "steps_next": 0}
+        return make_job(source, output, style=style, **given)
+
+    sources = collect([tmp_path / "x.mp4", tmp_path / "y.mp4"], tmp_path / "out")
+    assert run_batch(sources, make, silent, make_stylizer=lambda *_: Watcher()) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")

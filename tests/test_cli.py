@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 from conftest import FRAMES, write_clip
 
-from vidstyle import cli, media, weights
+from vidstyle import cli, media, progress, weights
 from vidstyle.arguments import values
 from vidstyle.settings import Settings, options
 from vidstyle.techniques import TECHNIQUES
@@ -180,7 +180,7 @@ def test_what_libraries_write_to_stderr_is_lost_only_while_the_stylizer_is_made(
     def make(*_: object) -> None:
         os.write(2, b"I0000 port.cc: words of TensorFlow")
 
-    cli._silently(make)()
+    progress.silently(make)()
     os.write(2, b"ours")
     assert capfd.readouterr().err == "ours"
 

@@ -191,6 +191,22 @@ def test_one_numbered_picture_in_a_folder_is_the_first_mask_of_a_clip(tmp_path: 
     assert open_drawn(write(tmp_path / "n", ["x.png"]), source(20), range(20)).still
 
 
+def test_photos_have_the_pictures_of_their_names(tmp_path: Path) -> None:
+    photos = source(3, "photos", [3, 1, 2])  # shot_0003.jpg, ...
+    folder = write(tmp_path / "m", ["shot_0001.png", "shot_0002.png", "shot_0003.png", "more.png"])
+    assert shades(open_drawn(folder, photos, range(3)), range(3)) == {0: 20, 1: 0, 2: 10}
+    write(folder, ["shot_0003.png", "shot_0003.jpg"])  # the whole name goes first
+    drawn = open_drawn(folder, photos, range(3))
+    assert [drawn.name(frame)[-8:] for frame in range(3)] == ["0003.jpg", "0001.png", "0002.png"]
+    assert drawn.size(1) == (3, 2)
+    (folder / "shot_0001.png").unlink()
+    with pytest.raises(GuideError, match=r"shot_0001\.jpg: expected its mask or map in .*m, named"):
+        open_drawn(folder, photos, range(3))
+    assert shades(open_drawn(folder, photos, range(2, 3)), range(2, 3)) == {2: 10}
+    unlike = write(tmp_path / "n", ["a.png", "b.png", "c.png"])
+    assert shades(open_drawn(unlike, photos, range(3)), range(3)) == {0: 0, 1: 10, 2: 20}
+
+
 def test_a_series_with_one_missing_is_tracked_over_the_gap(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", [f"{n}.png" for n in range(6) if n != 3])
     assert open_drawn(folder, source(6), range(6)).keys == (0, 1, 2, 4, 5)

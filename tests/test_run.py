@@ -156,11 +156,11 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
 ) -> None:
     seen = []
 
-    def spy(earlier: Any, frame: Any, result: Any, begun: Any) -> Prior:
+    def spy(_: Any, earlier: Any, frame: Any, result: Any, begun: Any) -> Prior:
         seen.append(result)
         return Prior(result, np.ones((*result.shape[:2], 1), np.float32))
 
-    monkeypatch.setattr(flow, "prior", spy)
+    monkeypatch.setattr(flow, "prior_along", spy)
     inverter = Inverter()
     job = make(keep_frames=True)
     run(job, make_stylizer=inverter)
@@ -171,7 +171,7 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
 
 
 def test_a_cut_hands_nothing_on(make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow, "prior", lambda *_: None)
+    monkeypatch.setattr(flow, "motion", lambda *_: None)
     events: list[dict] = []
     run(make(), events.append)
     assert [event["cut"] for event in events if event["event"] == "frame"] == [True] * FRAMES

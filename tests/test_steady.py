@@ -13,9 +13,9 @@ from tiny import LAYERS, TinyEncoder
 
 from vidstyle.engine import Stylizer
 from vidstyle.job import Job, Network, make_job
+from vidstyle.manifests import state_path
 from vidstyle.media import Image, load_frame
 from vidstyle.run import run
-from vidstyle.workdir import state_path
 
 HEIGHT, WIDTH, LENGTH = 48, 64, 4
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from vidstyle.errors import OutputError, StateError, UsageError
-from vidstyle.workdir import Workdir, check_space, check_target, differences
+from vidstyle.manifests import differences
+from vidstyle.workdir import Workdir, check_space, check_target
 
 MANIFEST = {"settings": {"style_weight": 1.0}, "source": {"sha256": "a"}}
 FREE = {"overwrite": False, "restart": False, "form": {}}

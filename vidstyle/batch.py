@@ -4,31 +4,46 @@ Progress goes out as the events of each run (see run.py), and with these besides
 
     batch    of, faults, left_out       before the first source
     next     index, of, source          a source is begun
-    item     index, of, source, output, status, seconds, and if it failed message and exit_code
+    item     index, of, source, output, status, seconds, left, and if it failed message, exit_code
     summary  of, done, skipped, failed, left_out, seconds
 
-index: from 0, in this shard. status: "done", "skipped" (finished before) or "failed". In the
-summary done and skipped are numbers, failed is a list of source, message and exit_code.
+index: from 0, in this shard. status: "done", "skipped" (finished before) or "failed". left: about
+how many seconds the rest of the batch takes, None until that can be told. In the summary done and
+skipped are numbers, failed is a list of source, message and exit_code. On a cluster (see there)
+one event tells its workers, and there is no next.
 """
 
 import errno
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from vidstyle import media, run
-from vidstyle.errors import MediaError, OutputError, StateError, WeightsError, explained, writing
-from vidstyle.items import REASONS, Batch, Item
+from vidstyle.errors import (
+    GuideError,
+    HeldError,
+    MediaError,
+    OutputError,
+    StateError,
+    WeightsError,
+    explained,
+    writing,
+)
+from vidstyle.items import REASONS, Batch, Item, counterpart
 from vidstyle.job import Job, Network, find_network
+from vidstyle.manifests import changes, differences, read_manifest, state_of, state_path
 from vidstyle.media.clip import MOVIES
-from vidstyle.workdir import changes, differences, is_whole, read_manifest, state_of, state_path
+from vidstyle.media.drawn import missing
+from vidstyle.work import Event, OnEvent, forecast
+from vidstyle.workdir import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,22 +52,25 @@ if TYPE_CHECKING:
     from vidstyle.rehearsal import Stylizes
     from vidstyle.techniques.base import Style
 
-__all__ = ["MakeJob", "plan_batch", "run_batch"]
+__all__ = ["BatchWork", "Each", "Kept", "MakeJob", "plan_batch", "run_batch", "when_free"]
 
 MakeJob = Callable[[Path, Path], Job]  # of a source and an output
 
+_PAUSE = 1.0  # seconds between two looks at a lock that another run holds
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other source would fare better
 
 
 def run_batch(
     batch: Batch,
     make: MakeJob,
-    notify: run.OnEvent,
+    notify: OnEvent,
     *,
     make_stylizer: run.MakeStylizer = run.make_stylizer,
+    each: "Each | None" = None,
 ) -> int:
     """Do every job of a batch that is not finished; return how many failed.
 
+    each: does all items of the work and tells what came of them; by default one after another.
     Raises VidstyleError for what is wrong with all of them: the request, the styles, the weights,
     the output folder, a full disk.
     """
@@ -60,17 +78,17 @@ def run_batch(
     common = make(batch.base, batch.output)
     common.read_styles()
     _make_folder(batch.output)
-    network = find_network(common, notify)
-    work = _Work(batch, make, notify, _Kept(make_stylizer), network, failed=_faults(batch))
+    work = BatchWork(batch, make, make_stylizer, find_network(common, notify))
+    tally = _Tally(len(batch.items), notify, _faults(batch))
     notify({"event": "batch", "of": len(batch.items), **_passed(batch)})
-    for index, item in enumerate(batch.items):
-        work.do(index, item)
+    (each or _one_by_one)(work, tally)
     seconds = round(time.monotonic() - began, 3)
-    notify({"event": "summary", "of": len(batch.items), **work.counts, "seconds": seconds})
-    return len(work.failed)
+    told = {"of": len(batch.items), **tally.counts, **_passed(batch), "seconds": seconds}
+    notify({"event": "summary", **told})
+    return len(tally.failed)
 
 
-def plan_batch(batch: Batch, make: MakeJob, notify: run.OnEvent) -> int:
+def plan_batch(batch: Batch, make: MakeJob, notify: OnEvent) -> int:
     """Tell what `run_batch` would do, by the headers of the sources; return how many would fail.
 
     Each source is an item whose status is "planned", "skipped" or "failed"; the last event is a
@@ -81,7 +99,7 @@ def plan_batch(batch: Batch, make: MakeJob, notify: run.OnEvent) -> int:
     counts: Counter[str] = Counter()
     failed = _faults(batch)
     for index, item in enumerate(batch.items):
-        event: run.Event = {"event": "item", "index": index, "of": len(batch.items)}
+        event: Event = {"event": "item", "index": index, "of": len(batch.items)}
         event["source"] = str(item.source)
         try:
             job, _ = _job(batch, make, item)
@@ -89,7 +107,7 @@ def plan_batch(batch: Batch, make: MakeJob, notify: run.OnEvent) -> int:
             if job.output.exists() and batch.record(job.output).exists():
                 event["status"] = "skipped"
             else:
-                found = run.forecast(job)
+                found = forecast(job)
                 sums = {name: value + found[name] for name, value in sums.items()}
         except Exception as error:
             message, code = explained(error)
@@ -102,67 +120,136 @@ def plan_batch(batch: Batch, make: MakeJob, notify: run.OnEvent) -> int:
     return len(failed)
 
 
-@dataclass
-class _Work:
-    """A batch at work, and how its sources fared."""
+@dataclass(frozen=True)
+class BatchWork:
+    """A batch to be done: what any process needs to do one of its items."""
 
     batch: Batch
     make: MakeJob
-    notify: run.OnEvent
     make_stylizer: run.MakeStylizer
     network: Network
-    done: int = 0
-    skipped: int = 0
-    failed: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def counts(self) -> dict[str, Any]:
-        counts = {"done": self.done, "skipped": self.skipped, "failed": self.failed}
-        return {**counts, **_passed(self.batch)}
+    def __len__(self) -> int:
+        return len(self.batch.items)
 
-    def do(self, index: int, item: Item) -> None:
-        """Do one job if it is not finished; tell what came of it."""
+    def source(self, index: int) -> str:
+        """Return the name of a source."""
+        return str(self.batch.items[index].source)
+
+    def job(self) -> Job:
+        """Return a job that stands for all, but for source and output."""
+        return self.make(self.batch.base, self.batch.output)
+
+    def prepared(self, network: Network) -> Self:
+        """Return the same for one process: it makes the model once, and has the network there."""
+        return replace(self, make_stylizer=Kept(self.make_stylizer), network=network)
+
+    def do(self, index: int, notify: OnEvent, *, patient: bool = False) -> Event:
+        """Do one job if it is not finished; return its "item", what came of it.
+
+        patient: wait for another run that holds its state. Raises what would meet every source.
+        """
         began = time.monotonic()
-        facts: run.Event = {"index": index, "of": len(self.batch.items)}
-        facts["source"] = str(item.source)
-        self.notify({"event": "next", **facts})
-
-        def tell(found: run.Event) -> None:
-            seconds = round(time.monotonic() - began, 3)
-            self.notify({"event": "item", **facts, **found, "seconds": seconds})
-
+        notify({"event": "next", **self._facts(index)})
         try:
-            found = self._do(item)
+            wait = when_free if patient else _at_once
+            found = wait(lambda: self._do(index, notify), notify)
         except BrokenPipeError:  # nobody listens any more
             raise
         except Exception as error:
             if _is_common(error):
                 raise
-            tell(self._failure(item, error))
-        else:
-            tell(found)
+            found = _failure(error)
+            notify({"event": "trace", "text": traceback.format_exc()})
+        seconds = round(time.monotonic() - began, 3)
+        return {"event": "item", **self._facts(index), **found, "seconds": seconds}
 
-    def _do(self, item: Item) -> run.Event:
-        job, clip = _job(self.batch, self.make, item)
+    def failed(self, index: int, error: Exception) -> Event:
+        """Return the "item" of a source that an error from outside kept from being done."""
+        return {"event": "item", **self._facts(index), **_failure(error), "seconds": 0.0}
+
+    def _facts(self, index: int) -> Event:
+        return {"index": index, "of": len(self), "source": self.source(index)}
+
+    def _do(self, index: int, notify: OnEvent) -> Event:
+        job, clip = _job(self.batch, self.make, self.batch.items[index])
         record = self.batch.record(job.output)
         told = {"output": str(job.output)}
         if _is_finished(job, clip, record, self.network):
             with suppress(OSError):  # left empty by a run that was killed as it ended
                 state_path(job.output).rmdir()
-            self.skipped += 1
             return {**told, "status": "skipped"}
         with writing(job.output):
             job.output.parent.mkdir(parents=True, exist_ok=True)
         kept, network = self.make_stylizer, self.network
-        run.run(job, self.notify, make_stylizer=kept, network=network, record=record)
-        self.done += 1
+        run.run(job, notify, make_stylizer=kept, network=network, record=record)
         return {**told, "status": "done"}
 
-    def _failure(self, item: Item, error: Exception) -> run.Event:
-        message, code = explained(error)
-        told = {"message": message, "exit_code": code}
-        self.failed.append({"source": str(item.source), **told})
-        return {"output": None, "status": "failed", **told}
+
+def when_free(act: Callable[[], Event], notify: OnEvent) -> Event:
+    """Return what `act` returns as soon as no other run holds what it is about."""
+    told = False
+    while True:
+        try:
+            return act()
+        except HeldError as error:
+            if not told:
+                notify({"event": "warning", "message": f"{error}: waiting for it"})
+            told = True
+        time.sleep(_PAUSE)
+        notify({"event": "waiting"})
+
+
+def _at_once(act: Callable[[], Event], _: OnEvent) -> Event:
+    return act()
+
+
+Each = Callable[[BatchWork, OnEvent], None]
+
+
+def _one_by_one(work: BatchWork, notify: OnEvent) -> None:
+    kept = work.prepared(work.network)
+    for index in range(len(work)):
+        notify(kept.do(index, notify))
+
+
+class _Tally:
+    """Counts what became of the sources, and passes all events on."""
+
+    def __init__(self, of: int, notify: OnEvent, faults: list[dict[str, Any]]) -> None:
+        self.failed = faults
+        self._notify = notify
+        self._fates: Counter[str] = Counter()
+        self._left = of
+        self._began = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        if event["event"] == "item":
+            self._count(event)
+            event = {**event, "left": self._seconds_left()}
+        self._notify(event)
+
+    def _count(self, event: Event) -> None:
+        self._left -= 1
+        self._fates[event["status"]] += 1
+        if event["status"] == "failed":
+            self.failed.append({name: event[name] for name in ("source", "message", "exit_code")})
+
+    def _seconds_left(self) -> float | None:
+        """Guess from those that took time; those that were finished before took none."""
+        done = self._fates["done"]
+        spent = time.monotonic() - self._began
+        return round(spent / done * self._left, 1) if done else None
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        fates = {name: self._fates[name] for name in ("done", "skipped")}
+        return {**fates, "failed": self.failed}
+
+
+def _failure(error: Exception) -> Event:
+    message, code = explained(error)
+    return {"output": None, "status": "failed", "message": message, "exit_code": code}
 
 
 def _job(batch: Batch, make: MakeJob, item: Item) -> tuple[Job, media.Clip]:
@@ -170,7 +257,26 @@ def _job(batch: Batch, make: MakeJob, item: Item) -> tuple[Job, media.Clip]:
     job = make(item.source, batch.output / item.place)
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
     result = batch.result(item, media.result_suffix(clip, item.place.suffix))
-    return make(item.source, result), clip
+    job = make(item.source, result)
+    still = clip.kind == "picture"
+    own = [_own_guide(path, batch, item, still=still) for path in job.masks]
+    drawn = None if job.map is None else _own_guide(job.map, batch, item, still=still)
+    return replace(job, masks=tuple(own), map=drawn), clip
+
+
+def _own_guide(given: Path, batch: Batch, item: Item, *, still: bool) -> Path:
+    """Return the mask or map of one source, where a folder mirrors the tree of the sources.
+
+    A folder in which no source has one of its own is a series, for the frames of every clip.
+    """
+    if not given.is_dir():
+        return given
+    found = counterpart(given, item.place)
+    if found is not None:
+        return found
+    if still or any(counterpart(given, other.place) for other in batch.items):
+        raise GuideError(missing(item.source, given / item.place.parent, item.place.stem))
+    return given
 
 
 def _is_finished(job: Job, clip: media.Clip, record: Path, network: Network) -> bool:
@@ -225,7 +331,7 @@ def _passed(batch: Batch) -> dict[str, Any]:
     return {"left_out": {reason: batch.left_out[reason] for reason in REASONS}}
 
 
-class _Kept:
+class Kept:
     """Makes a stylizer once, and again only if the styles differ: their maps may."""
 
     def __init__(self, make: run.MakeStylizer) -> None:

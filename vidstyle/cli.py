@@ -28,6 +28,7 @@ from vidstyle.progress import (
     how_to_go_on,
     new_bar,
     print_json,
+    silently,
 )
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
@@ -193,7 +194,13 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--shard", metavar="I/N",
-        help="only every N-th source from the I-th on: N machines that share a disk do them all",
+        help="only every N-th source from the I-th on, or of one video every N-th shot: N machines "
+        "that share a disk do all; of a video, the same command without --shard then ends it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="share the sources, or the shots of one video, out among the workers of a dask "
+        "scheduler that see the same files, or local:N to start N here; needs the extra 'cluster'",
     )  # fmt: skip
 
 
@@ -208,7 +215,8 @@ _SERIES = ": a picture for all frames, or a folder, pattern or video for each or
 def _add_guide(
     parser: argparse.ArgumentParser, name: str, *, several: bool, required: bool
 ) -> None:
-    series = "" if name == "style_map" else _SERIES
+    mirrored = "; of a batch, a folder that mirrors the tree of its sources by name"
+    series = "" if name == "style_map" else _SERIES + mirrored
     parser.add_argument(
         f"--{name.replace('_', '-')}",
         metavar="PATH" if series else "PICTURE",
@@ -242,11 +250,15 @@ def _job_maker(asked: argparse.Namespace) -> "MakeJob":
 
 
 def _stylize(asked: argparse.Namespace) -> int:
-    from vidstyle.run import make_stylizer, plan, run
+    from vidstyle.items import parse_shard
+    from vidstyle.run import make_stylizer, plan, run, run_shard
+    from vidstyle.shots import run_shots
 
-    if asked.recursive or asked.list or asked.shard or len(asked.sources) != 1:
+    if _is_batch(asked):
         return _stylize_batch(asked)
     job = _job_maker(asked)(asked.sources[0], asked.output)
+    if asked.shard and asked.scheduler:
+        raise UsageError("--shard: expected it without --scheduler, which shares out all")
     if asked.dry_run:
         found = plan(job)
         if asked.json:
@@ -254,15 +266,30 @@ def _stylize(asked: argparse.Namespace) -> int:
         else:
             print(_in_words(found))
         return 0
-    make = make_stylizer if asked.verbose else _silently(make_stylizer)
+    make = make_stylizer if asked.verbose else silently(make_stylizer)
     restart = job.settings.restart
     with Reporter(as_json=asked.json, quiet=asked.quiet, restart=restart) as reporter:
-        run(job, reporter, make_stylizer=make)
+        if asked.shard:
+            run_shard(job, parse_shard(asked.shard), reporter, make_stylizer=make)
+            return 0
+        if asked.scheduler:
+            run_shots(job, asked.scheduler, reporter, make_stylizer=make, verbose=asked.verbose)
+        else:
+            run(job, reporter, make_stylizer=make)
     return 0
+
+
+def _is_batch(asked: argparse.Namespace) -> bool:
+    """Tell whether OUTPUT is a folder of results; a single clip is shared out by shots."""
+    if asked.recursive or asked.list or len(asked.sources) != 1:
+        return True
+    (source,) = asked.sources
+    return bool(asked.shard or asked.scheduler) and source.is_dir() and not hasattr(asked, "rate")
 
 
 def _stylize_batch(asked: argparse.Namespace) -> int:
     from vidstyle.batch import plan_batch, run_batch
+    from vidstyle.cluster import spread_over
     from vidstyle.items import collect, parse_shard, read_list
     from vidstyle.run import make_stylizer
 
@@ -274,43 +301,20 @@ def _stylize_batch(asked: argparse.Namespace) -> int:
         sequences="rate" in given,
         shard=parse_shard(asked.shard or "1/1"),
     )
-    make = make_stylizer if asked.verbose else _silently(make_stylizer)
+    make = make_stylizer if asked.verbose else silently(make_stylizer)
     with BatchReporter(
         as_json=asked.json, quiet=asked.quiet, verbose=asked.verbose, restart="restart" in given
     ) as reporter:
         if asked.dry_run:
             failed = plan_batch(batch, _job_maker(asked), reporter)
         else:
-            failed = run_batch(batch, _job_maker(asked), reporter, make_stylizer=make)
+            each = spread_over(asked.scheduler, verbose=asked.verbose) if asked.scheduler else None
+            failed = run_batch(batch, _job_maker(asked), reporter, make_stylizer=make, each=each)
     return VidstyleError.exit_code if failed else 0
 
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _silently(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `make` with stderr shut: TensorFlow 2.21 talks there whatever its log level is."""
-
-    def make_silently(*given: Any) -> Any:
-        with _shut(sys.__stderr__):
-            return make(*given)
-
-    return make_silently
-
-
-@contextmanager
-def _shut(stream: Any) -> Iterator[None]:
-    """Lose what is written to the file behind `stream`, also by libraries that are not Python."""
-    stream.flush()
-    kept, nowhere = os.dup(stream.fileno()), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    try:
-        yield
-    finally:
-        os.dup2(kept, stream.fileno())
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _in_words(found: dict[str, Any]) -> str:
@@ -363,7 +367,7 @@ def _evaluate(asked: argparse.Namespace) -> None:
         found = evaluate(
             asked.output, asked.source, style=asked.style, mask=asked.mask, cold=asked.cold,
             weights=asked.weights, see=None if asked.html is None else album,
-            make_distances=make_distances if asked.verbose else _silently(make_distances),
+            make_distances=make_distances if asked.verbose else silently(make_distances),
             **given, **told,
         )  # fmt: skip
     if asked.html is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vidstyle.errors import StateError
+from vidstyle.errors import HeldError
 
 __all__ = ["delete", "lock", "settle", "sha256_of", "sync", "sync_folder"]
 
@@ -50,15 +50,18 @@ def delete(path: Path) -> None:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; a process that dies lets go of it. StateError if it is held."""
+def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
+    """Hold the lock file `path`; a process that dies lets go of it.
+
+    Raises HeldError if another holds it for more than `patience` seconds.
+    """
     from filelock import FileLock, Timeout
 
     held = FileLock(path)
     try:
-        held.acquire(blocking=False)
+        held.acquire(timeout=patience)
     except Timeout as error:
-        raise StateError(
+        raise HeldError(
             f"another run holds {path.parent}; wait until it ends, or choose another output"
         ) from error
     try:

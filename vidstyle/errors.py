@@ -3,7 +3,8 @@
 VidstyleError            exit code 1
 ├── UsageError           2   the request makes no sense as it stands
 │   ├── SettingsError    2   an option is out of its bounds
-│   └── StateError       2   the saved state belongs to another request, or is in use
+│   └── StateError       2   the saved state belongs to another request
+│       └── HeldError    2   or another run is at work on it
 ├── InputError           3   something that was given cannot be used
 │   ├── MediaError       3   a source or a picture cannot be read
 │   ├── GuideError       3   a map or a mask does not fit
@@ -19,6 +20,7 @@ from pathlib import Path
 
 __all__ = [
     "GuideError",
+    "HeldError",
     "InputError",
     "MediaError",
     "OutputError",
@@ -51,6 +53,10 @@ class SettingsError(UsageError):
 
 class StateError(UsageError):
     """The state beside the output belongs to another request, or another run holds it."""
+
+
+class HeldError(StateError):
+    """Another run is at work on the state beside the output."""
 
 
 class InputError(VidstyleError):

@@ -12,12 +12,15 @@ import numpy as np
 from vidstyle.media import Image
 
 __all__ = [
+    "Motion",
     "Prior",
     "carried",
     "consistent",
     "is_cut",
+    "motion",
     "optical_flow",
     "prior",
+    "prior_along",
     "settled",
     "trust",
     "warp",
@@ -201,6 +204,30 @@ def _square(flow: np.ndarray) -> np.ndarray:
     return np.asarray((flow * flow).sum(axis=2))
 
 
+@dataclass(frozen=True)
+class Motion:
+    """From one source frame to the next within a shot: flows [H, W, 2], and trust [H, W, 1].
+
+    backward: where this frame's pixels are found in the earlier one; forward: the other way.
+    """
+
+    backward: np.ndarray
+    forward: np.ndarray
+    trust: np.ndarray
+
+
+def motion(earlier: Image, source: Image) -> Motion | None:
+    """What moved from the earlier source frame to this one, or None: between them lies a cut."""
+    backward = optical_flow(source, earlier)
+    forward = optical_flow(earlier, source)
+    backward, forward = (
+        _settled(backward, forward, source, earlier),
+        _settled(forward, backward, earlier, source),
+    )
+    believed = trust(backward, forward, earlier, source)
+    return None if is_cut(believed, earlier, source) else Motion(backward, forward, believed)
+
+
 def prior(
     earlier_source: Image,
     source: Image,
@@ -211,17 +238,23 @@ def prior(
 
     All are of one size. begun: what the earlier frame and this one begin with, if not themselves.
     """
-    backward = optical_flow(source, earlier_source)
-    forward = optical_flow(earlier_source, source)
-    backward, forward = (
-        _settled(backward, forward, source, earlier_source),
-        _settled(forward, backward, earlier_source, source),
-    )
-    believed = trust(backward, forward, earlier_source, source)
-    if is_cut(believed, earlier_source, source):
+    moved = motion(earlier_source, source)
+    if moved is None:
         return None
+    return prior_along(moved, earlier_source, source, earlier_result, begun)
+
+
+def prior_along(
+    moved: Motion,
+    earlier_source: Image,
+    source: Image,
+    earlier_result: Image,
+    begun: tuple[Image, Image] | None = None,
+) -> Prior:
+    """What the result of an earlier frame says of this one, as `prior`, along a known motion."""
+    backward, believed = moved.backward, moved.trust
     same = _alike(warp(earlier_source, backward), source) & _inside(backward)
-    seen = consistent(backward, forward)
+    seen = consistent(backward, moved.forward)
     bare = (~same & ~seen) | _opening(backward)
     known = same & ~(_widened(bare) & (believed[..., 0] < 0.5))
     before, now = begun or (earlier_source, source)

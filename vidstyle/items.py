@@ -12,7 +12,16 @@ from pathlib import Path
 from vidstyle.errors import MediaError, UsageError
 from vidstyle.media import is_footage, natural
 
-__all__ = ["LEDGER", "REASONS", "Batch", "Item", "collect", "parse_shard", "read_list"]
+__all__ = [
+    "LEDGER",
+    "REASONS",
+    "Batch",
+    "Item",
+    "collect",
+    "counterpart",
+    "parse_shard",
+    "read_list",
+]
 
 LEDGER = ".vidstyle"  # the folder in a batch's output that tells what each result was made of
 REASONS = ("hidden", "foreign", "linked", "results")  # why an entry is passed over
@@ -244,6 +253,24 @@ def _distinct(items: Iterable[Item]) -> list[Item]:
 
 def _key(place: Path) -> str:
     return place.as_posix().casefold()
+
+
+def counterpart(folder: Path, place: Path) -> Path | None:
+    """Return what a folder that mirrors the sources holds for one at `place`, or None.
+
+    That is what has its whole name, else its name with another suffix, or a folder with its name.
+    """
+    at = folder / place.parent
+    if (at / place.name).exists():
+        return at / place.name
+    near = [path for path in at.iterdir() if _bare(path) == place.stem] if at.is_dir() else []
+    return min(near, key=lambda path: natural(path.name), default=None)
+
+
+def _bare(path: Path) -> str | None:
+    if path.is_dir():
+        return path.name
+    return path.stem if is_footage(path.name) else None
 
 
 def read_list(name: str) -> list[Path]:

@@ -1,8 +1,10 @@
 """What is printed of a run: a bar with its place, time left and loss, or JSON lines."""
 
 import json
+import os
 import sys
-import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -19,6 +21,7 @@ __all__ = [
     "how_to_go_on",
     "new_bar",
     "print_json",
+    "silently",
 ]
 
 
@@ -64,6 +67,9 @@ class Reporter:
         if kind == "done":
             self.close()
             self._say(_outcome_in_words(event), sys.stdout)
+        elif kind == "shard":
+            self.close()
+            self._say(_shard_in_words(event), sys.stdout)
         elif kind == "weights":
             self._bar = bytes_bar(self._bar, event)
         elif kind == "start":
@@ -111,6 +117,8 @@ class BatchReporter:
         self._finished = 0
         self._of = 0
         self._source = ""
+        self._left = ""
+        self._all: tqdm[NoReturn] | None = None  # of a cluster: several sources go on at once
         self._run = self._reporter()
 
     def __enter__(self) -> Self:
@@ -119,7 +127,7 @@ class BatchReporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._run.close()
+        self._close()
         if isinstance(error, KeyboardInterrupt):
             after = f" after {self._finished} of {self._of} sources" if self._of else ""
             raise KeyboardInterrupt(f"stopped{after}; {how_to_go_on(self._restart)}") from error
@@ -127,28 +135,54 @@ class BatchReporter:
     def __call__(self, event: "Event") -> None:
         """Print an event in the way that was asked for."""
         kind = event["event"]
-        if kind == "next":
-            self._source, self._of = event["source"], event["of"]
-            self._run.close()
-            self._run = self._reporter(f"{event['index'] + 1} of {self._of}: {self._source}")
+        if kind == "batch":
+            self._of = event["of"]
+        elif kind == "next":
+            self._begin(event)
         elif kind == "item":
             self._finished += 1
             self._tell(event)
         elif kind in ("summary", "plan"):
             self._sum_up(event)
         elif kind == "warning":
-            self._run({**event, "source": self._source})
-        elif kind not in ("batch", "done") and not self._json:
+            self._run({"source": self._source, **event})
+        elif kind == "trace":
+            if self._verbose:
+                print(event["text"], file=sys.stderr)
+        elif kind == "cluster":
+            self._begin_all(event)
+        elif self._all is None and kind != "done" and not self._json:
             self._run(event)
+
+    def _begin(self, event: "Event") -> None:
+        self._source = event["source"]
+        self._run.close()
+        self._run = self._reporter(
+            f"{event['index'] + 1} of {self._of}{self._left}: {self._source}"
+        )
+
+    def _begin_all(self, event: "Event") -> None:
+        """Begin a bar of sources: those of a cluster are not done one after another."""
+        if not (self._json or self._quiet):
+            desc = f"{self._of} sources, {event['workers']} workers"
+            self._all = new_bar(total=self._of, unit="source", desc=desc)
+
+    def _close(self) -> None:
+        self._run.close()
+        if self._all is not None:
+            self._all.close()
 
     def _reporter(self, of: str = "") -> Reporter:
         return Reporter(as_json=self._json, quiet=self._quiet, of=of)
 
     def _tell(self, event: "Event") -> None:
-        """Print what came of a source; while an error is handled, its trace if asked for."""
+        """Print what came of a source, and remember how long the rest will take."""
         self._run.close()
-        if self._verbose and event["status"] == "failed":
-            traceback.print_exc()
+        left = event.get("left")
+        self._left = f", {duration(left)} left for all" if left else ""
+        if self._all is not None:
+            self._all.update(1)
+            self._all.clear()
         if self._json:
             print_json(event)
         elif event["status"] == "failed":
@@ -159,6 +193,7 @@ class BatchReporter:
             print(f"{event['output']}: {duration(event['seconds'])}")
 
     def _sum_up(self, event: "Event") -> None:
+        self._close()
         if self._json:
             print_json(event)
         elif not self._quiet:
@@ -187,11 +222,49 @@ def bytes_bar(bar: "tqdm[NoReturn] | None", event: "Event") -> "tqdm[NoReturn]":
     return bar
 
 
+def silently(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `make` with stderr shut: TensorFlow 2.21 talks there whatever its log level is."""
+
+    def make_silently(*given: Any) -> Any:
+        with _shut(sys.__stderr__):
+            return make(*given)
+
+    return make_silently
+
+
+@contextmanager
+def _shut(stream: Any) -> Iterator[None]:
+    """Lose what is written to the file behind `stream`, also by libraries that are not Python."""
+    stream.flush()
+    kept, nowhere = os.dup(stream.fileno()), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    try:
+        yield
+    finally:
+        os.dup2(kept, stream.fileno())
+        os.close(kept)
+        os.close(nowhere)
+
+
 def _outcome_in_words(event: "Event") -> str:
     kept = f"; its frames are kept in {event['kept']}" if event["kept"] else ""
     if not event["stylized"]:
         return f"{event['output']} is done, from frames of an earlier run{kept}"
     return f"{event['output']}: {event['frames']} frames, {duration(event['seconds'])}{kept}"
+
+
+def _shard_in_words(event: "Event") -> str:
+    """Return what a shard did, and what is to do after it."""
+    told = f"shard {event['shard']}/{event['of']}: {event['stylized']} frames"
+    shots = event["shots"]
+    if shots is not None and shots < event["shard"]:
+        told += f" (nothing to do: {shots} shot{'s' * (shots != 1)} in all)"
+    whole = event["finished"] == event["frames"]
+    so_far = f"{event['finished']} of {event['frames']} frames are finished"
+    then = "run the same command without --shard" + (
+        "" if whole else " when the other shards are done"
+    )
+    return f"{told}; {so_far}; {then} to write {event['output']}"
 
 
 _FATES: tuple[str, ...] = ("done", "planned", "skipped")

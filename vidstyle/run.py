@@ -8,6 +8,7 @@ Progress goes out as events, plain dicts with an "event" of these kinds; only cl
     frame    index, of, losses, evaluations, seconds, cut, left
     warning  message
     done     output, frames, stylized, seconds, kept, warnings
+    shard    output, shard, of, shots, stylized, finished, frames, seconds    in place of done
 
 index: position in the range that is stylised, from 0. of: its length. left: evaluations and
 frames that are still expected, as one number.
@@ -17,17 +18,17 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidstyle import flow, media
-from vidstyle.errors import MediaError, VidstyleError, writing
-from vidstyle.guidance import Guidance, Series
+from vidstyle.errors import UsageError, VidstyleError, writing
 from vidstyle.guides import unchanged
-from vidstyle.job import Job, Network, Paths, Styles, find_network, make_job, target_size
+from vidstyle.job import Job, Network, Paths, Styles, find_network, make_job
+from vidstyle.manifests import state_path
 from vidstyle.padded import Padded
 from vidstyle.rehearsal import Rehearsal, Result, Stylizes
+from vidstyle.work import PIXEL_BYTES, Event, OnEvent, Work, forecast, ignore, look, survey, wish
 from vidstyle.workdir import Workdir, check_space, check_target
 
 if TYPE_CHECKING:
@@ -41,18 +42,12 @@ __all__ = [
     "MakeStylizer",
     "OnEvent",
     "Outcome",
-    "forecast",
     "make_stylizer",
     "plan",
     "run",
+    "run_shard",
     "stylize",
 ]
-
-Event = dict[str, Any]
-OnEvent = Callable[[Event], None]
-
-PIXEL_SECONDS = 8e-6  # one evaluation of one pixel, measured on two CPU cores; a GPU takes less
-PIXEL_BYTES = 6  # a saved frame: 16 bits a channel; noise does not pack any smaller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,19 +121,19 @@ def run(
     returned it; found anew by default. record: where to leave what the output was made of.
     """
     began = time.monotonic()
-    notify = on_event or _ignore
+    notify = on_event or ignore
     clip, styles = _prepare(job)
     network = network or find_network(job, notify)
     manifest = job.manifest(clip, network.digest)
     with Workdir(job.output, manifest, restart=job.settings.restart) as state:
         stylized, warnings = 0, []
         if not state.stands(form=job.settings.of_scope("output")):
-            work = _survey(job, notify)
+            work = survey(job, notify)
             work.guidance.check()
             guided = work.guidance.of_styles(styles)
-            stylized = _stylize_frames(
-                work, state, lambda: make_stylizer(job, guided, network.path)
-            )
+            before = len(state.finished)
+            _stylize_frames(work, state, lambda: make_stylizer(job, guided, network.path))
+            stylized = len(state.finished) - before
             warnings = _encode(work, state)
         if record is not None:
             state.record(record)
@@ -154,6 +149,51 @@ def run(
     return outcome
 
 
+def run_shard(
+    job: Job,
+    shard: tuple[int, int],
+    on_event: OnEvent | None = None,
+    *,
+    make_stylizer: MakeStylizer = make_stylizer,
+    network: Network | None = None,
+) -> Event:
+    """Stylise every n-th shot from the i-th on, into the state that all shards share.
+
+    A cut makes the frames after it independent of those before. `run` then finds the frames of all
+    shards, makes those that are missing and writes the output: the same bytes as without shards.
+    Returns the "shard" event. Raises VidstyleError.
+    """
+    began = time.monotonic()
+    notify = on_event or ignore
+    if job.settings.restart:
+        raise UsageError(
+            "--restart: expected it without --shard and --scheduler, which share one state; delete "
+            f"{state_path(job.output)} first"
+        )
+    clip, styles = _prepare(job)
+    network = network or find_network(job, notify)
+    with Workdir(job.output, job.manifest(clip, network.digest), shard=shard) as state:
+        work = survey(job, notify)
+        work.guidance.check()
+        guided = work.guidance.of_styles(styles)
+        before = len(state.finished)
+        shots = _stylize_frames(
+            work, state, lambda: make_stylizer(job, guided, network.path), shard
+        )
+        found = {
+            "output": str(job.output),
+            "shard": shard[0],
+            "of": shard[1],
+            "shots": shots,
+            "stylized": len(state.finished) - before,
+            "finished": len(state.finished),
+            "frames": len(work.indices),
+            "seconds": round(time.monotonic() - began, 3),
+        }
+    notify({"event": "shard", **found})
+    return {"event": "shard", **found}
+
+
 def plan(job: Job) -> dict[str, Any]:
     """Return what `run` would do, without decoding the source or touching anything.
 
@@ -165,85 +205,6 @@ def plan(job: Job) -> dict[str, Any]:
     return {**forecast(job), "bytes_free": free}
 
 
-def forecast(job: Job) -> dict[str, Any]:
-    """Return what is known of a job by its source's headers alone; see plan."""
-    clip = _look(job)
-    work = _Work(job, clip, media.select(clip, job.settings.start, job.settings.end), _ignore)
-    areas = [width * height for width, height in work.sizes()]
-    counts = [work.expected(position) for position in range(len(areas))]
-    width, height = work.size(0)
-    return {
-        "source": str(job.source),
-        "kind": clip.kind,
-        "output": str(job.output),
-        "frames": len(areas),
-        "width": width,
-        "height": height,
-        "steps": job.settings.steps,
-        "steps_next": job.settings.steps_next,
-        "evaluations": sum(counts),
-        "seconds": sum(a * n for a, n in zip(areas, counts, strict=True)) * PIXEL_SECONDS,
-        "bytes": sum(areas) * PIXEL_BYTES,
-    }
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What is to be done: frames `indices` of `clip`, told of through `notify`."""
-
-    job: Job
-    clip: "Clip"
-    indices: range
-    notify: OnEvent
-
-    @property
-    def linked(self) -> bool:
-        """Whether the frames follow one another in time."""
-        return self.clip.kind not in ("picture", "photos")
-
-    def size(self, position: int) -> tuple[int, int]:
-        """Return the (width, height) of a result. An odd source that keeps its size is padded."""
-        own = (self.clip.width, self.clip.height)
-        if not self.linked:
-            own = self.clip.sizes[self.indices[position]]
-        fitted = target_size(self.job.settings.size, *own, even=False)
-        if fitted == own or not media.needs_even_sides(self.clip, self.job.output, _wish(self.job)):
-            return fitted
-        return target_size(self.job.settings.size, *own)
-
-    def sizes(self) -> list[tuple[int, int]]:
-        return [self.size(position) for position in range(len(self.indices))]
-
-    def expected(self, position: int) -> int:
-        """Return how many evaluations a frame takes if it follows no cut."""
-        settings = self.job.settings
-        return settings.steps_next if self.linked and position else settings.steps
-
-    def left(self, positions: list[int]) -> int:
-        """Return how many evaluations and frames these take, as one number."""
-        return sum(1 + self.expected(position) for position in positions)
-
-    @cached_property
-    def guidance(self) -> Guidance:
-        """The masks or maps of the frames."""
-
-        def warn(message: str) -> None:
-            self.notify({"event": "warning", "message": message})
-
-        return Guidance(self.job, Series(self.clip, self.indices, self.size, warn))
-
-    def frames(self) -> "Iterator[tuple[int, Image]]":
-        """Yield the position and the frame, at the size of its result. Raises MediaError."""
-        position = -1
-        for position, frame in enumerate(media.read(self.clip, self.indices)):
-            yield position, media.resize(frame, *self.size(position))
-        if position + 1 < len(self.indices):
-            raise MediaError(
-                f"{self.job.source}: expected {len(self.indices)} frames, got {position + 1}; "
-                "the file may have changed: run the same command again"
-            )
-
-
 def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
     """Refuse what can be refused without decoding; return what is known of the source."""
     settings = job.settings
@@ -253,27 +214,19 @@ def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
         restart=settings.restart,
         form=settings.of_scope("output"),
     )
-    return _look(job), job.read_styles()
+    return look(job), job.read_styles()
 
 
-def _look(job: Job) -> "Clip":
-    """Return what is known of the source; refuse what cannot become the output."""
-    clip = media.probe(job.source, rate=job.settings.rate, count=False)
-    media.check_output(clip, job.output, _wish(job))
-    _Work(job, clip, range(clip.frames), _ignore).sizes()
-    return clip
+def _stylize_frames(
+    work: Work,
+    state: Workdir,
+    make: Callable[[], Stylizes],
+    shard: tuple[int, int] = (1, 1),
+) -> int | None:
+    """Finish every frame of the shard that is not finished; return how many shots there are.
 
-
-def _survey(job: Job, notify: OnEvent) -> _Work:
-    """Count the source's frames and choose those of the job."""
-    clip = media.probe(job.source, rate=job.settings.rate)
-    for note in clip.notes:
-        notify({"event": "warning", "message": f"{job.source}: {note}"})
-    return _Work(job, clip, media.select(clip, job.settings.start, job.settings.end), notify)
-
-
-def _stylize_frames(work: _Work, state: Workdir, make: Callable[[], Stylizes]) -> int:
-    """Finish every frame that is not finished; return how many these were."""
+    None: all frames were finished, nobody looked.
+    """
     sizes = work.sizes()
     todo = [position for position in range(len(sizes)) if not state.has(position)]
     needed = sum(sizes[position][0] * sizes[position][1] for position in todo) * PIXEL_BYTES
@@ -288,34 +241,48 @@ def _stylize_frames(work: _Work, state: Workdir, make: Callable[[], Stylizes]) -
             "left": work.left(todo),
         }
     )
-    if todo:
-        stylizer = make() if work.linked else Padded(make())
-        _stylize_each(work, state, stylizer, work.left(todo))
-    return len(todo)
+    if not todo:
+        return None
+    stylizer = make() if work.linked else Padded(make())
+    return _stylize_each(work, state, stylizer, work.left(todo), shard)
 
 
-def _stylize_each(work: _Work, state: Workdir, stylizer: Stylizes, left: int) -> None:
+def _stylize_each(
+    work: Work, state: Workdir, stylizer: Stylizes, left: int, shard: tuple[int, int]
+) -> int:
+    """Finish the shots of a shard; return how many there are of all."""
     earlier: tuple[Image, Guide | None] | None = None
     first = earlier  # of the shot
+    shots = 0
+    number, of = shard
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
-        if not state.has(position):
-            began = time.monotonic()
+        began = time.monotonic()
+        known, motion = state.finished.get(position), None
+        if known is None and earlier is not None:
+            motion = flow.motion(earlier[0], frame)
+        cut = motion is None if known is None else known.cut
+        shots += cut
+        ours = (shots - number) % of == 0
+        if known is None:
+            left -= work.left([position])
+        if known is None and ours:
             prior = None
-            if earlier is not None:  # its result is read from the file: resumed = uninterrupted
+            if motion is not None and earlier is not None and first is not None:
+                # its result is read from the file: resumed = uninterrupted
                 begun = (stylizer.begin(*earlier), stylizer.begin(frame, guide))
-                prior = flow.prior(earlier[0], frame, state.load(position - 1), begun)
-            if prior is not None and first is not None:
+                result = state.load(position - 1)
+                prior = flow.prior_along(motion, earlier[0], frame, result, begun)
                 settled = flow.settled(prior, first[0], frame) & unchanged(first[1], guide)
                 prior = replace(prior, matches=state.load_matches(position - 1), settled=settled)
-            result = _stylize(work, stylizer, position, frame, guide, prior)
-            report = _report(result, seconds=time.monotonic() - began, cut=prior is None)
-            state.save(position, result.image, report, result.matches)
-            left -= work.left([position])
+            made = _stylize(work, stylizer, position, frame, guide, prior)
+            report = _report(made, seconds=time.monotonic() - began, cut=cut)
+            state.save(position, made.image, report, made.matches)
             place = {"index": position, "of": len(work.indices)}
             work.notify({"event": "frame", **place, **report, "left": left})
         earlier = (frame, guide) if work.linked else None
-        if state.finished[position].cut:
+        if cut:
             first = earlier
+    return shots
 
 
 def _report(result: Result, *, seconds: float, cut: bool) -> dict[str, Any]:
@@ -329,7 +296,7 @@ def _report(result: Result, *, seconds: float, cut: bool) -> dict[str, Any]:
 
 
 def _stylize(
-    work: _Work,
+    work: Work,
     stylizer: Stylizes,
     position: int,
     frame: "Image",
@@ -352,25 +319,21 @@ def _stylize(
         raise
 
 
-def _encode(work: _Work, state: Workdir) -> list[str]:
+def _encode(work: Work, state: Workdir) -> list[str]:
     """Write the output from the files of the frames and give it its name; return warnings."""
     job = work.job
     part = state.part(folder=media.is_folder(job.output))
     frames = _finished(work, state)
     form = job.settings.of_scope("output")
     with writing(part):
-        warnings = media.encode(work.clip, work.indices, frames, job.output, part, _wish(job))
+        warnings = media.encode(work.clip, work.indices, frames, job.output, part, wish(job))
     for message in warnings:
         work.notify({"event": "warning", "message": message})
     state.publish(part, form=form, kept=job.settings.keep_frames)
     return warnings
 
 
-def _wish(job: Job) -> media.Wish:
-    return media.Wish(**job.settings.of_scope("output"))
-
-
-def _finished(work: _Work, state: Workdir) -> "Iterator[Image]":
+def _finished(work: Work, state: Workdir) -> "Iterator[Image]":
     """Yield the finished frames from their files, in the source's colours if these are wanted."""
     if not work.job.settings.original_colors:
         yield from (state.load(position) for position in range(len(work.indices)))
@@ -391,7 +354,3 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
     values = asdict(outcome)
     kept = None if outcome.kept is None else str(outcome.kept)
     return {**values, "output": str(outcome.output), "kept": kept}
-
-
-def _ignore(event: Event) -> None:
-    """Take no notice: the caller wants no events."""

@@ -5,8 +5,10 @@
         frames/000000.png   one lossless file a finished frame
         frames/000000.npy   what its blocks were matched to, of a technique that matches blocks
         journal.jsonl       one line a finished frame: its sha256 and its report; only appended to
+        journal.1-of-2.jsonl    the same, of the frames that the first of two shards finished
         part.mp4, part/     the output while it is written
         lock                held by the run at work; the system lets go of it if the run dies
+        lock.1-of-2         held by the first of two shards at work, which holds `lock` as it begins
 
 Each file is written under a temporary name, synced and renamed. So it is whole or absent, whatever
 happens; a frame is finished when its file agrees with its line in the journal.
@@ -24,6 +26,7 @@ import numpy as np
 
 from vidstyle.durable import delete, lock, settle, sha256_of, sync, sync_folder
 from vidstyle.errors import OutputError, StateError, UsageError, reading, writing
+from vidstyle.manifests import MANIFEST, Manifest, differences, read_manifest, state_of, state_path
 from vidstyle.media import load_frame, save_frame
 
 if TYPE_CHECKING:
@@ -31,20 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Workdir",
-    "changes",
     "check_space",
     "check_target",
-    "differences",
     "is_whole",
-    "read_manifest",
-    "state_of",
-    "state_path",
 ]
 
-_MANIFEST = "manifest.json"
-
-Manifest = dict[str, Any]
 Report = dict[str, Any]
+
+_PATIENCE = 60.0  # seconds for which another shard may be reading the state
 
 
 class Finished(NamedTuple):
@@ -60,27 +57,43 @@ class Workdir:
     Raises StateError if another run holds it or it belongs to another request, and OutputError
     if it cannot be written. Left with no frame finished, it leaves nothing behind.
 
+    shard: (i, n), of n runs that share the state out among themselves at one time; it stays behind
+    for a run without, which refuses to begin while any of them is at work.
     finished: by index; of each no more than is asked, since films are long.
     facts: of the output once it is whole, else empty: the sha256 of its "files", the number of its
     "frames", and "form" and "kept" as the request had them.
     """
 
-    def __init__(self, output: Path, manifest: Manifest, *, restart: bool = False) -> None:
+    def __init__(
+        self,
+        output: Path,
+        manifest: Manifest,
+        *,
+        restart: bool = False,
+        shard: tuple[int, int] | None = None,
+    ) -> None:
         self.output = output
         self.path = state_path(output)
         self.finished: dict[int, Finished] = {}
         self.facts: Manifest = {}
         self._manifest = manifest
         self._restart = restart
+        self._mark = "" if shard is None else ".{}-of-{}".format(*shard)
         self._ours = False
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as undo, writing(self.path):
             self.path.mkdir(exist_ok=True)
-            undo.enter_context(lock(self.path / "lock"))
-            undo.callback(self._leave)
-            self._open()
+            if self._mark:
+                with lock(self.path / "lock", patience=_PATIENCE):
+                    undo.enter_context(lock(self.path / f"lock{self._mark}"))
+                    self._open()
+            else:
+                for path in (self.path / "lock", *_named(self.path, "lock.*")):
+                    undo.enter_context(lock(path))
+                undo.callback(self._leave)
+                self._open()
             self._held = undo.pop_all()
         return self
 
@@ -106,7 +119,7 @@ class Workdir:
     ) -> None:
         """Make `image` finished frame `index`; `report` is any JSON object about it."""
         final = self._frame(index)
-        draft = final.with_suffix(".tmp.png")
+        draft = final.with_suffix(f"{self._mark}.tmp.png")
         with writing(final):
             save_frame(draft, image)
             line = {"index": index, "sha256": sha256_of(draft), **report}
@@ -121,7 +134,7 @@ class Workdir:
     def _save_matches(self, index: int, matches: "np.ndarray") -> str:
         """Write the matches of a frame and return their sha256."""
         final = self._matches(index)
-        draft = final.with_suffix(".tmp.npy")
+        draft = final.with_suffix(f"{self._mark}.tmp.npy")
         with draft.open("wb") as file:
             np.save(file, matches)
         sync(draft)
@@ -173,8 +186,9 @@ class Workdir:
         """Delete the state. The manifest goes last: until then a later run knows what was done."""
         with writing(self.path):
             self._clear()
-            delete(self.path / "lock")
-            delete(self.path / _MANIFEST)
+            for path in _named(self.path, "lock*"):
+                delete(path)
+            delete(self.path / MANIFEST)
         with suppress(OSError):  # what is not ours stays
             self.path.rmdir()
 
@@ -184,7 +198,7 @@ class Workdir:
 
     @property
     def _journal(self) -> Path:
-        return self.path / "journal.jsonl"
+        return self.path / f"journal{self._mark}.jsonl"
 
     def _frame(self, index: int) -> Path:
         return self._frames / f"{index:06d}.png"
@@ -193,7 +207,7 @@ class Workdir:
         return self._frames / f"{index:06d}.npy"
 
     def _open(self) -> None:
-        stored = None if self._restart else read_manifest(self.path / _MANIFEST)
+        stored = None if self._restart else read_manifest(self.path / MANIFEST)
         if stored is None:
             self._ours = True
             self._clear()
@@ -217,28 +231,28 @@ class Workdir:
     def _write_manifest(self, published: Manifest) -> None:
         draft = self.path / "manifest.tmp.json"
         draft.write_text(self._stored(published), encoding="utf-8")
-        settle(draft, self.path / _MANIFEST)
+        settle(draft, self.path / MANIFEST)
         self.facts = published
 
     def _stored(self, published: Manifest) -> str:
         return json.dumps({"job": self._manifest, "published": published}, indent=1)
 
     def _sweep(self) -> None:
-        """Delete what an interrupted write left."""
+        """Delete what an interrupted write left; a shard, its own only."""
         for folder in (self.path, self._frames):
-            for draft in _named(folder, "*.tmp.*"):
+            for draft in _named(folder, f"*{self._mark}.tmp.*"):
                 draft.unlink()
 
     def _read_journal(self) -> None:
-        """Read the reports of the frames whose files agree; cut a torn last line."""
-        lines = self._journal.read_bytes() if self._journal.exists() else b""
+        """Read the reports of the frames whose files agree; cut a torn last line of our own."""
         reports: dict[int, Report] = {}
-        whole = 0
-        for line, report in _records(lines):
-            whole += len(line)
-            reports[report["index"]] = report
-        if whole < len(lines):
-            os.truncate(self._journal, whole)
+        for journal in _named(self.path, "journal*.jsonl"):
+            lines, whole = journal.read_bytes(), 0
+            for line, report in _records(lines):
+                whole += len(line)
+                reports[report["index"]] = report
+            if whole < len(lines) and journal == self._journal:
+                os.truncate(journal, whole)
         self.finished = {
             index: _finished(report)
             for index, report in reports.items()
@@ -249,34 +263,13 @@ class Workdir:
     def _clear(self) -> None:
         """Delete all that is ours but the manifest and the lock."""
         self._sweep()
-        for path in (self._frames, self._journal, *_named(self.path, "part*")):
+        for path in (self._frames, *_named(self.path, "journal*"), *_named(self.path, "part*")):
             delete(path)
 
 
 def _named(folder: Path, pattern: str) -> list[Path]:
     """Return what is so named in a folder, if it is there; glob says nothing of a denied one."""
     return [path for path in folder.iterdir() if path.match(pattern)] if folder.is_dir() else []
-
-
-def state_path(output: Path) -> Path:
-    """Return where the state of the run that makes `output` stands."""
-    return Path(f"{output.absolute()}.vidstyle")
-
-
-def state_of(output: Path) -> Manifest | None:
-    """Return the manifest of the run that makes `output`; None if no state stands there."""
-    return read_manifest(state_path(output) / _MANIFEST)
-
-
-def read_manifest(path: Path) -> Manifest | None:
-    """Return the manifest at `path`; None if there is none. StateError if it is damaged."""
-    try:
-        with reading(path), suppress(FileNotFoundError, NotADirectoryError):
-            stored = json.loads(path.read_bytes())
-            return {"job": stored["job"], "published": stored["published"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise StateError(f"{path} is damaged; add --restart to discard that state") from error
-    return None
 
 
 def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest) -> None:
@@ -316,40 +309,6 @@ def check_space(output: Path, needed: int, frames: int) -> None:
             f"{output.name} is made, got {free / 1e6:,.0f} MB; free some space, choose a smaller "
             "--size or an output on another disk"
         )
-
-
-def differences(old: Manifest, new: Manifest) -> list[str]:
-    """Return what differs between two manifests, in the words of the command line."""
-    named = {"source": "source", "styles": "styles", "guides": "masks or maps"}
-    found = [f"the {what} changed" for key, what in named.items() if old.get(key) != new.get(key)]
-    if old.get("weights") != new.get("weights"):
-        found.append("the VGG-19 weights changed")
-    found += changes(
-        "", {"the technique": old.get("technique")}, {"the technique": new.get("technique")}
-    )
-    for group, form in (
-        ("options", "--"),
-        ("settings", "--"),
-        ("versions", ""),
-        ("environment", ""),
-    ):
-        found += changes(form, old.get(group) or {}, new.get(group) or {})
-    return found
-
-
-def changes(form: str, old: Manifest, new: Manifest) -> Iterator[str]:
-    """Yield one phrase for each value that changed; `form` stands before its name."""
-    for name in {**old, **new}:
-        was, now = old.get(name), new.get(name)
-        if was != now:
-            label = form + (name.replace("_", "-") if form == "--" else name)
-            yield f"{label} was {_shown(was)}, is {_shown(now)}"
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "unset"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def is_whole(output: Path, facts: Manifest) -> bool:

@@ -6,7 +6,7 @@ nothing is laid over white; palettes are expanded, 16 bits kept, EXIF orientatio
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from vidstyle.media import sources
 from vidstyle.media.clip import Clip
 from vidstyle.media.stills import open_picture, quiet
 
-__all__ = ["Drawing", "Drawn", "open_drawn", "read_drawing"]
+__all__ = ["Drawing", "Drawn", "missing", "open_drawn", "read_drawing"]
 
 Drawing = np.ndarray[Any, Any]  # float32 [H, W, 4], RGBA, 0..1; the alpha is not multiplied in
 
@@ -123,13 +123,16 @@ def open_drawn(path: Path | str, source: Clip, indices: range) -> Drawn:
     last digits before the suffix): the numbers of the source's own pictures where it is a folder
     or pattern with those numbers, else frames counted from 0. Thus a series in which one is
     missing is tracked over the gap. As many pictures as `indices` has frames are key frames too
-    if there are gaps between their numbers. Photos have no key frames.
+    if there are gaps between their numbers. Photos have no key frames: a folder or pattern with
+    their names, whatever the suffixes, goes by name, and may hold more; another goes in order.
 
     Raises MediaError for what cannot be read, GuideError for a number that does not fit.
     """
     clip = sources.probe(path)
     if clip.kind == "picture":
         return Drawn(clip=clip, files=clip.files, still=True)
+    if source.kind == "photos" and (named := _named(clip, source, indices)):
+        return named
     if clip.frames == source.frames:
         return Drawn(clip=clip, files=_files(clip))
     if clip.frames > source.frames:
@@ -141,6 +144,37 @@ def open_drawn(path: Path | str, source: Clip, indices: range) -> Drawn:
 
 def _files(clip: Clip) -> tuple[Path, ...]:
     return () if clip.kind in ("video", "animation") else clip.files
+
+
+def _named(clip: Clip, source: Clip, indices: range) -> Drawn | None:
+    """Return the pictures named as the photos of `indices` are, or None if no photo's name is met.
+
+    Raises GuideError if one of them is missing.
+    """
+    files = _files(clip)
+    by_name = {file.stem: place for place, file in reversed(list(enumerate(files)))}
+    by_name |= {file.name: place for place, file in enumerate(files)}  # the whole name goes first
+    found = [by_name.get(photo.name, by_name.get(photo.stem)) for photo in source.files]
+    if all(place is None for place in found):
+        return None
+    places: list[int] = []
+    for index in indices:
+        place, photo = found[index], source.files[index]
+        if place is None:
+            raise GuideError(missing(photo, clip.path, photo.stem))
+        places.append(place)
+    sizes = tuple(clip.sizes[place] for place in places)
+    chosen = tuple(files[place] for place in places)
+    named = replace(clip, files=chosen, sizes=sizes, frames=len(chosen))
+    return Drawn(clip=named, files=chosen, first=indices.start)
+
+
+def missing(source: Path, folder: Path, name: str) -> str:
+    """Return the sentence for a source whose mask or map is not there."""
+    return (
+        f"{source}: expected its mask or map in {folder}, named {name}.png (or .jpg, .tif, ...), "
+        "got none; draw one, or leave the source out"
+    )
 
 
 def _series(clip: Clip, source: Clip, indices: range) -> Drawn:

@@ -1,0 +1,135 @@
+"""Work: the frames of a source that a job is about, and what is known before any is decoded."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from vidstyle import media
+from vidstyle.errors import MediaError
+from vidstyle.guidance import Guidance, Series
+from vidstyle.job import Job, target_size
+
+if TYPE_CHECKING:
+    from vidstyle.media import Clip, Image
+
+__all__ = [
+    "PIXEL_BYTES",
+    "Event",
+    "OnEvent",
+    "Work",
+    "forecast",
+    "ignore",
+    "look",
+    "survey",
+    "wish",
+]
+
+Event = dict[str, Any]
+OnEvent = Callable[[Event], None]
+
+PIXEL_SECONDS = 8e-6  # one evaluation of one pixel, measured on two CPU cores; a GPU takes less
+PIXEL_BYTES = 6  # a saved frame: 16 bits a channel; noise does not pack any smaller
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done: frames `indices` of `clip`, told of through `notify`."""
+
+    job: Job
+    clip: "Clip"
+    indices: range
+    notify: OnEvent
+
+    @property
+    def linked(self) -> bool:
+        """Whether the frames follow one another in time."""
+        return self.clip.kind not in ("picture", "photos")
+
+    def size(self, position: int) -> tuple[int, int]:
+        """Return the (width, height) of a result. An odd source that keeps its size is padded."""
+        own = (self.clip.width, self.clip.height)
+        if not self.linked:
+            own = self.clip.sizes[self.indices[position]]
+        fitted = target_size(self.job.settings.size, *own, even=False)
+        if fitted == own or not media.needs_even_sides(self.clip, self.job.output, wish(self.job)):
+            return fitted
+        return target_size(self.job.settings.size, *own)
+
+    def sizes(self) -> list[tuple[int, int]]:
+        return [self.size(position) for position in range(len(self.indices))]
+
+    def expected(self, position: int) -> int:
+        """Return how many evaluations a frame takes if it follows no cut."""
+        settings = self.job.settings
+        return settings.steps_next if self.linked and position else settings.steps
+
+    def left(self, positions: list[int]) -> int:
+        """Return how many evaluations and frames these take, as one number."""
+        return sum(1 + self.expected(position) for position in positions)
+
+    @cached_property
+    def guidance(self) -> Guidance:
+        """The masks or maps of the frames."""
+
+        def warn(message: str) -> None:
+            self.notify({"event": "warning", "message": message})
+
+        return Guidance(self.job, Series(self.clip, self.indices, self.size, warn))
+
+    def frames(self) -> "Iterator[tuple[int, Image]]":
+        """Yield the position and the frame, at the size of its result. Raises MediaError."""
+        position = -1
+        for position, frame in enumerate(media.read(self.clip, self.indices)):
+            yield position, media.resize(frame, *self.size(position))
+        if position + 1 < len(self.indices):
+            raise MediaError(
+                f"{self.job.source}: expected {len(self.indices)} frames, got {position + 1}; "
+                "the file may have changed: run the same command again"
+            )
+
+
+def forecast(job: Job) -> dict[str, Any]:
+    """Return what is known of a job by its source's headers alone; see plan."""
+    clip = look(job)
+    work = Work(job, clip, media.select(clip, job.settings.start, job.settings.end), ignore)
+    areas = [width * height for width, height in work.sizes()]
+    counts = [work.expected(position) for position in range(len(areas))]
+    width, height = work.size(0)
+    return {
+        "source": str(job.source),
+        "kind": clip.kind,
+        "output": str(job.output),
+        "frames": len(areas),
+        "width": width,
+        "height": height,
+        "steps": job.settings.steps,
+        "steps_next": job.settings.steps_next,
+        "evaluations": sum(counts),
+        "seconds": sum(a * n for a, n in zip(areas, counts, strict=True)) * PIXEL_SECONDS,
+        "bytes": sum(areas) * PIXEL_BYTES,
+    }
+
+
+def look(job: Job) -> "Clip":
+    """Return what is known of the source; refuse what cannot become the output."""
+    clip = media.probe(job.source, rate=job.settings.rate, count=False)
+    media.check_output(clip, job.output, wish(job))
+    Work(job, clip, range(clip.frames), ignore).sizes()
+    return clip
+
+
+def survey(job: Job, notify: OnEvent) -> Work:
+    """Count the source's frames and choose those of the job."""
+    clip = media.probe(job.source, rate=job.settings.rate)
+    for note in clip.notes:
+        notify({"event": "warning", "message": f"{job.source}: {note}"})
+    return Work(job, clip, media.select(clip, job.settings.start, job.settings.end), notify)
+
+
+def wish(job: Job) -> media.Wish:
+    return media.Wish(**job.settings.of_scope("output"))
+
+
+def ignore(event: Event) -> None:
+    """Take no notice: the caller wants no events."""
