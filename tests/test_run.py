@@ -14,8 +14,10 @@ import numpy as np
 import PIL.Image
 import pytest
 from conftest import FRAMES
+from media_inputs import write_clip as write_noise
 
 from vidstyle import flow, media
+from vidstyle import run as runs
 from vidstyle.errors import (
     MediaError,
     OutputError,
@@ -26,6 +28,7 @@ from vidstyle.errors import (
 )
 from vidstyle.flow import Prior
 from vidstyle.job import Job, make_job
+from vidstyle.manifests import state_path
 from vidstyle.rehearsal import Rehearsal, Rehearsed
 from vidstyle.run import plan, run, stylize
 
@@ -295,6 +298,43 @@ def test_a_full_disk_is_told_before_the_first_frame(
     assert inverter.priors == []
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.gif", "frames"])
+def test_the_space_foreseen_is_what_a_run_of_noise_takes(
+    tmp_path: Path, style: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    clip = write_noise(tmp_path / "noise.mp4", [0, 1, 2, 3], noisy=True)
+    wish = {"codec": "ffv1"} if name.endswith("mkv") else {}
+    job = make_job(clip, tmp_path / name, style=style, **{**REHEARSE, **wish})
+    encode, taken = media.encode, []
+
+    def measured(*given: Any) -> list[str]:
+        found = encode(*given)
+        taken.append(size_of(state_path(job.output)) - size_of(given[4]))
+        return found
+
+    monkeypatch.setattr(media, "encode", measured)
+    foreseen = plan(job)["bytes"]
+    run(job, make_stylizer=Inverter())
+    needed = taken[0] + size_of(job.output)
+    assert 0.8 * needed < foreseen < 2 * needed
+
+
+def size_of(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def test_space_is_foreseen_for_what_is_left(
+    make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(runs, "check_space", lambda _, needed, frames: asked.append(needed))
+    with pytest.raises(KeyboardInterrupt):
+        run(make(), make_stylizer=Inverter(2, KeyboardInterrupt()))
+    run(make(), make_stylizer=Inverter())
+    assert asked[1] < asked[0]
+
+
 def test_a_disk_that_fills_up_while_encoding_leaves_the_frames(
     make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,7 +379,7 @@ def test_a_plan_touches_nothing_and_adds_up(make: Callable[..., Job], tmp_path: 
     assert (found["frames"], found["width"], found["height"]) == (FRAMES, 128, 96)
     assert found["evaluations"] == 10 + 2 * (FRAMES - 1)
     assert found["seconds"] == pytest.approx(20 * 128 * 96 * 8e-6)
-    assert found["bytes"] == FRAMES * 128 * 96 * 6
+    assert found["bytes"] == FRAMES * 128 * 96 * 6.5  # 16 bits a channel, and the video
     assert names(tmp_path) == before
 
 

@@ -28,7 +28,7 @@ from vidstyle.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.manifests import state_path
 from vidstyle.padded import Padded
 from vidstyle.rehearsal import Rehearsal, Result, Stylizes
-from vidstyle.work import PIXEL_BYTES, Event, OnEvent, Work, forecast, ignore, look, survey, wish
+from vidstyle.work import Event, OnEvent, Work, forecast, ignore, look, survey, wish
 from vidstyle.workdir import Workdir, check_space, check_target
 
 if TYPE_CHECKING:
@@ -229,8 +229,7 @@ def _stylize_frames(
     """
     sizes = work.sizes()
     todo = [position for position in range(len(sizes)) if not state.has(position)]
-    needed = sum(sizes[position][0] * sizes[position][1] for position in todo) * PIXEL_BYTES
-    check_space(work.job.output, needed, len(todo))
+    check_space(work.job.output, work.space(todo), len(todo))
     work.notify(
         {
             "event": "start",

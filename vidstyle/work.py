@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from vidstyle.media import Clip, Image
 
 __all__ = [
-    "PIXEL_BYTES",
     "Event",
     "OnEvent",
     "Work",
@@ -29,7 +28,7 @@ Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 
 PIXEL_SECONDS = 8e-6  # one evaluation of one pixel, measured on two CPU cores; a GPU takes less
-PIXEL_BYTES = 6  # a saved frame: 16 bits a channel; noise does not pack any smaller
+_PIXEL_BYTES = 6  # a saved frame: 16 bits a channel; noise does not pack any smaller
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,14 @@ class Work:
         """Return how many evaluations a frame takes if it follows no cut."""
         settings = self.job.settings
         return settings.steps_next if self.linked and position else settings.steps
+
+    def space(self, positions: list[int]) -> int:
+        """Return how many bytes it takes to finish these frames, and to write the whole result."""
+        areas = [width * height for width, height in self.sizes()]
+        coded = media.pixel_bytes(self.clip, self.job.output, wish(self.job))
+        return sum(areas[position] for position in positions) * _PIXEL_BYTES + round(
+            sum(areas) * coded
+        )
 
     def left(self, positions: list[int]) -> int:
         """Return how many evaluations and frames these take, as one number."""
@@ -107,7 +114,7 @@ def forecast(job: Job) -> dict[str, Any]:
         "steps_next": job.settings.steps_next,
         "evaluations": sum(counts),
         "seconds": sum(a * n for a, n in zip(areas, counts, strict=True)) * PIXEL_SECONDS,
-        "bytes": sum(areas) * PIXEL_BYTES,
+        "bytes": work.space(list(range(len(areas)))),
     }
 
 

@@ -305,8 +305,8 @@ def check_space(output: Path, needed: int, frames: int) -> None:
         free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(
-            f"expected about {needed / 1e6:,.0f} MB free in {folder} to hold {frames} frames while "
-            f"{output.name} is made, got {free / 1e6:,.0f} MB; free some space, choose a smaller "
+            f"expected about {needed / 1e6:,.0f} MB free in {folder} to finish {frames} frames and "
+            f"write {output.name}, got {free / 1e6:,.0f} MB; free some space, choose a smaller "
             "--size or an output on another disk"
         )
 

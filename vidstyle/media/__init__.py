@@ -7,6 +7,7 @@ from vidstyle.media.results import (
     encode,
     is_folder,
     needs_even_sides,
+    pixel_bytes,
     result_suffix,
 )
 from vidstyle.media.sources import is_footage, natural, probe, read, read_alpha
@@ -32,6 +33,7 @@ __all__ = [
     "load_frame",
     "natural",
     "needs_even_sides",
+    "pixel_bytes",
     "probe",
     "read",
     "read_alpha",

@@ -53,6 +53,14 @@ def needs_even_sides(clip: Clip, output: Path, wish: Wish) -> bool:
     return form is not None and form.even
 
 
+def pixel_bytes(clip: Clip, output: Path, wish: Wish) -> float:
+    """Return about how many bytes a pixel of this output takes at most: strokes pack badly."""
+    form = _form(clip, output, wish)
+    if form is None:
+        return 3.0
+    return 0.5 if form.crf is not None else form.depth / 2 if form.codec.lavish else 1.0
+
+
 def _form(clip: Clip, output: Path, wish: Wish) -> Form | None:
     """Return how a video is written, None for another kind of output. Raises UsageError."""
     if is_folder(output) or output.suffix.lower() not in MOVIES:
