@@ -125,7 +125,7 @@ def _connected(address: str, verbose: bool) -> Iterator[Any]:
                     n_workers=int(match[1]),
                     threads_per_worker=1,
                     memory_limit=0,
-                    dashboard_address=None,
+                    dashboard_address=":0",  # any free port: its own is often taken
                     silence_logs=logging.INFO if verbose else logging.CRITICAL,
                 )
                 found = stack.enter_context(cluster)
