@@ -6,6 +6,7 @@ harmless: its state is locked, results are renamed into place, and what is finis
 
 import logging
 import os
+import platform
 import re
 import signal
 import threading
@@ -160,7 +161,7 @@ def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> 
     except TimeoutError as error:
         raise VidstyleError(
             f"--scheduler: the scheduler at {address} has no workers; start some with "
-            f"`dask worker {address} --nthreads 1`"
+            f"`dask worker {address} --nthreads 1 --no-nanny`"
         ) from error
     try:
         return len(client.run(surroundings.enter))
@@ -183,12 +184,12 @@ class _Surroundings:
     )
 
     def enter(self) -> None:
-        """BatchWork where the client does. Raises UsageError if that cannot give what it would."""
+        """Work where the client does. Raises UsageError if that cannot give what it would."""
         try:
             os.chdir(self.folder)
         except OSError as error:
             raise UsageError(
-                f"--scheduler: a worker ({os.uname().nodename}) does not see the folder "
+                f"--scheduler: a worker ({platform.node()}) does not see the folder "
                 f"{self.folder}; share it under the same path"
             ) from error
         here = _Surroundings(self.folder)
@@ -198,7 +199,7 @@ class _Surroundings:
         ]
         if found:
             raise UsageError(
-                f"--scheduler: expected workers like this process, but on {os.uname().nodename} "
+                f"--scheduler: expected workers like this process, but on {platform.node()} "
                 f"{'; '.join(found)}; install the same versions, and start workers with "
                 "--no-nanny or with these variables set alike"
             )
@@ -325,7 +326,7 @@ def _network(work: Tasks) -> Network:
     found = find_network(job, lambda _: None)
     if found.digest != work.network.digest:
         raise WeightsError(
-            f"{found.path} on {os.uname().nodename}: expected the weights {work.network.path} of "
+            f"{found.path} on {platform.node()}: expected the weights {work.network.path} of "
             "the client, got others; name a file that all see with --weights"
         )
     return found
