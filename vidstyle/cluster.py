@@ -165,7 +165,9 @@ def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> 
         ) from error
     try:
         return len(client.run(surroundings.enter))
-    except ImportError as error:
+    except VidstyleError:
+        raise
+    except Exception as error:  # dask has a plain Exception for what cannot be read over there
         raise UsageError(
             f"--scheduler: the workers cannot use vidstyle ({error}); install it there too"
         ) from error
