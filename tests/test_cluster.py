@@ -122,20 +122,21 @@ def test_an_interrupted_batch_goes_on(
         text=True,
     )  # fmt: skip
     journal = state_path(tree.parent / "out" / "a.mp4") / "journal.jsonl"
-    while not journal.exists() or not journal.stat().st_size:
+    while not journal.exists():
         assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, sign) if sign == signal.SIGINT else process.send_signal(sign)
-    _, told = process.communicate(timeout=20)
+    _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert told.startswith("vidstyle: stopped after ")
     assert told.endswith(" of 6 sources; run the same command to go on\n")
     assert len(told.splitlines()) == 1
-    frames = journal.read_text().count("\n")
+    finished = len(results(tree.parent / "out"))
     again = subprocess.run([*asked, "--json"], capture_output=True, check=True, text=True)
     summary = json.loads(again.stdout.splitlines()[-1])
     assert summary["done"] + summary["skipped"] == 6
-    assert 0 < frames < 80
+    assert finished - 2 <= summary["skipped"] <= finished < 6  # two may lack their record
+    assert len(results(tree.parent / "out")) == 6
 
 
 def test_a_source_that_another_run_holds_is_waited_for(
@@ -179,10 +180,17 @@ def test_a_scheduler_that_is_none_is_one_sentence(
     assert len(told.splitlines()) == 1
 
 
-def test_a_scheduler_without_workers_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_without_workers_is_one_sentence() -> None:
     client = Mock()
     client.wait_for_workers.side_effect = TimeoutError
     with pytest.raises(VidstyleError, match="has no workers; start some with `dask worker tcp"):
+        cluster._check_workers(client, "tcp://host:8786", cluster._Surroundings())
+
+
+def test_workers_without_vidstyle_are_one_sentence() -> None:
+    client = Mock()
+    client.run.side_effect = Exception("ModuleNotFoundError(\"No module named 'vidstyle'\")")
+    with pytest.raises(UsageError, match=r"cannot use vidstyle .*; install it there too"):
         cluster._check_workers(client, "tcp://host:8786", cluster._Surroundings())
 
 

@@ -148,6 +148,17 @@ def test_shards_keep_out_of_one_anothers_way(make: Callable[..., Job]) -> None:
     assert run(job, make_stylizer=Inverter(fails_at=0)).stylized == 0
 
 
+def test_a_shard_that_fails_before_any_frame_leaves_nothing(make: Callable[..., Job]) -> None:
+    job = make()
+    with pytest.raises(RuntimeError):
+        run_shard(job, (1, 2), make_stylizer=Inverter(fails_at=0))
+    assert not state_path(job.output).exists()
+    run_shard(make(size=64), (2, 2), make_stylizer=Inverter())
+    with pytest.raises(RuntimeError):
+        run_shard(make(size=64), (1, 2), make_stylizer=Inverter(fails_at=0))
+    assert run(make(size=64), make_stylizer=Inverter()).stylized == sum(LENGTHS[::2])
+
+
 def test_a_run_at_work_keeps_shards_out(
     make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ harmless: its state is locked, results are renamed into place, and what is finis
 
 import logging
 import os
+import platform
 import re
 import signal
 import threading
@@ -125,7 +126,7 @@ def _connected(address: str, verbose: bool) -> Iterator[Any]:
                     n_workers=int(match[1]),
                     threads_per_worker=1,
                     memory_limit=0,
-                    dashboard_address=None,
+                    dashboard_address=":0",  # any free port: its own is often taken
                     silence_logs=logging.INFO if verbose else logging.CRITICAL,
                 )
                 found = stack.enter_context(cluster)
@@ -160,11 +161,13 @@ def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> 
     except TimeoutError as error:
         raise VidstyleError(
             f"--scheduler: the scheduler at {address} has no workers; start some with "
-            f"`dask worker {address} --nthreads 1`"
+            f"`dask worker {address} --nthreads 1 --no-nanny`"
         ) from error
     try:
         return len(client.run(surroundings.enter))
-    except ImportError as error:
+    except VidstyleError:
+        raise
+    except Exception as error:  # dask has a plain Exception for what cannot be read over there
         raise UsageError(
             f"--scheduler: the workers cannot use vidstyle ({error}); install it there too"
         ) from error
@@ -183,12 +186,12 @@ class _Surroundings:
     )
 
     def enter(self) -> None:
-        """BatchWork where the client does. Raises UsageError if that cannot give what it would."""
+        """Work where the client does. Raises UsageError if that cannot give what it would."""
         try:
             os.chdir(self.folder)
         except OSError as error:
             raise UsageError(
-                f"--scheduler: a worker ({os.uname().nodename}) does not see the folder "
+                f"--scheduler: a worker ({platform.node()}) does not see the folder "
                 f"{self.folder}; share it under the same path"
             ) from error
         here = _Surroundings(self.folder)
@@ -198,7 +201,7 @@ class _Surroundings:
         ]
         if found:
             raise UsageError(
-                f"--scheduler: expected workers like this process, but on {os.uname().nodename} "
+                f"--scheduler: expected workers like this process, but on {platform.node()} "
                 f"{'; '.join(found)}; install the same versions, and start workers with "
                 "--no-nanny or with these variables set alike"
             )
@@ -325,7 +328,7 @@ def _network(work: Tasks) -> Network:
     found = find_network(job, lambda _: None)
     if found.digest != work.network.digest:
         raise WeightsError(
-            f"{found.path} on {os.uname().nodename}: expected the weights {work.network.path} of "
+            f"{found.path} on {platform.node()}: expected the weights {work.network.path} of "
             "the client, got others; name a file that all see with --weights"
         )
     return found

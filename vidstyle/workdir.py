@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from vidstyle.durable import delete, lock, settle, sha256_of, sync, sync_folder
-from vidstyle.errors import OutputError, StateError, UsageError, reading, writing
+from vidstyle.errors import HeldError, OutputError, StateError, UsageError, reading, writing
 from vidstyle.manifests import MANIFEST, Manifest, differences, read_manifest, state_of, state_path
 from vidstyle.media import load_frame, save_frame
 
@@ -97,8 +97,10 @@ class Workdir:
             self._held = undo.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._held.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        with self._held:
+            if error is not None and self._mark:
+                self._forsake()
 
     def has(self, index: int) -> bool:
         """Whether frame `index` is finished."""
@@ -227,6 +229,17 @@ class Workdir:
     def _leave(self) -> None:
         if self._ours and not self.finished and not self.facts:
             self.remove()
+
+    def _forsake(self) -> None:
+        """Leave nothing behind either if a shard failed, and none has finished a frame."""
+        others = [
+            path for path in _named(self.path, "lock*") if not path.match(f"lock{self._mark}")
+        ]
+        with suppress(HeldError), ExitStack() as held:
+            for path in others:
+                held.enter_context(lock(path))
+            self._read_journal()
+            self._leave()
 
     def _write_manifest(self, published: Manifest) -> None:
         draft = self.path / "manifest.tmp.json"
