@@ -1,5 +1,6 @@
 """Tiny inputs, made anew for each test: a clip, an animation, photos, a style."""
 
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import PIL.Image
 import pytest
 
 WIDTH, HEIGHT, FRAMES = 128, 96, 6
+# A shell has what it runs behind ignore SIGINT, and so would the runs that are to be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def scene(index: int) -> np.ndarray:
