@@ -45,6 +45,13 @@ def test_what_is_passed_over_is_counted(tree: Path, out: Path) -> None:
     assert batch.left_out == {"hidden": 2, "foreign": 2, "results": 0}
 
 
+def test_masks_and_maps_among_the_sources_are_none(tree: Path, out: Path) -> None:
+    guides = [[str(tree / "sub"), str(tree / "day 2" / ".." / "a.png")], str(tree / "img2.jpg")]
+    batch = collect([tree], out, recursive=True, guides=guides)
+    assert places(batch) == ["a.jpg", "day 2/b.gif", "day 10/b.gif", "img10.jpg"]
+    assert batch.left_out["guides"] == 3
+
+
 def test_without_r_a_folder_gives_only_what_lies_in_it(tree: Path, out: Path) -> None:
     batch = collect([tree], out, shard=(1, 1))
     assert places(batch) == ["a.jpg", "a.png", "img2.jpg", "img10.jpg"]

@@ -24,9 +24,9 @@ from vidstyle.progress import (
     BatchReporter,
     Reporter,
     bytes_bar,
-    duration,
     how_to_go_on,
     new_bar,
+    plan_in_words,
     print_json,
     silently,
 )
@@ -234,6 +234,10 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _guides(asked: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(asked, name) for name in _GUIDES if hasattr(asked, name)}
+
+
 def _job_maker(asked: argparse.Namespace) -> "MakeJob":
     """Return what makes a job of a source and an output."""
     from vidstyle.job import make_job
@@ -243,7 +247,7 @@ def _job_maker(asked: argparse.Namespace) -> "MakeJob":
         style=asked.style,
         technique=asked.technique,
         weights=asked.weights,
-        **{name: getattr(asked, name) for name in _GUIDES if hasattr(asked, name)},
+        **_guides(asked),
         **values(asked, TECHNIQUES[asked.technique]),
         **values(asked, Settings),
     )
@@ -264,7 +268,7 @@ def _stylize(asked: argparse.Namespace) -> int:
         if asked.json:
             print_json({"event": "plan", **found})
         else:
-            print(_in_words(found))
+            print(plan_in_words(found))
         return 0
     make = make_stylizer if asked.verbose else silently(make_stylizer)
     restart = job.settings.restart
@@ -300,6 +304,7 @@ def _stylize_batch(asked: argparse.Namespace) -> int:
         recursive=asked.recursive,
         sequences="rate" in given,
         shard=parse_shard(asked.shard or "1/1"),
+        guides=_guides(asked).values(),
     )
     make = make_stylizer if asked.verbose else silently(make_stylizer)
     with BatchReporter(
@@ -315,19 +320,6 @@ def _stylize_batch(asked: argparse.Namespace) -> int:
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _in_words(found: dict[str, Any]) -> str:
-    return (
-        f"{found['source']} ({found['kind']}) -> {found['output']}\n"
-        f"frames: {found['frames']} of {found['width']} x {found['height']} pixels\n"
-        f"steps: {found['steps']} for a first frame, {found['steps_next']} for one that follows; "
-        f"{found['evaluations']} evaluations\n"
-        f"time: about {duration(found['seconds'])} (8 microseconds a pixel and evaluation, as "
-        "measured on two CPU cores; a GPU takes less)\n"
-        f"disk: up to {found['bytes'] / 1e6:,.0f} MB while it is made, "
-        f"{found['bytes_free'] / 1e6:,.0f} MB are free"
-    )
 
 
 @contextmanager

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 LEDGER = ".vidstyle"  # the folder in a batch's output that tells what each result was made of
-REASONS = ("hidden", "foreign", "linked", "results")  # why an entry is passed over
+REASONS = ("hidden", "foreign", "linked", "results", "guides")  # why an entry is passed over
 _STATE = ".vidstyle"  # the suffix of a run's state
 _PATTERN = re.compile(r"%0?\d*d")
 
@@ -79,11 +79,13 @@ def collect(
     recursive: bool = False,
     sequences: bool = False,
     shard: tuple[int, int] = (1, 1),
+    guides: Iterable[str | Sequence[str]] = (),
 ) -> Batch:
     """Return the batch that these sources are: files, patterns, and what is in folders.
 
     recursive: folders below a folder count too. sequences: a folder is one source, a sequence.
-    shard: (i, n), to return every n-th item from the i-th on. Raises UsageError or MediaError.
+    shard: (i, n), to return every n-th item from the i-th on. guides: the masks and maps, which are
+    no sources where they stand among them. Raises UsageError or MediaError.
     """
     if not sources:
         raise UsageError("expected a SOURCE, or a list of them in --list FILE, got none; name one")
@@ -93,7 +95,9 @@ def collect(
             "folder of frames as a SOURCE"
         )
     _check_output(sources, output)
-    search = _Search(recursive, sequences, Path(os.path.realpath(output)))
+    named = [[path] if isinstance(path, str) else path for path in guides]
+    aside = frozenset(os.path.realpath(path) for paths in named for path in paths)
+    search = _Search(recursive, sequences, Path(os.path.realpath(output)), aside)
     found = {
         _absolute(source): (source, place)
         for given in sources
@@ -121,6 +125,7 @@ class _Search:
     recursive: bool
     sequences: bool
     output: Path
+    aside: frozenset[str]
     inside: set[str] = field(default_factory=set)
     faults: list[tuple[Path, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -149,6 +154,8 @@ class _Search:
             for entry in self._entries(top / folder):
                 if entry.name.startswith("."):
                     self.left_out["hidden"] += 1
+                elif os.path.realpath(entry.path) in self.aside:
+                    self.left_out["guides"] += 1
                 elif entry.is_dir(follow_symlinks=False):
                     if self.recursive and not self._is_result(Path(entry.path)):
                         folders.append(folder / entry.name)

@@ -20,6 +20,7 @@ __all__ = [
     "duration",
     "how_to_go_on",
     "new_bar",
+    "plan_in_words",
     "print_json",
     "silently",
 ]
@@ -244,6 +245,20 @@ def _shut(stream: Any) -> Iterator[None]:
         os.dup2(kept, stream.fileno())
         os.close(kept)
         os.close(nowhere)
+
+
+def plan_in_words(found: dict[str, Any]) -> str:
+    """Return what a run would do: see run.plan."""
+    return (
+        f"{found['source']} ({found['kind']}) -> {found['output']}\n"
+        f"frames: {found['frames']} of {found['width']} x {found['height']} pixels\n"
+        f"steps: {found['steps']} for a first frame, {found['steps_next']} for one that follows; "
+        f"{found['evaluations']} evaluations\n"
+        f"time: about {duration(found['seconds'])} (8 microseconds a pixel and evaluation, as "
+        "measured on two CPU cores; a GPU takes less)\n"
+        f"disk: up to {found['bytes'] / 1e6:,.0f} MB while it is made, "
+        f"{found['bytes_free'] / 1e6:,.0f} MB are free"
+    )
 
 
 def _outcome_in_words(event: "Event") -> str:
