@@ -128,8 +128,8 @@ def test_equal_shares_do_not_depend_on_their_scale() -> None:
 
 
 def test_sizes_that_are_no_longer_used_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidstyle.engine._SIZES_KEPT", (3, 5))
-    for pixels, kept in ((100_000, 5), (2_000, 3), (0, 3)):
+    monkeypatch.setattr("vidstyle.engine._SIZES_KEPT", 5)
+    for pixels, kept in ((100_000, 5), (2_000, 3), (0, 1)):
         monkeypatch.setattr("vidstyle.engine._PIXELS_KEPT", pixels)
         engine = stylizer(steps=1)
         for height in range(20, 27):

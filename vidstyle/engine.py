@@ -33,8 +33,9 @@ Progress = Callable[[int, float], None]  # (evaluations made for this frame, tot
 _COARSEST = 256  # pixels, long side: where a first frame begins
 _COARSE_WEIGHT = 400.0  # of the mean squared difference from the coarsest level's result
 _ROUGHNESS = 0.02  # standard deviation of the noise that gives flat areas something to grow from
-_SIZES_KEPT = (6, 40)  # traced graphs and style features held at once, at least and at most
-_PIXELS_KEPT = 2_000_000  # of all these sizes together, where they are more than the least
+_SIZES_KEPT = 40  # traced graphs and style features held at once, at most
+_PIXELS_KEPT = 2_000_000  # of all these sizes together, where they are more than one
+_LARGE = 500_000  # pixels of a size from which on the styles' features are not kept
 _WINDOWS_KEPT = 8  # traced graphs of one size, for windows in it
 
 
@@ -140,9 +141,8 @@ class Stylizer:
 
     def _let_go(self) -> None:
         """Drop the sizes that were not used for longest."""
-        least, most = _SIZES_KEPT
-        while len(self._sizes) > least and (
-            len(self._sizes) > most or sum(map(math.prod, self._sizes)) > _PIXELS_KEPT
+        while len(self._sizes) > 1 and (
+            len(self._sizes) > _SIZES_KEPT or sum(map(math.prod, self._sizes)) > _PIXELS_KEPT
         ):
             self._sizes.popitem(last=False)
 
@@ -180,7 +180,7 @@ class _Size:
     def __init__(self, owner: Stylizer, height: int, width: int) -> None:
         self._owner = owner
         self._views = owner._views((height, width))
-        self._styles = owner._encoded(self._views, height * width)
+        self._area, self._styles = height * width, list[Encoded]()
         self._filter = Frequencies(height, width)
         self._steps: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
         self._coarse = _levels(height, width)[0]
@@ -239,11 +239,20 @@ class _Size:
             early=seen.early,
             suggested=None if scene.prior is None else carried(scene.prior),
         )
-        targets = owner.technique.targets(self._styles, encoded)
+        targets = owner.technique.targets(self._seen_styles(), encoded)
         content = {at: _goal(seen.features[at], at, window) for at in self._content_layers()}
         around = {} if seen.around is None else {"around": seen.around}
         part = None if window is None else (window.rows, window.columns)
         return targets, {"content": content, **around}, part
+
+    def _seen_styles(self) -> list[Encoded]:
+        """Return the styles at this size.
+
+        Seen anew for each large frame, to hold less meanwhile: that takes a fiftieth of its time.
+        """
+        found = self._styles or self._owner._encoded(self._views, self._area)
+        self._styles = found if self._area < _LARGE else []
+        return found
 
     def _content_layers(self) -> tuple[str, ...]:
         return self._owner.settings.content_layers if self._owner.technique.has_content else ()
