@@ -2,7 +2,7 @@
 
 scripts/bench coherence FOLDER       a folder with davis/NAME/frames and davis/NAME/masks, or clips/
     --size 256 --frames 24 --sequences blackswan,sam2_bedroom,still --styles a.jpg,b.jpg
-    --technique basic,mask --arms cold,ours --output coherence --cap 1000
+    --technique basic,mask --arms cold,ours --output coherence --cap 1000 --in-turn
 
 Arms, each made through the product's own run (reading, flow, cuts, state, writing):
 
@@ -12,7 +12,7 @@ Arms, each made through the product's own run (reading, flow, cuts, state, writi
     ruder   single pass of Ruder, Dosovitskiy & Brox (2016) as in artistic-videos: see Ruder
     ours    the defaults
 
-What is finished in the output folder is not made again.
+What is finished in the output folder is neither made nor measured again.
 """
 
 import argparse
@@ -28,13 +28,14 @@ from unittest import mock
 
 import numpy as np
 
-from vidstyle import evaluation, flow, media, metrics
+from vidstyle import evaluation, flow, media, metrics, priors
 from vidstyle import run as runs
+from vidstyle.course import Course
 from vidstyle.job import Job, make_job, target_size
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 DAVIS = ("blackswan", "car-shadow", "camel")
-WEIGHT = 10.0  # of Ruder's temporal term: see Ruder
+WEIGHT = 1.6  # of Ruder's temporal term: see Ruder
 STILL = "still"  # the name of a sequence that is made: a picture with noise, for drift
 TOLERANCE, INTERVAL = 1e-4, 50  # Ruder's stop rule
 
@@ -45,12 +46,13 @@ def coherence(folder: Path, words: Sequence[str]) -> None:
     output = Path(asked.output)
     rows: list[dict[str, Any]] = []
     _head()
-    for name in asked.sequences.split(","):
+    styles = list(map(Path, asked.styles.split(",")))
+    for turn, name in enumerate(asked.sequences.split(",")):
         source = _source(folder, name, output / "sources", asked)
         for technique in asked.technique.split(","):
             if technique != "basic" and not source.with_name(f"{name}_masks").is_dir():
                 continue
-            for style in map(Path, asked.styles.split(",")):
+            for style in [styles[turn % len(styles)]] if asked.in_turn else styles:
                 case = Case(source, technique, style, output, asked.cap)
                 rows += _compared(case, asked.arms.split(","))
     _means(rows, asked.arms.split(","))
@@ -65,6 +67,7 @@ def _asked(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--technique", default="basic,mask")
     parser.add_argument("--arms", default="cold,plain,warped,ruder,ours")
     parser.add_argument("--output", default="coherence", help="folder of results, kept")
+    parser.add_argument("--in-turn", action="store_true", help="one style for each sequence")
     parser.add_argument(
         "--cap", type=int, default=1000, help="evaluations of a warm frame, of Ruder's arm at most"
     )
@@ -199,7 +202,7 @@ def _measured(case: Case, place: Path, cold: Path | None) -> dict[str, Any]:
 @contextmanager
 def _following(arm: str) -> Iterator[None]:
     """Let frames follow one another in the way of an arm, within the product's run."""
-    usual = flow.prior_along
+    usual = priors.prior_along
     ways = {"plain": _unmoved, "warped": _warped, "ruder": _ruders}
     if arm == "ours":
         yield
@@ -207,14 +210,15 @@ def _following(arm: str) -> Iterator[None]:
 
     def prior(
         moved: flow.Motion, source: np.ndarray, frame: np.ndarray, result: np.ndarray, *_: Any
-    ) -> flow.Prior:
+    ) -> priors.Prior:
         return ways[arm](usual(moved, source, frame, result), source, frame, result)
 
     with ExitStack() as patched:
         if arm == "cold":
             patched.enter_context(mock.patch.object(flow, "motion", _none))
-        patched.enter_context(mock.patch.object(flow, "prior_along", prior))
-        patched.enter_context(mock.patch.object(flow, "settled", _nothing))
+        patched.enter_context(mock.patch.object(priors, "prior_along", prior))
+        patched.enter_context(mock.patch.object(priors, "settled", _nothing))
+        patched.enter_context(mock.patch.object(Course, "along", _unheld))
         if arm == "ruder":
             from vidstyle import engine
 
@@ -226,28 +230,33 @@ def _none(*_: Any) -> None:
     """Begin every frame anew."""
 
 
-def _nothing(found: flow.Prior, *_: Any) -> np.ndarray:
+def _unheld(course: Course, motion: flow.Motion, frame: np.ndarray) -> tuple[flow.Motion, Course]:
+    """Go by the motion from frame to frame alone."""
+    return motion, course.past(frame)
+
+
+def _nothing(found: priors.Prior, *_: Any) -> np.ndarray:
     """Leave nothing alone."""
     return np.zeros(found.trust.shape, bool)
 
 
-def _unmoved(found: flow.Prior, _: Any, __: Any, result: np.ndarray) -> flow.Prior:
+def _unmoved(found: priors.Prior, _: Any, __: Any, result: np.ndarray) -> priors.Prior:
     return replace(found, image=result, trust=np.zeros_like(found.trust))
 
 
-def _warped(found: flow.Prior, _: Any, __: Any, result: np.ndarray) -> flow.Prior:
+def _warped(found: priors.Prior, _: Any, __: Any, result: np.ndarray) -> priors.Prior:
     image = metrics.warped(result, found.flow)
     return replace(found, image=image, trust=np.zeros_like(found.trust))
 
 
 def _ruders(
-    found: flow.Prior, source: np.ndarray, frame: np.ndarray, result: np.ndarray
-) -> flow.Prior:
+    found: priors.Prior, source: np.ndarray, frame: np.ndarray, result: np.ndarray
+) -> priors.Prior:
     """Warp the 8-bit picture bilinearly, and weigh it by his reliability."""
     back, forth = flow.optical_flow(frame, source), flow.optical_flow(source, frame)
     image = metrics.warped(np.rint(result * 255).astype(np.float32) / 255, back)
     reliable = metrics.visible(back, forth)[..., None].astype(np.float32)
-    return flow.Prior(image, reliable, found.flow)
+    return priors.Prior(image, reliable, found.flow)
 
 
 class Ruder:
@@ -255,11 +264,14 @@ class Ruder:
 
     Stops when the loss has fallen by less than 1e-4 of itself over 50 evaluations, or at --cap
     (his is 1000). A first frame (his: 2000 from noise) is that of every arm, so that the arms
-    differ in how they go on. His constants are content 5, style 100, temporal 1000, that is 1 : 20
-    : 200, on the activations of a network that is not normalised; ours is, and its file does not
-    tell by how much. Style and content weigh as in all arms, so that the looks are alike; 200 times
-    the content's weight on squares of 0..255 is then between 1 and 11 in our unit, for a mean
-    square of 2e5 to 2e4 in relu4_2, and 10 is taken: steadier than his, if anything.
+    differ in how they go on. His constants are content 5, style 100, temporal 1000, on sums over
+    the activations of a network that is not normalised; ours is, and its file does not tell by how
+    much. A log that jcjohnson/neural-style prints in its INSTALL.md does: his content and style
+    terms are that code's, and at evaluation 1, of a picture of one grey, every relative term of
+    ours is 1, where his content term is 2.09e6 and his five style terms are 1.33e7 in all. His
+    temporal term, 1000 times the mean square of 0..255, is 2.17e7 a unit of ours. So where style
+    weighs 1, as in all arms, so that the looks are alike, the temporal term weighs 1.6 (0.5 if it
+    is the content that is to weigh as in all arms).
     """
 
     def __init__(self, usual: Any) -> None:
@@ -306,6 +318,7 @@ _COLUMNS = {
     "flicker/": ("flicker_ratio", 1, "9.3f"),
     "style": ("style_distance", 1, "9.4f"),
     "sharp": ("cold_sharpness_ratio", 1, "9.3f"),
+    "seen": ("cold_sharpness_visible_ratio", 1, "9.3f"),
     "drift": ("drift_color", 255, "9.3f"),
     "style %": ("drift_style_distance", 100, "9.2f"),
 }
@@ -313,6 +326,7 @@ _COLUMNS = {
 
 def _head() -> None:
     print("E: Lai's warping error, 1e-4; / floor: of the source's own; / cold: style distance;")
+    print("sharp: of cold's sharpness; seen: of it where the short error is taken;")
     print("drift: of the mean colour, of 255, and of the style distance, from first to last tenth")
     print(
         f"{'':44}" + "".join(f"{name:>9}" for name in _COLUMNS)

@@ -8,8 +8,8 @@ from tiny import LAYERS, TinyEncoder, disc, stripes
 
 from vidstyle.engine import Style, Stylizer
 from vidstyle.errors import SettingsError, UsageError
-from vidstyle.flow import Prior
 from vidstyle.media import resize
+from vidstyle.priors import Prior
 from vidstyle.settings import Settings
 
 

@@ -109,6 +109,34 @@ def test_blur_hides_flicker_and_is_punished_by_its_sharpness(found: dict[str, Ev
     assert (blurred["cold_sharpness_ratio"] or 1) < 0.7
 
 
+def test_blur_where_it_is_looked_at_is_not_made_up_for_elsewhere(
+    tmp_path: Path, clips: dict[str, Path]
+) -> None:
+    """Blurred but for the columns that a pan has just brought in: those are not visible before."""
+    frames = []
+    for index in range(FRAMES):
+        sharp = painted(source_frame(index))
+        mixed = cv2.GaussianBlur(sharp, (0, 0), 1.5)
+        mixed[:, -8:] = np.random.default_rng(index).random((HEIGHT, 8, 3))
+        frames.append(mixed)
+    summary = evaluate(
+        video(tmp_path / "mixed.mkv", frames), clips["source"], cold=clips["faithful"]
+    ).summary
+    assert (summary["cold_sharpness_ratio"] or 0) > (summary["cold_sharpness_visible_ratio"] or 9)
+
+
+def test_ten_frames_of_a_quick_pan_are_followed(tmp_path: Path) -> None:
+    """Farther than a flow finds at once: what the frames between add up to is where it begins."""
+    random = np.random.default_rng(3)
+    ground = random.random((HEIGHT, WIDTH + 80, 3), np.float32)
+    ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(ground, (0, 0), 2) - 0.5), 0, 1)
+    frames = [ground[:, 6 * index : 6 * index + WIDTH] for index in range(11)]
+    clip = video(tmp_path / "pan.mkv", frames)
+    summary = evaluate(clip, clip).summary
+    assert (summary["coverage_long"] or 0) > 0.8 * (1 - 60 / WIDTH)
+    assert (summary["warping_error_lai_long"] or 1) < 1e-3
+
+
 def test_growing_dark_is_drift(found: dict[str, Evaluation]) -> None:
     darkening, faithful = found["darkening"].summary, found["faithful"].summary
     assert (darkening["drift_color"] or 0) > (faithful["drift_color"] or 0) + 0.05

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from vidstyle.flow import optical_flow, prior, settled, trust, warp
+from vidstyle.flow import followed, optical_flow, trust, warp
 from vidstyle.media import Image
+from vidstyle.priors import prior, settled
 
 HEIGHT, WIDTH = 96, 144
 INNER = np.s_[16:-16, 16:-16]
@@ -47,10 +48,37 @@ def test_flow_does_not_depend_on_the_number_of_threads():
     try:
         for count in (1, 4, 4):
             cv2.setNumThreads(count)
-            flows.append(optical_flow(a, b))
+            flows.append((optical_flow(a, b), optical_flow(a, b, constant(2, 2))))
     finally:
         cv2.setNumThreads(threads)
     assert all(np.array_equal(flows[0], flow) for flow in flows[1:])
+
+
+def test_a_flow_to_begin_with_finds_what_is_far_away():
+    picture = clouds(1)
+    far = (61.0, 0.0)
+    moved = np.roll(picture, -61, axis=1)
+    there = np.s_[16:-16, 8:60]
+    alone, begun = optical_flow(moved, picture), optical_flow(moved, picture, constant(59, 1))
+    assert np.linalg.norm(alone - far, axis=2)[there].mean() > 10
+    assert np.linalg.norm(begun - far, axis=2)[there].mean() < 0.1
+
+
+def test_flows_follow_one_another():
+    first, then = constant(5, -3), constant(0, 0)
+    then[..., 0] = np.arange(WIDTH)
+    whole = followed(first, then)
+    np.testing.assert_allclose(
+        whole[INNER][..., 0], np.arange(WIDTH)[16:-16] + 10 + 0 * whole[INNER][..., 0]
+    )
+    np.testing.assert_allclose(whole[INNER][..., 1], -3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 40)])
+def test_tiny_frames_take_a_flow_to_begin_with(size):
+    picture = clouds(2)[: size[0], : size[1]]
+    near = np.zeros((*size, 2), np.float32)
+    assert optical_flow(picture, picture, near).shape == (*size, 2)
 
 
 def test_flow_is_exactly_0_in_black_bars_beside_a_pan():

@@ -37,7 +37,7 @@ ORDER = (  # a file imports only from lines below its own
     ("weight_files",),
     ("guides",),
     ("palettes", "tracking"),
-    ("metrics",),
+    ("metrics", "priors", "course"),
     ("flow",),
     ("items",),
     ("media",),

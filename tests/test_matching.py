@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tiny import TinyEncoder, disc, stripes
 
-from vidstyle.flow import Prior, carried
+from vidstyle.priors import Prior, carried
 from vidstyle.techniques import Encoded, _blocks, _matching
 from vidstyle.techniques.patch import Patch
 

@@ -83,6 +83,11 @@ def test_flicker_is_the_change_where_nothing_moves() -> None:
 def test_blur_is_less_sharp_and_grey_has_no_contrast() -> None:
     sharp = texture()
     assert metrics.sharpness(cv2.GaussianBlur(sharp, (0, 0), 2)) < 0.6 * metrics.sharpness(sharp)
+    left = np.zeros(sharp.shape[:2], bool)
+    left[:, : WIDTH // 2] = True
+    halves = [metrics.sharpness(sharp, inside) for inside in (left, ~left)]
+    assert np.mean(halves) == pytest.approx(metrics.sharpness(sharp))
+    assert halves[0] != halves[1]
     grey = np.full_like(sharp, 0.5)
     assert metrics.sharpness(grey) == metrics.contrast(grey) == 0
     half = grey.copy()

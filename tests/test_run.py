@@ -16,7 +16,7 @@ import pytest
 from conftest import FRAMES
 from media_inputs import write_clip as write_noise
 
-from vidstyle import flow, media
+from vidstyle import flow, media, priors
 from vidstyle import run as runs
 from vidstyle.errors import (
     MediaError,
@@ -26,9 +26,9 @@ from vidstyle.errors import (
     VidstyleError,
     WeightsError,
 )
-from vidstyle.flow import Prior
 from vidstyle.job import Job, make_job
 from vidstyle.manifests import state_path
+from vidstyle.priors import Prior
 from vidstyle.rehearsal import Rehearsal, Rehearsed
 from vidstyle.run import plan, run, stylize
 
@@ -163,7 +163,7 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
         seen.append(result)
         return Prior(result, np.ones((*result.shape[:2], 1), np.float32))
 
-    monkeypatch.setattr(flow, "prior_along", spy)
+    monkeypatch.setattr(priors, "prior_along", spy)
     inverter = Inverter()
     job = make(keep_frames=True)
     run(job, make_stylizer=inverter)

@@ -1,6 +1,6 @@
 """Steady video, through the product's own run with a tiny encoder: cuts and still shots."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import PIL.Image
 import pytest
 from tiny import LAYERS, TinyEncoder
 
+from vidstyle.course import Course
 from vidstyle.engine import Stylizer
 from vidstyle.job import Job, Network, make_job
 from vidstyle.manifests import state_path
@@ -137,6 +138,32 @@ def test_a_run_that_is_stopped_within_a_shot_goes_on_to_the_same_bytes(film: Fil
     with pytest.raises(KeyboardInterrupt):
         film.run(job, stop)
     assert film.run(job) == whole
+
+
+@pytest.mark.parametrize("gaps", [range(3, 13), range(9, 13), range(11, 13), [12], [2, 5, 11]])
+def test_a_shot_with_gaps_is_filled_to_the_same_bytes(film: Film, gaps: Sequence[int]) -> None:
+    """Whatever is left of a shot longer than a course's span."""
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "frame" and event["index"] == 12:
+            raise KeyboardInterrupt
+
+    job = film.job("pan", shot(4, noise=1 / 255, length=13))
+    with pytest.raises(KeyboardInterrupt):
+        film.run(job, stop)
+    files = sorted((state_path(job.output) / "frames").glob("*.png"))
+    whole = [file.read_bytes() for file in files]
+    for index in gaps:
+        files[index].unlink()
+    assert film.run(job) == whole
+
+
+def test_the_course_of_a_shot_is_held(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = shot(4, noise=1 / 255, length=4)
+    held = film.run(film.job("held", frames))
+    monkeypatch.setattr(Course, "along", lambda self, motion, frame: (motion, self.past(frame)))
+    assert film.run(film.job("loose", frames))[:2] == held[:2]
+    assert film.run(film.job("again", frames))[2:] != held[2:]
 
 
 def test_where_the_mask_moves_over_what_stands_still_it_is_made_anew(

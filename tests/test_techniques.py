@@ -8,9 +8,9 @@ import tensorflow as tf
 from tiny import LAYERS, TinyEncoder, disc, stripes
 
 from vidstyle.engine import Style, Stylizer
-from vidstyle.flow import Prior
 from vidstyle.guides import Guide
 from vidstyle.media import Image
+from vidstyle.priors import Prior
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES, Encoded, Technique
 

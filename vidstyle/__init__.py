@@ -23,8 +23,8 @@ from vidstyle.settings import Settings
 
 if TYPE_CHECKING:
     from vidstyle.engine import Stylized, Stylizer
-    from vidstyle.flow import Prior
     from vidstyle.media import probe, read_picture
+    from vidstyle.priors import Prior
     from vidstyle.run import Outcome, stylize
     from vidstyle.techniques.base import Style
 
@@ -51,7 +51,7 @@ __all__ = [
 
 _LATER = {
     "Outcome": "vidstyle.run",
-    "Prior": "vidstyle.flow",
+    "Prior": "vidstyle.priors",
     "Style": "vidstyle.techniques.base",
     "Stylized": "vidstyle.engine",
     "Stylizer": "vidstyle.engine",

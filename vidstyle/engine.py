@@ -14,11 +14,11 @@ import tensorflow as tf
 from vidstyle import losses
 from vidstyle.encoder import Features, load_encoder
 from vidstyle.errors import UsageError
-from vidstyle.flow import Prior, carried
 from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
 from vidstyle.memory import give_back
 from vidstyle.optimizer import Evaluation, Frequencies, minimise
+from vidstyle.priors import Prior, carried
 from vidstyle.scene import Scene
 from vidstyle.settings import Settings
 from vidstyle.techniques import Encoded, Share, Strip, Style, Targets, Technique

@@ -4,6 +4,8 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from vidstyle import media, metrics
 from vidstyle.errors import MediaError
-from vidstyle.flow import is_cut, optical_flow, trust
+from vidstyle.flow import followed, is_cut, optical_flow, trust
 from vidstyle.guidance import Series
 from vidstyle.media import Clip, Image
 
@@ -41,14 +43,23 @@ class Evaluation:
     series: dict[str, list[float | None]]
 
 
+_Flows = tuple[np.ndarray, np.ndarray]
+
+
 @dataclass
 class _Pair:
-    """A frame of the output and of the source, and where figures are taken."""
+    """A frame of the output and of the source, and where figures are taken.
+
+    cold: the same frame stylised on its own, if it is to be compared. flows: of the source to the
+    frame before and back, once they are known.
+    """
 
     made: Image
     source: Image
     inside: np.ndarray
     index: int
+    cold: Image | None = None
+    flows: _Flows | None = None
 
 
 @dataclass
@@ -111,11 +122,12 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     if mask is not None:
         series = Series(clip, indices, lambda _: size, warn)
         masks = series.masks(series.open(Path(mask)))
-    for pair in _pairs(made, clip, indices, masks):
+    alone = None if cold is None else _alone_stylised(Path(cold), made)
+    for pair in _pairs(made, clip, indices, masks, alone):
         if shot and not _follow(pair, shot, figures):
             cuts.append(pair.index)
             shot.clear()
-        _alone(pair, figures)
+        _of_one(pair, figures)
         if look is not None and pair.index in chosen:
             for name, value in look(pair.made, pair.source, pair.inside).items():
                 figures.put(name, pair.index, value)
@@ -123,8 +135,6 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
             see(pair.index, made.frames, pair.made, pair.source, pair.inside)
         shot.append(pair)
         notify(pair.index + 1, made.frames)
-    if cold is not None:
-        _sharpness_of(Path(cold), made, figures)
     return Evaluation(made.frames, tuple(cuts), _summary(figures), figures.values)
 
 
@@ -136,35 +146,67 @@ def _check_count(made: Clip, indices: range, source: Path | str) -> None:
         )
 
 
+def _alone_stylised(path: Path, made: Clip) -> Clip:
+    clip = media.probe(path)
+    _check_count(clip, range(made.frames), made.path)
+    return clip
+
+
 def _pairs(
-    made: Clip, clip: Clip, indices: range, masks: Iterator[np.ndarray] | None
+    made: Clip,
+    clip: Clip,
+    indices: range,
+    masks: Iterator[np.ndarray] | None,
+    alone: Clip | None,
 ) -> Iterator[_Pair]:
-    """Yield the frames of both at the output's size."""
+    """Yield the frames of all at the output's size."""
     every = media.read(made, range(made.frames))
     sources = media.read(clip, indices)
-    for index, (ours, theirs) in enumerate(zip(every, sources, strict=True)):
+    colds = repeat(None) if alone is None else media.read(alone, range(made.frames))
+    both = zip(every, sources, strict=True)
+    for index, ((ours, theirs), cold) in enumerate(zip(both, colds, strict=False)):
         height, width = ours.shape[:2]
         inside = np.ones((height, width), bool) if masks is None else next(masks)[..., 0] > 0.5
-        yield _Pair(ours, media.resize(theirs, width, height), inside, index)
+        compared = None if cold is None else media.resize(cold, width, height)
+        yield _Pair(ours, media.resize(theirs, width, height), inside, index, compared)
 
 
 def _follow(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> bool:
     """Take the figures of a frame and those before it; False if a cut lies between."""
     before = shot[-1]
-    flow, back = _flows(pair, before)
+    flow, back = pair.flows = _flows(pair, before)
     if is_cut(trust(flow, back, before.source, pair.source), before.source, pair.source):
         return False
-    _compare(pair, before, (flow, back), "short", figures)
+    visible = metrics.visible(flow, back) & pair.inside
+    _compare(pair, before, flow, visible, "short", figures)
+    if pair.cold is not None and visible.any():
+        for whose, image in (("", pair.made), ("cold_", pair.cold)):
+            sharp = metrics.sharpness(image, visible)
+            figures.put(f"{whose}sharpness_visible", pair.index, sharp)
     for whose, now, then in _both(pair, before):
         still = metrics.deviation_where_still(now, then, np.where(pair.inside[..., None], flow, 1))
         figures.put(f"{whose}flicker", pair.index, still)
     if len(shot) == _LONG:
-        _compare(pair, shot[0], _flows(pair, shot[0]), "long", figures)
+        flow, back = _flows(pair, shot[0], _added_up([*list(shot)[1:], pair]))
+        _compare(pair, shot[0], flow, metrics.visible(flow, back) & pair.inside, "long", figures)
     return True
 
 
-def _flows(pair: _Pair, other: _Pair) -> tuple[np.ndarray, np.ndarray]:
-    return optical_flow(pair.source, other.source), optical_flow(other.source, pair.source)
+def _flows(pair: _Pair, other: _Pair, near: tuple[Any, Any] = (None, None)) -> _Flows:
+    there, back = near
+    return (
+        optical_flow(pair.source, other.source, there),
+        optical_flow(other.source, pair.source, back),
+    )
+
+
+def _added_up(pairs: Sequence[_Pair]) -> _Flows:
+    """Return the flows from the last of the pairs to the frame before the first, and back."""
+    flows = [pair.flows for pair in pairs if pair.flows is not None]
+    return (
+        reduce(followed, [there for there, _ in reversed(flows)]),
+        reduce(followed, [back for _, back in flows]),
+    )
 
 
 def _both(pair: _Pair, other: _Pair) -> tuple[tuple[str, Image, Image], ...]:
@@ -174,36 +216,29 @@ def _both(pair: _Pair, other: _Pair) -> tuple[tuple[str, Image, Image], ...]:
 def _compare(
     pair: _Pair,
     other: _Pair,
-    flows: tuple[np.ndarray, np.ndarray],
+    flow: np.ndarray,
+    visible: np.ndarray,
     term: str,
     figures: _Series,
 ) -> None:
-    visible = metrics.visible(*flows) & pair.inside
     figures.put(f"coverage_{term}", pair.index, metrics.coverage(visible))
     for whose, now, then in _both(pair, other):
         for name, error in (
             ("lai", metrics.warping_error_lai),
             ("ruder", metrics.warping_error_ruder),
         ):
-            value = error(now, then, flows[0], visible)
+            value = error(now, then, flow, visible)
             figures.put(f"{whose}warping_error_{name}_{term}", pair.index, value)
 
 
-def _alone(pair: _Pair, figures: _Series) -> None:
+def _of_one(pair: _Pair, figures: _Series) -> None:
     for channel, value in zip("rgb", metrics.mean_color(pair.made), strict=True):
         figures.put(f"mean_{channel}", pair.index, value)
     for whose, image in (("", pair.made), ("source_", pair.source)):
         figures.put(f"{whose}contrast", pair.index, metrics.contrast(image))
         figures.put(f"{whose}sharpness", pair.index, metrics.sharpness(image))
-
-
-def _sharpness_of(path: Path, made: Clip, figures: _Series) -> None:
-    """Take the sharpness of the same frames, stylised one by one."""
-    clip = media.probe(path)
-    _check_count(clip, range(made.frames), made.path)
-    for index, image in enumerate(media.read(clip, range(clip.frames))):
-        sharp = metrics.sharpness(media.resize(image, made.width, made.height))
-        figures.put("cold_sharpness", index, sharp)
+    if pair.cold is not None:
+        figures.put("cold_sharpness", pair.index, metrics.sharpness(pair.cold))
 
 
 def _summary(figures: _Series) -> dict[str, float | None]:
@@ -211,9 +246,10 @@ def _summary(figures: _Series) -> dict[str, float | None]:
     for name in list(found):
         if (floor := found.get(f"source_{name}")) and (ours := found[name]) is not None:
             found[f"{name}_ratio"] = ours / floor
-    sharp, cold = found.get("sharpness"), found.get("cold_sharpness")
-    if sharp is not None and cold:
-        found["cold_sharpness_ratio"] = sharp / cold
+    for name in ("sharpness", "sharpness_visible"):
+        sharp, cold = found.get(name), found.get(f"cold_{name}")
+        if sharp is not None and cold:
+            found[f"cold_{name}_ratio"] = sharp / cold
     tenth = max(1, figures.count // 10)
     first, last = slice(0, tenth), slice(-tenth, None)
     colors = [(figures.mean(f"mean_{c}", first), figures.mean(f"mean_{c}", last)) for c in "rgb"]

@@ -110,10 +110,12 @@ def contrast(frame: Image) -> float:
     return float((frame @ _LUMA).std(dtype=np.float64))
 
 
-def sharpness(frame: Image) -> float:
+def sharpness(frame: Image, inside: np.ndarray | None = None) -> float:
     """Return the mean steepness of the luma, in 1 a pixel: compared as a ratio of two videos.
 
-    The gradient magnitude (Tenengrad without the square), by central differences.
+    The gradient magnitude (Tenengrad without the square), by central differences. inside: bool
+    [H, W], where it is looked for; nan where that is nowhere.
     """
     down, across = np.gradient((frame @ _LUMA).astype(np.float64))
-    return float(np.hypot(down, across).mean())
+    steep = np.hypot(down, across)
+    return float((steep if inside is None else steep[inside]).mean())

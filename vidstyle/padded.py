@@ -10,8 +10,8 @@ from vidstyle.guides import Guide
 from vidstyle.rehearsal import Rehearsed, Result, Stylizes
 
 if TYPE_CHECKING:
-    from vidstyle.flow import Prior
     from vidstyle.media import Image
+    from vidstyle.priors import Prior
 
 __all__ = ["Padded", "padded_side"]
 

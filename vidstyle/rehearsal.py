@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from vidstyle.flow import Prior
     from vidstyle.guides import Guide
     from vidstyle.media import Image
+    from vidstyle.priors import Prior
 
 __all__ = ["Rehearsal", "Rehearsed", "Result", "Stylizes"]
 

@@ -31,9 +31,9 @@ _CURVES = {  # title: (series, what it is called)
     "Sharpness": (
         ("sharpness", "result"),
         ("source_sharpness", "source"),
-        ("cold_sharpness", "cold"),
+        ("cold_sharpness", "made one by one"),
     ),
-    "Mean colour": (("mean_r", "red"), ("mean_g", "green"), ("mean_b", "blue")),
+    "Mean colour": (("mean_r", "red"), ("mean_b", "blue"), ("mean_g", "green")),
     "Contrast": (("contrast", "result"), ("source_contrast", "source")),
     "Distance from the style": (("style_distance", "result"),),
     "Loss": (("loss", "total"),),
@@ -43,7 +43,7 @@ _COLORS = ("#c2410c", "#1d4ed8", "#15803d")
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 62em; padding: 0 1em }
 h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin-top: 2em }
-td { padding: 0 1.5em 0 0; font-variant-numeric: tabular-nums }
+td, th { padding: 0 1.5em 0 0; font-variant-numeric: tabular-nums; text-align: left }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(14em, 1fr)); gap: 4px }
 .sheet img, .one img { width: 100%; display: block }
 .slide { position: relative; --at: 50% } .slide img { width: 100%; display: block }
@@ -173,11 +173,22 @@ def _slider(before: str, after: str) -> str:
 
 
 def _table(found: Evaluation) -> str:
-    rows = (
-        f"<tr><td>{name.replace('_', ' ')}<td>{'-' if value is None else f'{value:.5g}'}"
-        for name, value in sorted(found.summary.items())
+    """Return the figures, with those of the source and of frames made one by one beside them."""
+    known = found.summary
+    named = {name: [f"source_{name}", f"{name}_ratio", f"cold_{name}"] for name in known}
+    beside = {other for others in named.values() for other in others if other in known}
+    rows = "".join(
+        f"<tr><td>{name.replace('_', ' ')}"
+        + "".join(_cell(known.get(at)) for at in (name, *others))
+        for name, others in sorted(named.items())
+        if name not in beside
     )
-    return f"<table>{''.join(rows)}</table>"
+    heads = ("", "result", "source", "result / source", "one by one")
+    return f"<table><tr>{''.join(f'<th>{head}' for head in heads)}{rows}</table>"
+
+
+def _cell(value: float | None) -> str:
+    return "<td>" if value is None else f"<td>{value:.4g}"
 
 
 def _curve(title: str, lines: Sequence[tuple[str, list[float | None]]]) -> str:

@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidstyle import flow, media
+from vidstyle import flow, media, priors
+from vidstyle.course import SPAN, Course
 from vidstyle.errors import UsageError, VidstyleError, writing
 from vidstyle.guides import unchanged
 from vidstyle.job import Job, Network, Paths, Styles, find_network, make_job
@@ -32,9 +33,9 @@ from vidstyle.work import Event, OnEvent, Work, forecast, ignore, look, survey, 
 from vidstyle.workdir import Workdir, check_space, check_target
 
 if TYPE_CHECKING:
-    from vidstyle.flow import Prior
     from vidstyle.guides import Guide
     from vidstyle.media import Clip, Image
+    from vidstyle.priors import Prior
     from vidstyle.techniques.base import Style
 
 __all__ = [
@@ -252,16 +253,22 @@ def _stylize_each(
     """Finish the shots of a shard; return how many there are of all."""
     earlier: tuple[Image, Guide | None] | None = None
     first = earlier  # of the shot
-    shots = 0
+    shots, course = 0, None
     number, of = shard
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         began = time.monotonic()
         known, motion = state.finished.get(position), None
-        if known is None and earlier is not None:
+        if earlier is not None and _is_followed(state, position, len(work.indices)):
             motion = flow.motion(earlier[0], frame)
         cut = motion is None if known is None else known.cut
         shots += cut
         ours = (shots - number) % of == 0
+        if cut or course is None:
+            course = Course(frame)
+        elif motion is not None and ours:
+            motion, course = course.along(motion, frame)
+        else:
+            course = course.past(frame)
         if known is None:
             left -= work.left([position])
         if known is None and ours:
@@ -270,8 +277,8 @@ def _stylize_each(
                 # its result is read from the file: resumed = uninterrupted
                 begun = (stylizer.begin(*earlier), stylizer.begin(frame, guide))
                 result = state.load(position - 1)
-                prior = flow.prior_along(motion, earlier[0], frame, result, begun)
-                settled = flow.settled(prior, first[0], frame) & unchanged(first[1], guide)
+                prior = priors.prior_along(motion, earlier[0], frame, result, begun)
+                settled = priors.settled(prior, first[0], frame) & unchanged(first[1], guide)
                 prior = replace(prior, matches=state.load_matches(position - 1), settled=settled)
             made = _stylize(work, stylizer, position, frame, guide, prior)
             report = _report(made, seconds=time.monotonic() - began, cut=cut)
@@ -282,6 +289,15 @@ def _stylize_each(
         if cut:
             first = earlier
     return shots
+
+
+def _is_followed(state: Workdir, position: int, count: int) -> bool:
+    """Say whether the motion to a frame is needed: for itself, or for the course of one to come."""
+    known = state.finished.get(position)
+    if known is None:
+        return True
+    coming = range(position + 1, min(position + SPAN, count - 1) + 1)
+    return not known.cut and not all(map(state.has, coming))
 
 
 def _report(result: Result, *, seconds: float, cut: bool) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from vidstyle.flow import Prior
 from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
+from vidstyle.priors import Prior
 
 __all__ = ["Scene"]
 

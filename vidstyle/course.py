@@ -1,0 +1,65 @@
+"""The course of a shot: its motion from frame to frame, held to a frame further back, its anchor.
+
+Every flow errs a little, and strokes go along all of them: they slide off what they were painted
+on. So each frame is also compared with the anchor, beginning from where its pixels came by the
+motion so far, and a part of what that misses by is made good at every step, too little to be seen.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from vidstyle.flow import Motion, followed, optical_flow, warp
+from vidstyle.media import Image
+
+__all__ = ["SPAN", "Course"]
+
+SPAN = 10  # frames from one anchor to the next
+_SHARE = 0.3  # of what is missed, made good at once: with all of it strokes shake
+_FAR = 1.5  # pixels: who is said to have slid farther was taken for something else
+_PATCH = 9  # pixels: the side of the square over which two flows are compared
+_SMOOTH = 3.0  # pixels: over which what slid is averaged
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where the pixels of a shot's newest frame were in its anchor.
+
+    flow: float32 [H, W, 2], in pixels, or None: the newest frame is the anchor. age: frames since.
+    """
+
+    anchor: Image
+    flow: np.ndarray | None = None
+    age: int = 0
+
+    def along(self, motion: Motion, frame: Image) -> tuple[Motion, "Course"]:
+        """Return the motion to this frame held to the anchor, and the course from here on."""
+        if self.flow is not None:
+            motion = replace(motion, backward=self._held(motion.backward, self.flow, frame))
+        flow = motion.backward if self.flow is None else followed(motion.backward, self.flow)
+        return motion, replace(self, flow=flow).past(frame)
+
+    def past(self, frame: Image) -> "Course":
+        """Return the course once a frame was passed by, whose motion need not be known."""
+        return Course(frame) if self.age + 1 == SPAN else replace(self, age=self.age + 1)
+
+    def _held(self, backward: np.ndarray, flow: np.ndarray, frame: Image) -> np.ndarray:
+        """Return the flow to the frame before, with a share of what all so far have missed by.
+
+        What is seen at p here and lies d from where the anchor has it came from d nearer to it in
+        the frame before: that the course turns or grows meanwhile is neglected.
+        """
+        straight = followed(backward, flow)
+        direct = optical_flow(frame, self.anchor, straight)
+        slid = direct - straight
+        better = self._missed(direct, frame) < self._missed(straight, frame)
+        better &= (slid * slid).sum(axis=2) < _FAR**2
+        slid = cv2.GaussianBlur(np.where(better[..., None], slid, 0), (0, 0), _SMOOTH)
+        still = (backward == 0).all(axis=2, keepdims=True)
+        return np.where(still, backward, backward + np.float32(_SHARE) * slid)
+
+    def _missed(self, flow: np.ndarray, frame: Image) -> np.ndarray:
+        """Return how far the anchor, warped by a flow, is from the frame around each pixel."""
+        apart = np.square(warp(self.anchor, flow) - frame).sum(axis=2)
+        return np.asarray(cv2.blur(apart, (_PATCH, _PATCH)))
