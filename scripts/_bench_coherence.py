@@ -315,6 +315,8 @@ _COLUMNS = {
     "/ floor": ("warping_error_lai_short_ratio", 1, "9.3f"),
     "E long": ("warping_error_lai_long", 1e4, "9.3f"),
     "/ floor ": ("warping_error_lai_long_ratio", 1, "9.3f"),
+    "L short": ("warping_error_lanczos_short", 1e4, "9.3f"),
+    "L long": ("warping_error_lanczos_long", 1e4, "9.3f"),
     "flicker/": ("flicker_ratio", 1, "9.3f"),
     "style": ("style_distance", 1, "9.4f"),
     "sharp": ("cold_sharpness_ratio", 1, "9.3f"),
@@ -326,6 +328,7 @@ _COLUMNS = {
 
 def _head() -> None:
     print("E: Lai's warping error, 1e-4; / floor: of the source's own; / cold: style distance;")
+    print("L: the same sampled by Lanczos, which does not count as change what bilinear blurs;")
     print("sharp: of cold's sharpness; seen: of it where the short error is taken;")
     print("drift: of the mean colour, of 255, and of the style distance, from first to last tenth")
     print(

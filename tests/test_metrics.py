@@ -49,6 +49,35 @@ def test_the_errors_are_their_formulas_to_a_millionth() -> None:
     assert ruder == pytest.approx(lai * metrics.coverage(visible))
 
 
+def test_what_bilinear_sampling_blurs_is_no_change_by_lanczos() -> None:
+    """A texture moved by half a pixel, by its Fourier series: exactly, and without blur."""
+    noise = np.tile(np.random.default_rng(2).random((HEIGHT, WIDTH, 3), np.float32), (1, 3, 1))
+    earlier = np.clip(cv2.GaussianBlur(noise, (0, 0), 1), 0, 1)[:, WIDTH : 2 * WIDTH]
+    flow = uniform(0.5, 0)
+    turned = np.exp(2j * np.pi * np.fft.fftfreq(WIDTH) * 0.5)[None, :, None]
+    later = np.fft.ifft(np.fft.fft(earlier, axis=1) * turned, axis=1).real.astype(np.float32)
+    inside = np.zeros_like(EVERYWHERE)
+    inside[:, 8:-8] = True
+    exact = metrics.warping_error_lanczos(later, earlier, flow, inside)
+    assert exact < 0.1 * metrics.warping_error_lai(later, earlier, flow, inside)
+    blurred = metrics.warped(earlier, flow)
+    assert metrics.warping_error_lai(blurred, earlier, flow, inside) == 0
+    assert metrics.warping_error_lanczos(blurred, earlier, flow, inside) > 10 * exact
+
+
+def test_lanczos_differs_from_lai_in_nothing_else() -> None:
+    earlier, flow = texture(), uniform(-3, 2)
+    change = RANDOM.normal(0, 0.05, earlier.shape).astype(np.float32)
+    later = (np.roll(earlier, (-2, 3), axis=(0, 1)) + change).astype(np.float32)
+    visible = RANDOM.random((HEIGHT, WIDTH)) < 0.7
+    visible[:, :4] = visible[-4:] = False
+    found = metrics.warping_error_lanczos(later, earlier, flow, visible)
+    assert found == pytest.approx(
+        metrics.warping_error_lai(later, earlier, flow, visible), abs=1e-6
+    )
+    assert np.isnan(metrics.warping_error_lanczos(later, earlier, flow, ~EVERYWHERE))
+
+
 def test_warping_samples_between_pixels() -> None:
     ramp = np.repeat(np.linspace(0, 1, WIDTH, dtype=np.float32)[None, :, None], HEIGHT, axis=0)
     ramp = np.repeat(ramp, 3, axis=2)

@@ -225,6 +225,7 @@ def _compare(
     for whose, now, then in _both(pair, other):
         for name, error in (
             ("lai", metrics.warping_error_lai),
+            ("lanczos", metrics.warping_error_lanczos),
             ("ruder", metrics.warping_error_ruder),
         ):
             value = error(now, then, flow, visible)
