@@ -30,7 +30,7 @@ import numpy as np
 
 from vidstyle import evaluation, flow, media, metrics, priors
 from vidstyle import run as runs
-from vidstyle.course import Course
+from vidstyle.course import Course, Step
 from vidstyle.job import Job, make_job, target_size
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -230,9 +230,9 @@ def _none(*_: Any) -> None:
     """Begin every frame anew."""
 
 
-def _unheld(course: Course, motion: flow.Motion, frame: np.ndarray) -> tuple[flow.Motion, Course]:
+def _unheld(course: Course, motion: flow.Motion, frame: np.ndarray) -> tuple[Step, Course]:
     """Go by the motion from frame to frame alone."""
-    return motion, course.past(frame)
+    return Step(motion), course.past(frame)
 
 
 def _nothing(found: priors.Prior, *_: Any) -> np.ndarray:

@@ -48,8 +48,8 @@ def slid(course: Course, frames: list[Image], motion: Motion) -> np.ndarray:
     """Return how far, in pixels, each step leaves the pixels from where they were at first."""
     found, steps = [], []
     for index, frame in enumerate(frames, start=1):
-        held, course = course.along(motion, frame)
-        steps.append(held.backward)
+        step, course = course.along(motion, frame)
+        steps.append(step.motion.backward)
         whole = reduce(followed, reversed(steps))
         found.append(np.abs(whole[INNER][..., 0] - PAN * index).mean())
     return np.array(found)
@@ -74,7 +74,7 @@ def test_what_stands_still_is_not_moved() -> None:
     motion = wrong()
     motion.backward[:, : WIDTH // 2] = 0
     _, course = Course(frames[0]).along(motion, frames[1])
-    held, _ = course.along(motion, frames[2])
+    held = course.along(motion, frames[2])[0].motion
     assert np.array_equal(held.backward[:, : WIDTH // 2], motion.backward[:, : WIDTH // 2])
     assert not np.array_equal(held.backward, motion.backward)
 
@@ -82,8 +82,25 @@ def test_what_stands_still_is_not_moved() -> None:
 def test_what_the_anchor_does_not_show_is_not_held() -> None:
     frames = pan(3)
     _, course = Course(clouds(5)[:, :WIDTH]).along(wrong(), frames[1])
-    held, _ = course.along(wrong(), frames[2])
-    assert np.abs(held.backward - wrong().backward).mean() < 0.1 * ERROR
+    step, _ = course.along(wrong(), frames[2])
+    assert np.abs(step.motion.backward - wrong().backward).mean() < 0.1 * ERROR
+    assert step.further is not None
+    assert step.further.trust.mean() < 0.1
+
+
+def test_a_step_knows_the_way_from_the_anchor() -> None:
+    frames, course = pan(SPAN + 2), Course(pan(1)[0])
+    for index, frame in enumerate(frames[1:], start=1):
+        step, course = course.along(wrong(PAN), frame)
+        age = (index - 1) % SPAN + 1
+        assert step.age == age
+        if age == 1:
+            assert step.further is None
+            continue
+        assert step.further is not None
+        assert step.further.backward[INNER][..., 0] == pytest.approx(PAN * age, abs=0.3)
+        assert step.further.forward[INNER][..., 0] == pytest.approx(-PAN * age, abs=0.3)
+        assert step.further.trust[INNER].mean() > 0.95
 
 
 @pytest.mark.parametrize(

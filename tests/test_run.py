@@ -159,7 +159,7 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
 ) -> None:
     seen = []
 
-    def spy(_: Any, earlier: Any, frame: Any, result: Any, begun: Any) -> Prior:
+    def spy(_: Any, earlier: Any, frame: Any, result: Any, *__: Any) -> Prior:
         seen.append(result)
         return Prior(result, np.ones((*result.shape[:2], 1), np.float32))
 

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 from tiny import LAYERS, TinyEncoder
 
-from vidstyle.course import Course
+from vidstyle.course import Course, Step
 from vidstyle.engine import Stylizer
 from vidstyle.job import Job, Network, make_job
 from vidstyle.manifests import state_path
@@ -158,10 +158,26 @@ def test_a_shot_with_gaps_is_filled_to_the_same_bytes(film: Film, gaps: Sequence
     assert film.run(job) == whole
 
 
+def test_what_is_hidden_for_a_moment_looks_again_as_it_did(film: Film) -> None:
+    """A textured ground that stands still, and a picture that passes over it."""
+    frames = still(1 / 255, 7)
+    for index, frame in enumerate(frames[1:-1]):
+        frame[6:42, 4 + 8 * index : 24 + 8 * index] = shot(5)[0][6:42, :20]
+    job = film.job("hidden", frames, steps_next=2)
+    film.run(job)
+    files = sorted((state_path(job.output) / "frames").glob("*.png"))
+    first, *_, last = map(load_frame, files)
+    passed = np.s_[10:38, 12:36]
+    apart = np.abs(first - last)[passed].mean()
+    assert apart < 0.25 * np.abs(first - frames[0])[passed].mean()
+
+
 def test_the_course_of_a_shot_is_held(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = shot(4, noise=1 / 255, length=4)
     held = film.run(film.job("held", frames))
-    monkeypatch.setattr(Course, "along", lambda self, motion, frame: (motion, self.past(frame)))
+    monkeypatch.setattr(
+        Course, "along", lambda self, motion, frame: (Step(motion), self.past(frame))
+    )
     assert film.run(film.job("loose", frames))[:2] == held[:2]
     assert film.run(film.job("again", frames))[2:] != held[2:]
 

@@ -3,6 +3,7 @@
 Every flow errs a little, and strokes go along all of them: they slide off what they were painted
 on. So each frame is also compared with the anchor, beginning from where its pixels came by the
 motion so far, and a part of what that misses by is made good at every step, too little to be seen.
+What reappears after the frame before did not show it is known from the anchor.
 """
 
 from dataclasses import dataclass, replace
@@ -10,10 +11,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from vidstyle.flow import Motion, followed, optical_flow, warp
+from vidstyle.flow import Motion, followed, optical_flow, trust, warp
 from vidstyle.media import Image
 
-__all__ = ["SPAN", "Course"]
+__all__ = ["SPAN", "Course", "Step"]
 
 SPAN = 10  # frames from one anchor to the next
 _SHARE = 0.3  # of what is missed, made good at once: with all of it strokes shake
@@ -23,37 +24,63 @@ _SMOOTH = 3.0  # pixels: over which what slid is averaged
 
 
 @dataclass(frozen=True)
-class Course:
-    """Where the pixels of a shot's newest frame were in its anchor.
+class Step:
+    """How a frame is reached. motion: from the frame before, held to the anchor.
 
-    flow: float32 [H, W, 2], in pixels, or None: the newest frame is the anchor. age: frames since.
+    further: from the anchor, `age` frames back, where that is not the frame before.
+    """
+
+    motion: Motion
+    further: Motion | None = None
+    age: int = 1
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where the pixels of a shot's newest frame were in its anchor, and where its own are now.
+
+    backward, forward: float32 [H, W, 2], in pixels, as in Motion, or None: the newest frame is the
+    anchor. age: frames since.
     """
 
     anchor: Image
-    flow: np.ndarray | None = None
+    backward: np.ndarray | None = None
+    forward: np.ndarray | None = None
     age: int = 0
 
-    def along(self, motion: Motion, frame: Image) -> tuple[Motion, "Course"]:
-        """Return the motion to this frame held to the anchor, and the course from here on."""
-        if self.flow is not None:
-            motion = replace(motion, backward=self._held(motion.backward, self.flow, frame))
-        flow = motion.backward if self.flow is None else followed(motion.backward, self.flow)
-        return motion, replace(self, flow=flow).past(frame)
+    def along(self, motion: Motion, frame: Image) -> tuple[Step, "Course"]:
+        """Return the step to this frame by a motion, and the course from here on."""
+        age = self.age + 1
+        if self.backward is None or self.forward is None:
+            here = replace(self, backward=motion.backward, forward=motion.forward)
+            return Step(motion, age=age), here.past(frame)
+        straight = followed(motion.backward, self.backward)
+        forward = followed(self.forward, motion.forward)
+        further = self._seen(frame, straight, forward)
+        held = replace(motion, backward=self._held(motion.backward, straight, further, frame))
+        here = replace(self, backward=followed(held.backward, self.backward), forward=forward)
+        return Step(held, further, age), here.past(frame)
 
     def past(self, frame: Image) -> "Course":
         """Return the course once a frame was passed by, whose motion need not be known."""
         return Course(frame) if self.age + 1 == SPAN else replace(self, age=self.age + 1)
 
-    def _held(self, backward: np.ndarray, flow: np.ndarray, frame: Image) -> np.ndarray:
+    def _seen(self, frame: Image, backward: np.ndarray, forward: np.ndarray) -> Motion:
+        """Return the motion from the anchor, looked for near these flows."""
+        there = optical_flow(frame, self.anchor, backward)
+        back = optical_flow(self.anchor, frame, forward)
+        return Motion(there, back, trust(there, back, self.anchor, frame))
+
+    def _held(
+        self, backward: np.ndarray, straight: np.ndarray, further: Motion, frame: Image
+    ) -> np.ndarray:
         """Return the flow to the frame before, with a share of what all so far have missed by.
 
         What is seen at p here and lies d from where the anchor has it came from d nearer to it in
         the frame before: that the course turns or grows meanwhile is neglected.
         """
-        straight = followed(backward, flow)
-        direct = optical_flow(frame, self.anchor, straight)
-        slid = direct - straight
-        better = self._missed(direct, frame) < self._missed(straight, frame)
+        slid = further.backward - straight
+        better = self._missed(further.backward, frame) < self._missed(straight, frame)
         better &= (slid * slid).sum(axis=2) < _FAR**2
         slid = cv2.GaussianBlur(np.where(better[..., None], slid, 0), (0, 0), _SMOOTH)
         still = (backward == 0).all(axis=2, keepdims=True)

@@ -63,8 +63,14 @@ def prior_along(
     source: Image,
     earlier_result: Image,
     begun: tuple[Image, Image] | None = None,
+    further: tuple[Motion, Image] | None = None,
 ) -> Prior:
-    """What the result of an earlier frame says of this one, as `prior`, along a known motion."""
+    """What the result of an earlier frame says of this one, as `prior`, along a known motion.
+
+    further: the motion from a frame further back, and its result: what is known from there and not
+    from the earlier frame, since it was hidden in it, looks again as it did. Ruder et al. (2016),
+    section 4.4; differs in that it starts so too.
+    """
     backward, believed = moved.backward, moved.trust
     same = alike(warp(earlier_source, backward), source) & inside(backward)
     seen = consistent(backward, moved.forward)
@@ -72,6 +78,11 @@ def prior_along(
     known = same & ~(_widened(bare) & (believed[..., 0] < 0.5))
     before, now = begun or (earlier_source, source)
     filled = _filled(warp(earlier_result, backward), warp(before, backward), now, known, seen)
+    if further is not None:
+        back, result = further
+        share = np.where(known[..., None], 0, back.trust)
+        filled = filled * (1 - share) + warp(result, back.backward) * share
+        believed = np.maximum(believed, share)
     return Prior(filled, believed, backward)
 
 

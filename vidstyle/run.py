@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidstyle import flow, media, priors
-from vidstyle.course import SPAN, Course
+from vidstyle.course import SPAN, Course, Step
 from vidstyle.errors import UsageError, VidstyleError, writing
 from vidstyle.guides import unchanged
 from vidstyle.job import Job, Network, Paths, Styles, find_network, make_job
@@ -257,7 +257,7 @@ def _stylize_each(
     number, of = shard
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         began = time.monotonic()
-        known, motion = state.finished.get(position), None
+        known, motion, step = state.finished.get(position), None, None
         if earlier is not None and _is_followed(state, position, len(work.indices)):
             motion = flow.motion(earlier[0], frame)
         cut = motion is None if known is None else known.cut
@@ -266,20 +266,18 @@ def _stylize_each(
         if cut or course is None:
             course = Course(frame)
         elif motion is not None and ours:
-            motion, course = course.along(motion, frame)
+            step, course = course.along(motion, frame)
         else:
             course = course.past(frame)
         if known is None:
             left -= work.left([position])
         if known is None and ours:
             prior = None
-            if motion is not None and earlier is not None and first is not None:
-                # its result is read from the file: resumed = uninterrupted
+            if step is not None and earlier is not None and first is not None:
                 begun = (stylizer.begin(*earlier), stylizer.begin(frame, guide))
-                result = state.load(position - 1)
-                prior = priors.prior_along(motion, earlier[0], frame, result, begun)
+                prior = _prior(state, position, step, (earlier[0], frame), begun)
                 settled = priors.settled(prior, first[0], frame) & unchanged(first[1], guide)
-                prior = replace(prior, matches=state.load_matches(position - 1), settled=settled)
+                prior = replace(prior, settled=settled)
             made = _stylize(work, stylizer, position, frame, guide, prior)
             report = _report(made, seconds=time.monotonic() - began, cut=cut)
             state.save(position, made.image, report, made.matches)
@@ -289,6 +287,24 @@ def _stylize_each(
         if cut:
             first = earlier
     return shots
+
+
+def _prior(
+    state: Workdir,
+    position: int,
+    step: Step,
+    frames: "tuple[Image, Image]",
+    begun: "tuple[Image, Image]",
+) -> "Prior":
+    """Return what is known of a frame from the results before it.
+
+    They are read from their files, so that a resumed run gives the bytes of an uninterrupted one.
+    """
+    result, further = state.load(position - 1), None
+    if step.further is not None:
+        further = (step.further, state.load(position - step.age))
+    prior = priors.prior_along(step.motion, *frames, result, begun, further)
+    return replace(prior, matches=state.load_matches(position - 1))
 
 
 def _is_followed(state: Workdir, position: int, count: int) -> bool:
