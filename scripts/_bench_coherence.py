@@ -230,7 +230,7 @@ def _none(*_: Any) -> None:
     """Begin every frame anew."""
 
 
-def _unheld(course: Course, motion: flow.Motion, frame: np.ndarray) -> tuple[Step, Course]:
+def _unheld(course: Course, motion: flow.Motion, frame: np.ndarray, *_: Any) -> tuple[Step, Course]:
     """Go by the motion from frame to frame alone."""
     return Step(motion), course.past(frame)
 
@@ -319,6 +319,7 @@ _COLUMNS = {
     "L long": ("warping_error_lanczos_long", 1e4, "9.3f"),
     "flicker/": ("flicker_ratio", 1, "9.3f"),
     "style": ("style_distance", 1, "9.4f"),
+    "content": ("content_distance", 1, "9.3f"),
     "sharp": ("cold_sharpness_ratio", 1, "9.3f"),
     "seen": ("cold_sharpness_visible_ratio", 1, "9.3f"),
     "drift": ("drift_color", 255, "9.3f"),

@@ -13,6 +13,7 @@ from tiny import LAYERS, TinyEncoder
 
 from vidstyle.course import Course, Step
 from vidstyle.engine import Stylizer
+from vidstyle.flow import Motion
 from vidstyle.job import Job, Network, make_job
 from vidstyle.manifests import state_path
 from vidstyle.media import Image, load_frame
@@ -173,11 +174,12 @@ def test_what_is_hidden_for_a_moment_looks_again_as_it_did(film: Film) -> None:
 
 
 def test_the_course_of_a_shot_is_held(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loose(self: Course, motion: Motion, frame: Image, _: Any) -> tuple[Step, Course]:
+        return Step(motion), self.past(frame)
+
     frames = shot(4, noise=1 / 255, length=4)
     held = film.run(film.job("held", frames))
-    monkeypatch.setattr(
-        Course, "along", lambda self, motion, frame: (Step(motion), self.past(frame))
-    )
+    monkeypatch.setattr(Course, "along", loose)
     assert film.run(film.job("loose", frames))[:2] == held[:2]
     assert film.run(film.job("again", frames))[2:] != held[2:]
 

@@ -263,12 +263,13 @@ def _stylize_each(
         cut = motion is None if known is None else known.cut
         shots += cut
         ours = (shots - number) % of == 0
+        planes = None if guide is None else guide.planes
         if cut or course is None:
-            course = Course(frame)
+            course = Course(frame, planes)
         elif motion is not None and ours:
-            step, course = course.along(motion, frame)
+            step, course = course.along(motion, frame, planes)
         else:
-            course = course.past(frame)
+            course = course.past(frame, planes)
         if known is None:
             left -= work.left([position])
         if known is None and ours:
