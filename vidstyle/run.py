@@ -279,6 +279,7 @@ def _stylize_each(
                 prior = _prior(state, position, step, (earlier[0], frame), begun)
                 settled = priors.settled(prior, first[0], frame) & unchanged(first[1], guide)
                 prior = replace(prior, settled=settled)
+                motion = step = None  # large, and the rest of this frame takes memory
             made = _stylize(work, stylizer, position, frame, guide, prior)
             report = _report(made, seconds=time.monotonic() - began, cut=cut)
             state.save(position, made.image, report, made.matches)
