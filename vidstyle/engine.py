@@ -105,9 +105,13 @@ class Stylizer:
         if steps == 0 or not scene.free.any():
             return Stylized(start, {}, 0, None if prior is None else prior.matches)
         count = partial(_counted, progress or _silent)
-        if prior is not None:
-            return self._at(content).improve(start, scene, steps, count(0))
-        return self._coarse_to_fine(scene, steps, count)
+        if prior is None:
+            found = self._coarse_to_fine(scene, steps, count)
+        else:
+            found = self._at(content).improve(start, scene, steps, count(0))
+        if math.prod(content.shape[:2]) >= _LARGE:
+            give_back()  # the motion to the next frame takes memory too
+        return found
 
     def _coarse_to_fine(
         self, whole: Scene, steps: int, count: Callable[[int], Progress]

@@ -275,8 +275,7 @@ def _stylize_each(
         if known is None and ours:
             prior = None
             if step is not None and earlier is not None and first is not None:
-                begun = (stylizer.begin(*earlier), stylizer.begin(frame, guide))
-                prior = _prior(state, position, step, (earlier[0], frame), begun)
+                prior = _prior(state, position, step, stylizer, (earlier, (frame, guide)))
                 settled = priors.settled(prior, first[0], frame) & unchanged(first[1], guide)
                 prior = replace(prior, settled=settled)
                 motion = step = None  # large, and the rest of this frame takes memory
@@ -295,8 +294,8 @@ def _prior(
     state: Workdir,
     position: int,
     step: Step,
-    frames: "tuple[Image, Image]",
-    begun: "tuple[Image, Image]",
+    stylizer: Stylizes,
+    both: "tuple[tuple[Image, Guide | None], tuple[Image, Guide | None]]",
 ) -> "Prior":
     """Return what is known of a frame from the results before it.
 
@@ -305,7 +304,8 @@ def _prior(
     result, further = state.load(position - 1), None
     if step.further is not None:
         further = (step.further, state.load(position - step.age))
-    prior = priors.prior_along(step.motion, *frames, result, begun, further)
+    begun = (stylizer.begin(*both[0]), stylizer.begin(*both[1]))
+    prior = priors.prior_along(step.motion, both[0][0], both[1][0], result, begun, further)
     return replace(prior, matches=state.load_matches(position - 1))
 
 
