@@ -209,9 +209,11 @@ def _following(arm: str) -> Iterator[None]:
         return
 
     def prior(
-        moved: flow.Motion, source: np.ndarray, frame: np.ndarray, result: np.ndarray, *_: Any
+        moved: flow.Motion, earlier: priors.Painted, frame: np.ndarray, *_: Any
     ) -> priors.Prior:
-        return ways[arm](usual(moved, source, frame, result), source, frame, result)
+        source, result = earlier.source, earlier.result
+        found = replace(usual(moved, priors.Painted(source, result), frame), change=None)
+        return ways[arm](found, source, frame, result)
 
     with ExitStack() as patched:
         if arm == "cold":

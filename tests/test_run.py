@@ -159,9 +159,9 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
 ) -> None:
     seen = []
 
-    def spy(_: Any, earlier: Any, frame: Any, result: Any, *__: Any) -> Prior:
-        seen.append(result)
-        return Prior(result, np.ones((*result.shape[:2], 1), np.float32))
+    def spy(_: Any, earlier: Any, *__: Any) -> Prior:
+        seen.append(earlier.result)
+        return Prior(earlier.result, np.ones((*earlier.result.shape[:2], 1), np.float32))
 
     monkeypatch.setattr(priors, "prior_along", spy)
     inverter = Inverter()

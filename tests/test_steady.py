@@ -122,7 +122,9 @@ def partly_moving(length: int = 6) -> list[Image]:
 def test_where_something_moves_the_rest_stays_to_the_bit(film: Film) -> None:
     job = film.job("partly", partly_moving())
     film.run(job)
-    results = [load_frame(file) for file in sorted((state_path(job.output) / "frames").glob("*"))]
+    results = [
+        load_frame(file) for file in sorted((state_path(job.output) / "frames").glob("*.png"))
+    ]
     for before, after in pairwise(results):
         assert np.array_equal(before[32:, 44:], after[32:, 44:])
         assert not np.array_equal(before[:30, :40], after[:30, :40])

@@ -52,7 +52,7 @@ def test_a_saved_frame_comes_back_to_sixteen_bits(output: Path) -> None:
 def test_what_was_finished_is_found_again(output: Path, begun: Path) -> None:
     with Workdir(output, MANIFEST) as state:
         assert [index for index in range(5) if state.has(index)] == [0, 1, 2]
-        assert state.finished[1] == (False, False)
+        assert state.finished[1] == (False, False, None, False)
     lines = (begun / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["losses"] for line in lines] == [{"total": 1.0}] * 3
 

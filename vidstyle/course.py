@@ -34,6 +34,7 @@ class Step:
     motion: Motion
     further: Motion | None = None
     age: int = 1
+    anchor: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Course:
         further = self._seen(frame, planes, straight, forward)
         held = replace(motion, backward=self._held(motion.backward, straight, further, frame))
         here = replace(self, backward=followed(held.backward, self.backward), forward=forward)
-        return Step(held, further, age), here.past(frame, planes)
+        return Step(held, further, age, self.anchor), here.past(frame, planes)
 
     def past(self, frame: Image, planes: np.ndarray | None = None) -> "Course":
         """Return the course once a frame was passed by, whose motion need not be known."""

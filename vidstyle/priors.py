@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vidstyle import fading
 from vidstyle.flow import Motion, alike, consistent, inside, motion, warp
 from vidstyle.media import Image
 
-__all__ = ["Prior", "carried", "prior", "prior_along", "settled"]
+__all__ = ["Painted", "Prior", "carried", "prior", "prior_along", "settled"]
 
 _NEAR = 0.75  # of a node's spacing: what stands farther from every node is matched anew
 _STROKE = 0.02  # of the long side: what is smaller in a result is its strokes
@@ -31,7 +32,9 @@ class Prior:
     trust: [H, W, 1], where the warped result is to be kept.
     flow: float32 [H, W, 2], where the pixels of this frame are found in the earlier one, or None:
     nothing moved. matches: what the earlier frame's blocks were matched to, if they were. settled:
-    bool [H, W, 1], what is left as it is, or None: nothing.
+    bool [H, W, 1], what is left as it is, or None: nothing. change: how far the source has come
+    from what the strokes were made for, see fading; renewed: everywhere so far that it is better
+    begun anew.
     """
 
     image: Image
@@ -39,6 +42,18 @@ class Prior:
     flow: np.ndarray | None = None
     matches: np.ndarray | None = None
     settled: np.ndarray | None = None
+    change: np.ndarray | None = None
+    renewed: bool = False
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A finished frame. begun: what it begins with, None: its source. change: as in Prior."""
+
+    source: Image
+    result: Image
+    begun: Image | None = None
+    change: np.ndarray | None = None
 
 
 def prior(
@@ -54,36 +69,48 @@ def prior(
     moved = motion(earlier_source, source)
     if moved is None:
         return None
-    return prior_along(moved, earlier_source, source, earlier_result, begun)
+    before, now = begun or (None, None)
+    return prior_along(moved, Painted(earlier_source, earlier_result, before), source, now)
 
 
 def prior_along(
     moved: Motion,
-    earlier_source: Image,
+    earlier: Painted,
     source: Image,
-    earlier_result: Image,
-    begun: tuple[Image, Image] | None = None,
-    further: tuple[Motion, Image] | None = None,
+    begun: Image | None = None,
+    further: tuple[Motion, Painted] | None = None,
 ) -> Prior:
-    """What the result of an earlier frame says of this one, as `prior`, along a known motion.
+    """What an earlier frame says of this one, as `prior`, along a known motion.
 
-    further: the motion from a frame further back, and its result: what is known from there and not
-    from the earlier frame, since it was hidden in it, looks again as it did. Ruder et al. (2016),
+    further: the motion from a frame further back, and that: what is known from there and not from
+    the earlier frame, since it was hidden in it, looks again as it did. Ruder et al. (2016),
     section 4.4; differs in that it starts so too.
     """
     backward, believed = moved.backward, moved.trust
-    same = alike(warp(earlier_source, backward), source) & inside(backward)
+    carried = warp(earlier.source, backward)
+    same = alike(carried, source) & inside(backward)
     seen = consistent(backward, moved.forward)
     bare = (~same & ~seen) | _opening(backward)
     known = same & ~(_widened(bare) & (believed[..., 0] < 0.5))
-    before, now = begun or (earlier_source, source)
-    filled = _filled(warp(earlier_result, backward), warp(before, backward), now, known, seen)
+    change = fading.added(earlier.change, backward, source - carried, known)
+    new = fading.outdated(change, source)
+    if earlier.begun is not None:
+        carried = warp(earlier.begun, backward)
+    now = source if begun is None else begun
+    filled = _filled(warp(earlier.result, backward), carried, now, known, new, seen)
+    known &= ~new
+    change = fading.at_rest(change, known)
+    believed = np.where(new[..., None], np.float32(0), believed)
     if further is not None:
-        back, result = further
-        share = np.where(known[..., None], 0, back.trust)
-        filled = filled * (1 - share) + warp(result, back.backward) * share
+        back, old = further
+        apart = source - warp(old.source, back.backward)
+        since = fading.added(old.change, back.backward, apart, back.trust[..., 0] > 0)
+        taken = ~known & ~fading.outdated(since, source)
+        share = np.where(taken[..., None], back.trust, 0)
+        filled = filled * (1 - share) + warp(old.result, back.backward) * share
         believed = np.maximum(believed, share)
-    return Prior(filled, believed, backward)
+        change += fading.at_rest(since, share[..., 0] > 0.5)
+    return Prior(filled, believed, backward, change=change, renewed=bool(new.all()))
 
 
 def settled(found: Prior, first: Image, frame: Image) -> np.ndarray:
@@ -117,9 +144,14 @@ def _widened(places: np.ndarray) -> np.ndarray:
 
 
 def _filled(
-    carried: Image, moved: Image, frame: Image, known: np.ndarray, seen: np.ndarray
+    carried: Image,
+    moved: Image,
+    frame: Image,
+    known: np.ndarray,
+    new: np.ndarray,
+    seen: np.ndarray,
 ) -> Image:
-    """Replace what is not known (bool [H, W]) by the frame, coloured and stroked as the result.
+    """Replace what is not known, or new (bool [H, W]), by the frame, coloured and stroked alike.
 
     moved: the earlier source, warped as the earlier result was to `carried`. The style's change of
     colour, result minus source, is fitted to the known pixels as an affine map of the source's
@@ -127,20 +159,24 @@ def _filled(
     of what covered it. Strokes are what is left of the result in detail once its source in these
     colours is taken away: bare ground would have to grow them anew, in fewer steps than it takes.
     """
-    share = known.astype(np.float32)
-    colours = np.dstack([frame, np.ones_like(share)])
-    weighed = (colours * share[..., None]).reshape(-1, 4).astype(np.float64)
-    change = (carried - frame).reshape(-1, 3).astype(np.float64)
-    few = 1e-3 * share.size * np.eye(4)  # what so few pixels show is not believed
-    fitted = np.linalg.solve(weighed.T @ weighed + few, weighed.T @ change).astype(np.float32)
-    around = frame + cv2.GaussianBlur(colours @ fitted, (0, 0), 3)
+    fitted = _colouring(moved, carried, known)
+    around = frame + cv2.GaussianBlur(frame @ fitted[:3] + fitted[3], (0, 0), 3)
     strokes = _detail(carried - moved - moved @ fitted[:3])
     usual = strokes[known].std() if known.any() else 0.0
     around += np.clip(strokes, -2 * usual, 2 * usual)
     change = frame - moved
     relit = carried + cv2.GaussianBlur(change + change @ fitted[:3], (0, 0), 3)
-    image = _over(relit, around, seen)
-    return np.clip(_over(carried, image, known), 0, 1)
+    image = _over(relit, around, seen & ~new)
+    return np.clip(_over(carried, image, known & ~new), 0, 1)
+
+
+def _colouring(source: Image, result: Image, known: np.ndarray) -> np.ndarray:
+    """Return the affine map [4, 3] of the source's colour that comes nearest to result - source."""
+    share = known.astype(np.float32)
+    both = np.dstack([source, np.ones_like(share), result - source]) * share[..., None]
+    products = cv2.mulTransposed(both.reshape(-1, 7), aTa=True, dtype=cv2.CV_64F)
+    few = 1e-3 * share.size * np.eye(4)  # what so few pixels show is not believed
+    return np.linalg.solve(products[:4, :4] + few, products[:4, 4:]).astype(np.float32)
 
 
 def _over(image: Image, below: Image, places: np.ndarray) -> Image:

@@ -5,30 +5,31 @@ Progress goes out as events, plain dicts with an "event" of these kinds; only cl
     weights  received, total        bytes of the VGG-19 file while it is fetched
     start    of, finished, width, height, left
     step     index, evaluation, loss
-    frame    index, of, losses, evaluations, seconds, cut, left
+    frame    index, of, losses, evaluations, seconds, cut, renewed, back, left
     warning  message
     done     output, frames, stylized, seconds, kept, warnings
     shard    output, shard, of, shots, stylized, finished, frames, seconds    in place of done
 
 index: position in the range that is stylised, from 0. of: its length. left: evaluations and
-frames that are still expected, as one number.
+frames that are still expected, as one number. cut: between this frame and the one before. renewed:
+begun anew though there is no cut, since a dissolve has left nothing of what was painted. back: the
+frame that this one goes on from, if not from the one before: between them are a flash or the like.
 """
 
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidstyle import flow, media, priors
-from vidstyle.course import SPAN, Course, Step
+from vidstyle import media
 from vidstyle.errors import UsageError, VidstyleError, writing
-from vidstyle.guides import unchanged
+from vidstyle.following import Following, notes_on
 from vidstyle.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.manifests import state_path
 from vidstyle.padded import Padded
-from vidstyle.rehearsal import Rehearsal, Result, Stylizes
+from vidstyle.rehearsal import Rehearsal, Rehearsed, Result, Stylizes
 from vidstyle.work import Event, OnEvent, Work, forecast, ignore, look, survey, wish
 from vidstyle.workdir import Workdir, check_space, check_target
 
@@ -251,80 +252,39 @@ def _stylize_each(
     work: Work, state: Workdir, stylizer: Stylizes, left: int, shard: tuple[int, int]
 ) -> int:
     """Finish the shots of a shard; return how many there are of all."""
-    earlier: tuple[Image, Guide | None] | None = None
-    first = earlier  # of the shot
-    shots, course = 0, None
-    number, of = shard
+    count = len(work.indices)
+    follows = Following(state, stylizer, count, linked=work.linked, shard=shard)
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         began = time.monotonic()
-        known, motion, step = state.finished.get(position), None, None
-        if earlier is not None and _is_followed(state, position, len(work.indices)):
-            motion = flow.motion(earlier[0], frame)
-        cut = motion is None if known is None else known.cut
-        shots += cut
-        ours = (shots - number) % of == 0
-        planes = None if guide is None else guide.planes
-        if cut or course is None:
-            course = Course(frame, planes)
-        elif motion is not None and ours:
-            step, course = course.along(motion, frame, planes)
-        else:
-            course = course.past(frame, planes)
-        if known is None:
-            left -= work.left([position])
-        if known is None and ours:
-            prior = None
-            if step is not None and earlier is not None and first is not None:
-                prior = _prior(state, position, step, stylizer, (earlier, (frame, guide)))
-                settled = priors.settled(prior, first[0], frame) & unchanged(first[1], guide)
-                prior = replace(prior, settled=settled)
-                motion = step = None  # large, and the rest of this frame takes memory
-            made = _stylize(work, stylizer, position, frame, guide, prior)
-            report = _report(made, seconds=time.monotonic() - began, cut=cut)
-            state.save(position, made.image, report, made.matches)
-            place = {"index": position, "of": len(work.indices)}
+        out = work.is_out(position)
+        cut = follows.rest() if out else follows.reach(position, frame, guide)
+        if state.has(position):
+            continue
+        left -= work.left([position])
+        if follows.ours:
+            prior = None if out else follows.prior(position)
+            if out:
+                made: Result = Rehearsed(frame, {})
+            else:
+                made = _stylize(work, stylizer, position, frame, guide, prior)
+            report = {
+                **_report(made, seconds=time.monotonic() - began),
+                "cut": cut,
+                "renewed": prior is None and not (cut or out),
+                "back": follows.back,
+            }
+            state.save(position, made.image, report, notes_on(made, prior))
+            place = {"index": position, "of": count}
             work.notify({"event": "frame", **place, **report, "left": left})
-        earlier = (frame, guide) if work.linked else None
-        if cut:
-            first = earlier
-    return shots
+    return follows.shots
 
 
-def _prior(
-    state: Workdir,
-    position: int,
-    step: Step,
-    stylizer: Stylizes,
-    both: "tuple[tuple[Image, Guide | None], tuple[Image, Guide | None]]",
-) -> "Prior":
-    """Return what is known of a frame from the results before it.
-
-    They are read from their files, so that a resumed run gives the bytes of an uninterrupted one.
-    """
-    result, further = state.load(position - 1), None
-    if step.further is not None:
-        further = (step.further, state.load(position - step.age))
-    begun = (stylizer.begin(*both[0]), stylizer.begin(*both[1]))
-    prior = priors.prior_along(step.motion, both[0][0], both[1][0], result, begun, further)
-    return replace(prior, matches=state.load_matches(position - 1))
-
-
-def _is_followed(state: Workdir, position: int, count: int) -> bool:
-    """Say whether the motion to a frame is needed: for itself, or for the course of one to come."""
-    known = state.finished.get(position)
-    if known is None:
-        return True
-    coming = range(position + 1, min(position + SPAN, count - 1) + 1)
-    return not known.cut and not all(map(state.has, coming))
-
-
-def _report(result: Result, *, seconds: float, cut: bool) -> dict[str, Any]:
-    """Return what the journal and the events tell of a frame. cut: it started from no other."""
+def _report(result: Result, *, seconds: float) -> dict[str, Any]:
+    """Return what the journal and the events tell of how a frame was made."""
     return {
         "losses": {name: float(value) for name, value in result.losses.items()},
         "evaluations": result.evaluations,
         "seconds": round(seconds, 3),
-        "cut": cut,
     }
 
 
@@ -367,12 +327,13 @@ def _encode(work: Work, state: Workdir) -> list[str]:
 
 
 def _finished(work: Work, state: Workdir) -> "Iterator[Image]":
-    """Yield the finished frames from their files, in the source's colours if these are wanted."""
+    """Yield the finished frames from their files, faded, in the source's colours if wanted."""
     if not work.job.settings.original_colors:
-        yield from (state.load(position) for position in range(len(work.indices)))
+        for position in range(len(work.indices)):
+            yield work.faded(position, state.load(position))
         return
     for position, frame in work.frames():
-        yield media.recolored(state.load(position), frame)
+        yield work.faded(position, media.recolored(state.load(position), frame))
 
 
 def _close(job: Job, state: Workdir) -> Path | None:

@@ -9,6 +9,7 @@ from vidstyle import media
 from vidstyle.errors import MediaError
 from vidstyle.guidance import Guidance, Series
 from vidstyle.job import Job, target_size
+from vidstyle.lights import Light, lights, thumbnail
 
 if TYPE_CHECKING:
     from vidstyle.media import Clip, Image
@@ -84,11 +85,32 @@ class Work:
 
         return Guidance(self.job, Series(self.clip, self.indices, self.size, warn))
 
+    @cached_property
+    def lights(self) -> dict[int, Light]:
+        """The light of each frame that is not in full light, if any is to be painted."""
+        if not (self.linked and self.job.optimises):
+            return {}
+        return lights(map(thumbnail, media.read(self.clip, self.indices)))
+
+    def is_out(self, position: int) -> bool:
+        """Whether a frame shows nothing, and so stays as it is."""
+        light = self.lights.get(position)
+        return light is not None and light.is_out
+
+    def faded(self, position: int, result: "Image") -> "Image":
+        """Return what was made of a frame in the frame's own light."""
+        light = self.lights.get(position)
+        return result if light is None else light.dimmed(result)
+
     def frames(self) -> "Iterator[tuple[int, Image]]":
-        """Yield the position and the frame, at the size of its result. Raises MediaError."""
+        """Yield the position and the frame in full light, at its result's size.
+
+        Raises MediaError.
+        """
         position = -1
         for position, frame in enumerate(media.read(self.clip, self.indices)):
-            yield position, media.resize(frame, *self.size(position))
+            sized, light = media.resize(frame, *self.size(position)), self.lights.get(position)
+            yield position, sized if light is None else light.lifted(sized)
         if position + 1 < len(self.indices):
             raise MediaError(
                 f"{self.job.source}: expected {len(self.indices)} frames, got {position + 1}; "

@@ -3,7 +3,7 @@
     OUTPUT.vidstyle/
         manifest.json       what the pixels depend on; once written out, what the output consists of
         frames/000000.png   one lossless file a finished frame
-        frames/000000.npy   what its blocks were matched to, of a technique that matches blocks
+        frames/000000.npz   what else the next frame needs to know of it: see Workdir.save
         journal.jsonl       one line a finished frame: its sha256 and its report; only appended to
         journal.1-of-2.jsonl    the same, of the frames that the first of two shards finished
         part.mp4, part/     the output while it is written
@@ -45,10 +45,17 @@ _PATIENCE = 60.0  # seconds for which another shard may be reading the state
 
 
 class Finished(NamedTuple):
-    """A finished frame: whether it started from no other, and whether its matches are kept."""
+    """A finished frame. cut, renewed, back: as the report on it has them; noted: with notes."""
 
     cut: bool
-    matched: bool
+    renewed: bool
+    back: int | None
+    noted: bool
+
+    @property
+    def follows(self) -> bool:
+        """Whether it goes on from the frame before."""
+        return not self.cut and self.back is None
 
 
 class Workdir:
@@ -110,35 +117,42 @@ class Workdir:
         """Return finished frame `index`."""
         return load_frame(self._frame(index))
 
-    def load_matches(self, index: int) -> "np.ndarray | None":
-        """Return what the blocks of finished frame `index` were matched to, if they were."""
-        path = self._matches(index)
+    def load_notes(self, index: int) -> dict[str, np.ndarray]:
+        """Return the notes on finished frame `index`, as they were saved."""
+        path = self._notes(index)
         with reading(path):
-            return np.load(path) if self.finished[index].matched else None
+            return dict(np.load(path)) if self.finished[index].noted else {}
 
     def save(
-        self, index: int, image: "Image", report: Report, matches: "np.ndarray | None" = None
+        self,
+        index: int,
+        image: "Image",
+        report: Report,
+        notes: dict[str, np.ndarray | None] | None = None,
     ) -> None:
-        """Make `image` finished frame `index`; `report` is any JSON object about it."""
+        """Make `image` finished frame `index`; `report` is any JSON object about it.
+
+        notes: arrays by name that the next frame needs; None is left out.
+        """
         final = self._frame(index)
         draft = final.with_suffix(f"{self._mark}.tmp.png")
         with writing(final):
             save_frame(draft, image)
             line = {"index": index, "sha256": sha256_of(draft), **report}
-            if matches is not None:
-                line["matches"] = self._save_matches(index, matches)
+            if known := {name: of for name, of in (notes or {}).items() if of is not None}:
+                line["notes"] = self._save_notes(index, known)
             settle(draft, final)
             with self._journal.open("ab") as file:
                 file.write(json.dumps(line).encode() + b"\n")
             sync(self._journal)
         self.finished[index] = _finished(line)
 
-    def _save_matches(self, index: int, matches: "np.ndarray") -> str:
-        """Write the matches of a frame and return their sha256."""
-        final = self._matches(index)
-        draft = final.with_suffix(f"{self._mark}.tmp.npy")
+    def _save_notes(self, index: int, notes: dict[str, np.ndarray]) -> str:
+        """Write the notes on a frame and return their sha256."""
+        final = self._notes(index)
+        draft = final.with_suffix(f"{self._mark}.tmp.npz")
         with draft.open("wb") as file:
-            np.save(file, matches)
+            np.savez_compressed(file, allow_pickle=False, **notes)
         sync(draft)
         digest = sha256_of(draft)
         settle(draft, final)
@@ -205,8 +219,8 @@ class Workdir:
     def _frame(self, index: int) -> Path:
         return self._frames / f"{index:06d}.png"
 
-    def _matches(self, index: int) -> Path:
-        return self._frames / f"{index:06d}.npy"
+    def _notes(self, index: int) -> Path:
+        return self._frames / f"{index:06d}.npz"
 
     def _open(self) -> None:
         stored = None if self._restart else read_manifest(self.path / MANIFEST)
@@ -270,7 +284,7 @@ class Workdir:
             index: _finished(report)
             for index, report in reports.items()
             if _agrees(self._frame(index), report["sha256"])
-            and ("matches" not in report or _agrees(self._matches(index), report["matches"]))
+            and ("notes" not in report or _agrees(self._notes(index), report["notes"]))
         }
 
     def _clear(self) -> None:
@@ -344,7 +358,8 @@ def _agrees(path: Path, sha256: str | None) -> bool:
 
 
 def _finished(report: Report) -> Finished:
-    return Finished(bool(report.get("cut")), "matches" in report)
+    cut, renewed = (bool(report.get(name)) for name in ("cut", "renewed"))
+    return Finished(cut, renewed, report.get("back"), "notes" in report)
 
 
 def _records(lines: bytes) -> Iterator[tuple[bytes, Report]]:

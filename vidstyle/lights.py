@@ -1,0 +1,106 @@
+"""Fades: how much light a film's frames are shown in, so that a fade dims the painting.
+
+Painted as it stands, a black frame becomes a full picture, and every step into the dark another
+one. So what fades is painted in full light, and the fade is done again to the result. A fade is
+found by its end, a flat frame: frame = c + g (full - c), where c is that colour and g falls to 0.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import cv2
+import numpy as np
+
+from vidstyle.media import Image
+
+__all__ = ["Light", "lights", "thumbnail"]
+
+_SIDE = 16  # pixels of a thumbnail's sides
+_FLAT = 0.02  # of 1: what differs by less within a thumbnail shows nothing
+_STEP = 1.005  # the contrast of a frame over that of the next one into the dark, at least
+_ALIKE = 0.95  # cosine of the angle between these, at least; over a cut it is less
+_SUDDEN = 0.7  # the gain of the frame beside a flat one, from which on that is a cut
+_FADED = 0.98  # the gain below which light is missed
+_LEAST = 0.05  # the gain below which there is nothing left to paint
+
+
+@dataclass(frozen=True)
+class Light:
+    """How a frame is faded. gain: 1 in full light, 0 where nothing shows; colour: [3], in 0..1."""
+
+    gain: float
+    colour: np.ndarray
+
+    @property
+    def is_out(self) -> bool:
+        """Whether too little shows to be painted."""
+        return self.gain < _LEAST
+
+    def lifted(self, frame: Image) -> Image:
+        """Return the frame in full light; as it is where it is out."""
+        if self.is_out:
+            return frame
+        return np.clip(self.colour + (frame - self.colour) / np.float32(self.gain), 0, 1)
+
+    def dimmed(self, result: Image) -> Image:
+        """Return a picture made of the lifted frame in this light."""
+        if self.is_out:
+            return result
+        return np.asarray(self.colour + (result - self.colour) * np.float32(self.gain))
+
+
+def thumbnail(frame: Image) -> np.ndarray:
+    """Return what `lights` needs of a frame: float16 [16, 16, 3]."""
+    return cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float16)
+
+
+def lights(thumbnails: Iterable[np.ndarray]) -> dict[int, Light]:
+    """Return the light of each frame that is not in full light, by its place in the film.
+
+    A film that is flat from end to end is in full light.
+    """
+    film = [thumb.astype(np.float32) for thumb in thumbnails]
+    spread = [float(np.ptp(thumb, axis=(0, 1)).max()) for thumb in film]
+    found: dict[int, Light] = {}
+    for is_flat, run in groupby(range(len(film)), lambda place: spread[place] < _FLAT):
+        places = list(run)
+        if not is_flat or len(places) == len(film):
+            continue
+        colour = film[min(places, key=spread.__getitem__)].mean(axis=(0, 1))
+        found |= dict.fromkeys(places, Light(0.0, colour))
+        around = range(places[0] - 1, -1, -1), range(places[-1] + 1, len(film))
+        for way in around:
+            for place, gain in _ramp(film, way, colour):
+                if place not in found or gain < found[place].gain:
+                    found[place] = Light(gain, colour)
+    return found
+
+
+def _ramp(
+    film: Sequence[np.ndarray], way: Iterable[int], colour: np.ndarray
+) -> Iterator[tuple[int, float]]:
+    """Yield the place and gain of each frame on the way from a flat one to the first in full light.
+
+    After a cut to a flat frame there is none: its neighbour shows nearly as much as what follows.
+    """
+    shown: list[tuple[int, np.ndarray]] = []
+    for place in way:
+        apart = (film[place] - colour).ravel()
+        if shown and not _rises(shown[-1][1], apart):
+            break
+        shown.append((place, apart))
+    sizes = [float(np.linalg.norm(apart)) for _, apart in shown]
+    if not sizes or sizes[0] > _SUDDEN * sizes[-1]:
+        return
+    for (place, _), size in zip(shown, sizes, strict=True):
+        if size < _FADED * sizes[-1]:
+            yield place, size / sizes[-1]
+
+
+def _rises(darker: np.ndarray, lighter: np.ndarray) -> bool:
+    """Say whether the same is shown in more light; what is nearly flat shows nothing."""
+    sizes = np.linalg.norm(darker), np.linalg.norm(lighter)
+    if sizes[1] < _STEP * sizes[0]:
+        return False
+    return bool(np.ptp(darker) < _FLAT or darker @ lighter > _ALIKE * sizes[0] * sizes[1])
