@@ -3,11 +3,15 @@
 import signal
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import PIL.Image
 import pytest
+
+if TYPE_CHECKING:
+    from films import Film
 
 WIDTH, HEIGHT, FRAMES = 128, 96, 6
 # A shell has what it runs behind ignore SIGINT, and so would the runs that are to be interrupted.
@@ -69,3 +73,10 @@ def style(tmp_path: Path) -> Path:
     path = tmp_path / "wave.png"
     PIL.Image.fromarray(scene(3)[::-1]).save(path)
     return path
+
+
+@pytest.fixture
+def film(tmp_path: Path, style: Path) -> "Film":
+    from films import Film
+
+    return Film(tmp_path, style)

@@ -11,6 +11,7 @@ from vidstyle.guides import unchanged
 
 if TYPE_CHECKING:
     from vidstyle.guides import Guide
+    from vidstyle.lights import Light
     from vidstyle.media import Image
     from vidstyle.priors import Prior
     from vidstyle.rehearsal import Result, Stylizes
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["Following", "notes_on"]
 
 _SHORT = 6  # frames: a flash, or a shot cut in between, is no longer than that
+_CLEAR = 0.25  # of full light: what was begun in less is begun again, since noise was painted too
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A frame of the source that was reached, and what goes with it."""
+    """A frame of the source that was reached, and what goes with it. gain: of its light."""
 
     position: int
     frame: "Image"
-    guide: "Guide | None"
+    guide: "Guide | None" = None
+    gain: float = 1.0
 
     @property
     def planes(self) -> np.ndarray | None:
@@ -78,9 +81,12 @@ class Following:
         number, of = self._shard
         return (self.shots - number) % of == 0
 
-    def reach(self, position: int, frame: "Image", guide: "Guide | None") -> bool:
+    def reach(
+        self, position: int, frame: "Image", guide: "Guide | None", light: "Light | None" = None
+    ) -> bool:
         """Go on to a frame; return whether there is a cut before it, and no way back over it."""
-        known, here = self._state.finished.get(position), _Seen(position, frame, guide)
+        known = self._state.finished.get(position)
+        here = _Seen(position, frame, guide, 1.0 if light is None else light.gain)
         self._earlier, self._here = self._here if self._linked else None, here
         self._step = self.back = None
         moved = None
@@ -111,10 +117,13 @@ class Following:
         earlier, here, first = self._earlier, self._here, self._first
         if self._step is None or earlier is None or here is None or first is None:
             return None
+        if first.gain < _CLEAR <= here.gain:
+            self._begin()
+            return None
         step, self._step = self._step, None  # large, and the rest takes memory
         before, further = self._painted(earlier, self._stylizer), None
         if step.further is not None and step.anchor is not None:
-            anchor = _Seen(position - step.age, step.anchor, None)
+            anchor = _Seen(position - step.age, step.anchor)
             further = (step.further, self._painted(anchor))
         begun = self._stylizer.begin(here.frame, here.guide)
         found = priors.prior_along(step.motion, before, here.frame, begun, further)

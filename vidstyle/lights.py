@@ -1,8 +1,9 @@
-"""Fades: how much light a film's frames are shown in, so that a fade dims the painting.
+"""Fades and flashes: the light a film's frames are shown in, so that a fade dims the painting.
 
 Painted as it stands, a black frame becomes a full picture, and every step into the dark another
-one. So what fades is painted in full light, and the fade is done again to the result. A fade is
-found by its end, a flat frame: frame = c + g (full - c), where c is that colour and g falls to 0.
+one. So what fades is painted in full light, and the fade is done again to the result:
+frame = c + g (full - c). A fade is found by its end, a flat frame of colour c, where g is 0; a
+flash by the frames before and after it, which are alike.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,9 @@ _STEP = 1.005  # the contrast of a frame over that of the next one into the dark
 _ALIKE = 0.95  # cosine of the angle between these, at least; over a cut it is less
 _SUDDEN = 0.7  # the gain of the frame beside a flat one, from which on that is a cut
 _FADED = 0.98  # the gain below which light is missed
+_SHORT = 6  # frames of a flash, at most
+_MIXED, _LIT = 0.85, 0.95  # the gain of some frame in a flash, at most; of the frame after it
+_STILL = 0.85  # the cosine between what is shown before a flash and in it, at least
 _LEAST = 0.05  # the gain below which there is nothing left to paint
 
 
@@ -74,7 +78,44 @@ def lights(thumbnails: Iterable[np.ndarray]) -> dict[int, Light]:
             for place, gain in _ramp(film, way, colour):
                 if place not in found or gain < found[place].gain:
                     found[place] = Light(gain, colour)
-    return found
+    return {**dict(_flashes(film)), **found}
+
+
+def _flashes(film: Sequence[np.ndarray]) -> Iterator[tuple[int, Light]]:
+    """Yield the place and light of each frame of a flash."""
+    place = 1
+    while place < len(film):
+        lit = _flash(film[place - 1], film[place : place + _SHORT + 1])
+        yield from enumerate(lit, place)
+        place += max(1, len(lit))
+
+
+def _flash(before: np.ndarray, coming: Sequence[np.ndarray]) -> list[Light]:
+    """Return the light of each frame until all is as before; none if it is not, or never was else.
+
+    Each is taken for a mixture of the frame before, as it is, with a colour.
+    """
+    found: list[Light] = []
+    usual = before.mean(axis=(0, 1))
+    full = before - usual
+    for thumb in coming:
+        mean = thumb.mean(axis=(0, 1))
+        shown = thumb - mean
+        gain = _size(shown) / max(_size(full), 1e-6)
+        if gain > _LEAST and np.mean(full * shown) < _STILL * _size(full) * _size(shown):
+            return []
+        if gain > _LIT:
+            return found if any(light.gain < _MIXED for light in found) else []
+        colour = (mean - gain * usual) / (1 - gain)
+        if abs(colour - 0.5).max() > 0.55:  # no colour, but for a little error
+            return []
+        found.append(Light(gain, np.clip(colour, 0, 1)))
+    return []
+
+
+def _size(values: np.ndarray) -> float:
+    """Return the root mean square."""
+    return float(np.sqrt(np.square(values).mean()))
 
 
 def _ramp(
@@ -90,7 +131,7 @@ def _ramp(
         if shown and not _rises(shown[-1][1], apart):
             break
         shown.append((place, apart))
-    sizes = [float(np.linalg.norm(apart)) for _, apart in shown]
+    sizes = [_size(apart) for _, apart in shown]
     if not sizes or sizes[0] > _SUDDEN * sizes[-1]:
         return
     for (place, _), size in zip(shown, sizes, strict=True):
@@ -100,7 +141,7 @@ def _ramp(
 
 def _rises(darker: np.ndarray, lighter: np.ndarray) -> bool:
     """Say whether the same is shown in more light; what is nearly flat shows nothing."""
-    sizes = np.linalg.norm(darker), np.linalg.norm(lighter)
-    if sizes[1] < _STEP * sizes[0]:
+    less, more = _size(darker), _size(lighter)
+    if more < _STEP * less:
         return False
-    return bool(np.ptp(darker) < _FLAT or darker @ lighter > _ALIKE * sizes[0] * sizes[1])
+    return bool(np.ptp(darker) < _FLAT or np.mean(darker * lighter) > _ALIKE * less * more)

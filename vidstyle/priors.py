@@ -99,7 +99,7 @@ def prior_along(
     now = source if begun is None else begun
     filled = _filled(warp(earlier.result, backward), carried, now, known, new, seen)
     known &= ~new
-    change = fading.at_rest(change, known)
+    change = fading.at_rest(change, known, new)
     believed = np.where(new[..., None], np.float32(0), believed)
     if further is not None:
         back, old = further
@@ -109,7 +109,7 @@ def prior_along(
         share = np.where(taken[..., None], back.trust, 0)
         filled = filled * (1 - share) + warp(old.result, back.backward) * share
         believed = np.maximum(believed, share)
-        change += fading.at_rest(since, share[..., 0] > 0.5)
+        change = fading.where(share[..., 0] > 0.5, since, change)
     return Prior(filled, believed, backward, change=change, renewed=bool(new.all()))
 
 

@@ -256,8 +256,9 @@ def _stylize_each(
     follows = Following(state, stylizer, count, linked=work.linked, shard=shard)
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         began = time.monotonic()
-        out = work.is_out(position)
-        cut = follows.rest() if out else follows.reach(position, frame, guide)
+        light = work.lights.get(position)
+        out = light is not None and light.is_out
+        cut = follows.rest() if out else follows.reach(position, frame, guide, light)
         if state.has(position):
             continue
         left -= work.left([position])

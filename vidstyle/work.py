@@ -92,11 +92,6 @@ class Work:
             return {}
         return lights(map(thumbnail, media.read(self.clip, self.indices)))
 
-    def is_out(self, position: int) -> bool:
-        """Whether a frame shows nothing, and so stays as it is."""
-        light = self.lights.get(position)
-        return light is not None and light.is_out
-
     def faded(self, position: int, result: "Image") -> "Image":
         """Return what was made of a frame in the frame's own light."""
         light = self.lights.get(position)
