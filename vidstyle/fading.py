@@ -14,8 +14,10 @@ __all__ = ["added", "at_rest", "outdated", "where"]
 
 _SHRINK = 4  # pixels of a side of what a change is the mean of
 _SLIGHT, _SHARE = 0.06, 0.2  # of 1, of the contrast: what flow alone lets a place differ by
+_LIGHT = 0.1  # of 1, in place of _SLIGHT: by what light that wanes over a wall leaves its strokes
+_DRAWN = 0.08  # of 1: the contrast of a change from which on it is a drawing, not light
 _PART = 0.4  # of the way to being outdated: what goes with its neighbour that came all of it
-_DISSOLVE = 0.45  # of the way, on average: a frame that came farther is outdated as a whole
+_DISSOLVE = 0.35  # of the way, on average: a frame that came farther is outdated as a whole
 _KEPT = 0.95  # of a change from frame to frame: what errs to either side must not add up
 
 
@@ -51,13 +53,14 @@ def where(places: np.ndarray, change: np.ndarray, other: np.ndarray) -> np.ndarr
 def outdated(change: np.ndarray, frame: Image) -> np.ndarray:
     """Return bool [H, W]: the frame is no longer what its strokes were made for.
 
-    All of it, where most came far or was made anew lately. Measured at 160 and 256 pixels on 11
-    clips of 36 to 120 frames: on average over a frame 0.06 to 0.35 of the way, and 0 to 1 % of it
-    made anew; a dissolve over 8 or 24 frames passes 0.45 three times or more.
+    All of it, where most came far or was made anew lately. Measured at 160 and 256 pixels on 9
+    clips of 36 to 120 frames: on average over a frame 0.05 to 0.27 of the way, and 0 to 0.2 % of it
+    made anew; a dissolve over 8 or 24 frames passes 0.35 three times or more.
     """
     height, width = frame.shape[:2]
-    far = np.abs(cv2.blur(change[..., :3], (3, 3))).max(axis=2)
-    far /= _SLIGHT + _SHARE * contrast(_small(frame))
+    colours = cv2.blur(change[..., :3], (3, 3))
+    slight = np.where(contrast(colours) > _DRAWN, _SLIGHT, _LIGHT)
+    far = np.abs(colours).max(axis=2) / (slight + _SHARE * contrast(_small(frame)))
     new = _with_around(far)
     if np.maximum(np.minimum(far, 1), np.where(new, 1, change[..., 3])).mean() > _DISSOLVE:
         return np.ones((height, width), bool)

@@ -64,14 +64,14 @@ def lights(thumbnails: Iterable[np.ndarray]) -> dict[int, Light]:
 
     A film that is flat from end to end is in full light.
     """
-    film = [thumb.astype(np.float32) for thumb in thumbnails]
+    film = list(thumbnails)  # in 16 bits: a film has many frames
     spread = [float(np.ptp(thumb, axis=(0, 1)).max()) for thumb in film]
     found: dict[int, Light] = {}
     for is_flat, run in groupby(range(len(film)), lambda place: spread[place] < _FLAT):
         places = list(run)
         if not is_flat or len(places) == len(film):
             continue
-        colour = film[min(places, key=spread.__getitem__)].mean(axis=(0, 1))
+        colour = _mean(film[min(places, key=spread.__getitem__)])
         found |= dict.fromkeys(places, Light(0.0, colour))
         around = range(places[0] - 1, -1, -1), range(places[-1] + 1, len(film))
         for way in around:
@@ -96,10 +96,10 @@ def _flash(before: np.ndarray, coming: Sequence[np.ndarray]) -> list[Light]:
     Each is taken for a mixture of the frame before, as it is, with a colour.
     """
     found: list[Light] = []
-    usual = before.mean(axis=(0, 1))
+    usual = _mean(before)
     full = before - usual
     for thumb in coming:
-        mean = thumb.mean(axis=(0, 1))
+        mean = _mean(thumb)
         shown = thumb - mean
         gain = _size(shown) / max(_size(full), 1e-6)
         if gain > _LEAST and np.mean(full * shown) < _STILL * _size(full) * _size(shown):
@@ -111,6 +111,11 @@ def _flash(before: np.ndarray, coming: Sequence[np.ndarray]) -> list[Light]:
             return []
         found.append(Light(gain, np.clip(colour, 0, 1)))
     return []
+
+
+def _mean(thumb: np.ndarray) -> np.ndarray:
+    """Return the mean colour: float32 [3]."""
+    return np.asarray(thumb.mean(axis=(0, 1), dtype=np.float32))
 
 
 def _size(values: np.ndarray) -> float:
@@ -127,7 +132,7 @@ def _ramp(
     """
     shown: list[tuple[int, np.ndarray]] = []
     for place in way:
-        apart = (film[place] - colour).ravel()
+        apart = film[place] - colour
         if shown and not _rises(shown[-1][1], apart):
             break
         shown.append((place, apart))
