@@ -212,8 +212,8 @@ def _following(arm: str) -> Iterator[None]:
         moved: flow.Motion, earlier: priors.Painted, frame: np.ndarray, *_: Any
     ) -> priors.Prior:
         source, result = earlier.source, earlier.result
-        found = replace(usual(moved, priors.Painted(source, result), frame), change=None)
-        return ways[arm](found, source, frame, result)
+        found = usual(moved, priors.Painted(source, result), frame)
+        return ways[arm](replace(found, change=None, renewed=False), source, frame, result)
 
     with ExitStack() as patched:
         if arm == "cold":

@@ -28,7 +28,7 @@ _SMOOTH = 3.0  # pixels: over which what slid is averaged
 class Step:
     """How a frame is reached. motion: from the frame before, held to the anchor.
 
-    further: from the anchor, `age` frames back, where that is not the frame before.
+    further: from the anchor, a source frame `age` frames back, where that is not the frame before.
     """
 
     motion: Motion

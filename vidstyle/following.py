@@ -84,11 +84,18 @@ class Following:
     def reach(
         self, position: int, frame: "Image", guide: "Guide | None", light: "Light | None" = None
     ) -> bool:
-        """Go on to a frame; return whether there is a cut before it, and no way back over it."""
+        """Go on to a frame; return whether there is a cut before it, and no way back over it.
+
+        One that shows nothing is passed by, and what comes after it begins anew.
+        """
+        self._step = self.back = None
+        if light is not None and light.is_out:
+            self._leave(self._here)
+            self._here = None
+            return False
         known = self._state.finished.get(position)
         here = _Seen(position, frame, guide, 1.0 if light is None else light.gain)
         self._earlier, self._here = self._here if self._linked else None, here
-        self._step = self.back = None
         moved = None
         if self._earlier is not None and self._is_followed(position):
             moved = flow.motion(self._earlier.frame, frame)
@@ -103,13 +110,7 @@ class Following:
             self._course = self._course.past(frame, here.planes)
         return False
 
-    def rest(self) -> bool:
-        """Pass by a frame that shows nothing: what comes begins anew. Return False: no cut."""
-        self._leave(self._here)
-        self._here = self._step = self.back = None
-        return False
-
-    def prior(self, position: int) -> "Prior | None":
+    def prior(self) -> "Prior | None":
         """Return what the results before it say of the frame, None: it is begun anew.
 
         They are read back from the state: what a resumed run would read, to the bit.
@@ -123,7 +124,7 @@ class Following:
         step, self._step = self._step, None  # large, and the rest takes memory
         before, further = self._painted(earlier, self._stylizer), None
         if step.further is not None and step.anchor is not None:
-            anchor = _Seen(position - step.age, step.anchor)
+            anchor = _Seen(here.position - step.age, step.anchor)
             further = (step.further, self._painted(anchor))
         begun = self._stylizer.begin(here.frame, here.guide)
         found = priors.prior_along(step.motion, before, here.frame, begun, further)
@@ -131,18 +132,13 @@ class Following:
             self._begin()
             return None
         settled = priors.settled(found, first.frame, here.frame)
-        matches = self._state.load_notes(earlier.position).get("matches")
-        settled &= unchanged(first.guide, here.guide)
-        return replace(found, matches=matches, settled=settled)
+        return replace(found, settled=settled & unchanged(first.guide, here.guide))
 
     def _painted(self, seen: _Seen, stylizer: "Stylizes | None" = None) -> priors.Painted:
         """Return a finished frame; with what it begins with, if a stylizer is to tell."""
-        return priors.Painted(
-            seen.frame,
-            self._state.load(seen.position),
-            None if stylizer is None else stylizer.begin(seen.frame, seen.guide),
-            self._state.load_notes(seen.position).get("change"),
-        )
+        begun = None if stylizer is None else stylizer.begin(seen.frame, seen.guide)
+        image, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
+        return priors.Painted(seen.frame, image, begun, **notes)
 
     def _turn(self, here: _Seen) -> bool:
         """Begin a shot at a frame, or go on with the one that was left a moment ago."""

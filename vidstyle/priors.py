@@ -48,12 +48,16 @@ class Prior:
 
 @dataclass(frozen=True)
 class Painted:
-    """A finished frame. begun: what it begins with, None: its source. change: as in Prior."""
+    """A finished frame. begun: what it begins with, None: its source.
+
+    change, matches: as in Prior, of this frame itself.
+    """
 
     source: Image
     result: Image
     begun: Image | None = None
     change: np.ndarray | None = None
+    matches: np.ndarray | None = None
 
 
 def prior(
@@ -110,7 +114,9 @@ def prior_along(
         filled = filled * (1 - share) + warp(old.result, back.backward) * share
         believed = np.maximum(believed, share)
         change = fading.where(share[..., 0] > 0.5, since, change)
-    return Prior(filled, believed, backward, change=change, renewed=bool(new.all()))
+    return Prior(
+        filled, believed, backward, earlier.matches, change=change, renewed=bool(new.all())
+    )
 
 
 def settled(found: Prior, first: Image, frame: Image) -> np.ndarray:

@@ -258,12 +258,12 @@ def _stylize_each(
         began = time.monotonic()
         light = work.lights.get(position)
         out = light is not None and light.is_out
-        cut = follows.rest() if out else follows.reach(position, frame, guide, light)
+        cut = follows.reach(position, frame, guide, light)
         if state.has(position):
             continue
         left -= work.left([position])
         if follows.ours:
-            prior = None if out else follows.prior(position)
+            prior = follows.prior()
             if out:
                 made: Result = Rehearsed(frame, {})
             else:

@@ -119,9 +119,11 @@ class Workdir:
 
     def load_notes(self, index: int) -> dict[str, np.ndarray]:
         """Return the notes on finished frame `index`, as they were saved."""
+        if not self.finished[index].noted:
+            return {}
         path = self._notes(index)
-        with reading(path):
-            return dict(np.load(path)) if self.finished[index].noted else {}
+        with reading(path), np.load(path) as notes:
+            return dict(notes)
 
     def save(
         self,
