@@ -29,22 +29,22 @@ def test_what_is_carried_along_the_flow_has_no_error(shift: tuple[int, int]) -> 
     later = np.roll(earlier, (y, x), axis=(0, 1))  # what is here was at -shift
     inside = np.zeros_like(EVERYWHERE)
     inside[8:-8, 8:-8] = True
-    flow = uniform(-x, -y)
-    assert metrics.warping_error_lai(later, earlier, flow, inside) == pytest.approx(0, abs=1e-12)
-    assert metrics.warping_error_ruder(later, earlier, flow, inside) == pytest.approx(0, abs=1e-12)
+    there, back = uniform(x, y), uniform(-x, -y)
+    assert metrics.warping_error_lai(earlier, later, there, inside) == pytest.approx(0, abs=1e-12)
+    assert metrics.warping_error_ruder(later, earlier, back, inside) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_errors_are_their_formulas_to_a_millionth() -> None:
-    earlier, flow = texture(), uniform(-2.5, 1.25)
-    change = RANDOM.normal(0, 0.05, earlier.shape).astype(np.float32)
-    later = (metrics.warped(earlier, flow) + change).astype(np.float32)
+    other, flow = texture(), uniform(-2.5, 1.25)
+    change = RANDOM.normal(0, 0.05, other.shape).astype(np.float32)
+    frame = (metrics.warped(other, flow) + change).astype(np.float32)
     visible = RANDOM.random((HEIGHT, WIDTH)) < 0.7
     squares = np.square(change.astype(np.float64)).sum(axis=2) / 3
     lai = (squares * visible).sum() / visible.sum()
     ruder = (squares * visible).sum() / visible.size
-    found = metrics.warping_error_lai(later, earlier, flow, visible)
+    found = metrics.warping_error_lai(frame, other, flow, visible)
     assert found == pytest.approx(lai, abs=1e-6)
-    found = metrics.warping_error_ruder(later, earlier, flow, visible)
+    found = metrics.warping_error_ruder(frame, other, flow, visible)
     assert found == pytest.approx(ruder, abs=1e-6)
     assert ruder == pytest.approx(lai * metrics.coverage(visible))
 
@@ -52,17 +52,26 @@ def test_the_errors_are_their_formulas_to_a_millionth() -> None:
 def test_what_bilinear_sampling_blurs_is_no_change_by_lanczos() -> None:
     """A texture moved by half a pixel, by its Fourier series: exactly, and without blur."""
     noise = np.tile(np.random.default_rng(2).random((HEIGHT, WIDTH, 3), np.float32), (1, 3, 1))
-    earlier = np.clip(cv2.GaussianBlur(noise, (0, 0), 1), 0, 1)[:, WIDTH : 2 * WIDTH]
+    later = np.clip(cv2.GaussianBlur(noise, (0, 0), 1), 0, 1)[:, WIDTH : 2 * WIDTH]
     flow = uniform(0.5, 0)
     turned = np.exp(2j * np.pi * np.fft.fftfreq(WIDTH) * 0.5)[None, :, None]
-    later = np.fft.ifft(np.fft.fft(earlier, axis=1) * turned, axis=1).real.astype(np.float32)
+    earlier = np.fft.ifft(np.fft.fft(later, axis=1) * turned, axis=1).real.astype(np.float32)
     inside = np.zeros_like(EVERYWHERE)
     inside[:, 8:-8] = True
-    exact = metrics.warping_error_lanczos(later, earlier, flow, inside)
-    assert exact < 0.1 * metrics.warping_error_lai(later, earlier, flow, inside)
-    blurred = metrics.warped(earlier, flow)
-    assert metrics.warping_error_lai(blurred, earlier, flow, inside) == 0
-    assert metrics.warping_error_lanczos(blurred, earlier, flow, inside) > 10 * exact
+    exact = metrics.warping_error_lanczos(earlier, later, flow, inside)
+    assert exact < 0.1 * metrics.warping_error_lai(earlier, later, flow, inside)
+
+
+def test_a_bilinear_warp_of_the_frame_before_is_perfect_by_ruder_and_blurred_by_lai() -> None:
+    earlier = texture()
+    later = metrics.warped(earlier, uniform(-0.5, 0))
+    inside = np.zeros_like(EVERYWHERE)
+    inside[:, 8:-8] = True
+    assert metrics.warping_error_ruder(later, earlier, uniform(-0.5, 0), inside) == 0
+    lai = metrics.warping_error_lai(earlier, later, uniform(0.5, 0), inside)
+    twice = metrics.warped(later, uniform(0.5, 0))
+    assert lai == pytest.approx(np.square(earlier - twice)[inside].mean(), rel=1e-5)
+    assert lai > 1e-5
 
 
 def test_lanczos_differs_from_lai_in_nothing_else() -> None:

@@ -177,8 +177,7 @@ def _follow(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> bool:
     flow, back = pair.flows = _flows(pair, before)
     if is_cut(trust(flow, back, before.source, pair.source), before.source, pair.source):
         return False
-    visible = metrics.visible(flow, back) & pair.inside
-    _compare(pair, before, flow, visible, "short", figures)
+    visible = _compare(pair, before, (flow, back), "short", figures)
     if pair.cold is not None and visible.any():
         for whose, image in (("", pair.made), ("cold_", pair.cold)):
             sharp = metrics.sharpness(image, visible)
@@ -187,8 +186,8 @@ def _follow(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> bool:
         still = metrics.deviation_where_still(now, then, np.where(pair.inside[..., None], flow, 1))
         figures.put(f"{whose}flicker", pair.index, still)
     if len(shot) == _LONG:
-        flow, back = _flows(pair, shot[0], _added_up([*list(shot)[1:], pair]))
-        _compare(pair, shot[0], flow, metrics.visible(flow, back) & pair.inside, "long", figures)
+        flows = _flows(pair, shot[0], _added_up([*list(shot)[1:], pair]))
+        _compare(pair, shot[0], flows, "long", figures)
     return True
 
 
@@ -214,22 +213,21 @@ def _both(pair: _Pair, other: _Pair) -> tuple[tuple[str, Image, Image], ...]:
 
 
 def _compare(
-    pair: _Pair,
-    other: _Pair,
-    flow: np.ndarray,
-    visible: np.ndarray,
-    term: str,
-    figures: _Series,
-) -> None:
+    pair: _Pair, other: _Pair, flows: _Flows, term: str, figures: _Series
+) -> np.ndarray:
+    """Take the warping errors of a frame and an earlier one; return what of it is seen there."""
+    back, forth = flows
+    visible = metrics.visible(back, forth) & pair.inside
+    ahead = metrics.visible(forth, back) & other.inside
     figures.put(f"coverage_{term}", pair.index, metrics.coverage(visible))
     for whose, now, then in _both(pair, other):
-        for name, error in (
-            ("lai", metrics.warping_error_lai),
-            ("lanczos", metrics.warping_error_lanczos),
-            ("ruder", metrics.warping_error_ruder),
+        for name, value in (
+            ("lai", metrics.warping_error_lai(then, now, forth, ahead)),
+            ("lanczos", metrics.warping_error_lanczos(then, now, forth, ahead)),
+            ("ruder", metrics.warping_error_ruder(now, then, back, visible)),
         ):
-            value = error(now, then, flow, visible)
             figures.put(f"{whose}warping_error_{name}_{term}", pair.index, value)
+    return visible
 
 
 def _of_one(pair: _Pair, figures: _Series) -> None:

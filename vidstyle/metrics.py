@@ -1,11 +1,14 @@
 """What a stylised video is measured by: pure functions of frames, with the flow given.
 
-Two definitions of the warping error are in use and differ in what they divide by; they are named
-apart here and never mixed. All reward blur and standing still, so none means anything without the
+Two definitions of the warping error are in use. They differ in what they divide by and in which
+frame is warped; they are named apart here and never mixed. All reward blur and standing still, so none means anything without the
 others: the same error of the source, sharpness, the distance from the style.
 
 Frames are Images: float32 [H, W, 3], RGB, 0..1. `flow` is float32 [H, W, 2], in pixels: where the
-pixels of the later frame are found in the earlier one. `visible` is bool [H, W]: where they are.
+pixels of the frame that is named first are found in the other one. `visible` is bool [H, W]: which
+of its pixels are seen there. Lai's error looks from the earlier frame at the later, Ruder's from
+the later at the earlier. That matters: a frame that was made by warping the one before bilinearly
+has no error at all by Ruder's, and by Lai's that of being blurred.
 """
 
 import cv2
@@ -31,15 +34,15 @@ _STILL = 0.1  # pixels: what moves less is said to stand still
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 
 
-def warped(earlier: Image, flow: np.ndarray) -> Image:
-    """Return `earlier` where the later frame has it, sampled bilinearly, its border continued.
+def warped(image: Image, flow: np.ndarray) -> Image:
+    """Return `image` at p + flow(p), sampled bilinearly, its border continued.
 
     As in both papers. Our own runs carry results over with Lanczos: see flow.warp.
     """
     rows, columns = np.indices(flow.shape[:2], np.float32)
     return np.asarray(
         cv2.remap(
-            earlier,
+            image,
             columns + flow[..., 0],
             rows + flow[..., 1],
             cv2.INTER_LINEAR,
@@ -49,48 +52,47 @@ def warped(earlier: Image, flow: np.ndarray) -> Image:
 
 
 def visible(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Return bool [H, W]: what is here in the later frame is seen in the earlier one too.
+    """Return bool [H, W]: what is here in the one frame is seen in the other one too.
 
     Ruder, Dosovitskiy & Brox, "Artistic Style Transfer for Videos" (2016), section 4.3: there and
     back again ends where it began, and this is no motion boundary; Lai et al. use the same. Differs
-    in that what comes from beyond the frame is not visible either. back: the flow from the earlier
-    frame to the later one.
+    in that what lies beyond the other frame is not visible either. back: the flow from the other
+    frame to this one.
     """
     return consistent(flow, back)
 
 
-def warping_error_lai(later: Image, earlier: Image, flow: np.ndarray, visible: np.ndarray) -> float:
-    """Return Σ M·‖O_t − W(O_s)‖² / Σ M, the mean over channels: 0..1; nan where nothing is visible.
+def warping_error_lai(earlier: Image, later: Image, flow: np.ndarray, visible: np.ndarray) -> float:
+    """Return Σ M·‖O_t − W(O_s)‖² / Σ M for frames t < s, the mean over channels: 0..1.
 
-    E_warp of Lai et al., "Learning Blind Video Temporal Consistency" (2018), equation 10, whose
-    mean over pairs of frames is a video's. Differs in that the earlier frame is warped to the
-    later one, not the reverse, and in the flow, which theirs takes from FlowNet2.
+    nan where nothing is visible. E_warp of Lai et al., "Learning Blind Video Temporal Consistency"
+    (2018), equation 10, whose mean over pairs of frames is a video's: as there, the later frame is
+    warped back to the earlier one. Differs in the flow, which theirs takes from FlowNet2.
     """
-    return _apart(later, warped(earlier, flow), visible)
+    return _apart(earlier, warped(later, flow), visible)
 
 
 def warping_error_lanczos(
-    later: Image, earlier: Image, flow: np.ndarray, visible: np.ndarray
+    earlier: Image, later: Image, flow: np.ndarray, visible: np.ndarray
 ) -> float:
-    """Return Lai's warping error with the earlier frame sampled by Lanczos; nan as there.
+    """Return Lai's warping error with the later frame sampled by Lanczos; nan as there.
 
     Ours. Between pixels bilinear sampling blurs: by Lai's error a texture that moves without any
-    change differs from itself, and of two results the blurred one is the better. Of our runs that
-    is four fifths of Lai's error over one frame.
+    change differs from itself.
     """
-    return _apart(later, warp(earlier, flow), visible)
+    return _apart(earlier, warp(later, flow), visible)
 
 
-def _apart(later: Image, moved: Image, visible: np.ndarray) -> float:
+def _apart(frame: Image, moved: Image, visible: np.ndarray) -> float:
     if not visible.any():
         return float("nan")
-    return float(np.square(later - moved, dtype=np.float64).mean(axis=2)[visible].mean())
+    return float(np.square(frame - moved, dtype=np.float64).mean(axis=2)[visible].mean())
 
 
 def warping_error_ruder(
     later: Image, earlier: Image, flow: np.ndarray, visible: np.ndarray
 ) -> float:
-    """Return the mean over all pixels, visible or not, of c ⊙ (O_t − W(O_s))²: 0..1.
+    """Return the mean over all pixels, visible or not, of c ⊙ (O_s − W(O_t))², t < s: 0..1.
 
     Ruder, Dosovitskiy & Brox (2016), section 5.2, whose mean over frames is a video's. Its square
     root is the stability error of Huang et al. (2017) and ReCoNet (2018). The less is visible, the
