@@ -12,32 +12,32 @@ Arms, each made through the product's own run (reading, flow, cuts, state, writi
     ruder   single pass of Ruder, Dosovitskiy & Brox (2016) as in artistic-videos: see Ruder
     ours    the defaults
 
-What is finished in the output folder is neither made nor measured again.
+What is finished in the output folder is not made again, but measured. Beside the arms of a case
+lies difference.mp4: their frames, and below how far each differs from the one before along the
+motion (see _bench_pictures).
 """
 
 import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
+from _bench_arms import WEIGHT, following
+from _bench_pictures import show_differences
 
-from vidstyle import evaluation, flow, media, metrics, priors
+from vidstyle import evaluation, media
 from vidstyle import run as runs
-from vidstyle.course import Course, Step
 from vidstyle.job import Job, make_job, target_size
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 DAVIS = ("blackswan", "car-shadow", "camel")
-WEIGHT = 1.6  # of Ruder's temporal term: see Ruder
 STILL = "still"  # the name of a sequence that is made: a picture with noise, for drift
-TOLERANCE, INTERVAL = 1e-4, 50  # Ruder's stop rule
 
 
 def coherence(folder: Path, words: Sequence[str]) -> None:
@@ -161,17 +161,18 @@ class Case:
 
 
 def _compared(case: Case, arms: Sequence[str]) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
+    folder = case.output / case.name.replace(" ", "_")
     for arm in arms:
-        place = case.output / case.name.replace(" ", "_") / arm
+        place = folder / arm
         told = place.with_suffix(".json")
         if not told.exists():
-            found = _made(case, arm, place)
-            cold = place.with_name("cold")
-            found |= _measured(case, place, cold if (cold.with_suffix(".json")).exists() else None)
-            told.write_text(json.dumps(found, indent=1))
-        rows.append({"case": case.name, "arm": arm, **json.loads(told.read_text())})
+            told.write_text(json.dumps(_made(case, arm, place), indent=1))
+        made = json.loads(told.read_text())
+        cold = folder / "cold" if "cold" in arms else None
+        rows.append({"case": case.name, "arm": arm, **made, **_measured(case, place, cold)})
         _row(rows[-1], rows)
+    show_differences(case.source, [folder / arm for arm in arms], folder / "difference.mp4")
     return rows
 
 
@@ -185,7 +186,7 @@ def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
             warm.append(event)
 
     began = time.monotonic()
-    with _following(arm):
+    with following(arm):
         runs.run(case.job(arm, place), watch)
     return {
         "evaluations": float(np.mean([event["evaluations"] for event in warm])),
@@ -196,120 +197,7 @@ def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
 
 def _measured(case: Case, place: Path, cold: Path | None) -> dict[str, Any]:
     found = evaluation.evaluate(place, case.source, style=case.style, mask=case.mask, cold=cold)
-    return {"summary": found.summary, "cuts": list(found.cuts)}
-
-
-@contextmanager
-def _following(arm: str) -> Iterator[None]:
-    """Let frames follow one another in the way of an arm, within the product's run."""
-    usual = priors.prior_along
-    ways = {"plain": _unmoved, "warped": _warped, "ruder": _ruders}
-    if arm == "ours":
-        yield
-        return
-
-    def prior(
-        moved: flow.Motion, earlier: priors.Painted, frame: np.ndarray, *_: Any
-    ) -> priors.Prior:
-        source, result = earlier.source, earlier.result
-        found = usual(moved, priors.Painted(source, result), frame)
-        return ways[arm](replace(found, change=None, renewed=False), source, frame, result)
-
-    with ExitStack() as patched:
-        if arm == "cold":
-            patched.enter_context(mock.patch.object(flow, "motion", _none))
-        patched.enter_context(mock.patch.object(priors, "prior_along", prior))
-        patched.enter_context(mock.patch.object(priors, "settled", _nothing))
-        patched.enter_context(mock.patch.object(Course, "along", _unheld))
-        if arm == "ruder":
-            from vidstyle import engine
-
-            patched.enter_context(mock.patch.object(engine, "minimise", Ruder(engine.minimise)))
-        yield
-
-
-def _none(*_: Any) -> None:
-    """Begin every frame anew."""
-
-
-def _unheld(course: Course, motion: flow.Motion, frame: np.ndarray, *_: Any) -> tuple[Step, Course]:
-    """Go by the motion from frame to frame alone."""
-    return Step(motion), course.past(frame)
-
-
-def _nothing(found: priors.Prior, *_: Any) -> np.ndarray:
-    """Leave nothing alone."""
-    return np.zeros(found.trust.shape, bool)
-
-
-def _unmoved(found: priors.Prior, _: Any, __: Any, result: np.ndarray) -> priors.Prior:
-    return replace(found, image=result, trust=np.zeros_like(found.trust))
-
-
-def _warped(found: priors.Prior, _: Any, __: Any, result: np.ndarray) -> priors.Prior:
-    image = metrics.warped(result, found.flow)
-    return replace(found, image=image, trust=np.zeros_like(found.trust))
-
-
-def _ruders(
-    found: priors.Prior, source: np.ndarray, frame: np.ndarray, result: np.ndarray
-) -> priors.Prior:
-    """Warp the 8-bit picture bilinearly, and weigh it by his reliability."""
-    back, forth = flow.optical_flow(frame, source), flow.optical_flow(source, frame)
-    image = metrics.warped(np.rint(result * 255).astype(np.float32) / 255, back)
-    reliable = metrics.visible(back, forth)[..., None].astype(np.float32)
-    return priors.Prior(image, reliable, found.flow)
-
-
-class Ruder:
-    """Minimises a warm frame as artistic-videos does: plain L-BFGS until his rule stops it.
-
-    Stops when the loss has fallen by less than 1e-4 of itself over 50 evaluations, or at --cap
-    (his is 1000). A first frame (his: 2000 from noise) is that of every arm, so that the arms
-    differ in how they go on. His constants are content 5, style 100, temporal 1000, on sums over
-    the activations of a network that is not normalised; ours is, and its file does not tell by how
-    much. A log that jcjohnson/neural-style prints in its INSTALL.md does: his content and style
-    terms are that code's, and at evaluation 1, of a picture of one grey, every relative term of
-    ours is 1, where his content term is 2.09e6 and his five style terms are 1.33e7 in all. His
-    temporal term, 1000 times the mean square of 0..255, is 2.17e7 a unit of ours. So where style
-    weighs 1, as in all arms, so that the looks are alike, the temporal term weighs 1.6 (0.5 if it
-    is the content that is to weigh as in all arms).
-    """
-
-    def __init__(self, usual: Any) -> None:
-        self._usual = usual
-
-    def __call__(
-        self, evaluate: Any, start: Any, steps: int, filtered: Any, progress: Any, support: Any
-    ) -> Any:
-        from vidstyle.settings import Settings
-
-        if steps == Settings().steps:
-            return self._usual(evaluate, start, steps, filtered, progress, support)
-        best: list[tuple[Any, Any]] = []
-        totals: list[float] = []
-
-        def watched(image: Any) -> Any:
-            found = evaluate(image)
-            if not best or found.total < best[-1][1].total:
-                best[:] = [(image, found)]
-            totals.append(best[-1][1].total)
-            if len(totals) > INTERVAL:
-                before = totals[-1 - INTERVAL]
-                if before - totals[-1] < TOLERANCE * before:
-                    raise _ConvergedError
-            return found
-
-        try:
-            return self._usual(watched, start, steps, lambda x: x, progress, support)
-        except _ConvergedError:
-            from vidstyle.optimizer import Minimum
-
-            return Minimum(*best[-1], len(totals))
-
-
-class _ConvergedError(Exception):
-    """The stop rule holds."""
+    return {"summary": found.summary}
 
 
 _COLUMNS = {
@@ -317,6 +205,8 @@ _COLUMNS = {
     "/ floor": ("warping_error_lai_short_ratio", 1, "9.3f"),
     "E long": ("warping_error_lai_long", 1e4, "9.3f"),
     "/ floor ": ("warping_error_lai_long_ratio", 1, "9.3f"),
+    "R short": ("warping_error_ruder_short", 1e4, "9.3f"),
+    "R long": ("warping_error_ruder_long", 1e4, "9.3f"),
     "L short": ("warping_error_lanczos_short", 1e4, "9.3f"),
     "L long": ("warping_error_lanczos_long", 1e4, "9.3f"),
     "flicker/": ("flicker_ratio", 1, "9.3f"),
@@ -331,7 +221,7 @@ _COLUMNS = {
 
 def _head() -> None:
     print("E: Lai's warping error, 1e-4; / floor: of the source's own; / cold: style distance;")
-    print("L: the same sampled by Lanczos, which does not count as change what bilinear blurs;")
+    print("R: Ruder's, 1e-4; L: Lai's sampled by Lanczos, which does not blur between pixels;")
     print("sharp: of cold's sharpness; seen: of it where the short error is taken;")
     print("drift: of the mean colour, of 255, and of the style distance, from first to last tenth")
     print(
@@ -372,11 +262,11 @@ def _means(rows: Sequence[dict[str, Any]], arms: Sequence[str]) -> None:
         took = _mean([row["seconds_a_frame"] for row in chosen])
         print(f"{'mean ' + arm:44}" + "".join(cells) + f"{took:9.1f}")
     for other in ("plain", "ruder"):
-        for term in ("short", "long"):
-            ratios = list(_against(rows, other, f"warping_error_lai_{term}"))
+        for term, whose in product(("short", "long"), ("lai", "ruder", "lanczos")):
+            ratios = list(_against(rows, other, f"warping_error_{whose}_{term}"))
             if ratios:
                 print(
-                    f"{term} warping error, ours / {other}: mean {np.mean(ratios):.3f}, "
+                    f"{term} warping error ({whose}), ours / {other}: mean {np.mean(ratios):.3f}, "
                     f"worst {max(ratios):.3f}"
                 )
 

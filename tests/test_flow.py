@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vidstyle.flow import followed, optical_flow, trust, warp
+from vidstyle.flow import followed, joined, optical_flow, trust, warp
 from vidstyle.media import Image
 from vidstyle.priors import prior, settled
 
@@ -392,3 +392,32 @@ def test_what_strokes_spill_over_an_edge_is_not_drawn_out_behind_it(softness: in
         carried = found.image
     behind = np.s_[32:64, 22:40]
     assert np.abs(carried - frames[-1])[behind].mean() < 0.05
+
+
+def test_flows_joined_err_less_than_either_and_are_one_anothers_inverse() -> None:
+    true = cv2.GaussianBlur(
+        np.random.default_rng(3).standard_normal((HEIGHT, WIDTH, 2)).astype(np.float32), (0, 0), 16
+    )
+    true *= 2 / np.abs(true).max()
+    earlier = clouds(4)
+    later = warp(earlier, true)
+    noise = np.random.default_rng(5).normal(0, 3 / 255, (2, *later.shape)).astype(np.float32)
+    first, second = np.clip(earlier + noise[0], 0, 1), np.clip(later + noise[1], 0, 1)
+    alone = optical_flow(second, first), optical_flow(first, second)
+    both = joined(*alone)
+
+    def missed(flow: np.ndarray) -> float:
+        return float(np.linalg.norm(flow - true, axis=2)[INNER].mean())
+
+    def parted(flows: tuple[np.ndarray, np.ndarray]) -> float:
+        return float(np.linalg.norm(followed(*flows), axis=2)[INNER].mean())
+
+    assert missed(both[0]) < missed(alone[0])
+    assert parted(both) < 0.3 * parted(alone)
+
+
+def test_joined_flows_leave_what_stands_still_and_what_they_disagree_on() -> None:
+    still, moving = constant(0, 0), constant(0.25, 0)
+    assert np.array_equal(joined(still, moving)[0], still)
+    apart = constant(4, 0), constant(6, 0)
+    assert all(map(np.array_equal, joined(*apart), apart))

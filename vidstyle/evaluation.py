@@ -212,9 +212,7 @@ def _both(pair: _Pair, other: _Pair) -> tuple[tuple[str, Image, Image], ...]:
     return (("", pair.made, other.made), ("source_", pair.source, other.source))
 
 
-def _compare(
-    pair: _Pair, other: _Pair, flows: _Flows, term: str, figures: _Series
-) -> np.ndarray:
+def _compare(pair: _Pair, other: _Pair, flows: _Flows, term: str, figures: _Series) -> np.ndarray:
     """Take the warping errors of a frame and an earlier one; return what of it is seen there."""
     back, forth = flows
     visible = metrics.visible(back, forth) & pair.inside

@@ -1,8 +1,9 @@
 """What a stylised video is measured by: pure functions of frames, with the flow given.
 
 Two definitions of the warping error are in use. They differ in what they divide by and in which
-frame is warped; they are named apart here and never mixed. All reward blur and standing still, so none means anything without the
-others: the same error of the source, sharpness, the distance from the style.
+frame is warped; they are named apart here and never mixed. All reward blur and standing still, so
+none means anything without the others: the same error of the source, sharpness, the distance from
+the style.
 
 Frames are Images: float32 [H, W, 3], RGB, 0..1. `flow` is float32 [H, W, 2], in pixels: where the
 pixels of the frame that is named first are found in the other one. `visible` is bool [H, W]: which
