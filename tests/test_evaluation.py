@@ -1,6 +1,7 @@
 """`vidstyle eval`: what it says of faithful, frozen, blurred and flickering results."""
 
 import json
+from itertools import accumulate
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from vidstyle import flow, metrics
 from vidstyle.cli import main
 from vidstyle.errors import MediaError
 from vidstyle.evaluation import Evaluation, evaluate
@@ -135,6 +137,26 @@ def test_ten_frames_of_a_quick_pan_are_followed(tmp_path: Path) -> None:
     summary = evaluate(clip, clip).summary
     assert (summary["coverage_long"] or 0) > 0.8 * (1 - 60 / WIDTH)
     assert (summary["warping_error_lai_long"] or 1) < 1e-3
+
+
+def test_warping_the_frame_before_again_and_again_is_punished_by_lai_alone(tmp_path: Path) -> None:
+    """A pan by 0.4 pixels a frame, followed bilinearly: by Ruder's definition all but perfect."""
+    random = np.random.default_rng(3)
+    ground = random.random((HEIGHT, WIDTH + 80, 3), np.float32)
+    ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(ground, (0, 0), 1) - 0.5), 0, 1)
+    panned = [
+        flow.warp(ground, np.full((*ground.shape[:2], 2), (0.4 * i, 0), np.float32))[:, :WIDTH]
+        for i in range(6)
+    ]
+    step = np.full((HEIGHT, WIDTH, 2), (0.4, 0), np.float32)
+    warped = list(
+        accumulate(range(1, 6), lambda made, _: metrics.warped(made, step), initial=panned[0])
+    )
+    source = video(tmp_path / "pan.mkv", panned)
+    found = evaluate(video(tmp_path / "warped.mkv", warped), source).summary
+    lai, ruder = (found[f"warping_error_{whose}_short"] or 0 for whose in ("lai", "ruder"))
+    assert ruder < 0.2 * lai
+    assert lai > 0.5 * (found["source_warping_error_lai_short"] or 9)
 
 
 def test_growing_dark_is_drift(found: dict[str, Evaluation]) -> None:

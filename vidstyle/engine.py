@@ -242,6 +242,7 @@ class _Size:
             window=window,
             early=seen.early,
             suggested=None if scene.prior is None else carried(scene.prior),
+            fresh=None if scene.prior is None else scene.prior.fresh,
         )
         targets = owner.technique.targets(self._seen_styles(), encoded)
         content = {at: _goal(seen.features[at], at, window) for at in self._content_layers()}

@@ -34,7 +34,8 @@ class Prior:
     nothing moved. matches: what the earlier frame's blocks were matched to, if they were. settled:
     bool [H, W, 1], what is left as it is, or None: nothing. change: how far the source has come
     from what the strokes were made for, see fading; renewed: everywhere so far that it is better
-    begun anew.
+    begun anew. fresh: float32 [H, W, 1], 1 where it is painted from nothing: nothing before shows
+    it, or it has come too far from what it was; None: nowhere.
     """
 
     image: Image
@@ -44,6 +45,7 @@ class Prior:
     settled: np.ndarray | None = None
     change: np.ndarray | None = None
     renewed: bool = False
+    fresh: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def prior_along(
         carried = warp(earlier.begun, backward)
     now = source if begun is None else begun
     filled = _filled(warp(earlier.result, backward), carried, now, known, new, seen)
+    fresh = (~known & ~seen) | new
     known &= ~new
     change = fading.at_rest(change, known, new)
     believed = np.where(new[..., None], np.float32(0), believed)
@@ -114,8 +117,15 @@ def prior_along(
         filled = filled * (1 - share) + warp(old.result, back.backward) * share
         believed = np.maximum(believed, share)
         change = fading.where(share[..., 0] > 0.5, since, change)
+        fresh &= share[..., 0] <= 0.5
     return Prior(
-        filled, believed, backward, earlier.matches, change=change, renewed=bool(new.all())
+        filled,
+        believed,
+        backward,
+        earlier.matches,
+        change=change,
+        renewed=bool(new.all()),
+        fresh=fresh[..., None].astype(np.float32),
     )
 
 

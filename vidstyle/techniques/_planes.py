@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
+from vidstyle.techniques._fresh import fresh_loss, fresh_of, parted, shrunk
 from vidstyle.techniques.base import Encoded, Features, Targets
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class Source(NamedTuple):
 def plane_targets(
     styles: Sequence[Encoded], frame: Encoded, sources: Sequence[Sequence[Source]]
 ) -> Targets:
-    """Return {"goals": Gram matrices [K, C, C] a layer, "planes": Planes a layer}.
+    """Return {"goals": Gram matrices [K, C, C], "planes": Planes, "fresh": Fresh}, each by layer.
 
     sources: for each of the K planes of the frame's guide, what its style is blended of.
     """
@@ -34,7 +33,7 @@ def plane_targets(
     from vidstyle.planes import planes_of
 
     assert frame.guide is not None
-    goals, planes = {}, {}
+    goals, planes, every = {}, {}, []
     for layer, features in frame.features.items():
         found = [_style_grams(style, layer) for style in styles]
         goals[layer] = tf.stack(
@@ -44,9 +43,10 @@ def plane_targets(
             ]
         )
         part = None if frame.window is None else frame.window.at(layer)
-        weights = _shrunk(frame.guide.planes, *features.shape[:2])
+        weights = shrunk(frame.guide.planes, *features.shape[:2])
         planes[layer] = planes_of(weights, part)
-    return {"goals": goals, "planes": planes}
+        every.append(weights)
+    return {"goals": goals, "planes": planes, "fresh": fresh_of(frame, every)}
 
 
 def _style_grams(style: Encoded, layer: str) -> dict[int | None, Any]:
@@ -57,31 +57,21 @@ def _style_grams(style: Encoded, layer: str) -> dict[int | None, Any]:
     features = style.features[layer]
     grams: dict[int | None, Any] = {None: losses.gram(features)}
     if style.guide is not None:
-        weights = _shrunk(style.guide.planes, *features.shape[:2])
+        weights = shrunk(style.guide.planes, *features.shape[:2])
         over = planes_of(weights)
         grams.update(enumerate(plane_grams(features, over)))
     return grams
 
 
-def _shrunk(planes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return planes [H, W, K] averaged over the cells of a layer's grid: a hard edge is a part."""
-    from vidstyle import losses
-
-    rows, columns = (
-        losses.area_average(long, short)
-        for long, short in zip(planes.shape[:2], (height, width), strict=True)
-    )
-    return np.einsum("hH,HWk,wW->hwk", rows, planes, columns, optimize=True)
-
-
 def plane_loss(features: Features, targets: Targets) -> Any:
-    """Return the mean over layers of the style distance of the planes."""
+    """Return the mean over layers of the style distance of the planes, and of what is fresh."""
     from vidstyle import losses
     from vidstyle.planes import style_of_planes
 
     planes: dict[str, Planes] = targets["planes"]
+    whole, parts = parted(features, targets["fresh"])
     apart = [
-        style_of_planes(features[layer], planes[layer], goals)
+        style_of_planes(whole[layer], planes[layer], goals)
         for layer, goals in targets["goals"].items()
     ]
-    return losses.summed(apart) / len(apart)
+    return losses.summed(apart) / len(apart) + fresh_loss(parts, targets["fresh"], targets["goals"])

@@ -90,7 +90,8 @@ class Encoded:
     weight: the style's share; those of a run add up to 1. suggested: for a frame, what `targets`
     had under "matches" for an earlier one, carried into this one, NaN where that is not known.
     window: the part of the frame that the loss will see, in pixels; None: all of it. early: the
-    layers that features lack of a large picture.
+    layers that features lack of a large picture. fresh: float32 [H, W, 1] of a frame, 1 where no
+    earlier one shows what is there, so that it is to be painted from nothing; None: nowhere.
     """
 
     features: Features
@@ -100,6 +101,7 @@ class Encoded:
     suggested: np.ndarray | None = None
     window: "Window | None" = None
     early: Early | None = None
+    fresh: np.ndarray | None = None
 
     @property
     def early_layers(self) -> tuple[str, ...]:

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
+from vidstyle.techniques._fresh import fresh_loss, fresh_of, parted
 from vidstyle.techniques.base import Encoded, Features, Share, Strip, Sums, Targets, Technique
 from vidstyle.window import cells
 
@@ -25,25 +28,33 @@ class Basic(Technique):
     summary: ClassVar[str] = "the style of one or more pictures over the whole frame"
 
     def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
-        """Return the blended Gram matrix [C, C] of each style layer."""
+        """Return {"goals": the blended Gram matrices [C, C], "fresh": Fresh}, each by layer."""
         from vidstyle import losses
 
         grams = [_grams(style) for style in styles]
-        return {
+        goals = {
             layer: losses.summed(
                 [style.weight * own[layer] for style, own in zip(styles, grams, strict=True)]
             )
             for layer in (*frame.early_layers, *frame.features)
         }
+        everywhere = [np.ones((*values.shape[:2], 1)) for values in frame.features.values()]
+        return {"goals": goals, "fresh": fresh_of(frame, everywhere)}
 
     def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
-        """Return the mean over layers of the style distance."""
+        """Return the mean over layers of the style distance, and of that of what is fresh.
+
+        Where early layers are seen in strips, what is fresh is drawn to the style at the others.
+        """
         from vidstyle import losses
 
-        grams = {layer: losses.gram(features[layer]) for layer in targets if layer in features}
+        goals, fresh = targets["goals"], targets["fresh"]
+        whole, parts = parted(features, fresh)
+        grams = {layer: losses.gram(whole[layer]) for layer in fresh}
         grams.update(_means(early) if early else {})
-        apart = [losses.relative(grams[layer], goal) for layer, goal in targets.items()]
-        return losses.summed(apart) / len(apart)
+        apart = [losses.relative(grams[layer], goal) for layer, goal in goals.items()]
+        each = {layer: goals[layer][None] for layer in goals}
+        return losses.summed(apart) / len(apart) + fresh_loss(parts, fresh, each)
 
     def strip_rows(self, size: tuple[int, int]) -> int | None:
         """Return the rows of a strip of a large frame."""
