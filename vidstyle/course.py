@@ -17,7 +17,7 @@ from vidstyle.media import Image
 __all__ = ["SPAN", "Course", "Step"]
 
 SPAN = 10  # frames from one anchor to the next
-_SHARE = 0.3  # of what is missed, made good at once: with all of it strokes shake
+_SHARE = 0.5  # of what is missed, made good at once: with all of it strokes shake
 _FAR = 1.5  # pixels: who is said to have slid farther was taken for something else
 _PATCH = 9  # pixels: the side of the square over which two flows are compared
 _SLIGHT = 0.02  # of 1: what planes may differ by and still say the same

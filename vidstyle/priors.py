@@ -104,7 +104,7 @@ def prior_along(
         carried = warp(earlier.begun, backward)
     now = source if begun is None else begun
     filled = _filled(warp(earlier.result, backward), carried, now, known, new, seen)
-    fresh = (~known & ~seen) | new
+    fresh = bare | new
     known &= ~new
     change = fading.at_rest(change, known, new)
     believed = np.where(new[..., None], np.float32(0), believed)
