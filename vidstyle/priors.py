@@ -34,8 +34,8 @@ class Prior:
     nothing moved. matches: what the earlier frame's blocks were matched to, if they were. settled:
     bool [H, W, 1], what is left as it is, or None: nothing. change: how far the source has come
     from what the strokes were made for, see fading; renewed: everywhere so far that it is better
-    begun anew. fresh: float32 [H, W, 1], 1 where it is painted from nothing: nothing before shows
-    it, or it has come too far from what it was; None: nowhere.
+    begun anew. fresh: float32 [H, W, 1], 1 where nothing before shows what is there, so that it is
+    painted from nothing; None: nowhere.
     """
 
     image: Image
@@ -104,7 +104,7 @@ def prior_along(
         carried = warp(earlier.begun, backward)
     now = source if begun is None else begun
     filled = _filled(warp(earlier.result, backward), carried, now, known, new, seen)
-    fresh = bare | new
+    fresh = bare & ~new  # a title is to be read, not painted over
     known &= ~new
     change = fading.at_rest(change, known, new)
     believed = np.where(new[..., None], np.float32(0), believed)
