@@ -83,7 +83,7 @@ def test_within_a_window_it_is_the_same() -> None:
 def test_new_ground_is_painted_though_all_else_is() -> None:
     """Its own Gram matrices come nearer to the style's than where the whole frame's alone pull."""
     settings = Settings(
-        steps=60, steps_next=10, style_layers=LAYERS, content_layers=LAYERS[1:2], tv_weight=0
+        steps=60, steps_next=15, style_layers=LAYERS, content_layers=LAYERS[1:2], tv_weight=0
     )
     engine = Stylizer([Style(STYLE)], settings=settings, encoder=ENCODER)
     painted = engine.stylize(FRAME).image
@@ -94,7 +94,7 @@ def test_new_ground_is_painted_though_all_else_is() -> None:
         distance(engine.stylize(FRAME, prior=Prior(begun, 1 - strip, fresh=fresh)).image, strip)
         for fresh in (None, strip)
     ]
-    assert apart[1] < 0.8 * apart[0]
+    assert apart[1] < 0.7 * apart[0]
     assert engine.traces == 1
 
 
