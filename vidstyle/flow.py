@@ -134,7 +134,8 @@ def followed(first: np.ndarray, then: np.ndarray) -> np.ndarray:
 
 def sampled(values: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Return the values [H, W, …] that are found at p + there(p), their border continued."""
-    return cv2.remap(values, *_positions(there), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    found = cv2.remap(values, *_positions(there), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return found.reshape(*there.shape[:2], *values.shape[2:])  # OpenCV drops an axis of one
 
 
 def _positions(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -127,7 +127,7 @@ class Following:
             anchor = _Seen(here.position - step.age, step.anchor)
             further = (step.further, self._painted(anchor))
         begun = self._stylizer.begin(here.frame, here.guide)
-        found = priors.prior_along(step.motion, before, here.frame, begun, further)
+        found = priors.prior_along(step.motion, before, here.frame, begun, further, here.planes)
         if found.renewed:
             self._begin()
             return None
@@ -138,7 +138,7 @@ class Following:
         """Return a finished frame; with what it begins with, if a stylizer is to tell."""
         begun = None if stylizer is None else stylizer.begin(seen.frame, seen.guide)
         image, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
-        return priors.Painted(seen.frame, image, begun, **notes)
+        return priors.Painted(seen.frame, image, begun, planes=seen.planes, **notes)
 
     def _turn(self, here: _Seen) -> bool:
         """Begin a shot at a frame, or go on with the one that was left a moment ago."""

@@ -10,17 +10,18 @@ import cv2
 import numpy as np
 
 from vidstyle import fading
-from vidstyle.flow import Motion, alike, consistent, inside, motion, warp
+from vidstyle.filling import Carried, filled
+from vidstyle.flow import Motion, alike, consistent, inside, motion, sampled, warp
 from vidstyle.media import Image
 
 __all__ = ["Painted", "Prior", "carried", "prior", "prior_along", "settled"]
 
 _NEAR = 0.75  # of a node's spacing: what stands farther from every node is matched anew
-_STROKE = 0.02  # of the long side: what is smaller in a result is its strokes
-_GRAIN = 0.002  # of the long side: what is smaller still would pile up from frame to frame
 _DRAWN_OUT = 0.5  # of its area: what came from less is new
 _CALM = 25  # pixels: the side of the square over which noise is averaged
 _SLIGHTEST = 1 / 255  # of 1: what changes less, on average, has not changed
+_OTHER = 0.5  # of 1: where a plane says so much more or less, a style has come or gone
+_FAINT = 0.02  # of 1: what a plane says of less is not seen
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Prior:
 class Painted:
     """A finished frame. begun: what it begins with, None: its source.
 
-    change, matches: as in Prior, of this frame itself.
+    planes: float32 [H, W, K], where which style was to go, None: one everywhere. change, matches:
+    as in Prior, of this frame itself.
     """
 
     source: Image
@@ -60,6 +62,7 @@ class Painted:
     begun: Image | None = None
     change: np.ndarray | None = None
     matches: np.ndarray | None = None
+    planes: np.ndarray | None = None
 
 
 def prior(
@@ -85,10 +88,12 @@ def prior_along(
     source: Image,
     begun: Image | None = None,
     further: tuple[Motion, Painted] | None = None,
+    planes: np.ndarray | None = None,
 ) -> Prior:
     """What an earlier frame says of this one, as `prior`, along a known motion.
 
-    further: the motion from a frame further back, and that: what is known from there and not from
+    planes: as those of `earlier`, of this frame. Where another style is to go than went there, or
+    one where none did, the earlier result says nothing. further: the motion from a frame further back, and that: what is known from there and not from
     the earlier frame, since it was hidden in it, looks again as it did. Ruder et al. (2016),
     section 4.4; differs in that it starts so too.
     """
@@ -103,28 +108,38 @@ def prior_along(
     if earlier.begun is not None:
         carried = warp(earlier.begun, backward)
     now = source if begun is None else begun
-    filled = _filled(warp(earlier.result, backward), carried, now, known, new, seen)
-    fresh = bare & ~new  # a title is to be read, not painted over
+    before = None if earlier.planes is None else sampled(earlier.planes, backward)
+    other = _other(before, planes, bare)
+    image = filled(
+        Carried(warp(earlier.result, backward), carried, before),
+        now,
+        planes,
+        known & ~new & ~other,
+        seen & ~new & ~other,
+        other,
+    )
+    fresh = (bare | other) & ~new  # a title is to be read, not painted over
     known &= ~new
     change = fading.at_rest(change, known, new)
-    believed = np.where(new[..., None], np.float32(0), believed)
+    known &= ~other
+    believed = np.where((new | other)[..., None], np.float32(0), believed * _grown(before, planes))
     if further is not None:
         back, old = further
         apart = source - warp(old.source, back.backward)
         since = fading.added(old.change, back.backward, apart, back.trust[..., 0] > 0)
         taken = ~known & ~fading.outdated(since, source)
         share = np.where(taken[..., None], back.trust, 0)
-        filled = filled * (1 - share) + warp(old.result, back.backward) * share
+        image = image * (1 - share) + warp(old.result, back.backward) * share
         believed = np.maximum(believed, share)
         change = fading.where(share[..., 0] > 0.5, since, change)
         fresh &= share[..., 0] <= 0.5
     return Prior(
-        filled,
+        image,
         believed,
         backward,
         earlier.matches,
         change=change,
-        renewed=bool(new.all()),
+        renewed=bool(new.all()) or _comes(earlier.planes, planes),
         fresh=fresh[..., None].astype(np.float32),
     )
 
@@ -159,55 +174,29 @@ def _widened(places: np.ndarray) -> np.ndarray:
     return cv2.dilate(places.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
 
 
-def _filled(
-    carried: Image,
-    moved: Image,
-    frame: Image,
-    known: np.ndarray,
-    new: np.ndarray,
-    seen: np.ndarray,
-) -> Image:
-    """Replace what is not known, or new (bool [H, W]), by the frame, coloured and stroked alike.
+def _other(before: np.ndarray | None, planes: np.ndarray | None, like: np.ndarray) -> np.ndarray:
+    """Return bool [H, W]: another style goes here than before, or next to it.
 
-    moved: the earlier source, warped as the earlier result was to `carried`. The style's change of
-    colour, result minus source, is fitted to the known pixels as an affine map of the source's
-    colour; so what motion uncovers neither flashes up in the source's colours nor takes on those
-    of what covered it. Strokes are what is left of the result in detail once its source in these
-    colours is taken away: bare ground would have to grow them anew, in fewer steps than it takes.
+    Next to it there was an edge, held smooth and to what lay beyond: it would be seen as a line.
     """
-    fitted = _colouring(moved, carried, known)
-    around = frame + cv2.GaussianBlur(frame @ fitted[:3] + fitted[3], (0, 0), 3)
-    strokes = _detail(carried - moved - moved @ fitted[:3])
-    usual = strokes[known].std() if known.any() else 0.0
-    around += np.clip(strokes, -2 * usual, 2 * usual)
-    change = frame - moved
-    relit = carried + cv2.GaussianBlur(change + change @ fitted[:3], (0, 0), 3)
-    image = _over(relit, around, seen & ~new)
-    return np.clip(_over(carried, image, known & ~new), 0, 1)
+    if before is None or planes is None:
+        return np.zeros(like.shape, bool)
+    apart = (np.abs(planes - before) > _OTHER) | ((before == 0) & (planes > _FAINT))
+    places = apart.any(axis=2).astype(np.uint8)
+    return np.asarray(cv2.dilate(places, np.ones((5, 5), np.uint8)) > 0)
 
 
-def _colouring(source: Image, result: Image, known: np.ndarray) -> np.ndarray:
-    """Return the affine map [4, 3] of the source's colour that comes nearest to result - source."""
-    share = known.astype(np.float32)
-    both = np.dstack([source, np.ones_like(share), result - source]) * share[..., None]
-    products = cv2.mulTransposed(both.reshape(-1, 7), aTa=True, dtype=cv2.CV_64F)
-    few = 1e-3 * share.size * np.eye(4)  # what so few pixels show is not believed
-    return np.linalg.solve(products[:4, :4] + few, products[:4, 4:]).astype(np.float32)
+def _comes(before: np.ndarray | None, planes: np.ndarray | None) -> bool:
+    """Say whether no style went anywhere before, and one does now."""
+    return planes is not None and before is not None and bool(planes.any() and not before.any())
 
 
-def _over(image: Image, below: Image, places: np.ndarray) -> Image:
-    """Return `image` at the places (bool [H, W]), softly at their rim, and `below` elsewhere."""
-    share = places.astype(np.float32)
-    soft = (cv2.GaussianBlur(share, (5, 5), 0.8) * share)[..., None]
-    return np.asarray(image * soft + below * (1 - soft))
-
-
-def _detail(image: Image) -> Image:
-    """Return what is of a stroke's size: less than its length, more than its grain."""
-    coarse, fine = (max(image.shape[:2]) * size for size in (_STROKE, _GRAIN))
-    return np.asarray(
-        cv2.GaussianBlur(image, (0, 0), fine) - cv2.GaussianBlur(image, (0, 0), coarse)
-    )
+def _grown(before: np.ndarray | None, planes: np.ndarray | None) -> np.ndarray | float:
+    """Return float32 [H, W, 1], 0..1: how much of the style that goes here went here before."""
+    if before is None or planes is None:
+        return 1.0
+    share = np.where(planes - before < _FAINT, 1, before / np.maximum(planes, _FAINT))
+    return np.asarray(share.min(axis=2, keepdims=True), np.float32)
 
 
 def carried(prior: Prior) -> np.ndarray | None:

@@ -1,0 +1,115 @@
+"""Filling: what nothing carried along is begun with: the frame, coloured and stroked alike."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from vidstyle.media import Image
+
+__all__ = ["Carried", "filled"]
+
+_STROKE = 0.02  # of the long side: what is smaller in a result is its strokes
+_GRAIN = 0.002  # of the long side: what is smaller still would pile up from frame to frame
+
+
+class Carried(NamedTuple):
+    """An earlier result in this frame's place, and its source and planes there."""
+
+    result: Image
+    source: Image
+    planes: np.ndarray | None
+
+
+def filled(
+    carried: Carried,
+    frame: Image,
+    planes: np.ndarray | None,
+    known: np.ndarray,
+    seen: np.ndarray,
+    other: np.ndarray,
+) -> Image:
+    """Replace what is not known (bool [H, W]) by the frame, coloured and stroked as the result is.
+
+    seen: bool [H, W], what is carried all the same, in another light; other: to be painted in
+    another style than it was. The style's change of colour,
+    result minus source, is fitted to the known pixels of each plane as an affine map of the
+    source's colour; so what motion uncovers neither flashes up in the source's colours nor takes on
+    those of what covered it. Strokes are what is left of the result in detail once its source in
+    these colours is taken away: bare ground would have to grow them anew, in fewer steps than it
+    takes. In another style they are those of what is nearest, mirrored.
+    """
+    result, moved, before = carried
+    theirs, ours = _shares(before, known), _shares(planes, known, rest=1)
+    maps = [_colouring(moved, result, known * share) for share in theirs.transpose(2, 0, 1)]
+    around = frame + cv2.GaussianBlur(_tint(frame, ours, maps), (0, 0), 3)
+    strokes = _detail(result - moved - _tint(moved, theirs, maps))
+    painted = known & theirs.any(axis=2)
+    strokes[other] = _mirrored(strokes, painted)[other]
+    usual = strokes[painted].std() if painted.any() else 0.0
+    around += np.clip(strokes, -2 * usual, 2 * usual)
+    change = frame - moved
+    relit = result + cv2.GaussianBlur(change + _tint(change, ours, maps, 0), (0, 0), 3)
+    return np.clip(_over(result, _over(relit, around, seen), known), 0, 1)
+
+
+def _shares(planes: np.ndarray | None, like: np.ndarray, rest: float = 0) -> np.ndarray:
+    """Return planes' shares of each pixel, float32 [H, W, K]: 1 in all, `rest` where none is."""
+    if planes is None:
+        return np.ones((*like.shape, 1), np.float32)
+    total = planes.sum(axis=2, keepdims=True)
+    none = np.float32(rest / planes.shape[2])
+    return np.where(total > 0, planes / np.maximum(total, np.float32(1e-6)), none)
+
+
+def _mirrored(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Return the values [H, W, C] as they are there (bool [H, W]), and mirrored from it, or 0."""
+    if there.all() or not there.any():
+        return values * there[..., None]
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~there).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    places = np.zeros((nearest.max() + 1, 2), int)
+    places[nearest[there]] = np.argwhere(there)
+    height, width = there.shape
+    rows, columns = 2 * places[nearest].transpose(2, 0, 1) - np.indices(there.shape)
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    rows, columns = np.where(inside, rows, 0), np.where(inside, columns, 0)
+    return values[rows, columns] * (inside & there[rows, columns])[..., None]
+
+
+def _tint(
+    image: Image, shares: np.ndarray, maps: Sequence[np.ndarray], constant: float = 1
+) -> np.ndarray:
+    """Return by how much the maps [4, 3] change an image's colours, each by its share."""
+    found = np.zeros_like(image)
+    for share, fitted in zip(shares.transpose(2, 0, 1), maps, strict=True):
+        found += share[..., None] * (image @ fitted[:3] + np.float32(constant) * fitted[3])
+    return found
+
+
+def _colouring(source: Image, result: Image, share: np.ndarray) -> np.ndarray:
+    """Return the affine map [4, 3] of the source's colour that comes nearest to result - source.
+
+    share: float32 [H, W], what each pixel counts.
+    """
+    both = np.dstack([source, np.ones_like(share), result - source]) * share[..., None]
+    products = cv2.mulTransposed(both.reshape(-1, 7), aTa=True, dtype=cv2.CV_64F)
+    few = 1e-3 * share.size * np.eye(4)  # what so few pixels show is not believed
+    return np.linalg.solve(products[:4, :4] + few, products[:4, 4:]).astype(np.float32)
+
+
+def _over(image: Image, below: Image, places: np.ndarray) -> Image:
+    """Return `image` at the places (bool [H, W]), softly at their rim, and `below` elsewhere."""
+    share = places.astype(np.float32)
+    soft = (cv2.GaussianBlur(share, (5, 5), 0.8) * share)[..., None]
+    return np.asarray(image * soft + below * (1 - soft))
+
+
+def _detail(image: Image) -> Image:
+    """Return what is of a stroke's size: less than its length, more than its grain."""
+    coarse, fine = (max(image.shape[:2]) * size for size in (_STROKE, _GRAIN))
+    return np.asarray(
+        cv2.GaussianBlur(image, (0, 0), fine) - cv2.GaussianBlur(image, (0, 0), coarse)
+    )
