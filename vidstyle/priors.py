@@ -183,7 +183,8 @@ def _other(before: np.ndarray | None, planes: np.ndarray | None, like: np.ndarra
         return np.zeros(like.shape, bool)
     apart = (np.abs(planes - before) > _OTHER) | ((before == 0) & (planes > _FAINT))
     places = apart.any(axis=2).astype(np.uint8)
-    return np.asarray(cv2.dilate(places, np.ones((5, 5), np.uint8)) > 0)
+    wide = cv2.morphologyEx(places, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return np.asarray((places | cv2.dilate(wide, np.ones((5, 5), np.uint8))) > 0)
 
 
 def _comes(before: np.ndarray | None, planes: np.ndarray | None) -> bool:
