@@ -14,6 +14,7 @@ from vidstyle.filling import Carried, filled
 from vidstyle.guides import mask_guide
 from vidstyle.media import Image
 from vidstyle.priors import Painted, Prior, prior_along
+from vidstyle.scene import Scene
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
 
@@ -115,3 +116,10 @@ def test_in_a_run_what_a_mask_covers_first_is_begun_anew_and_the_rest_goes_on(
     events: list[dict[str, Any]] = []
     film.run(film.job("wipe", [FRAME] * 4, technique="mask", mask=place), events.append)
     assert [event["evaluations"] for event in events if event["event"] == "frame"] == [0, 0, 8, 4]
+
+
+def test_what_is_fresh_is_held_smoother() -> None:
+    prior = found(mask(0, 16), mask(0, 24))
+    smooth = Scene(FRAME, None, False, prior).smoothness
+    assert smooth[:, 20].min() > 2
+    assert (smooth[:, :14] == 1).all()

@@ -13,6 +13,9 @@ from vidstyle.priors import Prior
 __all__ = ["Scene"]
 
 _RIM = 8.0  # how much smoother the edge of what changes is held than the rest
+_FRESH = (
+    5.0  # the same of what is fresh: drawn to the style so much, it would have specks of colour
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,14 @@ class Scene:
         """Return how smooth positions are to be, [H, W, 1]: 1, and more where support has an edge.
 
         A pixel there has the source on one side, where nothing restrains it: some turned white or
-        black.
+        black. More, too, where the frame is fresh.
         """
         inside, square = self.support[..., 0], np.ones((3, 3), np.uint8)
         rim = cv2.dilate(inside, square) - cv2.erode(inside, square)
-        return np.asarray(1 + (_RIM - 1) * rim[..., None], np.float32)
+        smooth = 1 + (_RIM - 1) * rim[..., None]
+        if self.prior is not None and self.prior.fresh is not None:
+            smooth = smooth + (_FRESH - 1) * self.prior.fresh
+        return np.asarray(smooth, np.float32)
 
     def kept(self, image: Image) -> Image:
         """Return the image where pixels may change, and the frame elsewhere."""

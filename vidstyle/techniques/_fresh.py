@@ -13,7 +13,7 @@ from vidstyle.techniques.base import Encoded, Features
 
 __all__ = ["Fresh", "fresh_loss", "fresh_of", "parted", "shrunk"]
 
-_PULL = 4.0  # of the style's own: what is fresh has the steps of one frame to be painted in
+_PULL = 8.0  # of the style's own: what is fresh has the steps of one frame to be painted in
 
 
 class Fresh(NamedTuple):
