@@ -93,9 +93,9 @@ def prior_along(
     """What an earlier frame says of this one, as `prior`, along a known motion.
 
     planes: as those of `earlier`, of this frame. Where another style is to go than went there, or
-    one where none did, the earlier result says nothing. further: the motion from a frame further back, and that: what is known from there and not from
-    the earlier frame, since it was hidden in it, looks again as it did. Ruder et al. (2016),
-    section 4.4; differs in that it starts so too.
+    one where none did, the earlier result says nothing. further: the motion from a frame further
+    back, and that: what is known from there and not from the earlier frame, since it was hidden in
+    it, looks again as it did. Ruder et al. (2016), section 4.4; differs in that it starts so too.
     """
     backward, believed = moved.backward, moved.trust
     carried = warp(earlier.source, backward)
