@@ -36,6 +36,7 @@ _ROUGHNESS = 0.02  # standard deviation of the noise that gives flat areas somet
 _SIZES_KEPT = 40  # traced graphs and style features held at once, at most
 _PIXELS_KEPT = 2_000_000  # of all these sizes together, where they are more than one
 _LARGE = 500_000  # pixels of a size from which on the styles' features are not kept
+_SMALL = 100_000  # pixels of a frame that leaves too little to look for: that takes a fifth second
 _WINDOWS_KEPT = 8  # traced graphs of one size, for windows in it
 
 
@@ -214,7 +215,8 @@ class _Size:
             **_temporal_pull(frame, scene.prior),
             **self._coarse_pull(coarse),
         }
-        give_back()
+        if self._area > _SMALL:
+            give_back()
 
         def evaluate(image: Any) -> Evaluation:
             total, gradient, terms = self._traced(image, targets, pulls, part)
