@@ -90,6 +90,20 @@ def test_newly_covered_places_begin_in_the_colours_and_strokes_of_what_is_painte
     np.testing.assert_allclose(image[:, :20], painted[:, :20], atol=1e-6)
 
 
+def test_a_place_that_changes_its_region_takes_the_strokes_of_that_one() -> None:
+    flat = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
+    lines = (0.1 * np.sign(np.sin(np.arange(WIDTH) * np.pi / 2 + 0.1)))[:, None].astype(np.float32)
+    before, planes = (np.dstack([mask(0, at), mask(at, WIDTH)]) for at in (32, 16))
+    painted = np.where(before[..., :1] > 0, flat, flat + lines)
+    new = (planes != before).any(axis=2)
+    image = filled(Carried(painted, flat, before), flat, planes, ~new, ~new, new)
+    assert image[:, 20:32].std() > 0.02
+    planes[..., 0], planes[..., 1] = mask(0, 48)[..., 0], mask(48, WIDTH)[..., 0]
+    new = (planes != before).any(axis=2)
+    image = filled(Carried(painted, flat, before), flat, planes, ~new, ~new, new)
+    assert image[:, 34:46].std() < 1e-3
+
+
 def test_what_a_mask_newly_covers_is_painted_as_the_rest_is() -> None:
     """A wipe over a picture that stands still: it was held to the source, since nothing moved."""
     settings = Settings(

@@ -32,13 +32,13 @@ def filled(
 ) -> Image:
     """Replace what is not known (bool [H, W]) by the frame, coloured and stroked as the result is.
 
-    seen: bool [H, W], what is carried all the same, in another light; other: to be painted in
-    another style than it was. The style's change of colour,
-    result minus source, is fitted to the known pixels of each plane as an affine map of the
-    source's colour; so what motion uncovers neither flashes up in the source's colours nor takes on
-    those of what covered it. Strokes are what is left of the result in detail once its source in
-    these colours is taken away: bare ground would have to grow them anew, in fewer steps than it
-    takes. In another style they are those of what is nearest, mirrored.
+    seen: bool [H, W], what is carried all the same, in another light; other: what another style is
+    to go to than went there. The style's change of colour, result minus source, is fitted to the
+    known pixels of each plane as an affine map of the source's colour; so what motion uncovers
+    neither flashes up in the source's colours nor takes on those of what covered it. Strokes are
+    what is left of the result in detail once its source in these colours is taken away: bare ground
+    would have to grow them anew, in fewer steps than it takes. Of another style they are those that
+    are nearest, mirrored.
     """
     result, moved, before = carried
     theirs, ours = _shares(before, known), _shares(planes, known, rest=1)
@@ -46,7 +46,10 @@ def filled(
     around = frame + cv2.GaussianBlur(_tint(frame, ours, maps), (0, 0), 3)
     strokes = _detail(result - moved - _tint(moved, theirs, maps))
     painted = known & theirs.any(axis=2)
-    strokes[other] = _mirrored(strokes, painted)[other]
+    before_most, most = theirs.argmax(axis=2), ours.argmax(axis=2)
+    for plane in np.unique(most[other]):
+        mirrored = _mirrored(strokes, painted & (before_most == plane))
+        strokes = np.where((other & (most == plane))[..., None], mirrored, strokes)
     usual = strokes[painted].std() if painted.any() else 0.0
     around += np.clip(strokes, -2 * usual, 2 * usual)
     change = frame - moved
