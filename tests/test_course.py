@@ -1,6 +1,7 @@
 """The course of a shot: small errors of the flow do not add up from frame to frame."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from vidstyle.course import SPAN, Course
 from vidstyle.flow import Motion, followed, warp
 from vidstyle.media import Image
+from vidstyle.priors import Painted, prior_along
 
 HEIGHT, WIDTH = 96, 144
 INNER = np.s_[24:-24, 24:-24]
@@ -114,3 +116,16 @@ def test_an_anchor_is_given_up_after_its_span(step: Callable[[Course, Image], Co
         assert course.anchor is frames[0]
     course = step(course, frames[SPAN])
     assert course == Course(frames[SPAN])
+
+
+@pytest.mark.parametrize(("speed", "left"), [(PAN, 0.75), (0.0, 1.0)])
+def test_what_moves_is_held_to_how_it_looked_in_the_anchor(speed: float, left: float) -> None:
+    """A result that has strayed comes a quarter of the way back; what stands still stays."""
+    moving, whole = pan(3), np.ones((HEIGHT, WIDTH, 1), np.float32)
+    anchor, before, here = moving if speed else moving[:1] * 3
+    step, back = (Motion(uniform(speed * age), uniform(-speed * age), whole) for age in (1, 2))
+    earlier = Painted(before, before * np.float32(0.8) + np.float32(0.08))
+    for trusted, share in ((whole, left), (0 * whole, 1.0)):
+        further = (replace(back, trust=trusted), Painted(anchor, anchor * np.float32(0.8)))
+        found = prior_along(step, earlier, here, further=further)
+        assert (found.image - here * 0.8)[INNER].mean() == pytest.approx(share * 0.08, abs=1e-3)

@@ -21,6 +21,7 @@ _DRAWN_OUT = 0.5  # of its area: what came from less is new
 _CALM = 25  # pixels: the side of the square over which noise is averaged
 _SLIGHTEST = 1 / 255  # of 1: what changes less, on average, has not changed
 _OTHER = 0.5  # of 1: where a plane says so much more or less, a style has come or gone
+_HELD = 0.25  # of the way back to how it looked further back: errors are not to add up
 _FAINT = 0.02  # of 1: what a plane says of less is not seen
 
 
@@ -95,7 +96,8 @@ def prior_along(
     planes: as those of `earlier`, of this frame. Where another style is to go than went there, or
     one where none did, the earlier result says nothing. further: the motion from a frame further
     back, and that: what is known from there and not from the earlier frame, since it was hidden in
-    it, looks again as it did. Ruder et al. (2016), section 4.4; differs in that it starts so too.
+    it, looks again as it did. Ruder et al. (2016), section 4.4; differs in that it starts so too,
+    and in that what moves and is known from both is a little of either.
     """
     backward, believed = moved.backward, moved.trust
     carried = warp(earlier.source, backward)
@@ -124,12 +126,10 @@ def prior_along(
     known &= ~other
     believed = np.where((new | other)[..., None], np.float32(0), believed * _grown(before, planes))
     if further is not None:
-        back, old = further
-        apart = source - warp(old.source, back.backward)
-        since = fading.added(old.change, back.backward, apart, back.trust[..., 0] > 0)
-        taken = ~known & ~fading.outdated(since, source)
-        share = np.where(taken[..., None], back.trust, 0)
-        image = image * (1 - share) + warp(old.result, back.backward) * share
+        valid, since, looked = _said_by(*further, source)
+        share = np.where(known[..., None], 0, valid)
+        moving = known & (backward != 0).any(axis=2)  # what stands still stays to the bit
+        image += np.where(moving[..., None], _HELD * valid, share) * (looked - image)
         believed = np.maximum(believed, share)
         change = fading.where(share[..., 0] > 0.5, since, change)
         fresh &= share[..., 0] <= 0.5
@@ -142,6 +142,14 @@ def prior_along(
         renewed=bool(new.all()) or _comes(earlier.planes, planes),
         fresh=fresh[..., None].astype(np.float32),
     )
+
+
+def _said_by(back: Motion, old: Painted, source: Image) -> tuple[np.ndarray, np.ndarray, Image]:
+    """Return how far a frame further back holds [H, W, 1], the change since, its result here."""
+    apart = source - warp(old.source, back.backward)
+    since = fading.added(old.change, back.backward, apart, back.trust[..., 0] > 0)
+    valid = back.trust * ~fading.outdated(since, source)[..., None]
+    return valid, since, warp(old.result, back.backward)
 
 
 def settled(found: Prior, first: Image, frame: Image) -> np.ndarray:
