@@ -21,7 +21,7 @@ _DRAWN_OUT = 0.5  # of its area: what came from less is new
 _CALM = 25  # pixels: the side of the square over which noise is averaged
 _SLIGHTEST = 1 / 255  # of 1: what changes less, on average, has not changed
 _OTHER = 0.5  # of 1: where a plane says so much more or less, a style has come or gone
-_HELD = 0.25  # of the way back to how it looked further back: errors are not to add up
+_HELD = 0.1  # of the way back to how it looked further back: errors are not to add up
 _FAINT = 0.02  # of 1: what a plane says of less is not seen
 
 
