@@ -1,10 +1,11 @@
 """Measure coherence: every way to follow a frame by the next, beside one another in one table.
 
 scripts/bench coherence FOLDER       a folder with davis/NAME/frames and davis/NAME/masks, or clips/
-    --size 256 --frames 24 --sequences blackswan,sam2_bedroom,still --styles a.jpg,b.jpg
-    --technique basic,mask --arms cold,ours --output coherence --cap 1000 --in-turn
+    --size 160 --frames 12 --cases blackswan:mask:style,still:basic:a.jpg
+    --arms cold,ours --output coherence --cap 1000
 
-Arms, each made through the product's own run (reading, flow, cuts, state, writing):
+A case is a sequence, a technique and a style: a file, or one of samples/ by its name. Arms, each
+made through the product's own run (reading, flow, cuts, state, writing):
 
     cold    every frame for itself
     plain   from the result before, where it stands: no warp, no temporal term
@@ -36,42 +37,51 @@ from vidstyle import run as runs
 from vidstyle.job import Job, make_job, target_size
 
 SAMPLES = Path(__file__).parent.parent / "samples"
-DAVIS = ("blackswan", "car-shadow", "camel")
+CASES = (
+    "breakdance:basic:style2",
+    "car-shadow:basic:style2",
+    "cutie_example:basic:style2",
+    "blackswan:basic:style",
+    "cows:basic:style",
+    "sam2_bedroom:basic:style",
+    "blackswan:mask:style",
+    "cows:mask:style",
+)
 STILL = "still"  # the name of a sequence that is made: a picture with noise, for drift
 
 
 def coherence(folder: Path, words: Sequence[str]) -> None:
-    """Make what is missing, and print a row for each arm of each sequence, style and technique."""
+    """Make what is missing, and print a row for each arm of each case."""
     asked = _asked(words)
-    output = Path(asked.output)
     rows: list[dict[str, Any]] = []
     _head()
-    styles = list(map(Path, asked.styles.split(",")))
-    for turn, name in enumerate(asked.sequences.split(",")):
-        source = _source(folder, name, output / "sources", asked)
-        for technique in asked.technique.split(","):
-            if technique != "basic" and not source.with_name(f"{name}_masks").is_dir():
-                continue
-            for style in [styles[turn % len(styles)]] if asked.in_turn else styles:
-                case = Case(source, technique, style, output, asked.cap)
-                rows += _compared(case, asked.arms.split(","))
+    for word in asked.cases.split(","):
+        rows += _compared(_case(folder, word, asked), asked.arms.split(","))
     _means(rows, asked.arms.split(","))
 
 
 def _asked(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench coherence FOLDER")
-    parser.add_argument("--size", type=int, default=256, help="long side in pixels")
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--sequences", default=",".join(DAVIS))
-    parser.add_argument("--styles", default=f"{SAMPLES / 'style.jpg'},{SAMPLES / 'style2.jpg'}")
-    parser.add_argument("--technique", default="basic,mask")
+    parser.add_argument("--size", type=int, default=160, help="long side in pixels")
+    parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--cases", default=",".join(CASES), help="SEQUENCE:TECHNIQUE:STYLE,…")
     parser.add_argument("--arms", default="cold,plain,warped,ruder,ours")
     parser.add_argument("--output", default="coherence", help="folder of results, kept")
-    parser.add_argument("--in-turn", action="store_true", help="one style for each sequence")
     parser.add_argument(
         "--cap", type=int, default=1000, help="evaluations of a warm frame, of Ruder's arm at most"
     )
     return parser.parse_args(words)
+
+
+def _case(folder: Path, word: str, asked: argparse.Namespace) -> "Case":
+    try:
+        name, technique, style = word.split(":")
+    except ValueError:
+        raise SystemExit(f"{word}: expected SEQUENCE:TECHNIQUE:STYLE") from None
+    picture = Path(style) if Path(style).is_file() else SAMPLES / f"{style}.jpg"
+    output = Path(asked.output)
+    source = _source(folder, name, output / "sources", asked)
+    return Case(source, technique, picture, output, asked.cap)
 
 
 def _source(folder: Path, name: str, made: Path, asked: argparse.Namespace) -> Path:
