@@ -88,7 +88,9 @@ def _tint(
     """Return by how much the maps [4, 3] change an image's colours, each by its share."""
     found = np.zeros_like(image)
     for share, fitted in zip(shares.transpose(2, 0, 1), maps, strict=True):
-        found += share[..., None] * (image @ fitted[:3] + np.float32(constant) * fitted[3])
+        there = ... if share.all() else share > 0  # of many planes, each is in few places
+        change = image[there] @ fitted[:3] + np.float32(constant) * fitted[3]
+        found[there] += share[there][..., None] * change
     return found
 
 
@@ -97,8 +99,12 @@ def _colouring(source: Image, result: Image, share: np.ndarray) -> np.ndarray:
 
     share: float32 [H, W], what each pixel counts.
     """
-    both = np.dstack([source, np.ones_like(share), result - source]) * share[..., None]
-    products = cv2.mulTransposed(both.reshape(-1, 7), aTa=True, dtype=cv2.CV_64F)
+    there = share > 0
+    if not there.any():
+        return np.zeros((4, 3), np.float32)
+    counted = share[there][:, None]
+    both = np.hstack([source[there], np.ones_like(counted), (result - source)[there]]) * counted
+    products = cv2.mulTransposed(both, aTa=True, dtype=cv2.CV_64F)
     few = 1e-3 * share.size * np.eye(4)  # what so few pixels show is not believed
     return np.linalg.solve(products[:4, :4] + few, products[:4, 4:]).astype(np.float32)
 
