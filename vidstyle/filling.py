@@ -19,13 +19,13 @@ class Carried(NamedTuple):
 
     result: Image
     source: Image
-    planes: np.ndarray | None
+    planes: np.ndarray
 
 
 def filled(
     carried: Carried,
     frame: Image,
-    planes: np.ndarray | None,
+    planes: np.ndarray,
     known: np.ndarray,
     seen: np.ndarray,
     other: np.ndarray,
@@ -41,7 +41,7 @@ def filled(
     are nearest, mirrored.
     """
     result, moved, before = carried
-    theirs, ours = _shares(before, known), _shares(planes, known, rest=1)
+    theirs, ours = _shares(before), _shares(planes, rest=1)
     maps = [_colouring(moved, result, known * share) for share in theirs.transpose(2, 0, 1)]
     around = frame + cv2.GaussianBlur(_tint(frame, ours, maps), (0, 0), 3)
     strokes = _detail(result - moved - _tint(moved, theirs, maps))
@@ -57,10 +57,8 @@ def filled(
     return np.clip(_over(result, _over(relit, around, seen), known), 0, 1)
 
 
-def _shares(planes: np.ndarray | None, like: np.ndarray, rest: float = 0) -> np.ndarray:
+def _shares(planes: np.ndarray, rest: float = 0) -> np.ndarray:
     """Return planes' shares of each pixel, float32 [H, W, K]: 1 in all, `rest` where none is."""
-    if planes is None:
-        return np.ones((*like.shape, 1), np.float32)
     total = planes.sum(axis=2, keepdims=True)
     none = np.float32(rest / planes.shape[2])
     return np.where(total > 0, planes / np.maximum(total, np.float32(1e-6)), none)

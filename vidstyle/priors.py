@@ -110,8 +110,10 @@ def prior_along(
     if earlier.begun is not None:
         carried = warp(earlier.begun, backward)
     now = source if begun is None else begun
-    before = None if earlier.planes is None else sampled(earlier.planes, backward)
-    other = _other(before, planes, bare)
+    everywhere = np.ones((*bare.shape, 1), np.float32)
+    planes = everywhere if planes is None else planes
+    before = everywhere if earlier.planes is None else sampled(earlier.planes, backward)
+    other = _other(before, planes)
     image = filled(
         Carried(warp(earlier.result, backward), carried, before),
         now,
@@ -139,7 +141,7 @@ def prior_along(
         backward,
         earlier.matches,
         change=change,
-        renewed=bool(new.all()) or _comes(earlier.planes, planes),
+        renewed=bool(new.all() or (planes.any() and not before.any())),
         fresh=fresh[..., None].astype(np.float32),
     )
 
@@ -182,28 +184,19 @@ def _widened(places: np.ndarray) -> np.ndarray:
     return cv2.dilate(places.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
 
 
-def _other(before: np.ndarray | None, planes: np.ndarray | None, like: np.ndarray) -> np.ndarray:
+def _other(before: np.ndarray, planes: np.ndarray) -> np.ndarray:
     """Return bool [H, W]: another style goes here than before, or next to it.
 
     Next to it there was an edge, held smooth and to what lay beyond: it would be seen as a line.
     """
-    if before is None or planes is None:
-        return np.zeros(like.shape, bool)
     apart = (np.abs(planes - before) > _OTHER) | ((before == 0) & (planes > _FAINT))
     places = apart.any(axis=2).astype(np.uint8)
     wide = cv2.morphologyEx(places, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     return np.asarray((places | cv2.dilate(wide, np.ones((5, 5), np.uint8))) > 0)
 
 
-def _comes(before: np.ndarray | None, planes: np.ndarray | None) -> bool:
-    """Say whether no style went anywhere before, and one does now."""
-    return planes is not None and before is not None and bool(planes.any() and not before.any())
-
-
-def _grown(before: np.ndarray | None, planes: np.ndarray | None) -> np.ndarray | float:
+def _grown(before: np.ndarray, planes: np.ndarray) -> np.ndarray:
     """Return float32 [H, W, 1], 0..1: how much of the style that goes here went here before."""
-    if before is None or planes is None:
-        return 1.0
     share = np.where(planes - before < _FAINT, 1, before / np.maximum(planes, _FAINT))
     return np.asarray(share.min(axis=2, keepdims=True), np.float32)
 

@@ -13,9 +13,7 @@ from vidstyle.priors import Prior
 __all__ = ["Scene"]
 
 _RIM = 8.0  # how much smoother the edge of what changes is held than the rest
-_FRESH = (
-    5.0  # the same of what is fresh: drawn to the style so much, it would have specks of colour
-)
+_FRESH = 5.0  # the same of what is fresh, which pulls so hard that specks of colour appear
 
 
 @dataclass(frozen=True)
