@@ -46,7 +46,7 @@ ORDER = (  # a file imports only from lines below its own
     ("arguments", "manifests"),
     ("settings", "window"),
     ("durable",),
-    ("errors", "memory"),
+    ("errors", "memory", "device"),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 

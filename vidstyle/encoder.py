@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from vidstyle import weights
 from vidstyle.convolution import Convolution, Ring, conv2d, max_pool, relu, surrounded, winograd
+from vidstyle.device import has_gpu
 from vidstyle.errors import WeightsError
 from vidstyle.media import Image, read_picture
 from vidstyle.settings import LAYERS
@@ -57,7 +58,7 @@ class Encoder:
         self, network: weights.Network, layers: Sequence[str], *, plain: bool | None = None
     ) -> None:
         self.layers = tuple(sorted(set(layers), key=LAYERS.index))
-        self.plain = bool(tf.config.list_logical_devices("GPU")) if plain is None else plain
+        self.plain = has_gpu() if plain is None else plain
         depth = LAYERS.index(self.layers[-1]) + 1
         self._network = [
             (name, self._convolution(name, kernel), tf.constant(bias))

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from vidstyle import losses
+from vidstyle.device import make_repeatable
 from vidstyle.encoder import Features, load_encoder
 from vidstyle.errors import UsageError
 from vidstyle.guides import Guide
@@ -72,6 +73,7 @@ class Stylizer:
     ) -> None:
         if not styles or sum(style.weight for style in styles) <= 0:
             raise UsageError("expected a style of weight above 0, got none; add --style PICTURE")
+        make_repeatable()
         self.settings = settings or Settings()
         self.technique = technique or Basic()
         self._styles = tuple(styles)
