@@ -20,7 +20,7 @@ from vidstyle.media import Image, resize
 from vidstyle.memory import give_back
 from vidstyle.optimizer import Evaluation, Frequencies, minimise
 from vidstyle.priors import Prior, carried
-from vidstyle.scene import Scene
+from vidstyle.scene import Scene, levels
 from vidstyle.settings import Settings
 from vidstyle.techniques import Encoded, Share, Strip, Style, Targets, Technique
 from vidstyle.techniques.basic import Basic
@@ -31,7 +31,6 @@ __all__ = ["Style", "Stylized", "Stylizer"]
 
 Progress = Callable[[int, float], None]  # (evaluations made for this frame, total loss)
 
-_COARSEST = 256  # pixels, long side: where a first frame begins
 _COARSE_WEIGHT = 400.0  # of the mean squared difference from the coarsest level's result
 _ROUGHNESS = 0.02  # standard deviation of the noise that gives flat areas something to grow from
 _SIZES_KEPT = 40  # traced graphs and style features held at once, at most
@@ -119,7 +118,7 @@ class Stylizer:
     def _coarse_to_fine(
         self, whole: Scene, steps: int, count: Callable[[int], Progress]
     ) -> Stylized:
-        (rows, columns), *finer = _levels(*whole.frame.shape[:2])
+        (rows, columns), *finer = levels(*whole.frame.shape[:2])
         scene = whole.resized(columns, rows)
         start = scene.kept(self._rough(self.begin(scene.frame, scene.guide)))
         found = self._at(scene.frame).improve(start, scene, steps, count(0))
@@ -190,7 +189,7 @@ class _Size:
         self._area, self._styles = height * width, list[Encoded]()
         self._filter = Frequencies(height, width)
         self._steps: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
-        self._coarse = _levels(height, width)[0]
+        self._coarse = levels(height, width)[0]
         self._shrink = tuple(
             tf.constant(losses.area_average(*pair))
             for pair in zip((height, width), self._coarse, strict=True)
@@ -224,7 +223,9 @@ class _Size:
             total, gradient, terms = self._traced(image, targets, pulls, part)
             return Evaluation(float(total), gradient, {k: float(v) for k, v in terms.items()})
 
-        found = minimise(evaluate, tf.constant(start), steps, self._filter, progress, support)
+        held = self._owner.settings.temporal_weight * pulls["trust"]
+        filtered = self._filter if scene.prior is None else self._filter.near(held)
+        found = minimise(evaluate, tf.constant(start), steps, filtered, progress, support)
         named = {"total": found.last.total, **found.last.terms}
         matches = targets["matches"].numpy() if "matches" in targets else None
         return Stylized(found.image.numpy(), named, found.evaluations, matches)
@@ -378,17 +379,6 @@ def _temporal_pull(frame: Any, prior: Prior | None) -> dict[str, Any]:
 def _only(features: Features, layers: Sequence[str]) -> Features:
     """Return the features at these layers, but for those that are seen in strips."""
     return {layer: features[layer] for layer in layers if layer in features}
-
-
-def _levels(height: int, width: int) -> list[tuple[int, int]]:
-    """Return the sizes (rows, columns) of a first frame: 256, 512, … pixels, then its own."""
-    long = max(height, width)
-    sides, side = [], _COARSEST
-    while side * 1.25 < long:
-        sides.append(side)
-        side *= 2
-    scaled = [(round(height * s / long), round(width * s / long)) for s in sides]
-    return [*((max(8, rows), max(8, columns)) for rows, columns in scaled), (height, width)]
 
 
 def _counted(progress: Progress, before: int) -> Progress:

@@ -3,7 +3,7 @@
 L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with two changes. Its initial inverse Hessian is a
 filter, H0 = IDCT · diag(1 / (f0 + |f|)^p) · DCT, so that broad strokes move before pixel noise: the
 change of variables of Lucid's decorrelated images (Olah et al. 2017) as a preconditioner. Differs
-in that the three channels are alike. And steps are projected onto 0..1, with pixels that press
+in that the three channels are alike, and near the minimum: see Frequencies.near. And steps are projected onto 0..1, with pixels that press
 against a bound held there (two-metric projection, Bertsekas 1982). Everything stays in float32 on
 the device that evaluates the loss, but for the curvature pairs of a large picture: bfloat16, which
 costs no convergence that was seen, and as many in float32 would be twice the memory.
@@ -21,7 +21,9 @@ import tensorflow as tf
 __all__ = ["Evaluation", "Frequencies", "Minimum", "minimise"]
 
 _F0 = 0.02  # cycles a pixel below which the filter is flat
+_F0_NEAR = 0.5  # the same near the minimum, where broad strokes stand already
 _POWER = 1.25
+_STIFF = 0.3  # curvature of a weight of 1 that holds a pixel, in that of the rest of the loss
 _MEMORY = (6, 12)  # curvature pairs kept, at least and at most
 _HELD = 200_000_000  # bytes of all pairs together, where they are more than the least
 _STEP = 0.05  # root mean square of a step, at most: further off the loss is unlike its model here
@@ -53,19 +55,35 @@ class Frequencies:
     """H0: 1 / (f0 + |f|)^p on the cosine transform of a [H, W, 3] image, mean 1."""
 
     def __init__(self, height: int, width: int) -> None:
-        rows, columns = _frequencies(height), _frequencies(width)
-        radius = np.hypot(rows[:, None], columns[None, :])
-        gain = (_F0 + radius) ** -_POWER
-        self._gain = tf.constant((gain / gain.mean()).astype(np.float32))
+        self._far, self._near = (_gain(height, width, flat) for flat in (_F0, _F0_NEAR))
         self._rows = tf.constant(_cosines(height))
         self._columns = tf.constant(_cosines(width))
 
     def __call__(self, image: Any) -> Any:
         """Return the filtered image, same shape."""
+        return self._weighed(image, self._far)
+
+    def near(self, held: Any) -> Callable[[Any], Any]:
+        """Return H0 for a start near the minimum: flatter, and less where pixels are held.
+
+        held: [H, W, 1], the weight with which the loss holds each pixel where it is. Its curvature
+        is known, so what is held hard need not be found out, and what is not moves the farther.
+        """
+        ease = tf.math.rsqrt(1 + _STIFF * held)
+        return lambda image: ease * self._weighed(ease * image, self._near)
+
+    def _weighed(self, image: Any, gain: Any) -> Any:
         planes = tf.transpose(image, (2, 0, 1))
         spectrum = self._rows @ planes @ tf.transpose(self._columns)
-        planes = tf.transpose(self._rows) @ (spectrum * self._gain) @ self._columns
+        planes = tf.transpose(self._rows) @ (spectrum * gain) @ self._columns
         return tf.transpose(planes, (1, 2, 0))
+
+
+def _gain(height: int, width: int, flat: float) -> Any:
+    """Return the filter's factors, float32 [H, W], mean 1."""
+    radius = np.hypot(_frequencies(height)[:, None], _frequencies(width)[None, :])
+    gain = (flat + radius) ** -_POWER
+    return tf.constant((gain / gain.mean()).astype(np.float32))
 
 
 def _frequencies(length: int) -> np.ndarray:

@@ -10,8 +10,9 @@ from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
 from vidstyle.priors import Prior
 
-__all__ = ["Scene"]
+__all__ = ["Scene", "levels"]
 
+_COARSEST = 256  # pixels, long side: where a first frame begins
 _RIM = 8.0  # how much smoother the edge of what changes is held than the rest
 _FRESH = 5.0  # the same of what is fresh, which pulls so hard that specks of colour appear
 
@@ -62,3 +63,14 @@ class Scene:
     def resized(self, width: int, height: int) -> "Scene":
         guide = None if self.guide is None else self.guide.resized(width, height)
         return Scene(resize(self.frame, width, height), guide, self.confined)
+
+
+def levels(height: int, width: int) -> list[tuple[int, int]]:
+    """Return the sizes (rows, columns) of a first frame: 256, 512, … pixels, then its own."""
+    long = max(height, width)
+    sides, side = [], _COARSEST
+    while side * 1.25 < long:
+        sides.append(side)
+        side *= 2
+    scaled = [(round(height * s / long), round(width * s / long)) for s in sides]
+    return [*((max(8, rows), max(8, columns)) for rows, columns in scaled), (height, width)]
