@@ -3,10 +3,11 @@
 L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with two changes. Its initial inverse Hessian is a
 filter, H0 = IDCT · diag(1 / (f0 + |f|)^p) · DCT, so that broad strokes move before pixel noise: the
 change of variables of Lucid's decorrelated images (Olah et al. 2017) as a preconditioner. Differs
-in that the three channels are alike, and near the minimum: see Frequencies.near. And steps are projected onto 0..1, with pixels that press
-against a bound held there (two-metric projection, Bertsekas 1982). Everything stays in float32 on
-the device that evaluates the loss, but for the curvature pairs of a large picture: bfloat16, which
-costs no convergence that was seen, and as many in float32 would be twice the memory.
+in that the three channels are alike, and near the minimum: see Frequencies.near. And steps are
+projected onto 0..1, with pixels that press against a bound held there (two-metric projection,
+Bertsekas 1982). Everything stays in float32 on the device that evaluates the loss, but for the
+curvature pairs of a large picture: bfloat16, which costs no convergence that was seen, and as many
+in float32 would be twice the memory.
 """
 
 import math
