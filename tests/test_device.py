@@ -12,7 +12,7 @@ from vidstyle.settings import Settings
 @pytest.mark.parametrize("gpus", [0, 1])
 def test_a_gpu_is_to_add_up_in_one_order(gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * gpus)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind] * gpus)
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))
     settings = Settings(style_layers=LAYERS, content_layers=LAYERS[1:2])
     Stylizer((Style(stripes(40, 48)),), settings=settings, encoder=TinyEncoder())
