@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from vidstyle.engine import Stylizer
 from vidstyle.errors import GuideError, UsageError, VidstyleError
 from vidstyle.guides import Guide
 from vidstyle.job import Job, Network, make_job
-from vidstyle.rehearsal import Rehearsal
+from vidstyle.rehearsal import Rehearsal, Rehearsed
 from vidstyle.run import run
 from vidstyle.techniques import TECHNIQUES
 
@@ -33,7 +32,7 @@ class Watcher(Rehearsal):
 
     def stylize(self, content: Any, *, guide: Any, prior: Any, progress: Any) -> Any:
         self.guides.append(guide)
-        return SimpleNamespace(image=content, losses={}, evaluations=0, matches=None)
+        return Rehearsed(content, {})
 
     def __call__(self, job: Job, styles: Any, network: Any) -> "Watcher":
         self.styles = styles

@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -51,9 +50,7 @@ class Inverter(Rehearsal):
         if prior is not None:
             image = (image + prior.trust * prior.image) / (1 + prior.trust)
         progress(1, 0.5)
-        return SimpleNamespace(
-            image=image, losses={"total": np.float32(0.5)}, evaluations=1, matches=None
-        )
+        return Rehearsed(image, {"total": np.float32(0.5)}, evaluations=1)
 
     def __call__(self, *_: object) -> "Inverter":
         return self
@@ -379,7 +376,7 @@ def test_a_plan_touches_nothing_and_adds_up(make: Callable[..., Job], tmp_path: 
     assert (found["frames"], found["width"], found["height"]) == (FRAMES, 128, 96)
     assert found["evaluations"] == 10 + 2 * (FRAMES - 1)
     assert found["seconds"] == pytest.approx(20 * 128 * 96 * 8e-6)
-    assert found["bytes"] == FRAMES * 128 * 96 * 6.5  # 16 bits a channel, and the video
+    assert found["bytes"] == FRAMES * 128 * 96 * 12.5  # 16 bits a channel, twice, and the video
     assert names(tmp_path) == before
 
 

@@ -44,13 +44,15 @@ _WINDOWS_KEPT = 8  # traced graphs of one size, for windows in it
 class Stylized:
     """image: an Image; losses: total and each term, unweighted, at the last accepted step.
 
-    matches: which place of the style each block answers, of a technique that matches blocks.
+    matches: which place of the style each block answers, of a technique that matches blocks. drawn:
+    what the image was before it was steadied, which the next frame goes on from; None: the same.
     """
 
     image: Image
     losses: dict[str, float]
     evaluations: int
     matches: np.ndarray | None = None
+    drawn: Image | None = None
 
 
 class Stylizer:
@@ -105,7 +107,8 @@ class Stylizer:
         scene = Scene(content, guide, self.technique.confined, prior)
         start = scene.kept(content if prior is None else prior.image)
         if steps == 0 or not scene.free.any():
-            return Stylized(start, {}, 0, None if prior is None else prior.matches)
+            found = Stylized(start, {}, 0, None if prior is None else prior.matches)
+            return self._shown(found, scene)
         count = partial(_counted, progress or _silent)
         if prior is None:
             found = self._coarse_to_fine(scene, steps, count)
@@ -113,7 +116,13 @@ class Stylizer:
             found = self._at(content).improve(start, scene, steps, count(0))
         if math.prod(content.shape[:2]) >= _LARGE:
             give_back()  # the motion to the next frame takes memory too
-        return found
+        return self._shown(found, scene)
+
+    def _shown(self, found: Stylized, scene: Scene) -> Stylized:
+        """Return the frame as it is to be shown."""
+        steady = self.settings.temporal_weight > 0
+        shown = scene.steadied(found.image) if steady else found.image
+        return replace(found, image=shown, drawn=found.image)
 
     def _coarse_to_fine(
         self, whole: Scene, steps: int, count: Callable[[int], Progress]

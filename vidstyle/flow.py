@@ -202,24 +202,27 @@ class Motion:
     """From one source frame to the next within a shot: flows [H, W, 2], and trust [H, W, 1].
 
     backward: where this frame's pixels are found in the earlier one; forward: the other way.
+    measured: both as they were found, before they were joined and held; None: as they are.
     """
 
     backward: np.ndarray
     forward: np.ndarray
     trust: np.ndarray
+    measured: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def motion(earlier: Image, source: Image) -> Motion | None:
     """What moved from the earlier source frame to this one, or None: between them lies a cut."""
-    backward = optical_flow(source, earlier)
-    forward = optical_flow(earlier, source)
+    measured = backward, forward = optical_flow(source, earlier), optical_flow(earlier, source)
     backward, forward = (
         _settled(backward, forward, source, earlier),
         _settled(forward, backward, earlier, source),
     )
     backward, forward = joined(backward, forward)
     believed = trust(backward, forward, earlier, source)
-    return None if is_cut(believed, earlier, source) else Motion(backward, forward, believed)
+    if is_cut(believed, earlier, source):
+        return None
+    return Motion(backward, forward, believed, measured)
 
 
 def is_cut(believed: np.ndarray, earlier: Image, frame: Image) -> bool:

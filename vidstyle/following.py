@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidstyle import flow, priors
+from vidstyle import flow, media, priors
 from vidstyle.course import SPAN, Course, Step
 from vidstyle.guides import unchanged
 
@@ -137,8 +137,10 @@ class Following:
     def _painted(self, seen: _Seen, stylizer: "Stylizes | None" = None) -> priors.Painted:
         """Return a finished frame; with what it begins with, if a stylizer is to tell."""
         begun = None if stylizer is None else stylizer.begin(seen.frame, seen.guide)
-        image, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
-        return priors.Painted(seen.frame, image, begun, planes=seen.planes, **notes)
+        shown, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
+        drawn = notes.pop("drawn", None)
+        result = shown if drawn is None else media.from_words(drawn)
+        return priors.Painted(seen.frame, result, begun, planes=seen.planes, shown=shown, **notes)
 
     def _turn(self, here: _Seen) -> bool:
         """Begin a shot at a frame, or go on with the one that was left a moment ago."""
@@ -183,4 +185,12 @@ class Following:
 def notes_on(made: "Result", prior: "Prior | None") -> "dict[str, np.ndarray | None]":
     """Return what the frames to come need to know besides a result; what is None they need not."""
     change = None if prior is None or prior.change is None else prior.change.astype(np.float16)
-    return {"matches": made.matches, "change": change}
+    return {"matches": made.matches, "change": change, "drawn": _drawn(made)}
+
+
+def _drawn(made: "Result") -> np.ndarray | None:
+    """Return what was drawn as 16-bit words, where what is shown is not the same."""
+    if made.drawn is None or made.drawn is made.image:
+        return None
+    words = media.to_words(made.drawn)
+    return None if np.array_equal(words, media.to_words(made.image)) else words

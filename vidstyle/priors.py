@@ -13,6 +13,7 @@ from vidstyle import fading
 from vidstyle.filling import Carried, filled
 from vidstyle.flow import Motion, alike, consistent, inside, motion, sampled, warp
 from vidstyle.media import Image
+from vidstyle.steadying import Looked
 
 __all__ = ["Painted", "Prior", "carried", "prior", "prior_along", "settled"]
 
@@ -21,7 +22,7 @@ _DRAWN_OUT = 0.5  # of its area: what came from less is new
 _CALM = 25  # pixels: the side of the square over which noise is averaged
 _SLIGHTEST = 1 / 255  # of 1: what changes less, on average, has not changed
 _OTHER = 0.5  # of 1: where a plane says so much more or less, a style has come or gone
-_HELD = 0.1  # of the way back to how it looked further back: errors are not to add up
+_HELD = 0.2  # of the way back to how it looked further back: errors are not to add up
 _FAINT = 0.02  # of 1: what a plane says of less is not seen
 
 
@@ -37,7 +38,8 @@ class Prior:
     bool [H, W, 1], what is left as it is, or None: nothing. change: how far the source has come
     from what the strokes were made for, see fading; renewed: everywhere so far that it is better
     begun anew. fresh: float32 [H, W, 1], 1 where nothing before shows what is there, so that it is
-    painted from nothing; None: nowhere.
+    painted from nothing; None: nowhere. looked: what the earlier frame looked like, or None: what
+    is shown need not keep to it.
     """
 
     image: Image
@@ -48,11 +50,14 @@ class Prior:
     change: np.ndarray | None = None
     renewed: bool = False
     fresh: np.ndarray | None = None
+    looked: Looked | None = None
 
 
 @dataclass(frozen=True)
 class Painted:
     """A finished frame. begun: what it begins with, None: its source.
+
+    result: what the optimiser drew; shown: what was shown of it, see steadying, None: just that.
 
     planes: float32 [H, W, K], where which style was to go, None: one everywhere. change, matches:
     as in Prior, of this frame itself.
@@ -64,6 +69,7 @@ class Painted:
     change: np.ndarray | None = None
     matches: np.ndarray | None = None
     planes: np.ndarray | None = None
+    shown: Image | None = None
 
 
 def prior(
@@ -143,7 +149,19 @@ def prior_along(
         change=change,
         renewed=bool(new.all() or (planes.any() and not before.any())),
         fresh=fresh[..., None].astype(np.float32),
+        looked=_looked(moved, earlier, ~(new | other)),
     )
+
+
+def _looked(moved: Motion, earlier: Painted, kept: np.ndarray) -> Looked:
+    """Return what the earlier frame looked like here; kept: bool [H, W], where that is to stay.
+
+    Along the motion as it was measured from frame to frame: what is to stay in place for long goes
+    by the flow that is held to the anchor, and what is not to tremble by what is seen to move.
+    """
+    back, forth = moved.measured or (moved.backward, moved.forward)
+    shown = earlier.result if earlier.shown is None else earlier.shown
+    return Looked.along(back, shown, earlier.result, kept & consistent(back, forth))
 
 
 def _said_by(back: Motion, old: Painted, source: Image) -> tuple[np.ndarray, np.ndarray, Image]:

@@ -25,6 +25,8 @@ class Result(Protocol):
     def evaluations(self) -> int: ...
     @property
     def matches(self) -> "np.ndarray | None": ...
+    @property
+    def drawn(self) -> "Image | None": ...
 
 
 class Stylizes(Protocol):
@@ -50,6 +52,7 @@ class Rehearsed:
     losses: dict[str, float]
     evaluations: int = 0
     matches: "np.ndarray | None" = None
+    drawn: "Image | None" = None
 
 
 class Rehearsal:

@@ -9,10 +9,12 @@ import numpy as np
 from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
 from vidstyle.priors import Prior
+from vidstyle.steadying import steadied
 
 __all__ = ["Scene", "levels"]
 
 _COARSEST = 256  # pixels, long side: where a first frame begins
+_HELD = 0.4  # of how smooth a first frame is held: one that follows is held to what was smooth
 _RIM = 8.0  # how much smoother the edge of what changes is held than the rest
 _FRESH = 5.0  # the same of what is fresh, which pulls so hard that specks of colour appear
 
@@ -51,14 +53,20 @@ class Scene:
         """
         inside, square = self.support[..., 0], np.ones((3, 3), np.uint8)
         rim = cv2.dilate(inside, square) - cv2.erode(inside, square)
-        smooth = 1 + (_RIM - 1) * rim[..., None]
+        usual = 1.0 if self.prior is None else _HELD
+        smooth = usual + (_RIM - usual) * rim[..., None]
         if self.prior is not None and self.prior.fresh is not None:
-            smooth = smooth + (_FRESH - 1) * self.prior.fresh
+            smooth = smooth + (_FRESH - usual) * self.prior.fresh
         return np.asarray(smooth, np.float32)
 
     def kept(self, image: Image) -> Image:
         """Return the image where pixels may change, and the frame elsewhere."""
         return np.asarray(np.where(self.support > 0, image, self.frame))
+
+    def steadied(self, image: Image) -> Image:
+        """Return what is to be shown of an image: it does not tremble beside the frame before."""
+        looked = None if self.prior is None else self.prior.looked
+        return image if looked is None else self.kept(steadied(image, looked, self.support))
 
     def resized(self, width: int, height: int) -> "Scene":
         guide = None if self.guide is None else self.guide.resized(width, height)

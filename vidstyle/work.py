@@ -68,9 +68,9 @@ class Work:
         """Return how many bytes it takes to finish these frames, and to write the whole result."""
         areas = [width * height for width, height in self.sizes()]
         coded = media.pixel_bytes(self.clip, self.job.output, wish(self.job))
-        return sum(areas[position] for position in positions) * _PIXEL_BYTES + round(
-            sum(areas) * coded
-        )
+        steadied = self.linked and self.job.optimises  # these are kept as shown and as drawn
+        each = 2 * _PIXEL_BYTES if steadied else _PIXEL_BYTES
+        return sum(areas[position] for position in positions) * each + round(sum(areas) * coded)
 
     def left(self, positions: list[int]) -> int:
         """Return how many evaluations and frames these take, as one number."""

@@ -12,11 +12,13 @@ from vidstyle.media.results import (
 )
 from vidstyle.media.sources import is_footage, natural, probe, read, read_alpha
 from vidstyle.media.stills import (
+    from_words,
     load_frame,
     read_picture,
     recolored,
     resize,
     save_frame,
+    to_words,
     write_picture,
 )
 
@@ -28,6 +30,7 @@ __all__ = [
     "as_json",
     "check_output",
     "encode",
+    "from_words",
     "is_folder",
     "is_footage",
     "load_frame",
@@ -43,5 +46,6 @@ __all__ = [
     "result_suffix",
     "save_frame",
     "select",
+    "to_words",
     "write_picture",
 ]

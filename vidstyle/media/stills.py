@@ -217,6 +217,11 @@ def to_words(image: Image) -> np.ndarray[Any, Any]:
     return np.rint(np.clip(image, 0, 1) * 65535).astype(np.uint16)
 
 
+def from_words(words: np.ndarray[Any, Any]) -> Image:
+    """Return what `to_words` made into words as an Image again."""
+    return np.asarray(words.astype(np.float32) / np.float32(65535))
+
+
 def to_bytes(image: Image) -> np.ndarray[Any, Any]:
     """Return an Image, with or without alpha, as uint8 of the same shape, rounded."""
     whole: Image = np.rint(np.clip(image, 0, 1) * 255)
@@ -271,8 +276,7 @@ def load_frame(path: Path) -> Image:
             f"{path}: expected a whole 16-bit PNG frame, got a damaged one; "
             "delete it and run the same command again"
         )
-    image: Image = deep[..., ::-1].astype(np.float32) / np.float32(65535)
-    return image
+    return from_words(deep[..., ::-1])
 
 
 def _whole_png(data: np.ndarray[Any, Any]) -> bool:

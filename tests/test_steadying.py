@@ -1,0 +1,164 @@
+"""What is shown of a frame trembles less than what was drawn, and is as sharp."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+from films import HEIGHT, WIDTH, Film, shot
+from numpy.typing import NDArray
+from tiny import LAYERS, TinyEncoder
+
+from vidstyle import priors, steadying
+from vidstyle.engine import Style, Stylizer
+from vidstyle.guides import Guide
+from vidstyle.manifests import state_path
+from vidstyle.media import Image, from_words, load_frame
+from vidstyle.metrics import sharpness, warping_error_ruder
+from vidstyle.settings import Settings
+from vidstyle.steadying import Looked, steadied
+from vidstyle.techniques.mask import Mask
+
+EVERYWHERE = np.ones((HEIGHT, WIDTH), bool)
+SUPPORT = np.ones((HEIGHT, WIDTH, 1), np.float32)
+
+
+def uniform(dx: float) -> NDArray[np.float32]:
+    return np.full((HEIGHT, WIDTH, 2), (dx, 0), np.float32)
+
+
+def texture(seed: int = 0, width: int = WIDTH) -> Image:
+    """Return strokes of four pixels or so."""
+    noise = np.random.default_rng(seed).random((HEIGHT, width, 3), np.float32)
+    strokes = cv2.GaussianBlur(noise, (0, 0), 1) - cv2.GaussianBlur(noise, (0, 0), 2)
+    return np.clip(0.5 + strokes / 2, 0, 1)
+
+
+def trembling(count: int = 12, noise: float = 0.08) -> list[Image]:
+    """A picture that is drawn a little otherwise in every frame."""
+    random = np.random.default_rng(1)
+    whole = texture()
+    return [
+        np.clip(whole + noise * random.standard_normal(whole.shape, np.float32), 0, 1)
+        for _ in range(count)
+    ]
+
+
+def panned(count: int = 12, step: float = 0.5) -> list[Image]:
+    """A picture that moves by a part of a pixel a frame, and is not blurred by it."""
+    wide = texture(width=WIDTH + 32)
+    rows, columns = np.indices((HEIGHT, WIDTH), np.float32)
+    return [
+        np.clip(cv2.remap(wide, columns + 8 + step * i, rows, cv2.INTER_LANCZOS4), 0, 1)
+        for i in range(count)
+    ]
+
+
+def all_shown(drawn: list[Image], dx: float) -> Iterator[Image]:
+    shown = drawn[0]
+    yield shown
+    for before, image in pairwise(drawn):
+        looked = Looked.along(uniform(dx), shown, before, EVERYWHERE)
+        shown = steadied(image, looked, SUPPORT)
+        yield shown
+
+
+def errors(frames: list[Image], dx: float) -> float:
+    pairs = pairwise(frames)
+    return float(
+        np.mean([warping_error_ruder(now, then, uniform(dx), EVERYWHERE) for then, now in pairs])
+    )
+
+
+def test_what_trembles_is_shown_still() -> None:
+    drawn = trembling()
+    shown = list(all_shown(drawn, 0))
+    assert errors(shown, 0) < 0.1 * errors(drawn, 0)
+    clean = np.square(texture() - np.array(drawn[6:])).mean()
+    assert np.square(texture() - np.array(shown[6:])).mean() < 0.5 * clean
+
+
+def test_what_hardly_trembles_is_shown_as_it_is() -> None:
+    drawn = trembling(noise=1 / 255)
+    for image, shown in zip(drawn, all_shown(drawn, 0), strict=True):
+        assert np.abs(image - shown).max() < 0.1 / 255
+
+
+def test_what_moves_by_half_a_pixel_trembles_less_and_stays_sharp(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = panned()
+    shown = list(all_shown(drawn, -0.5))
+    assert errors(shown, -0.5) < 0.6 * errors(drawn, -0.5)
+    ratios = [sharpness(now) / sharpness(then) for then, now in zip(drawn, shown, strict=True)]
+    assert min(ratios) > 0.8
+    monkeypatch.setattr(steadying, "_CRISP", 0.0)
+    blurred = list(all_shown(drawn, -0.5))
+    assert sharpness(blurred[-1]) < 0.9 * sharpness(shown[-1])
+
+
+def test_what_stands_still_and_is_the_same_stays_to_the_bit() -> None:
+    image = texture()
+    looked = Looked.along(uniform(0), image, image, EVERYWHERE)
+    assert np.array_equal(steadied(image, looked, SUPPORT), image)
+
+
+def test_what_was_not_seen_before_and_what_is_not_painted_stays_as_it_is() -> None:
+    before, image = trembling(2)
+    seen, support = EVERYWHERE.copy(), SUPPORT.copy()
+    seen[:, :20] = False
+    support[:, -20:] = 0
+    shown = steadied(image, Looked.along(uniform(0), before, before, seen), support)
+    assert np.array_equal(shown[:, :20], image[:, :20])
+    assert np.array_equal(shown[:, -20:], image[:, -20:])
+    assert np.abs(shown - image)[:, 20:-20].mean() > 0.01
+
+
+def stylizer(temporal_weight: float = 50.0) -> Stylizer:
+    settings = Settings(
+        steps=4,
+        steps_next=3,
+        temporal_weight=temporal_weight,
+        style_layers=LAYERS,
+        content_layers=LAYERS[1:2],
+    )
+    return Stylizer([Style(texture(3))], technique=Mask(), settings=settings, encoder=TinyEncoder())
+
+
+@pytest.mark.parametrize("weight", [50.0, 0.0])
+def test_the_engine_shows_a_frame_steadied_where_it_paints(weight: float) -> None:
+    first, second = shot(1)[:2]
+    planes = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    planes[:, 24:] = 1
+    guide = Guide(planes, ("mask",))
+    earlier = texture(4)
+    prior = priors.prior(first, second, earlier)
+    found = stylizer(weight).stylize(second, guide=guide, prior=prior)
+    assert found.drawn is not None
+    assert np.array_equal(found.image[:, :24], second[:, :24])
+    assert np.array_equal(found.image, found.drawn) == (weight == 0)
+
+
+def test_a_run_shows_what_is_steadied_and_goes_on_from_what_was_drawn(
+    film: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier: list[priors.Painted] = []
+    usual = priors.prior_along
+
+    def spy(moved: object, painted: priors.Painted, *rest: object) -> priors.Prior:
+        earlier.append(painted)
+        return usual(moved, painted, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(priors, "prior_along", spy)
+    job = film.job("steady", shot(1))
+    film.run(job)
+    frames = sorted((state_path(job.output) / "frames").glob("*.png"))
+    for file, painted in zip(frames, earlier, strict=False):
+        assert painted.shown is not None
+        assert np.array_equal(load_frame(file), painted.shown)
+    second = frames[1].with_suffix(".npz")
+    with np.load(second) as notes:
+        assert np.array_equal(from_words(notes["drawn"]), earlier[1].result)
+    assert not np.array_equal(earlier[1].result, earlier[1].shown)
+    assert np.array_equal(earlier[0].result, earlier[0].shown)
