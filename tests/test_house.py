@@ -39,7 +39,7 @@ ORDER = (  # a file imports only from lines below its own
     ("guides",),
     ("palettes", "tracking"),
     ("metrics", "priors", "course", "lights"),
-    ("fading", "filling"),
+    ("fading", "filling", "steadying"),
     ("flow",),
     ("items",),
     ("media",),
