@@ -8,7 +8,7 @@ from unittest import mock
 
 import numpy as np
 
-from vidstyle import flow, metrics, priors
+from vidstyle import flow, metrics, priors, scene
 from vidstyle.course import Course, Step
 
 WEIGHT = 1.6  # of Ruder's temporal term: see Ruder
@@ -37,6 +37,7 @@ def following(arm: str) -> Iterator[None]:
         patched.enter_context(mock.patch.object(priors, "prior_along", prior))
         patched.enter_context(mock.patch.object(priors, "settled", _nothing))
         patched.enter_context(mock.patch.object(Course, "along", _unheld))
+        patched.enter_context(mock.patch.object(scene, "_HELD", 1.0))  # as smooth as a first frame
         if arm == "ruder":
             from vidstyle import engine
 
