@@ -32,7 +32,7 @@ def texture(seed: int = 0, width: int = WIDTH) -> Image:
     """Return strokes of four pixels or so."""
     noise = np.random.default_rng(seed).random((HEIGHT, width, 3), np.float32)
     strokes = cv2.GaussianBlur(noise, (0, 0), 1) - cv2.GaussianBlur(noise, (0, 0), 2)
-    return np.clip(0.5 + strokes / 2, 0, 1)
+    return np.clip(0.5 + 0.7 * strokes, 0, 1)
 
 
 def trembling(count: int = 12, noise: float = 0.08) -> list[Image]:
@@ -90,12 +90,12 @@ def test_what_moves_by_half_a_pixel_trembles_less_and_stays_sharp(
 ) -> None:
     drawn = panned()
     shown = list(all_shown(drawn, -0.5))
-    assert errors(shown, -0.5) < 0.6 * errors(drawn, -0.5)
+    assert errors(shown, -0.5) < 0.4 * errors(drawn, -0.5)
     ratios = [sharpness(now) / sharpness(then) for then, now in zip(drawn, shown, strict=True)]
-    assert min(ratios) > 0.8
+    assert min(ratios) > 0.7
     monkeypatch.setattr(steadying, "_CRISP", 0.0)
     blurred = list(all_shown(drawn, -0.5))
-    assert sharpness(blurred[-1]) < 0.9 * sharpness(shown[-1])
+    assert sharpness(blurred[-1]) < 0.8 * sharpness(shown[-1])
 
 
 def test_what_stands_still_and_is_the_same_stays_to_the_bit() -> None:

@@ -14,7 +14,7 @@ from vidstyle.steadying import steadied
 __all__ = ["Scene", "levels"]
 
 _COARSEST = 256  # pixels, long side: where a first frame begins
-_HELD = 0.4  # of how smooth a first frame is held, where one that follows is held to it
+_FOLLOWING = 0.4  # of how smooth a first frame is held: one that follows is held to what was
 _RIM = 8.0  # how much smoother the edge of what changes is held than the rest
 _FRESH = 5.0  # the same of what is fresh, which pulls so hard that specks of colour appear
 
@@ -49,11 +49,11 @@ class Scene:
         """Return how smooth positions are to be, [H, W, 1]: 1, and more where support has an edge.
 
         A pixel there has the source on one side, where nothing restrains it: some turned white or
-        black. More, too, where the frame is fresh; less where it is held to what was smooth.
+        black. More, too, where the frame is fresh; less where it follows another.
         """
         inside, square = self.support[..., 0], np.ones((3, 3), np.uint8)
         rim = cv2.dilate(inside, square) - cv2.erode(inside, square)
-        usual = 1.0 if self.prior is None else 1 - (1 - _HELD) * self.prior.trust
+        usual = 1.0 if self.prior is None else _FOLLOWING
         smooth = usual + (_RIM - usual) * rim[..., None]
         if self.prior is not None and self.prior.fresh is not None:
             smooth = smooth + (_FRESH - usual) * self.prior.fresh

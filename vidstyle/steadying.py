@@ -17,8 +17,8 @@ from vidstyle.media import Image
 
 __all__ = ["Looked", "steadied"]
 
-_TREMBLE = 3.7e-4  # mean squared difference from which on a place is mostly drawn back
-_MOST = 0.88  # of the way to what was shown before, at most
+_TREMBLE = 5.5e-4  # mean squared difference from which on a place is mostly drawn back
+_MOST = 0.95  # of the way to what was shown before, at most
 _AROUND = 0.3  # of the long side: the square over which a place is said to tremble
 _CRISP = 0.43  # of the detail between _FINE and _COARSE: makes up for what sampling blurs
 _FINE, _COARSE = 0.8, 1.6  # pixels
