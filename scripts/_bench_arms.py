@@ -37,9 +37,7 @@ def following(arm: str) -> Iterator[None]:
         patched.enter_context(mock.patch.object(priors, "prior_along", prior))
         patched.enter_context(mock.patch.object(priors, "settled", _nothing))
         patched.enter_context(mock.patch.object(Course, "along", _unheld))
-        patched.enter_context(
-            mock.patch.object(scene, "_FOLLOWING", 1.0)
-        )  # as smooth as a first frame
+        patched.enter_context(mock.patch.object(scene, "_FOLLOWING", 1.0))
         if arm == "ruder":
             from vidstyle import engine
 

@@ -58,7 +58,6 @@ class Painted:
     """A finished frame. begun: what it begins with, None: its source.
 
     result: what the optimiser drew; shown: what was shown of it, see steadying, None: just that.
-
     planes: float32 [H, W, K], where which style was to go, None: one everywhere. change, matches:
     as in Prior, of this frame itself.
     """
