@@ -2,8 +2,10 @@
 
 The optimiser redraws a little of every stroke in every frame, and a stroke that moves by a part of
 a pixel is sampled anew. So what is shown is drawn towards what was shown before, carried along the
-motion: a low pass over time, the more the more a place trembles. The optimiser goes on from what it
-drew, not from what is shown, so that nothing adds up.
+motion: a low pass over time, the more the more a place trembles. What bilinear sampling blurs is
+made up for in the coarser half of the detail, as much as is lacking; the finest is let go, since
+that is what trembles. The optimiser goes on from what it drew, not from what is shown, so that
+nothing adds up.
 """
 
 from dataclasses import dataclass
@@ -19,9 +21,13 @@ __all__ = ["Looked", "steadied"]
 
 _TREMBLE = 5.5e-4  # mean squared difference from which on a place is mostly drawn back
 _MOST = 0.95  # of the way to what was shown before, at most
+_RESTING = (
+    0.8  # the same, at least, where nothing moves: there nothing is sampled, so nothing blurs
+)
 _AROUND = 0.3  # of the long side: the square over which a place is said to tremble
-_CRISP = 0.43  # of the detail between _FINE and _COARSE: makes up for what sampling blurs
-_FINE, _COARSE = 0.8, 1.6  # pixels
+_RESTORED = 2 / 3  # of the contrast of strokes that is lost
+_STROKE = (0.5, 1.5)  # pixels: the blurs between which strokes are seen
+_DETAIL = (0.75, 1.6)  # the same of the detail that is added: finer detail is what trembles
 
 
 @dataclass(frozen=True)
@@ -49,17 +55,51 @@ def steadied(image: Image, looked: Looked, support: np.ndarray) -> Image:
     """Return what to show of an Image that was drawn; support: [H, W, 1], 0 where nothing is.
 
     The share of what was shown before is m² / (m² + c²), where m is the mean squared difference
-    of what was drawn from frame to frame, around a place. What bilinear sampling blurs meanwhile is
-    made up for in the coarser half of the detail; the finest is let go, since it is what trembles.
-    Where nothing moves and nothing differs the image is returned to the bit.
+    of what was drawn from frame to frame, around a place. What rests follows slowly, so that it is
+    not seen to grow sharp at once when motion stops. Where nothing moves and nothing differs, from
+    what was drawn and from what was shown, the image is returned to the bit.
     """
-    seen = (looked.seen & (support[..., 0] > 0)).astype(np.float32)
+    seen = looked.seen & (support[..., 0] > 0)
+    share = _share(image, looked, seen.astype(np.float32))[..., None]
+    blurred = image + share * (looked.shown - image)
+    detail = share * looked.moving[..., None] * _between(image, *_DETAIL)
+    much = _needed(image, blurred, detail, seen & looked.moving)
+    return np.clip(blurred + much * detail, 0, 1)
+
+
+def _share(image: Image, looked: Looked, seen: np.ndarray) -> np.ndarray:
+    """Return the share of what was shown before; seen: [H, W], 1 where both show the same."""
     apart = seen * np.square(image - looked.drawn).mean(axis=2)
     tremble = np.square(_mean(apart) / np.maximum(_mean(seen), np.float32(1e-3)))
-    share = _MOST * seen * tremble / (tremble + np.float32(_TREMBLE**2))
-    fine, coarse = (cv2.GaussianBlur(image, (0, 0), size) for size in (_FINE, _COARSE))
-    crisp = looked.shown + np.float32(_CRISP) * looked.moving[..., None] * (fine - coarse)
-    return np.clip(image + share[..., None] * (crisp - image), 0, 1)
+    share = _MOST * tremble / (tremble + np.float32(_TREMBLE**2))
+    return seen * np.where(looked.moving, share, np.maximum(share, np.float32(_RESTING)))
+
+
+def _needed(image: Image, blurred: Image, detail: np.ndarray, where: np.ndarray) -> np.float32:
+    """Return how much of the detail is to be added to what is blurred, 0..1.
+
+    So much that strokes have again _RESTORED of the contrast (root mean square of the luma, between
+    the blurs of _STROKE) that they lost where bool [H, W] says: the root of a quadratic.
+    """
+    if not where.any():
+        return np.float32(0)
+    drawn, left, more = (
+        _between(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *_STROKE)[where]
+        for picture in (image, blurred, detail)
+    )
+    full, rest, both, added = (
+        float(np.mean(one * other, dtype=np.float64))
+        for one, other in ((drawn, drawn), (left, left), (left, more), (more, more))
+    )
+    goal = (_RESTORED * full**0.5 + (1 - _RESTORED) * rest**0.5) ** 2
+    root = max(both**2 + added * (goal - rest), 0) ** 0.5
+    return np.float32(np.clip((root - both) / max(added, 1e-12), 0, 1))
+
+
+def _between(picture: np.ndarray, fine: float, coarse: float) -> np.ndarray:
+    """Return what a blur of `fine` pixels leaves and one of `coarse` takes, same shape."""
+    narrow, wide = (cv2.GaussianBlur(picture, (0, 0), size) for size in (fine, coarse))
+    return np.asarray(narrow - wide)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
