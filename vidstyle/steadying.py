@@ -21,9 +21,7 @@ __all__ = ["Looked", "steadied"]
 
 _TREMBLE = 5.5e-4  # mean squared difference from which on a place is mostly drawn back
 _MOST = 0.95  # of the way to what was shown before, at most
-_RESTING = (
-    0.8  # the same, at least, where nothing moves: there nothing is sampled, so nothing blurs
-)
+_RESTING = 0.8  # at least, where nothing moves: nothing is sampled there, so nothing blurs
 _AROUND = 0.3  # of the long side: the square over which a place is said to tremble
 _RESTORED = 2 / 3  # of the contrast of strokes that is lost
 _STROKE = (0.5, 1.5)  # pixels: the blurs between which strokes are seen
