@@ -25,7 +25,8 @@ _RESTING = 0.8  # at least, where nothing moves: nothing is sampled there, so no
 _AROUND = 0.3  # of the long side: the square over which a place is said to tremble
 _RESTORED = 2 / 3  # of the contrast of strokes that is lost
 _STROKE = (0.5, 1.5)  # pixels: the blurs between which strokes are seen
-_DETAIL = (0.75, 1.6)  # the same of the detail that is added: finer detail is what trembles
+_CRISP = 0.43  # of the detail that is added, at least: less costs style in large frames
+_DETAIL = (0.8, 1.6)  # the same of the detail: finer detail is what trembles
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _share(image: Image, looked: Looked, seen: np.ndarray) -> np.ndarray:
 
 
 def _needed(image: Image, blurred: Image, detail: np.ndarray, where: np.ndarray) -> np.float32:
-    """Return how much of the detail is to be added to what is blurred, 0..1.
+    """Return how much of the detail is to be added to what is blurred, _CRISP..1.
 
     So much that strokes have again _RESTORED of the contrast (root mean square of the luma, between
     the blurs of _STROKE) that they lost where bool [H, W] says: the root of a quadratic.
@@ -91,7 +92,7 @@ def _needed(image: Image, blurred: Image, detail: np.ndarray, where: np.ndarray)
     )
     goal = (_RESTORED * full**0.5 + (1 - _RESTORED) * rest**0.5) ** 2
     root = max(both**2 + added * (goal - rest), 0) ** 0.5
-    return np.float32(np.clip((root - both) / max(added, 1e-12), 0, 1))
+    return np.float32(np.clip((root - both) / max(added, 1e-12), _CRISP, 1))
 
 
 def _between(picture: np.ndarray, fine: float, coarse: float) -> np.ndarray:
