@@ -21,12 +21,12 @@ __all__ = ["Looked", "steadied"]
 
 _TREMBLE = 5.5e-4  # mean squared difference from which on a place is mostly drawn back
 _MOST = 0.95  # of the way to what was shown before, at most
-_RESTING = 0.8  # at least, where nothing moves: nothing is sampled there, so nothing blurs
+_RESTING = 0.8  # of what steadying did to a place, kept a frame longer where it has come to rest
 _AROUND = 0.3  # of the long side: the square over which a place is said to tremble
 _RESTORED = 2 / 3  # of the contrast of strokes that is lost
+_CRISP = 0.43  # of the detail, at least: with less, large frames lose their finest strokes
 _STROKE = (0.5, 1.5)  # pixels: the blurs between which strokes are seen
-_CRISP = 0.43  # of the detail that is added, at least: less costs style in large frames
-_DETAIL = (0.8, 1.6)  # the same of the detail: finer detail is what trembles
+_DETAIL = (0.8, 1.6)  # the same of the detail that is added: finer detail is what trembles
 
 
 @dataclass(frozen=True)
@@ -54,28 +54,29 @@ def steadied(image: Image, looked: Looked, support: np.ndarray) -> Image:
     """Return what to show of an Image that was drawn; support: [H, W, 1], 0 where nothing is.
 
     The share of what was shown before is m² / (m² + c²), where m is the mean squared difference
-    of what was drawn from frame to frame, around a place. What rests follows slowly, so that it is
-    not seen to grow sharp at once when motion stops. Where nothing moves and nothing differs, from
-    what was drawn and from what was shown, the image is returned to the bit.
+    of what was drawn from frame to frame, around a place. Where motion has come to rest, what
+    steadying did fades from frame to frame, so that the picture is not seen to grow sharp at once.
+    Where nothing moves and nothing differs, from what was drawn and from what was shown, the image
+    is returned to the bit.
     """
     seen = looked.seen & (support[..., 0] > 0)
     share = _share(image, looked, seen.astype(np.float32))[..., None]
-    blurred = image + share * (looked.shown - image)
+    resting = np.maximum(np.float32(_RESTING) * (seen & ~looked.moving)[..., None] - share, 0)
+    steady = image + share * (looked.shown - image) + resting * (looked.shown - looked.drawn)
     detail = share * looked.moving[..., None] * _between(image, *_DETAIL)
-    much = _needed(image, blurred, detail, seen & looked.moving)
-    return np.clip(blurred + much * detail, 0, 1)
+    much = _needed(image, steady, detail, seen & looked.moving)
+    return np.clip(steady + much * detail, 0, 1)
 
 
 def _share(image: Image, looked: Looked, seen: np.ndarray) -> np.ndarray:
     """Return the share of what was shown before; seen: [H, W], 1 where both show the same."""
     apart = seen * np.square(image - looked.drawn).mean(axis=2)
     tremble = np.square(_mean(apart) / np.maximum(_mean(seen), np.float32(1e-3)))
-    share = _MOST * tremble / (tremble + np.float32(_TREMBLE**2))
-    return seen * np.where(looked.moving, share, np.maximum(share, np.float32(_RESTING)))
+    return np.asarray(_MOST * seen * tremble / (tremble + np.float32(_TREMBLE**2)))
 
 
-def _needed(image: Image, blurred: Image, detail: np.ndarray, where: np.ndarray) -> np.float32:
-    """Return how much of the detail is to be added to what is blurred, _CRISP..1.
+def _needed(image: Image, steady: Image, detail: np.ndarray, where: np.ndarray) -> np.float32:
+    """Return how much of the detail is to be added to what is steady, _CRISP..1.
 
     So much that strokes have again _RESTORED of the contrast (root mean square of the luma, between
     the blurs of _STROKE) that they lost where bool [H, W] says: the root of a quadratic.
@@ -84,7 +85,7 @@ def _needed(image: Image, blurred: Image, detail: np.ndarray, where: np.ndarray)
         return np.float32(0)
     drawn, left, more = (
         _between(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *_STROKE)[where]
-        for picture in (image, blurred, detail)
+        for picture in (image, steady, detail)
     )
     full, rest, both, added = (
         float(np.mean(one * other, dtype=np.float64))
