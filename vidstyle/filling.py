@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vidstyle.media import Image
+from vidstyle.media import Image, difference_of_gaussians
 
 __all__ = ["Carried", "filled"]
 
@@ -117,6 +117,4 @@ def _over(image: Image, below: Image, places: np.ndarray) -> Image:
 def _detail(image: Image) -> Image:
     """Return what is of a stroke's size: less than its length, more than its grain."""
     coarse, fine = (max(image.shape[:2]) * size for size in (_STROKE, _GRAIN))
-    return np.asarray(
-        cv2.GaussianBlur(image, (0, 0), fine) - cv2.GaussianBlur(image, (0, 0), coarse)
-    )
+    return difference_of_gaussians(image, fine, coarse)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from vidstyle.flow import sampled
-from vidstyle.media import Image
+from vidstyle.media import Image, difference_of_gaussians
 
 __all__ = ["Looked", "steadied"]
 
@@ -63,7 +63,7 @@ def steadied(image: Image, looked: Looked, support: np.ndarray) -> Image:
     share = _share(image, looked, seen.astype(np.float32))[..., None]
     resting = np.maximum(np.float32(_RESTING) * (seen & ~looked.moving)[..., None] - share, 0)
     steady = image + share * (looked.shown - image) + resting * (looked.shown - looked.drawn)
-    detail = share * looked.moving[..., None] * _between(image, *_DETAIL)
+    detail = share * looked.moving[..., None] * difference_of_gaussians(image, *_DETAIL)
     much = _needed(image, steady, detail, seen & looked.moving)
     return np.clip(steady + much * detail, 0, 1)
 
@@ -84,7 +84,7 @@ def _needed(image: Image, steady: Image, detail: np.ndarray, where: np.ndarray) 
     if not where.any():
         return np.float32(0)
     drawn, left, more = (
-        _between(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *_STROKE)[where]
+        difference_of_gaussians(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *_STROKE)[where]
         for picture in (image, steady, detail)
     )
     full, rest, both, added = (
@@ -94,12 +94,6 @@ def _needed(image: Image, steady: Image, detail: np.ndarray, where: np.ndarray) 
     goal = (_RESTORED * full**0.5 + (1 - _RESTORED) * rest**0.5) ** 2
     root = max(both**2 + added * (goal - rest), 0) ** 0.5
     return np.float32(np.clip((root - both) / max(added, 1e-12), _CRISP, 1))
-
-
-def _between(picture: np.ndarray, fine: float, coarse: float) -> np.ndarray:
-    """Return what a blur of `fine` pixels leaves and one of `coarse` takes, same shape."""
-    narrow, wide = (cv2.GaussianBlur(picture, (0, 0), size) for size in (fine, coarse))
-    return np.asarray(narrow - wide)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

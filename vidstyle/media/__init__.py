@@ -12,6 +12,7 @@ from vidstyle.media.results import (
 )
 from vidstyle.media.sources import is_footage, natural, probe, read, read_alpha
 from vidstyle.media.stills import (
+    difference_of_gaussians,
     from_words,
     load_frame,
     read_picture,
@@ -29,6 +30,7 @@ __all__ = [
     "Wish",
     "as_json",
     "check_output",
+    "difference_of_gaussians",
     "encode",
     "from_words",
     "is_folder",

@@ -25,6 +25,7 @@ __all__ = [
     "PICTURES",
     "PICTURE_FAULTS",
     "WRITABLE",
+    "difference_of_gaussians",
     "has_clear_pixels",
     "load_frame",
     "open_picture",
@@ -292,6 +293,14 @@ def _whole_png(data: np.ndarray[Any, Any]) -> bool:
             return True
         place += 12 + size
     return False
+
+
+def difference_of_gaussians(image: np.ndarray, fine: float, coarse: float) -> np.ndarray:
+    """Return what a blur of `fine` leaves of [H, W, …] and one of `coarse` takes; in pixels."""
+    import cv2
+
+    narrow, wide = (cv2.GaussianBlur(image, (0, 0), size) for size in (fine, coarse))
+    return np.asarray(narrow - wide)
 
 
 def resize(image: Image, width: int, height: int) -> Image:
