@@ -2,7 +2,10 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -47,6 +50,30 @@ def test_a_saved_frame_comes_back_to_sixteen_bits(output: Path) -> None:
         assert np.abs(state.load(4) - image()).max() < 1e-5
         assert state.has(4)
         assert not state.has(3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_amid_the_notes_is_a_stop_and_leaves_the_frame_unfinished(
+    output: Path, begun: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    usual = zipfile.ZipFile.open
+
+    def stopped(archive: zipfile.ZipFile, *what: object, **how: object) -> IO[bytes]:
+        handle = usual(archive, *what, **how)
+        signal.raise_signal(number)  # where closing the archive raises a ValueError
+        return handle
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    monkeypatch.setattr(zipfile.ZipFile, "open", stopped)
+    try:
+        with Workdir(output, MANIFEST) as state, pytest.raises(KeyboardInterrupt):
+            state.save(3, image(), {}, {"drawn": image()})
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with Workdir(output, MANIFEST) as state:
+        assert [index for index in range(5) if state.has(index)] == [0, 1, 2]
 
 
 def test_what_was_finished_is_found_again(output: Path, begun: Path) -> None:

@@ -1,15 +1,18 @@
-"""Files that survive a crash: synced, renamed into place, hashed, locked."""
+"""Files that survive a crash or a stop: synced, renamed into place, hashed, locked."""
 
 import hashlib
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from vidstyle.errors import HeldError
 
-__all__ = ["delete", "lock", "settle", "sha256_of", "sync", "sync_folder"]
+__all__ = ["delete", "lock", "settle", "sha256_of", "sync", "sync_folder", "unstopped"]
 
 
 def sha256_of(path: Path) -> str:
@@ -68,3 +71,25 @@ def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+@contextmanager
+def unstopped() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until what is done meanwhile, which is to be short, is done.
+
+    For NumPy's archives: when a stop falls into one, closing it raises an error in its place.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no signal is handled there
+        yield
+        return
+    waiting: list[int] = []
+    usual: dict[signal.Signals, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            usual[number] = signal.signal(number, lambda stop, _: waiting.append(stop))
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+    if waiting:
+        signal.raise_signal(waiting[0])

@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from vidstyle.durable import unstopped
 from vidstyle.errors import WeightsError
 
 __all__ = [
@@ -262,7 +263,8 @@ def save(network: Network, path: Path) -> None:
     for name, (kernel, bias) in network.items():
         arrays |= {f"{name}/kernel": kernel, f"{name}/bias": bias}
     with path.open("wb") as file:
-        np.savez(file, **arrays)
+        with unstopped():
+            np.savez(file, **arrays)
         file.flush()
         os.fsync(file.fileno())
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from vidstyle.durable import delete, lock, settle, sha256_of, sync, sync_folder
+from vidstyle.durable import delete, lock, settle, sha256_of, sync, sync_folder, unstopped
 from vidstyle.errors import HeldError, OutputError, StateError, UsageError, reading, writing
 from vidstyle.manifests import MANIFEST, Manifest, differences, read_manifest, state_of, state_path
 from vidstyle.media import load_frame, save_frame
@@ -153,7 +153,7 @@ class Workdir:
         """Write the notes on a frame and return their sha256."""
         final = self._notes(index)
         draft = final.with_suffix(f"{self._mark}.tmp.npz")
-        with draft.open("wb") as file:
+        with draft.open("wb") as file, unstopped():
             np.savez_compressed(file, allow_pickle=False, **notes)
         sync(draft)
         digest = sha256_of(draft)
