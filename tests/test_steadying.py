@@ -17,7 +17,7 @@ from vidstyle.manifests import state_path
 from vidstyle.media import Image, from_words, load_frame
 from vidstyle.metrics import sharpness, warping_error_ruder
 from vidstyle.settings import Settings
-from vidstyle.steadying import Looked, steadied
+from vidstyle.steadying import Looked, finest_share, steadied
 from vidstyle.techniques.mask import Mask
 
 EVERYWHERE = np.ones((HEIGHT, WIDTH), bool)
@@ -73,7 +73,7 @@ def all_shown(drawn: list[Image], dx: float) -> Iterator[Image]:
     yield shown
     for before, image in pairwise(drawn):
         looked = Looked.along(uniform(dx), shown, before, seen)
-        shown = steadied(image, looked, SUPPORT)
+        shown = steadied(image, looked, image, SUPPORT)
         yield shown
 
 
@@ -125,7 +125,7 @@ def test_what_comes_to_rest_grows_sharp_little_by_little() -> None:
     assert apart > 0.05
     for _ in range(30):
         looked = Looked.along(uniform(0), shown, drawn[-1], EVERYWHERE)
-        shown = steadied(drawn[-1], looked, SUPPORT)
+        shown = steadied(drawn[-1], looked, drawn[-1], SUPPORT)
         before, apart = apart, np.abs(shown - drawn[-1]).max()
         assert 0.75 * before < apart < 0.85 * before
     assert apart < 0.5 / 255
@@ -134,7 +134,7 @@ def test_what_comes_to_rest_grows_sharp_little_by_little() -> None:
 def test_what_stands_still_and_is_the_same_stays_to_the_bit() -> None:
     image = texture()
     looked = Looked.along(uniform(0), image, image, EVERYWHERE)
-    assert np.array_equal(steadied(image, looked, SUPPORT), image)
+    assert np.array_equal(steadied(image, looked, image, SUPPORT), image)
 
 
 def test_what_was_not_seen_before_and_what_is_not_painted_stays_as_it_is() -> None:
@@ -142,10 +142,53 @@ def test_what_was_not_seen_before_and_what_is_not_painted_stays_as_it_is() -> No
     seen, support = EVERYWHERE.copy(), SUPPORT.copy()
     seen[:, :20] = False
     support[:, -20:] = 0
-    shown = steadied(image, Looked.along(uniform(0), before, before, seen), support)
+    shown = steadied(image, Looked.along(uniform(0), before, before, seen), image, support)
     assert np.array_equal(shown[:, :20], image[:, :20])
     assert np.array_equal(shown[:, -20:], image[:, -20:])
     assert np.abs(shown - image)[:, 20:-20].mean() > 0.01
+
+
+def test_the_finest_share_is_how_much_of_the_frame_an_image_has() -> None:
+    frame, flat = texture(), np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
+    assert finest_share(frame, frame, EVERYWHERE) == pytest.approx(1)
+    assert finest_share(0.3 * frame + 0.7 * flat, frame, EVERYWHERE) == pytest.approx(0.3)
+    assert finest_share(flat, frame, EVERYWHERE) == 0
+    assert finest_share(flat, flat, EVERYWHERE) == 0
+    assert abs(finest_share(texture(5), frame, EVERYWHERE)) < 0.1
+    left = EVERYWHERE.copy()
+    left[:, WIDTH // 2 :] = False
+    halves = np.where(left[..., None], frame, flat)
+    assert finest_share(halves, frame, left) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("finest", [None, 0.2, 0.6, 1.7])
+def test_what_moves_keeps_what_its_shot_began_with_of_the_finest_detail(
+    finest: float | None,
+) -> None:
+    sources = panned()
+    flat = np.full_like(sources[0], 0.5)
+    drawn = [flat + np.float32(0.3 * 0.8**i) * (image - flat) for i, image in enumerate(sources)]
+    shown = drawn[0]
+    for i in range(1, len(drawn)):
+        looked = Looked.along(uniform(0.5), shown, drawn[i - 1], EVERYWHERE, finest)
+        shown = steadied(drawn[i], looked, sources[i], SUPPORT)
+        has = finest_share(shown, sources[i], EVERYWHERE)
+        goal = min(finest or 0, 1)  # the source itself has no more
+        assert 0.9 * goal <= has < max(0.3, 1.05 * goal)
+    assert (has < 0.1) == (finest is None)
+
+
+def test_the_finest_detail_is_given_back_only_where_it_moves_and_is_painted() -> None:
+    source, flat = texture(), np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
+    flow, support = uniform(1), SUPPORT.copy()
+    flow[:, :30] = 0
+    support[:, 60:] = 0
+    shown = steadied(flat, Looked.along(flow, flat, flat, EVERYWHERE, 0.5), source, support)
+    assert np.array_equal(shown[:, :30], flat[:, :30])
+    assert np.array_equal(shown[:, 60:], flat[:, 60:])
+    inside = EVERYWHERE.copy()
+    inside[:, :32], inside[:, 58:] = False, False
+    assert finest_share(shown, source, inside) == pytest.approx(0.9 * 0.5, rel=0.05)
 
 
 def stylizer(temporal_weight: float = 50.0) -> Stylizer:
@@ -193,5 +236,9 @@ def test_a_run_shows_what_is_steadied_and_goes_on_from_what_was_drawn(
     second = frames[1].with_suffix(".npz")
     with np.load(second) as notes:
         assert np.array_equal(from_words(notes["drawn"]), earlier[1].result)
+        kept = earlier[1].finest
+        assert kept == notes["finest"] == earlier[0].finest
+    source = next(iter(shot(1)))
+    assert kept == pytest.approx(finest_share(earlier[0].result, source, EVERYWHERE), rel=2e-3)
     assert not np.array_equal(earlier[1].result, earlier[1].shown)
     assert np.array_equal(earlier[0].result, earlier[0].shown)

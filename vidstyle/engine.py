@@ -46,6 +46,7 @@ class Stylized:
 
     matches: which place of the style each block answers, of a technique that matches blocks. drawn:
     what the image was before it was steadied, which the next frame goes on from; None: the same.
+    finest: how much of the source's finest detail a frame of this shot has, see steadying.
     """
 
     image: Image
@@ -53,6 +54,7 @@ class Stylized:
     evaluations: int
     matches: np.ndarray | None = None
     drawn: Image | None = None
+    finest: float | None = None
 
 
 class Stylizer:
@@ -120,9 +122,10 @@ class Stylizer:
 
     def _shown(self, found: Stylized, scene: Scene) -> Stylized:
         """Return the frame as it is to be shown."""
-        steady = self.settings.temporal_weight > 0
-        shown = scene.steadied(found.image) if steady else found.image
-        return replace(found, image=shown, drawn=found.image)
+        if self.settings.temporal_weight == 0:
+            return replace(found, drawn=found.image)
+        shown, finest = scene.steadied(found.image), scene.finest_share(found.image)
+        return replace(found, image=shown, drawn=found.image, finest=finest)
 
     def _coarse_to_fine(
         self, whole: Scene, steps: int, count: Callable[[int], Progress]

@@ -138,9 +138,12 @@ class Following:
         """Return a finished frame; with what it begins with, if a stylizer is to tell."""
         begun = None if stylizer is None else stylizer.begin(seen.frame, seen.guide)
         shown, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
-        drawn = notes.pop("drawn", None)
+        drawn, finest = notes.pop("drawn", None), notes.pop("finest", None)
         result = shown if drawn is None else media.from_words(drawn)
-        return priors.Painted(seen.frame, result, begun, planes=seen.planes, shown=shown, **notes)
+        share = None if finest is None else float(finest)
+        return priors.Painted(
+            seen.frame, result, begun, planes=seen.planes, shown=shown, finest=share, **notes
+        )
 
     def _turn(self, here: _Seen) -> bool:
         """Begin a shot at a frame, or go on with the one that was left a moment ago."""
@@ -185,7 +188,8 @@ class Following:
 def notes_on(made: "Result", prior: "Prior | None") -> "dict[str, np.ndarray | None]":
     """Return what the frames to come need to know besides a result; what is None they need not."""
     change = None if prior is None or prior.change is None else prior.change.astype(np.float16)
-    return {"matches": made.matches, "change": change, "drawn": _drawn(made)}
+    finest = None if made.finest is None else np.asarray(made.finest)
+    return {"matches": made.matches, "change": change, "drawn": _drawn(made), "finest": finest}
 
 
 def _drawn(made: "Result") -> np.ndarray | None:

@@ -57,7 +57,8 @@ class Prior:
 class Painted:
     """A finished frame. begun: what it begins with, None: its source.
 
-    result: what the optimiser drew; shown: what was shown of it, see steadying, None: just that.
+    result: what the optimiser drew; shown: what was shown of it, see steadying, None: just that;
+    finest: as in Looked, of the frame to come.
     planes: float32 [H, W, K], where which style was to go, None: one everywhere. change, matches:
     as in Prior, of this frame itself.
     """
@@ -69,6 +70,7 @@ class Painted:
     matches: np.ndarray | None = None
     planes: np.ndarray | None = None
     shown: Image | None = None
+    finest: float | None = None
 
 
 def prior(
@@ -160,7 +162,8 @@ def _looked(moved: Motion, earlier: Painted, kept: np.ndarray) -> Looked:
     """
     back, forth = moved.measured or (moved.backward, moved.forward)
     shown = earlier.result if earlier.shown is None else earlier.shown
-    return Looked.along(back, shown, earlier.result, kept & consistent(back, forth))
+    seen = kept & consistent(back, forth)
+    return Looked.along(back, shown, earlier.result, seen, earlier.finest)
 
 
 def _said_by(back: Motion, old: Painted, source: Image) -> tuple[np.ndarray, np.ndarray, Image]:

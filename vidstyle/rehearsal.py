@@ -27,6 +27,8 @@ class Result(Protocol):
     def matches(self) -> "np.ndarray | None": ...
     @property
     def drawn(self) -> "Image | None": ...
+    @property
+    def finest(self) -> float | None: ...
 
 
 class Stylizes(Protocol):
@@ -53,6 +55,7 @@ class Rehearsed:
     evaluations: int = 0
     matches: "np.ndarray | None" = None
     drawn: "Image | None" = None
+    finest: float | None = None
 
 
 class Rehearsal:

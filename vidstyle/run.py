@@ -274,7 +274,8 @@ def _stylize_each(
                 "renewed": prior is None and not (cut or out),
                 "back": follows.back,
             }
-            state.save(position, made.image, report, notes_on(made, prior))
+            notes = notes_on(made, prior) if work.linked else None
+            state.save(position, made.image, report, notes)
             place = {"index": position, "of": count}
             work.notify({"event": "frame", **place, **report, "left": left})
     return follows.shots

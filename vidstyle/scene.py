@@ -9,7 +9,7 @@ import numpy as np
 from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
 from vidstyle.priors import Prior
-from vidstyle.steadying import steadied
+from vidstyle.steadying import finest_share, steadied
 
 __all__ = ["Scene", "levels"]
 
@@ -66,7 +66,18 @@ class Scene:
     def steadied(self, image: Image) -> Image:
         """Return what is to be shown of an image: it does not tremble beside the frame before."""
         looked = None if self.prior is None else self.prior.looked
-        return image if looked is None else self.kept(steadied(image, looked, self.support))
+        return (
+            image
+            if looked is None
+            else self.kept(steadied(image, looked, self.frame, self.support))
+        )
+
+    def finest_share(self, image: Image) -> float | None:
+        """Return the share of the source's finest detail that a shot's frames are to keep."""
+        if self.prior is not None:
+            return None if self.prior.looked is None else self.prior.looked.finest
+        inside = self.support[..., 0] > 0
+        return finest_share(image, self.frame, inside) if inside.any() else None
 
     def resized(self, width: int, height: int) -> "Scene":
         guide = None if self.guide is None else self.guide.resized(width, height)

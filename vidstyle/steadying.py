@@ -4,8 +4,9 @@ The optimiser redraws a little of every stroke in every frame, and a stroke that
 a pixel is sampled anew. So what is shown is drawn towards what was shown before, carried along the
 motion: a low pass over time, the more the more a place trembles. What bilinear sampling blurs is
 made up for in the coarser half of the detail, as much as is lacking; the finest is let go, since
-that is what trembles. The optimiser goes on from what it drew, not from what is shown, so that
-nothing adds up.
+that is what trembles. What a first frame has of the source's own finest detail, every frame after
+it would lose little by little: it is given back too. It moves with the scene, and does not tremble.
+The optimiser goes on from what it drew, not from what is shown, so that nothing adds up.
 """
 
 from dataclasses import dataclass
@@ -17,16 +18,19 @@ import numpy as np
 from vidstyle.flow import sampled
 from vidstyle.media import Image, difference_of_gaussians
 
-__all__ = ["Looked", "steadied"]
+__all__ = ["Looked", "finest_share", "steadied"]
 
-_TREMBLE = 5.5e-4  # mean squared difference from which on a place is mostly drawn back
+_TREMBLE = 4.2e-4  # mean squared difference from which on a place is mostly drawn back
 _MOST = 0.95  # of the way to what was shown before, at most
 _RESTING = 0.8  # of what steadying did to a place, kept a frame longer where it has come to rest
 _AROUND = 0.3  # of the long side: the square over which a place is said to tremble
-_RESTORED = 2 / 3  # of the contrast of strokes that is lost
-_CRISP = 0.43  # of the detail, at least: with less, large frames lose their finest strokes
+_RESTORED = 0.7  # of the contrast of strokes that is lost
+_CRISP = 0.36  # of the share: so much of the detail at least, or large frames lose their finest
 _STROKE = (0.5, 1.5)  # pixels: the blurs between which strokes are seen
-_DETAIL = (0.8, 1.6)  # the same of the detail that is added: finer detail is what trembles
+_DETAIL = (0.65, 1.4)  # the same of the detail that is added: finer detail is what trembles
+_FINEST = 0.7  # pixels: what a blur of that takes is the finest detail
+_OWN = 0.9  # of what is lacking of the source's finest detail
+_LEAST = 0.3  # of that detail is finest detail again; in a soft source less, which is left at that
 
 
 @dataclass(frozen=True)
@@ -34,24 +38,45 @@ class Looked:
     """What the frame before looked like, where this frame has its pixels.
 
     shown, drawn: Images, sampled bilinearly: what was shown, and what the optimiser had drawn.
-    seen: bool [H, W], where both frames show the same. moving: bool [H, W], where it moves.
+    seen: bool [H, W], where both frames show the same. moving: bool [H, W], where it moves. finest:
+    the finest_share of the first frame of the shot, None: nothing is to be kept to that.
     """
 
     shown: Image
     drawn: Image
     seen: np.ndarray
     moving: np.ndarray
+    finest: float | None = None
 
     @classmethod
-    def along(cls, backward: np.ndarray, shown: Image, drawn: Image, seen: np.ndarray) -> Self:
+    def along(
+        cls,
+        backward: np.ndarray,
+        shown: Image,
+        drawn: Image,
+        seen: np.ndarray,
+        finest: float | None = None,
+    ) -> Self:
         """Return what a frame looked like along the flow [H, W, 2] that leads back to it."""
         here = sampled(drawn, backward)
         there = here if shown is drawn else sampled(shown, backward)
-        return cls(there, here, seen, (backward != 0).any(axis=2))
+        return cls(there, here, seen, (backward != 0).any(axis=2), finest)
 
 
-def steadied(image: Image, looked: Looked, support: np.ndarray) -> Image:
-    """Return what to show of an Image that was drawn; support: [H, W, 1], 0 where nothing is.
+def finest_share(image: Image, frame: Image, where: np.ndarray) -> float:
+    """Return how much of a source frame's finest detail an image has where bool [H, W] says.
+
+    The regression of its own on that: 1 for the frame itself, 0 for what has nothing of it.
+    """
+    ours, theirs = (_finest(picture)[where] for picture in (image, frame))
+    both = float(np.sum(ours * theirs, dtype=np.float64))
+    return both / max(float(np.sum(theirs * theirs, dtype=np.float64)), 1e-12)
+
+
+def steadied(image: Image, looked: Looked, frame: Image, support: np.ndarray) -> Image:
+    """Return what to show of an Image that was drawn of a source frame.
+
+    support: [H, W, 1], 0 where nothing is painted.
 
     The share of what was shown before is m² / (m² + c²), where m is the mean squared difference
     of what was drawn from frame to frame, around a place. Where motion has come to rest, what
@@ -63,9 +88,30 @@ def steadied(image: Image, looked: Looked, support: np.ndarray) -> Image:
     share = _share(image, looked, seen.astype(np.float32))[..., None]
     resting = np.maximum(np.float32(_RESTING) * (seen & ~looked.moving)[..., None] - share, 0)
     steady = image + share * (looked.shown - image) + resting * (looked.shown - looked.drawn)
+    steady += _lacking(steady, looked, frame, support)
     detail = share * looked.moving[..., None] * difference_of_gaussians(image, *_DETAIL)
-    much = _needed(image, steady, detail, seen & looked.moving)
-    return np.clip(steady + much * detail, 0, 1)
+    where = seen & looked.moving
+    if where.any():
+        least = _CRISP * float(share[where].mean())
+        detail *= max(least, _needed(image, steady, detail, where))
+    return np.clip(steady + detail, 0, 1)
+
+
+def _lacking(
+    image: Image, looked: Looked, frame: Image, support: np.ndarray
+) -> np.ndarray | np.float32:
+    """Return what an image lacks, where it moves, of the source's finest detail."""
+    where = looked.moving & (support[..., 0] > 0)
+    if looked.finest is None or not where.any():
+        return np.float32(0)
+    detail = _finest(frame)
+    lacking = min(looked.finest, 1) - finest_share(image, frame, where)
+    passed = max(finest_share(detail, frame, where), _LEAST)
+    return np.float32(np.clip(_OWN * lacking, 0, 1) / passed) * where[..., None] * detail
+
+
+def _finest(image: Image) -> np.ndarray:
+    return np.asarray(image - cv2.GaussianBlur(image, (0, 0), _FINEST))
 
 
 def _share(image: Image, looked: Looked, seen: np.ndarray) -> np.ndarray:
@@ -75,14 +121,12 @@ def _share(image: Image, looked: Looked, seen: np.ndarray) -> np.ndarray:
     return np.asarray(_MOST * seen * tremble / (tremble + np.float32(_TREMBLE**2)))
 
 
-def _needed(image: Image, steady: Image, detail: np.ndarray, where: np.ndarray) -> np.float32:
-    """Return how much of the detail is to be added to what is steady, _CRISP..1.
+def _needed(image: Image, steady: Image, detail: np.ndarray, where: np.ndarray) -> float:
+    """Return how much of the detail is to be added to what is steady, 0..1.
 
     So much that strokes have again _RESTORED of the contrast (root mean square of the luma, between
     the blurs of _STROKE) that they lost where bool [H, W] says: the root of a quadratic.
     """
-    if not where.any():
-        return np.float32(0)
     drawn, left, more = (
         difference_of_gaussians(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *_STROKE)[where]
         for picture in (image, steady, detail)
@@ -93,7 +137,7 @@ def _needed(image: Image, steady: Image, detail: np.ndarray, where: np.ndarray) 
     )
     goal = (_RESTORED * full**0.5 + (1 - _RESTORED) * rest**0.5) ** 2
     root = max(both**2 + added * (goal - rest), 0) ** 0.5
-    return np.float32(np.clip((root - both) / max(added, 1e-12), _CRISP, 1))
+    return float(np.clip((root - both) / max(added, 1e-12), 0, 1))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
