@@ -44,9 +44,8 @@ _WINDOWS_KEPT = 8  # traced graphs of one size, for windows in it
 class Stylized:
     """image: an Image; losses: total and each term, unweighted, at the last accepted step.
 
-    matches: which place of the style each block answers, of a technique that matches blocks. drawn:
-    what the image was before it was steadied, which the next frame goes on from; None: the same.
-    finest: how much of the source's finest detail a frame of this shot has, see steadying.
+    matches: which place of the style each block answers, where blocks are matched. drawn: what was
+    steadied, which the next frame goes on from; None: the image. finest: as in steadying.Looked.
     """
 
     image: Image
@@ -122,9 +121,8 @@ class Stylizer:
 
     def _shown(self, found: Stylized, scene: Scene) -> Stylized:
         """Return the frame as it is to be shown."""
-        if self.settings.temporal_weight == 0:
-            return replace(found, drawn=found.image)
-        shown, finest = scene.steadied(found.image), scene.finest_share(found.image)
+        steady = self.settings.temporal_weight > 0
+        shown, finest = scene.shown(found.image) if steady else (found.image, None)
         return replace(found, image=shown, drawn=found.image, finest=finest)
 
     def _coarse_to_fine(

@@ -63,21 +63,18 @@ class Scene:
         """Return the image where pixels may change, and the frame elsewhere."""
         return np.asarray(np.where(self.support > 0, image, self.frame))
 
-    def steadied(self, image: Image) -> Image:
-        """Return what is to be shown of an image: it does not tremble beside the frame before."""
-        looked = None if self.prior is None else self.prior.looked
-        return (
-            image
-            if looked is None
-            else self.kept(steadied(image, looked, self.frame, self.support))
-        )
+    def shown(self, image: Image) -> tuple[Image, float | None]:
+        """Return what is to be shown of an image: it does not tremble beside the frame before.
 
-    def finest_share(self, image: Image) -> float | None:
-        """Return the share of the source's finest detail that a shot's frames are to keep."""
-        if self.prior is not None:
-            return None if self.prior.looked is None else self.prior.looked.finest
-        inside = self.support[..., 0] > 0
-        return finest_share(image, self.frame, inside) if inside.any() else None
+        And the share of the source's finest detail that what follows is to keep: the first's.
+        """
+        if self.prior is None:
+            inside = self.support[..., 0] > 0
+            return image, finest_share(image, self.frame, inside) if inside.any() else None
+        looked = self.prior.looked
+        if looked is None:
+            return image, None
+        return self.kept(steadied(image, looked, self.frame, self.support)), looked.finest
 
     def resized(self, width: int, height: int) -> "Scene":
         guide = None if self.guide is None else self.guide.resized(width, height)
