@@ -161,7 +161,7 @@ def test_the_finest_share_is_how_much_of_the_frame_an_image_has() -> None:
     assert finest_share(halves, frame, left) == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize("finest", [None, 0.2, 0.6, 1.7])
+@pytest.mark.parametrize("finest", [None, -0.2, 0.2, 0.6, 1.7])
 def test_what_moves_keeps_what_its_shot_began_with_of_the_finest_detail(
     finest: float | None,
 ) -> None:
@@ -173,9 +173,9 @@ def test_what_moves_keeps_what_its_shot_began_with_of_the_finest_detail(
         looked = Looked.along(uniform(0.5), shown, drawn[i - 1], EVERYWHERE, finest)
         shown = steadied(drawn[i], looked, sources[i], SUPPORT)
         has = finest_share(shown, sources[i], EVERYWHERE)
-        goal = min(finest or 0, 1)  # the source itself has no more
+        goal = min(max(finest or 0, 0), 1)  # the source itself has no more
         assert 0.9 * goal <= has < max(0.3, 1.05 * goal)
-    assert (has < 0.1) == (finest is None)
+    assert (has < 0.1) == (goal == 0)
 
 
 def test_the_finest_detail_is_given_back_only_where_it_moves_and_is_painted() -> None:

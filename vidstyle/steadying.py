@@ -105,9 +105,10 @@ def _lacking(
     if looked.finest is None or not where.any():
         return np.float32(0)
     detail = _finest(frame)
-    lacking = min(looked.finest, 1) - finest_share(image, frame, where)
+    goal = min(max(looked.finest, 0), 1)
+    lacking = _OWN * (goal - finest_share(image, frame, where))
     passed = max(finest_share(detail, frame, where), _LEAST)
-    return np.float32(np.clip(_OWN * lacking, 0, 1) / passed) * where[..., None] * detail
+    return np.float32(min(max(lacking, 0), goal) / passed) * where[..., None] * detail
 
 
 def _finest(image: Image) -> np.ndarray:
