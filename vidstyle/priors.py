@@ -57,10 +57,9 @@ class Prior:
 class Painted:
     """A finished frame. begun: what it begins with, None: its source.
 
-    result: what the optimiser drew; shown: what was shown of it, see steadying, None: just that;
-    finest: as in Looked, of the frame to come.
+    result: what the optimiser drew; shown: what was shown of it, see steadying, None: just that.
     planes: float32 [H, W, K], where which style was to go, None: one everywhere. change, matches:
-    as in Prior, of this frame itself.
+    as in Prior, of this frame itself. finest: as in Looked.
     """
 
     source: Image

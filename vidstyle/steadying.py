@@ -68,9 +68,7 @@ def finest_share(image: Image, frame: Image, where: np.ndarray) -> float:
 
     The regression of its own on that: 1 for the frame itself, 0 for what has nothing of it.
     """
-    ours, theirs = (_finest(picture)[where] for picture in (image, frame))
-    both = float(np.sum(ours * theirs, dtype=np.float64))
-    return both / max(float(np.sum(theirs * theirs, dtype=np.float64)), 1e-12)
+    return _regression(_finest(image), _finest(frame), where)
 
 
 def steadied(image: Image, looked: Looked, frame: Image, support: np.ndarray) -> Image:
@@ -89,12 +87,12 @@ def steadied(image: Image, looked: Looked, frame: Image, support: np.ndarray) ->
     resting = np.maximum(np.float32(_RESTING) * (seen & ~looked.moving)[..., None] - share, 0)
     steady = image + share * (looked.shown - image) + resting * (looked.shown - looked.drawn)
     steady += _lacking(steady, looked, frame, support)
-    detail = share * looked.moving[..., None] * difference_of_gaussians(image, *_DETAIL)
     where = seen & looked.moving
     if where.any():
+        detail = share * looked.moving[..., None] * difference_of_gaussians(image, *_DETAIL)
         least = _CRISP * float(share[where].mean())
-        detail *= max(least, _needed(image, steady, detail, where))
-    return np.clip(steady + detail, 0, 1)
+        steady += max(least, _needed(image, steady, detail, where)) * detail
+    return np.clip(steady, 0, 1)
 
 
 def _lacking(
@@ -106,13 +104,20 @@ def _lacking(
         return np.float32(0)
     detail = _finest(frame)
     goal = min(max(looked.finest, 0), 1)
-    lacking = _OWN * (goal - finest_share(image, frame, where))
-    passed = max(finest_share(detail, frame, where), _LEAST)
+    lacking = _OWN * (goal - _regression(_finest(image), detail, where))
+    passed = max(_regression(_finest(detail), detail, where), _LEAST)
     return np.float32(min(max(lacking, 0), goal) / passed) * where[..., None] * detail
 
 
 def _finest(image: Image) -> np.ndarray:
     return np.asarray(image - cv2.GaussianBlur(image, (0, 0), _FINEST))
+
+
+def _regression(ours: np.ndarray, theirs: np.ndarray, where: np.ndarray) -> float:
+    """Return the multiple of theirs [H, W, 3] that is nearest to ours where bool [H, W] says."""
+    mine, other = ours[where], theirs[where]
+    both = float(np.sum(mine * other, dtype=np.float64))
+    return both / max(float(np.sum(other * other, dtype=np.float64)), 1e-12)
 
 
 def _share(image: Image, looked: Looked, seen: np.ndarray) -> np.ndarray:
