@@ -2,7 +2,7 @@
 
 scripts/bench coherence FOLDER       a folder with davis/NAME/frames and davis/NAME/masks, or clips/
     --size 160 --frames 12 --cases blackswan:mask:style,still:basic:a.jpg
-    --arms cold,ours --output coherence --cap 1000
+    --arms cold,ours --output coherence --cap 1000 --seed 0
 
 A case is a sequence, a technique and a style: a file, or one of samples/ by its name. Arms, each
 made through the product's own run (reading, flow, cuts, state, writing):
@@ -70,6 +70,9 @@ def _asked(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--cap", type=int, default=1000, help="evaluations of a warm frame, of Ruder's arm at most"
     )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="what first frames grow from; a folder each"
+    )
     return parser.parse_args(words)
 
 
@@ -81,7 +84,7 @@ def _case(folder: Path, word: str, asked: argparse.Namespace) -> "Case":
     picture = Path(style) if Path(style).is_file() else SAMPLES / f"{style}.jpg"
     output = Path(asked.output)
     source = _source(folder, name, output / "sources", asked)
-    return Case(source, technique, picture, output, asked.cap)
+    return Case(source, technique, picture, output, asked.cap, asked.seed)
 
 
 def _source(folder: Path, name: str, made: Path, asked: argparse.Namespace) -> Path:
@@ -139,6 +142,7 @@ class Case:
     style: Path
     output: Path
     cap: int
+    seed: int
 
     @property
     def name(self) -> str:
@@ -164,6 +168,7 @@ class Case:
             mask=self.mask or (),
             size="source",
             rate=Fraction(24),
+            seed=self.seed,
             restart=True,
             overwrite=True,
             **own.get(arm, {"temporal_weight": 0.0}),

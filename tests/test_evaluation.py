@@ -14,6 +14,7 @@ from vidstyle import flow, metrics
 from vidstyle.cli import main
 from vidstyle.errors import MediaError
 from vidstyle.evaluation import Evaluation, evaluate
+from vidstyle.report import Album, write_report
 
 HEIGHT, WIDTH, FRAMES, CUT = 72, 96, 14, 12
 
@@ -232,7 +233,27 @@ def test_the_page_holds_all_it_shows(clips: dict[str, Path], tmp_path: Path) -> 
     assert not list(tmp_path.glob(".*"))
     assert main(asked) == 2
     assert main([*asked, "--overwrite"]) == 0
-    assert "Losses and times are not known" in page.read_text("utf-8")
+    text = page.read_text("utf-8")
+    assert "Losses and times are not known" in text
+    assert "one by one" not in text  # a column of nothing
+
+
+def test_the_page_shows_every_figure_once_and_marks_cuts(tmp_path: Path) -> None:
+    names = ("contrast", "sharpness", "source_sharpness", "sharpness_ratio")
+    cold = ("cold_sharpness", "cold_sharpness_ratio")
+    summary = {name: 0.5 + index for index, name in enumerate(names + cold)}
+    series = {"sharpness": [1.0, None, 0.5, 1.0, 1.0]}
+    page = tmp_path / "report.html"
+    album = Album()
+    for index in range(5):
+        picture = np.zeros((4, 6, 3), np.float32)
+        album(index, 5, picture, picture, np.ones((4, 6), bool))
+    write_report(page, "made", Evaluation(5, (2,), summary, series), album)
+    text = page.read_text("utf-8")
+    assert [text.count(f"<td>{value:.4g}") for value in summary.values()] == [1] * 6
+    assert [text.count(f"<tr><td>{name}<td>") for name in ("contrast", "sharpness")] == [1, 1]
+    assert "<td>cold" not in text
+    assert "M302.5 10V170" in text  # halfway between the second frame and the third of five
 
 
 def test_a_page_that_cannot_be_is_refused_before_anything_is_measured(

@@ -39,6 +39,13 @@ _CURVES = {  # title: (series, what it is called)
     "Loss": (("loss", "total"),),
     "Seconds a frame": (("seconds", "seconds"),),
 }  # fmt: skip
+_COLUMNS = {  # head: what a figure is called there
+    "result": "{}",
+    "source": "source_{}",
+    "result / source": "{}_ratio",
+    "one by one": "cold_{}",
+    "result / one by one": "cold_{}_ratio",
+}
 _COLORS = ("#c2410c", "#1d4ed8", "#15803d")
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 62em; padding: 0 1em }
@@ -124,7 +131,7 @@ def write_report(
     """Write the page. log: the losses and times of the run, if they are known."""
     series = {**found.series, **(log or {})}
     curves = [
-        _curve(name, [(label, series[key]) for key, label in lines if key in series])
+        _curve(name, [(label, series[key]) for key, label in lines if key in series], found.cuts)
         for name, lines in _CURVES.items()
         if lines[0][0] in series
     ]
@@ -175,34 +182,36 @@ def _slider(before: str, after: str) -> str:
 def _table(found: Evaluation) -> str:
     """Return the figures, with those of the source and of frames made one by one beside them."""
     known = found.summary
-    named = {name: [f"source_{name}", f"{name}_ratio", f"cold_{name}"] for name in known}
-    beside = {other for others in named.values() for other in others if other in known}
+    columns = {
+        head: form
+        for head, form in _COLUMNS.items()
+        if any(form.format(name) in known for name in known)
+    }
+    beside = {form.format(name) for name in known for form in columns.values() if form != "{}"}
     rows = "".join(
         f"<tr><td>{name.replace('_', ' ')}"
-        + "".join(_cell(known.get(at)) for at in (name, *others))
-        for name, others in sorted(named.items())
-        if name not in beside
+        + "".join(_cell(known.get(form.format(name))) for form in columns.values())
+        for name in sorted(known.keys() - beside)
     )
-    heads = ("", "result", "source", "result / source", "one by one")
-    return f"<table><tr>{''.join(f'<th>{head}' for head in heads)}{rows}</table>"
+    return f"<table><tr><th>{''.join(f'<th>{head}' for head in columns)}{rows}</table>"
 
 
 def _cell(value: float | None) -> str:
     return "<td>" if value is None else f"<td>{value:.4g}"
 
 
-def _curve(title: str, lines: Sequence[tuple[str, list[float | None]]]) -> str:
+def _curve(title: str, lines: Sequence[tuple[str, list[float | None]]], cuts: Sequence[int]) -> str:
     """Return a figure of one line a series, on one scale from 0, broken where it has no value."""
     top = max((v for _, row in lines for v in row if v is not None), default=0) or 1.0
-    drawn, legend = [], []
+    frames = max(len(row) for _, row in lines)
+    drawn, legend = [_mark(_across(cut - 0.5, frames)) for cut in cuts], []
     for (label, row), color in zip(lines, _COLORS, strict=False):
         path, pen = [], "M"
         for index, value in enumerate(row):
             if value is None:
                 pen = "M"
                 continue
-            x, y = 10 + 780 * index / max(1, len(row) - 1), 170 - 150 * value / top
-            path.append(f"{pen}{x:.1f} {y:.1f}")
+            path.append(f"{pen}{_across(index, frames):.1f} {170 - 150 * value / top:.1f}")
             pen = "L"
         drawn.append(f'<path d="{" ".join(path)}" fill="none" stroke="{color}" stroke-width="2"/>')
         legend.append(f'<span style="color: {color}">{label}</span>')
@@ -211,3 +220,12 @@ def _curve(title: str, lines: Sequence[tuple[str, list[float | None]]]) -> str:
         f'<svg viewBox="0 0 800 180" role="img" aria-label="{title}">{"".join(drawn)}</svg>'
         "</figure>"
     )
+
+
+def _across(index: float, frames: int) -> float:
+    return 10 + 780 * index / max(1, frames - 1)
+
+
+def _mark(x: float) -> str:
+    """Return the upright line of a cut."""
+    return f'<path d="M{x:.1f} 10V170" stroke="#999" stroke-dasharray="4"/>'
