@@ -46,7 +46,9 @@ class Codec:
     lavish: bool = False
 
 
-_X265 = "pools=4:frame-threads=2:log-level=none:info=0"  # the same bytes on any number of cores
+# The same bytes on any number of cores; two frames at once can wait for one another without end
+# when the last are flushed (x265 4, RateControl::rateControlEnd).
+_X265 = "pools=4:frame-threads=1:log-level=none:info=0"
 CODECS = {
     "h264": Codec(
         encoder="libx264",
