@@ -17,7 +17,7 @@ from vidstyle.manifests import state_path
 from vidstyle.media import Image, from_words, load_frame
 from vidstyle.metrics import sharpness, warping_error_ruder
 from vidstyle.settings import Settings
-from vidstyle.steadying import Looked, finest_share, steadied
+from vidstyle.steadying import Finest, Looked, steadied
 from vidstyle.techniques.mask import Mask
 
 EVERYWHERE = np.ones((HEIGHT, WIDTH), bool)
@@ -148,34 +148,72 @@ def test_what_was_not_seen_before_and_what_is_not_painted_stays_as_it_is() -> No
     assert np.abs(shown - image)[:, 20:-20].mean() > 0.01
 
 
+def finest(image: Image, frame: Image, where: NDArray[np.bool_] = EVERYWHERE) -> Finest:
+    return Finest.of(image, frame, where)
+
+
 def test_the_finest_share_is_how_much_of_the_frame_an_image_has() -> None:
     frame, flat = texture(), np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
-    assert finest_share(frame, frame, EVERYWHERE) == pytest.approx(1)
-    assert finest_share(0.3 * frame + 0.7 * flat, frame, EVERYWHERE) == pytest.approx(0.3)
-    assert finest_share(flat, frame, EVERYWHERE) == 0
-    assert finest_share(flat, flat, EVERYWHERE) == 0
-    assert abs(finest_share(texture(5), frame, EVERYWHERE)) < 0.1
+    assert finest(frame, frame).share == pytest.approx(1)
+    assert finest(0.3 * frame + 0.7 * flat, frame).share == pytest.approx(0.3)
+    assert finest(flat, frame).share == 0
+    assert finest(flat, flat).share == 0
+    assert abs(finest(texture(5), frame).share) < 0.1
     left = EVERYWHERE.copy()
     left[:, WIDTH // 2 :] = False
     halves = np.where(left[..., None], frame, flat)
-    assert finest_share(halves, frame, left) == pytest.approx(1, abs=0.05)
+    assert finest(halves, frame, left).share == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize("finest", [None, -0.2, 0.2, 0.6, 1.7])
+def test_the_finest_strength_is_that_of_any_detail_in_that_of_the_frame() -> None:
+    frame, flat = texture(), np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
+    assert finest(frame, frame).strength == pytest.approx(1)
+    assert finest(0.3 * frame + 0.7 * flat, frame).strength == pytest.approx(0.3)
+    assert finest(flat, frame).strength == 0
+    assert finest(1 - frame, frame).strength == pytest.approx(1, rel=1e-4)
+    assert finest(texture(5), frame).strength == pytest.approx(1, rel=0.1)
+    faint = flat + 1e-4 * (frame - flat)
+    assert finest(faint, faint).strength < 0.01
+
+
+@pytest.mark.parametrize("share", [None, -0.2, 0.2, 0.6, 1.7])
 def test_what_moves_keeps_what_its_shot_began_with_of_the_finest_detail(
-    finest: float | None,
+    share: float | None,
 ) -> None:
     sources = panned()
     flat = np.full_like(sources[0], 0.5)
     drawn = [flat + np.float32(0.3 * 0.8**i) * (image - flat) for i, image in enumerate(sources)]
-    shown = drawn[0]
+    shown, first = drawn[0], None if share is None else Finest(share)
     for i in range(1, len(drawn)):
-        looked = Looked.along(uniform(0.5), shown, drawn[i - 1], EVERYWHERE, finest)
+        looked = Looked.along(uniform(0.5), shown, drawn[i - 1], EVERYWHERE, first)
         shown = steadied(drawn[i], looked, sources[i], SUPPORT)
-        has = finest_share(shown, sources[i], EVERYWHERE)
-        goal = min(max(finest or 0, 0), 1)  # the source itself has no more
+        has = finest(shown, sources[i]).share
+        goal = min(max(share or 0, 0), 1)  # the source itself has no more
         assert 0.9 * goal <= has < max(0.3, 1.05 * goal)
     assert (has < 0.1) == (goal == 0)
+
+
+def refined(image: Image, source: Image, first: Finest) -> Image:
+    """Return what is shown of an image that moves and does not tremble."""
+    return steadied(image, Looked(image, image, EVERYWHERE, EVERYWHERE, first), source, SUPPORT)
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.5, 0.9])
+def test_what_moves_stays_as_strong_in_its_finest_detail(strength: float) -> None:
+    source, drawn = texture(), 0.5 + np.float32(0.15) * (texture(5) - 0.5)
+    shown = refined(drawn, source, Finest(0, strength))
+    assert finest(drawn, source).strength < 0.2
+    assert finest(shown, source).strength == pytest.approx(strength, rel=0.01)
+    assert finest(shown - drawn, source).share > 0.9 * (strength - 0.2)
+
+
+def test_no_more_finest_detail_is_given_than_the_source_has_nor_where_there_is_enough() -> None:
+    source, other = texture(), texture(5)
+    flat = np.full_like(source, 0.5)
+    shown = refined(flat, source, Finest(0, 9))
+    assert finest(shown, source).share == pytest.approx(1, abs=0.02)
+    assert np.array_equal(refined(other, source, Finest(0, 0.5)), other)
+    assert np.array_equal(refined(other, flat, Finest(0, 9)), other)
 
 
 def test_the_finest_detail_is_given_back_only_where_it_moves_and_is_painted() -> None:
@@ -183,12 +221,12 @@ def test_the_finest_detail_is_given_back_only_where_it_moves_and_is_painted() ->
     flow, support = uniform(1), SUPPORT.copy()
     flow[:, :30] = 0
     support[:, 60:] = 0
-    shown = steadied(flat, Looked.along(flow, flat, flat, EVERYWHERE, 0.5), source, support)
+    shown = steadied(flat, Looked.along(flow, flat, flat, EVERYWHERE, Finest(0.5)), source, support)
     assert np.array_equal(shown[:, :30], flat[:, :30])
     assert np.array_equal(shown[:, 60:], flat[:, 60:])
     inside = EVERYWHERE.copy()
     inside[:, :32], inside[:, 58:] = False, False
-    assert finest_share(shown, source, inside) == pytest.approx(0.9 * 0.5, rel=0.05)
+    assert finest(shown, source, inside).share == pytest.approx(0.9 * 0.5, rel=0.05)
 
 
 def stylizer(temporal_weight: float = 50.0) -> Stylizer:
@@ -237,8 +275,11 @@ def test_a_run_shows_what_is_steadied_and_goes_on_from_what_was_drawn(
     with np.load(second) as notes:
         assert np.array_equal(from_words(notes["drawn"]), earlier[1].result)
         kept = earlier[1].finest
-        assert kept == notes["finest"] == earlier[0].finest
+        assert kept is not None
+        assert kept == tuple(notes["finest"]) == earlier[0].finest
     source = next(iter(shot(1)))
-    assert kept == pytest.approx(finest_share(earlier[0].result, source, EVERYWHERE), rel=2e-3)
+    stored = finest(earlier[0].result, source)  # as bytes, which adds a little noise
+    assert kept.share == pytest.approx(stored.share, rel=2e-3)
+    assert kept.strength == pytest.approx(stored.strength, rel=1e-2)
     assert not np.array_equal(earlier[1].result, earlier[1].shown)
     assert np.array_equal(earlier[0].result, earlier[0].shown)

@@ -22,6 +22,7 @@ from vidstyle.optimizer import Evaluation, Frequencies, minimise
 from vidstyle.priors import Prior, carried
 from vidstyle.scene import Scene, levels
 from vidstyle.settings import Settings
+from vidstyle.steadying import Finest
 from vidstyle.techniques import Encoded, Share, Strip, Style, Targets, Technique
 from vidstyle.techniques.basic import Basic
 from vidstyle.views import Views, views_of
@@ -53,7 +54,7 @@ class Stylized:
     evaluations: int
     matches: np.ndarray | None = None
     drawn: Image | None = None
-    finest: float | None = None
+    finest: Finest | None = None
 
 
 class Stylizer:
@@ -110,7 +111,7 @@ class Stylizer:
         if steps == 0 or not scene.free.any():
             found = Stylized(start, {}, 0, None if prior is None else prior.matches)
             return self._shown(found, scene)
-        count = partial(_counted, progress or _silent)
+        count = partial(_counted, progress or (lambda count, total: None))
         if prior is None:
             found = self._coarse_to_fine(scene, steps, count)
         else:
@@ -393,7 +394,3 @@ def _only(features: Features, layers: Sequence[str]) -> Features:
 
 def _counted(progress: Progress, before: int) -> Progress:
     return lambda count, total: progress(before + count, total)
-
-
-def _silent(count: int, total: float) -> None:
-    """Report nothing."""

@@ -8,6 +8,7 @@ import numpy as np
 from vidstyle import flow, media, priors
 from vidstyle.course import SPAN, Course, Step
 from vidstyle.guides import unchanged
+from vidstyle.steadying import Finest
 
 if TYPE_CHECKING:
     from vidstyle.guides import Guide
@@ -140,9 +141,9 @@ class Following:
         shown, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
         drawn, finest = notes.pop("drawn", None), notes.pop("finest", None)
         result = shown if drawn is None else media.from_words(drawn)
-        share = None if finest is None else float(finest)
+        kept = None if finest is None else Finest(*np.atleast_1d(finest).tolist())
         return priors.Painted(
-            seen.frame, result, begun, planes=seen.planes, shown=shown, finest=share, **notes
+            seen.frame, result, begun, planes=seen.planes, shown=shown, finest=kept, **notes
         )
 
     def _turn(self, here: _Seen) -> bool:

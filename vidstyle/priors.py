@@ -13,7 +13,7 @@ from vidstyle import fading
 from vidstyle.filling import Carried, filled
 from vidstyle.flow import Motion, alike, consistent, inside, motion, sampled, warp
 from vidstyle.media import Image
-from vidstyle.steadying import Looked
+from vidstyle.steadying import Finest, Looked
 
 __all__ = ["Painted", "Prior", "carried", "prior", "prior_along", "settled"]
 
@@ -69,7 +69,7 @@ class Painted:
     matches: np.ndarray | None = None
     planes: np.ndarray | None = None
     shown: Image | None = None
-    finest: float | None = None
+    finest: Finest | None = None
 
 
 def prior(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vidstyle.guides import Guide
     from vidstyle.media import Image
     from vidstyle.priors import Prior
+    from vidstyle.steadying import Finest
 
 __all__ = ["Rehearsal", "Rehearsed", "Result", "Stylizes"]
 
@@ -28,7 +29,7 @@ class Result(Protocol):
     @property
     def drawn(self) -> "Image | None": ...
     @property
-    def finest(self) -> float | None: ...
+    def finest(self) -> "Finest | None": ...
 
 
 class Stylizes(Protocol):
@@ -55,7 +56,7 @@ class Rehearsed:
     evaluations: int = 0
     matches: "np.ndarray | None" = None
     drawn: "Image | None" = None
-    finest: float | None = None
+    finest: "Finest | None" = None
 
 
 class Rehearsal:

@@ -9,7 +9,7 @@ import numpy as np
 from vidstyle.guides import Guide
 from vidstyle.media import Image, resize
 from vidstyle.priors import Prior
-from vidstyle.steadying import finest_share, steadied
+from vidstyle.steadying import Finest, steadied
 
 __all__ = ["Scene", "levels"]
 
@@ -63,14 +63,14 @@ class Scene:
         """Return the image where pixels may change, and the frame elsewhere."""
         return np.asarray(np.where(self.support > 0, image, self.frame))
 
-    def shown(self, image: Image) -> tuple[Image, float | None]:
+    def shown(self, image: Image) -> tuple[Image, Finest | None]:
         """Return what is to be shown of an image: it does not tremble beside the frame before.
 
-        And the share of the source's finest detail that what follows is to keep: the first's.
+        And the finest detail that what follows is to keep: the first's.
         """
         if self.prior is None:
             inside = self.support[..., 0] > 0
-            return image, finest_share(image, self.frame, inside) if inside.any() else None
+            return image, Finest.of(image, self.frame, inside) if inside.any() else None
         looked = self.prior.looked
         if looked is None:
             return image, None

@@ -4,13 +4,13 @@ The optimiser redraws a little of every stroke in every frame, and a stroke that
 a pixel is sampled anew. So what is shown is drawn towards what was shown before, carried along the
 motion: a low pass over time, the more the more a place trembles. What bilinear sampling blurs is
 made up for in the coarser half of the detail, as much as is lacking; the finest is let go, since
-that is what trembles. What a first frame has of the source's own finest detail, every frame after
-it would lose little by little: it is given back too. It moves with the scene, and does not tremble.
+that is what trembles. The source's own finest detail is given in its place: it moves with the scene
+and does not tremble, and of it, too, every frame would have less than the first.
 The optimiser goes on from what it drew, not from what is shown, so that nothing adds up.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from vidstyle.flow import sampled
 from vidstyle.media import Image, difference_of_gaussians
 
-__all__ = ["Looked", "finest_share", "steadied"]
+__all__ = ["Finest", "Looked", "steadied"]
 
 _TREMBLE = 4.2e-4  # mean squared difference from which on a place is mostly drawn back
 _MOST = 0.95  # of the way to what was shown before, at most
@@ -30,7 +30,27 @@ _STROKE = (0.5, 1.5)  # pixels: the blurs between which strokes are seen
 _DETAIL = (0.65, 1.4)  # the same of the detail that is added: finer detail is what trembles
 _FINEST = 0.7  # pixels: what a blur of that takes is the finest detail
 _OWN = 0.9  # of what is lacking of the source's finest detail
+_FAINT = 1 / 255  # of 1: a source whose finest detail is weaker has none to speak of
 _LEAST = 0.3  # of that detail is finest detail again; in a soft source less, which is left at that
+
+
+class Finest(NamedTuple):
+    """The finest detail of an image, beside that of the frame it is painted of.
+
+    share: how much of the frame's it has, by regression: 1 for the frame itself, 0 for what has
+    nothing of it. strength: how strong it is, whatever it shows: 1 if as strong as the frame's.
+    """
+
+    share: float
+    strength: float = 0.0
+
+    @classmethod
+    def of(cls, image: Image, frame: Image, where: np.ndarray) -> Self:
+        """Return that of an Image and its frame, where bool [H, W] says."""
+        ours, theirs = _finest(image), _finest(frame)
+        own, source = _product(ours, ours, where), _product(theirs, theirs, where)
+        strength = (own / max(source, _FAINT**2)) ** 0.5
+        return cls(_regression(ours, theirs, where), strength)
 
 
 @dataclass(frozen=True)
@@ -39,14 +59,14 @@ class Looked:
 
     shown, drawn: Images, sampled bilinearly: what was shown, and what the optimiser had drawn.
     seen: bool [H, W], where both frames show the same. moving: bool [H, W], where it moves. finest:
-    the finest_share of the first frame of the shot, None: nothing is to be kept to that.
+    that of the first frame of the shot, None: nothing is to be kept to that.
     """
 
     shown: Image
     drawn: Image
     seen: np.ndarray
     moving: np.ndarray
-    finest: float | None = None
+    finest: Finest | None = None
 
     @classmethod
     def along(
@@ -55,20 +75,12 @@ class Looked:
         shown: Image,
         drawn: Image,
         seen: np.ndarray,
-        finest: float | None = None,
+        finest: Finest | None = None,
     ) -> Self:
         """Return what a frame looked like along the flow [H, W, 2] that leads back to it."""
         here = sampled(drawn, backward)
         there = here if shown is drawn else sampled(shown, backward)
         return cls(there, here, seen, (backward != 0).any(axis=2), finest)
-
-
-def finest_share(image: Image, frame: Image, where: np.ndarray) -> float:
-    """Return how much of a source frame's finest detail an image has where bool [H, W] says.
-
-    The regression of its own on that: 1 for the frame itself, 0 for what has nothing of it.
-    """
-    return _regression(_finest(image), _finest(frame), where)
 
 
 def steadied(image: Image, looked: Looked, frame: Image, support: np.ndarray) -> Image:
@@ -98,15 +110,25 @@ def steadied(image: Image, looked: Looked, frame: Image, support: np.ndarray) ->
 def _lacking(
     image: Image, looked: Looked, frame: Image, support: np.ndarray
 ) -> np.ndarray | np.float32:
-    """Return what an image lacks, where it moves, of the source's finest detail."""
+    """Return what an image lacks, where it moves, of the source's finest detail.
+
+    So much that it has as large a share of it as the first frame, and that its own is as strong
+    again: the greater of the two, and no more than the source has.
+    """
     where = looked.moving & (support[..., 0] > 0)
     if looked.finest is None or not where.any():
         return np.float32(0)
-    detail = _finest(frame)
-    goal = min(max(looked.finest, 0), 1)
-    lacking = _OWN * (goal - _regression(_finest(image), detail, where))
-    passed = max(_regression(_finest(detail), detail, where), _LEAST)
-    return np.float32(min(max(lacking, 0), goal) / passed) * where[..., None] * detail
+    detail, own = _finest(frame), _finest(image)
+    left = _finest(detail)  # of what is given, finest again
+    has, goal = _regression(own, detail, where), min(max(looked.finest.share, 0), 1)
+    passed = max(_regression(left, detail, where), _LEAST)
+    share = min(max(_OWN * (goal - has), 0), goal) / passed
+    strength = _reaching(
+        looked.finest.strength**2 * _product(detail, detail, where),
+        *(_product(*pair, where) for pair in ((own, own), (own, left), (left, left))),
+    )
+    given = max(share, min(strength, max(1 - has, 0) / passed))
+    return np.float32(given) * where[..., None] * detail
 
 
 def _finest(image: Image) -> np.ndarray:
@@ -115,9 +137,7 @@ def _finest(image: Image) -> np.ndarray:
 
 def _regression(ours: np.ndarray, theirs: np.ndarray, where: np.ndarray) -> float:
     """Return the multiple of theirs [H, W, 3] that is nearest to ours where bool [H, W] says."""
-    mine, other = ours[where], theirs[where]
-    both = float(np.sum(mine * other, dtype=np.float64))
-    return both / max(float(np.sum(other * other, dtype=np.float64)), 1e-12)
+    return _product(ours, theirs, where) / max(_product(theirs, theirs, where), 1e-12)
 
 
 def _share(image: Image, looked: Looked, seen: np.ndarray) -> np.ndarray:
@@ -134,16 +154,27 @@ def _needed(image: Image, steady: Image, detail: np.ndarray, where: np.ndarray) 
     the blurs of _STROKE) that they lost where bool [H, W] says: the root of a quadratic.
     """
     drawn, left, more = (
-        difference_of_gaussians(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *_STROKE)[where]
+        difference_of_gaussians(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *_STROKE)
         for picture in (image, steady, detail)
     )
-    full, rest, both, added = (
-        float(np.mean(one * other, dtype=np.float64))
-        for one, other in ((drawn, drawn), (left, left), (left, more), (more, more))
-    )
-    goal = (_RESTORED * full**0.5 + (1 - _RESTORED) * rest**0.5) ** 2
-    root = max(both**2 + added * (goal - rest), 0) ** 0.5
-    return float(np.clip((root - both) / max(added, 1e-12), 0, 1))
+    pairs = (drawn, drawn), (left, left), (left, more), (more, more)
+    full, *rest = (_product(*pair, where) for pair in pairs)
+    goal = (_RESTORED * full**0.5 + (1 - _RESTORED) * rest[0] ** 0.5) ** 2
+    return min(_reaching(goal, *rest), 1)
+
+
+def _reaching(goal: float, rest: float, both: float, added: float) -> float:
+    """Return how much of a detail is to be added for a mean square of `goal`, 0 if it is there.
+
+    rest, added: the mean squares before, and of the detail; both: the mean of their product.
+    """
+    lacking = max(goal - rest, 0)
+    return ((both**2 + added * lacking) ** 0.5 - both) / max(added, 1e-12) if lacking else 0.0
+
+
+def _product(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
+    """Return the mean of the product of two [H, W, …] where bool [H, W] says."""
+    return float(np.mean((one * other)[where], dtype=np.float64))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
