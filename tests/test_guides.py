@@ -81,6 +81,32 @@ def test_an_alpha_is_the_weight_unless_it_is_1_everywhere(tmp_path: Path) -> Non
     np.testing.assert_allclose(solid, ramp() / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize("source", [(854, 480), (1920, 1080), (640, 481), (333, 250)])
+@pytest.mark.parametrize("side", [96, 160, 480, 1000])
+@pytest.mark.parametrize("by_alpha", [False, True])
+def test_a_mask_of_another_size_than_the_frame_is_white_where_it_was(
+    source: tuple[int, int], side: int, by_alpha: bool
+) -> None:
+    """Resizing leaves 1 - 6e-8 of some opaque alphas: that is no weight."""
+    picture = np.ones((source[1], source[0], 4), np.float32)
+    picture[:, : source[0] // 2, :3] = 0
+    if by_alpha:
+        picture = picture[..., [3, 3, 3, 0]]
+    plane = mask_plane(fitted(picture, side, round(side * source[1] / source[0]), "m.png"))
+    assert not plane[:, : side // 2 - 4].any()
+    np.testing.assert_allclose(plane[:, side // 2 + 4 :], 1, atol=1e-6)
+
+
+def test_the_least_that_16_bits_can_lack_is_not_opaque() -> None:
+    opaque = np.ones((4, 6), np.float32)
+    assert media.is_opaque(opaque)
+    assert media.is_opaque(opaque - np.float32(2e-7))
+    for steps in (255, 65535):
+        clear = opaque.copy()
+        clear[1, 2] -= np.float32(1 / steps)
+        assert not media.is_opaque(clear)
+
+
 def test_inverting_swaps_what_is_covered(tmp_path: Path) -> None:
     picture = saved(tmp_path / "m.png", ramp())
     np.testing.assert_allclose(mask_plane(picture, invert=True), 1 - mask_plane(picture))

@@ -13,6 +13,7 @@ import numpy as np
 
 from vidstyle.errors import GuideError
 from vidstyle.media.drawn import Drawing, Drawn
+from vidstyle.media.stills import is_opaque
 from vidstyle.palettes import CLEAR, TOLERANCE, Match, Palette, closed, labelled
 
 __all__ = [
@@ -78,7 +79,7 @@ def mask_plane(picture: Drawing, *, invert: bool = False, feather: float = 0.0) 
     import cv2
 
     alpha = picture[..., 3]
-    plane = alpha if alpha.min() < 1 else _luminance(picture)
+    plane = _luminance(picture) if is_opaque(alpha) else alpha
     plane = 1 - plane if invert else plane
     if feather > 0:
         reach = max(1, round(2 * feather))

@@ -14,6 +14,7 @@ from vidstyle.media.sources import is_footage, natural, probe, read, read_alpha
 from vidstyle.media.stills import (
     difference_of_gaussians,
     from_words,
+    is_opaque,
     load_frame,
     read_picture,
     recolored,
@@ -35,6 +36,7 @@ __all__ = [
     "from_words",
     "is_folder",
     "is_footage",
+    "is_opaque",
     "load_frame",
     "natural",
     "needs_even_sides",

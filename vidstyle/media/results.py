@@ -13,7 +13,14 @@ from vidstyle.media.clip import MOVIES, Clip, Image
 from vidstyle.media.described import write_described
 from vidstyle.media.forms import PICTURE_CODECS, Form, Wish, choose
 from vidstyle.media.sources import read_alpha
-from vidstyle.media.stills import CLEAR, WRITABLE, over_white, resize, write_picture
+from vidstyle.media.stills import (
+    CLEAR,
+    WRITABLE,
+    is_opaque,
+    over_white,
+    resize,
+    write_picture,
+)
 
 __all__ = ["check_output", "encode", "is_folder", "needs_even_sides", "result_suffix"]
 
@@ -239,7 +246,7 @@ def _write_folder(
     warnings = _unheard(heard, None, "a folder")
     for name, index, image in zip(names, indices, frames, strict=True):
         suffix = Path(name).suffix.lower()
-        clear = kept and bool(image[..., 3].min() < 1)
+        clear = kept and not is_opaque(image[..., 3])
         if clear and suffix not in CLEAR:
             warnings.append(_flat(name, suffix))
         shown = image if clear and suffix in CLEAR else over_white(image)

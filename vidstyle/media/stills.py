@@ -27,6 +27,7 @@ __all__ = [
     "WRITABLE",
     "difference_of_gaussians",
     "has_clear_pixels",
+    "is_opaque",
     "load_frame",
     "open_picture",
     "over_white",
@@ -44,6 +45,7 @@ __all__ = [
     "write_picture",
 ]
 
+_OPAQUE = 1 - 2**-17  # of 1: half a step of 16 bits below it; rounding errs by a hundredth of that
 LIMIT = 300_000_000  # pixels; beyond it a picture is a mistake or a bomb
 
 # Pillow's formats that are pictures by their first bytes; its others guess, or are videos.
@@ -163,6 +165,11 @@ def has_clear_pixels(picture: PIL.Image.Image) -> bool:
     if not picture.has_transparency_data:
         return False
     return bool(np.asarray(picture.convert("RGBA").getchannel("A")).min() < 255)
+
+
+def is_opaque(alpha: Image) -> bool:
+    """Tell whether an alpha of any shape, in 0..1, is 1 everywhere but for rounding."""
+    return bool(alpha.min() > _OPAQUE)
 
 
 def to_pixels(picture: PIL.Image.Image) -> Image:
