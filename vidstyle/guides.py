@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from vidstyle.errors import GuideError
+from vidstyle.media import is_opaque
 from vidstyle.media.drawn import Drawing, Drawn
-from vidstyle.media.stills import is_opaque
 from vidstyle.palettes import CLEAR, TOLERANCE, Match, Palette, closed, labelled
 
 __all__ = [
