@@ -1,5 +1,7 @@
 """What the techniques have in common, and the equalities between them; on a tiny fixed encoder."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from vidstyle.media import Image
 from vidstyle.priors import Prior
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES, Encoded, Technique
+from vidstyle.techniques._edges import receptive_field
 
 FRAME = disc(32, 48)
 STYLE = stripes(40, 48)
@@ -85,10 +88,47 @@ def test_one_block_as_large_as_the_picture_is_basic(name: str) -> None:
     assert_equal(loss_and_gradient(name, None, Style(STYLE), block=16384), basic)
 
 
+@pytest.mark.parametrize("of_it", [ones().planes, halves(32, 48)[..., :1]], ids=["all", "half"])
 @pytest.mark.parametrize("count", [2, 5])
-def test_equal_masks_are_one_mask(count: int) -> None:
-    one = loss_and_gradient("mask", ones(), Style(STYLE))
-    assert_equal(loss_and_gradient("mask", ones(count, 1 / count), Style(STYLE)), one)
+def test_equal_masks_are_one_mask(count: int, of_it: np.ndarray) -> None:
+    one = loss_and_gradient("mask", Guide(of_it, ("a",)), Style(STYLE))
+    equal = Guide(np.repeat(of_it / np.float32(count), count, axis=2), ones(count).names)
+    assert_equal(loss_and_gradient("mask", equal, Style(STYLE)), one)
+
+
+def counted(planes: np.ndarray, layer: str) -> np.ndarray:
+    """With what weights a layer at the size of the frame counts for the first mask, [H, W]."""
+    frame = Encoded({layer: tf.zeros((*planes.shape[:2], 2))}, planes.shape[:2])
+    frame = replace(frame, guide=Guide(planes, tuple(map(str, range(planes.shape[2])))))
+    style = Encoded({layer: tf.zeros((4, 4, 2))}, (4, 4))
+    over = TECHNIQUES["mask"]().targets([style], frame)["planes"][layer]
+    first = over.starts[1]
+    found = np.zeros(planes.shape[:2], np.float32)
+    found.flat[over.places[:first].numpy()] = over.weights[:first, 0].numpy()
+    return found
+
+
+@pytest.mark.parametrize("layer", ["relu1_1", "relu2_1", "relu3_1"])
+def test_at_a_mask_s_edge_a_feature_counts_for_what_of_it_may_change(layer: str) -> None:
+    half = halves(64, 128)[..., :1] * np.float32(0.5)
+    found = counted(half, layer)
+    distance = 63.5 - np.arange(64)  # of a pixel's middle from the edge
+    sigma = receptive_field(layer) / 8
+    error_function = [math.erf(x / sigma / 2**0.5) for x in distance]
+    expected = 0.25 * (1 + np.array(error_function))  # of a mask of a half
+    np.testing.assert_allclose(found[:, :64], np.tile(expected, (64, 1)), atol=0.04)
+    assert not found[:, 64:].any()
+
+
+def test_receptive_fields_are_those_of_vgg_19() -> None:
+    """1 + Σ (kernel − 1) × stride; Araujo et al., "Computing Receptive Fields" (2019)."""
+    layers = [f"relu{block}_1" for block in range(1, 6)]
+    assert [receptive_field(layer) for layer in layers] == [3, 10, 24, 68, 156]
+
+
+def test_between_masks_that_cover_all_there_is_no_edge() -> None:
+    hard = halves(64, 128)
+    np.testing.assert_array_equal(counted(hard, "relu3_1"), hard[..., 0])
 
 
 def test_a_mask_of_a_half_asks_for_the_whole_style_at_half_the_pull() -> None:
@@ -107,9 +147,10 @@ def test_each_mask_has_its_own_style() -> None:
     other = np.ascontiguousarray(STYLE[::-1, ::-1] ** 2)
     guide = Guide(halves(32, 48), ("a", "b"))
     both = loss_and_gradient("mask", guide, Style(STYLE), Style(other))
+    hardly = np.float32(1e-7)  # so that all of the frame may change, as with both
     parts = [
-        loss_and_gradient("mask", Guide(guide.planes[..., k : k + 1], ("a",)), Style(image))
-        for k, image in enumerate((STYLE, other))
+        loss_and_gradient("mask", Guide(plane[..., None] + hardly, ("a",)), Style(image))
+        for plane, image in zip(np.moveaxis(guide.planes, 2, 0), (STYLE, other), strict=True)
     ]
     assert_equal((parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]), both)
 

@@ -1,0 +1,38 @@
+"""Edges of what may change: how much of what a feature sees there is painted."""
+
+import numpy as np
+
+from vidstyle.settings import LAYERS
+from vidstyle.window import stride
+
+__all__ = ["free_of_seen", "receptive_field"]
+
+_SPREAD = 8.0  # receptive fields by this: the sigma of the Gaussian by which a feature sees
+
+
+def free_of_seen(planes: np.ndarray, layer: str) -> np.ndarray:
+    """Return how much of what a layer's feature sees at each pixel may change, [H, W, 1] in 0..1.
+
+    That is where any of the planes [H, W, K] is above 0; at their edge a feature sees the source
+    around them, too, which stays. To be like the style in spite of it, the few pixels within
+    became blocks of glaring colour. Gatys et al. (2017), section 4, leave such features out; by
+    this they count for what they see, of a Gaussian (Luo et al., "Understanding the Effective
+    Receptive Field", 2016). 1 where planes cover all.
+    """
+    import cv2
+
+    free = (planes > 0).any(axis=2)
+    if free.all():
+        return np.ones((*free.shape, 1), np.float32)
+    sigma = receptive_field(layer) / _SPREAD
+    seen = cv2.GaussianBlur(free.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    return seen[..., None]
+
+
+def receptive_field(layer: str) -> int:
+    """Return how many pixels across a feature of VGG-19 depends on ("relu4_1": 68)."""
+    field = 1
+    for name in LAYERS[: LAYERS.index(layer) + 1]:
+        pooled = stride(name) // 2 if name.endswith("_1") else 0  # by 2 x 2 cells of half the step
+        field += pooled + 2 * stride(name)
+    return field
