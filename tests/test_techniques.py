@@ -1,6 +1,5 @@
 """What the techniques have in common, and the equalities between them; on a tiny fixed encoder."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -96,7 +95,7 @@ def test_equal_masks_are_one_mask(count: int, of_it: np.ndarray) -> None:
     assert_equal(loss_and_gradient("mask", equal, Style(STYLE)), one)
 
 
-def counted(planes: np.ndarray, layer: str) -> np.ndarray:
+def weights_of(planes: np.ndarray, layer: str) -> np.ndarray:
     """With what weights a layer at the size of the frame counts for the first mask, [H, W]."""
     frame = Encoded({layer: tf.zeros((*planes.shape[:2], 2))}, planes.shape[:2])
     frame = replace(frame, guide=Guide(planes, tuple(map(str, range(planes.shape[2])))))
@@ -111,13 +110,22 @@ def counted(planes: np.ndarray, layer: str) -> np.ndarray:
 @pytest.mark.parametrize("layer", ["relu1_1", "relu2_1", "relu3_1"])
 def test_at_a_mask_s_edge_a_feature_counts_for_what_of_it_may_change(layer: str) -> None:
     half = halves(64, 128)[..., :1] * np.float32(0.5)
-    found = counted(half, layer)
-    distance = 63.5 - np.arange(64)  # of a pixel's middle from the edge
-    sigma = receptive_field(layer) / 8
-    error_function = [math.erf(x / sigma / 2**0.5) for x in distance]
-    expected = 0.25 * (1 + np.array(error_function))  # of a mask of a half
-    np.testing.assert_allclose(found[:, :64], np.tile(expected, (64, 1)), atol=0.04)
+    found = weights_of(half, layer)
+    offsets = np.arange(-40, 41)
+    gaussian = np.exp(-0.5 * (offsets / (receptive_field(layer) / 8)) ** 2)
+    seen = [gaussian[column + offsets < 64].sum() / gaussian.sum() for column in range(64)]
+    np.testing.assert_allclose(found[:, :64] / found[0, 0], np.tile(seen, (64, 1)), atol=0.002)
     assert not found[:, 64:].any()
+    assert found.sum() == pytest.approx(half.sum(), rel=1e-5), "it pulls as its area does"
+
+
+def test_a_mask_of_few_cells_pulls_less_however_soft_it_is() -> None:
+    small = np.zeros((64, 128, 1), np.float32)
+    small[30:34, 60:64] = 1
+    parts = [weights_of(small * np.float32(part), "relu3_1").sum() / part for part in (1, 0.25)]
+    assert parts[0] < 0.5 * small.sum()
+    assert parts[1] == pytest.approx(parts[0], rel=1e-4)
+    assert weights_of(small, "relu1_1").sum() == pytest.approx(small.sum(), rel=1e-4)
 
 
 def test_receptive_fields_are_those_of_vgg_19() -> None:
@@ -128,7 +136,7 @@ def test_receptive_fields_are_those_of_vgg_19() -> None:
 
 def test_between_masks_that_cover_all_there_is_no_edge() -> None:
     hard = halves(64, 128)
-    np.testing.assert_array_equal(counted(hard, "relu3_1"), hard[..., 0])
+    np.testing.assert_array_equal(weights_of(hard, "relu3_1"), hard[..., 0])
 
 
 def test_a_mask_of_a_half_asks_for_the_whole_style_at_half_the_pull() -> None:

@@ -1,23 +1,41 @@
-"""Edges of what may change: how much of what a feature sees there is painted."""
+"""Edges of what may change: with what weights the cells of a layer count for planes there."""
 
 import numpy as np
 
 from vidstyle.settings import LAYERS
+from vidstyle.techniques._fresh import shrunk
 from vidstyle.window import stride
 
-__all__ = ["free_of_seen", "receptive_field"]
+__all__ = ["counted", "receptive_field"]
 
 _SPREAD = 8.0  # receptive fields by this: the sigma of the Gaussian by which a feature sees
+_ENOUGH = 8.0  # cells that a plane is to have, for its Gram matrix to pull as its area does
 
 
-def free_of_seen(planes: np.ndarray, layer: str) -> np.ndarray:
+def counted(planes: np.ndarray, layer: str, height: int, width: int) -> np.ndarray:
+    """Return with what weights the cells of a layer count for planes [H, W, K]: [height, width, K].
+
+    A cell counts by its part of the plane, and by how much of what it sees may change. Together
+    those of a plane weigh what its area does, or less where they are few: a Gram matrix of so few
+    says little of a style, and was met by patterns that are not the style's. All is as the planes
+    are where these cover everything.
+    """
+    areas = shrunk(planes, height, width)
+    weights = areas * shrunk(_free_of_seen(planes, layer), height, width)
+    total = weights.sum(axis=(0, 1)) + np.float32(1e-12)
+    cells = total / (planes.max(axis=(0, 1)) + np.float32(1e-12))
+    worth = np.minimum(1, cells / min(_ENOUGH, height * width))
+    return np.asarray(weights * (worth * areas.sum(axis=(0, 1)) / total))
+
+
+def _free_of_seen(planes: np.ndarray, layer: str) -> np.ndarray:
     """Return how much of what a layer's feature sees at each pixel may change, [H, W, 1] in 0..1.
 
     That is where any of the planes [H, W, K] is above 0; at their edge a feature sees the source
     around them, too, which stays. To be like the style in spite of it, the few pixels within
     became blocks of glaring colour. Gatys et al. (2017), section 4, leave such features out; by
     this they count for what they see, of a Gaussian (Luo et al., "Understanding the Effective
-    Receptive Field", 2016). 1 where planes cover all.
+    Receptive Field", 2016).
     """
     import cv2
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vidstyle.techniques._edges import free_of_seen
+from vidstyle.techniques._edges import counted
 from vidstyle.techniques._fresh import fresh_loss, fresh_of, parted, shrunk
 from vidstyle.techniques.base import Encoded, Features, Targets
 
@@ -34,7 +34,6 @@ def plane_targets(
     from vidstyle.planes import planes_of
 
     assert frame.guide is not None
-    guide = frame.guide.planes
     goals, planes, every = {}, {}, []
     for layer, features in frame.features.items():
         found = [_style_grams(style, layer) for style in styles]
@@ -45,8 +44,7 @@ def plane_targets(
             ]
         )
         part = None if frame.window is None else frame.window.at(layer)
-        size = features.shape[:2]
-        weights = shrunk(guide, *size) * shrunk(free_of_seen(guide, layer), *size)
+        weights = counted(frame.guide.planes, layer, *features.shape[:2])
         planes[layer] = planes_of(weights, part)
         every.append(weights)
     return {"goals": goals, "planes": planes, "fresh": fresh_of(frame, every)}
