@@ -53,11 +53,12 @@ STILL = "still"  # the name of a sequence that is made: a picture with noise, fo
 def coherence(folder: Path, words: Sequence[str]) -> None:
     """Make what is missing, and print a row for each arm of each case."""
     asked = _asked(words)
+    arms = sorted(asked.arms.split(","), key=lambda arm: arm != "cold")  # others are held to it
     rows: list[dict[str, Any]] = []
     _head()
     for word in asked.cases.split(","):
-        rows += _compared(_case(folder, word, asked), asked.arms.split(","))
-    _means(rows, asked.arms.split(","))
+        rows += _compared(_case(folder, word, asked), arms)
+    _means(rows, arms)
 
 
 def _asked(words: Sequence[str]) -> argparse.Namespace:

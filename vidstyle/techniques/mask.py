@@ -18,7 +18,7 @@ class Mask(Technique):
 
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017), section 4.
     Differs in that the weight enters once, not squared, so that a mask of one half everywhere asks
-    for the same style as a mask of one.
+    for the same style as a mask of one; and in what counts at a mask's edge: see _edges.
     """
 
     summary: ClassVar[str] = "a style where a mask says, or one for each of several masks"
