@@ -17,8 +17,8 @@ def counted(planes: np.ndarray, layer: str, height: int, width: int) -> np.ndarr
 
     A cell counts by its part of the plane, and by how much of what it sees may change. Together
     those of a plane weigh what its area does, or less where they are few: a Gram matrix of so few
-    says little of a style, and was met by patterns that are not the style's. All is as the planes
-    are where these cover everything.
+    says little of a style, and was met by patterns that are not the style's. Where planes cover
+    everything there is no edge, whatever lies between them.
     """
     areas = shrunk(planes, height, width)
     weights = areas * shrunk(_free_of_seen(planes, layer), height, width)
