@@ -7,6 +7,7 @@ colours are labels (see `palettes`). 8 bits, 16 bits, palette and 1-bit make no 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,11 @@ class Guide:
                 f"expected float32 [H, W, {len(self.names)}] for planes {self.names}, "
                 f"got {self.planes.dtype} {list(shape)}"
             )
+
+    @cached_property
+    def covered(self) -> np.ndarray[Any, Any]:
+        """Where any plane is above 0: float32 [H, W, 1], 0 or 1."""
+        return np.asarray((self.planes > 0).any(axis=2, keepdims=True), np.float32)
 
     def resized(self, width: int, height: int) -> "Guide":
         """Return the guide at another size; a hard edge becomes a fraction."""

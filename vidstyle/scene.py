@@ -36,8 +36,7 @@ class Scene:
     def support(self) -> np.ndarray:
         if self.guide is None or not self.confined:
             return np.ones((*self.frame.shape[:2], 1), np.float32)
-        covered = (self.guide.planes > 0).any(axis=2, keepdims=True)
-        return np.asarray(covered, np.float32)
+        return self.guide.covered
 
     @property
     def free(self) -> np.ndarray:

@@ -44,7 +44,7 @@ def plane_targets(
             ]
         )
         part = None if frame.window is None else frame.window.at(layer)
-        weights = counted(frame.guide.planes, layer, *features.shape[:2])
+        weights = counted(frame.guide, layer, *features.shape[:2])
         planes[layer] = planes_of(weights, part)
         every.append(weights)
     return {"goals": goals, "planes": planes, "fresh": fresh_of(frame, every)}
