@@ -29,7 +29,8 @@ def following(arm: str) -> Iterator[None]:
     ) -> priors.Prior:
         source, result = earlier.source, earlier.result
         found = usual(moved, priors.Painted(source, result), frame)
-        return ways[arm](replace(found, change=None, renewed=False), source, frame, result)
+        bare = priors.Prior(found.image, found.trust, found.flow)  # none of what else is ours
+        return ways[arm](bare, source, frame, result)
 
     with ExitStack() as patched:
         if arm == "cold":
@@ -37,7 +38,8 @@ def following(arm: str) -> Iterator[None]:
         patched.enter_context(mock.patch.object(priors, "prior_along", prior))
         patched.enter_context(mock.patch.object(priors, "settled", _nothing))
         patched.enter_context(mock.patch.object(Course, "along", _unheld))
-        patched.enter_context(mock.patch.object(scene, "_FOLLOWING", 1.0))
+        for name in ("_HELD", "_LOOSE"):
+            patched.enter_context(mock.patch.object(scene, name, 1.0))
         if arm == "ruder":
             from vidstyle import engine
 

@@ -11,6 +11,7 @@ from vidstyle.guides import Guide
 from vidstyle.priors import Prior, prior
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES, Encoded
+from vidstyle.techniques._edges import counted, receptive_field
 from vidstyle.techniques._fresh import _PULL
 from vidstyle.window import Window
 
@@ -19,7 +20,6 @@ FRAME, STYLE = disc(*SIZE), stripes(40, 48)
 RIGHT = np.zeros((*SIZE, 1), np.float32)
 RIGHT[:, 24:] = 1
 WHOLE = np.ones_like(RIGHT)
-HARDLY = np.float32(1e-7)  # of a mask where it has no weight, but does not keep the source
 ENCODER = TinyEncoder()
 
 
@@ -44,6 +44,33 @@ def found(
     return float(loss), tape.gradient(loss, pixels).numpy()
 
 
+def alone(fresh: np.ndarray, mask: np.ndarray = WHOLE) -> tuple[float, np.ndarray]:
+    """The pull of what is fresh in a mask and its gradient, by the definition, without _PULL."""
+    pixels, style = tf.constant(FRAME), ENCODER(tf.constant(STYLE))
+    apart = []
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        for layer, values in ENCODER(pixels).items():
+            height, width, channels = values.shape
+            sigma = receptive_field(layer) / 8
+            sees = cv2.GaussianBlur(fresh, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+            weights = counted(Guide(mask, ("a",)), layer, height, width)[..., 0]
+            weights = weights * shrunk(fresh[..., 0], height) * shrunk(sees, height)
+            flat, of_style = (tf.reshape(x, (-1, channels)) for x in (values, style[layer]))
+            own = tf.transpose(flat) @ (flat * weights.reshape(-1, 1)) / weights.sum()
+            goal = tf.transpose(of_style) @ of_style / len(of_style)
+            missed = tf.reduce_sum((own - goal) ** 2) / tf.reduce_sum(goal**2)
+            apart.append(weights.mean() * missed)
+        loss = tf.add_n(apart) / len(apart)
+    return float(loss), tape.gradient(loss, pixels).numpy()
+
+
+def shrunk(image: np.ndarray, height: int) -> np.ndarray:
+    """The means of squares of an image [H, W], `height` of them in a column."""
+    side = image.shape[0] // height
+    return image.reshape(height, side, -1, side).mean(axis=(1, 3))
+
+
 def assert_sum(whole: tuple[float, np.ndarray], *parts: tuple[float, np.ndarray]) -> None:
     assert whole[0] == pytest.approx(sum(loss for loss, _ in parts), rel=1e-4)
     gradient = sum(gradient for _, gradient in parts)
@@ -55,9 +82,9 @@ def times(factor: float, part: tuple[float, np.ndarray]) -> tuple[float, np.ndar
 
 
 @pytest.mark.parametrize("name", ["basic", "mask", "region"])
-def test_what_is_fresh_is_drawn_to_the_style_as_a_mask_of_it_is(name: str) -> None:
-    usual, masked = found(name, None), found("mask", None, RIGHT + HARDLY)
-    assert_sum(found(name, RIGHT), usual, times(_PULL, masked))
+def test_what_is_fresh_is_drawn_to_the_style_for_what_it_sees_that_is_fresh(name: str) -> None:
+    usual = found(name, None)
+    assert_sum(found(name, RIGHT), usual, times(_PULL, alone(RIGHT)))
     assert_sum(found(name, WHOLE), times(1 + _PULL, usual))
 
 
@@ -70,7 +97,18 @@ def test_only_what_a_mask_covers_is_fresh_in_it() -> None:
     half = np.zeros_like(RIGHT)
     half[:16] = 1
     both, usual = found("mask", RIGHT, half), found("mask", None, half)
-    assert_sum(both, usual, times(_PULL, found("mask", None, half * (RIGHT + HARDLY))))
+    assert_sum(both, usual, times(_PULL, alone(RIGHT, half)))
+
+
+def test_a_sliver_of_what_is_fresh_hardly_pulls_at_deep_layers() -> None:
+    """Its few features there see what is held around it, and would be made up for in glare."""
+    sliver = np.zeros_like(RIGHT)
+    sliver[:, 24:26] = 1
+    frame = Encoded(ENCODER(tf.constant(FRAME)), SIZE, fresh=sliver)
+    parts = TECHNIQUES["basic"]().targets([frame], frame)["fresh"]
+    shares = [float(parts[layer].shares[0]) / sliver.mean() for layer in LAYERS]
+    assert shares[0] > 0.9
+    assert shares[2] < 0.35
 
 
 def test_within_a_window_it_is_the_same() -> None:

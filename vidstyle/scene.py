@@ -14,9 +14,10 @@ from vidstyle.steadying import Finest, steadied
 __all__ = ["Scene", "levels"]
 
 _COARSEST = 256  # pixels, long side: where a first frame begins
-_FOLLOWING = 0.4  # of how smooth a first frame is held: one that follows is held to what was
+_HELD = 0.1  # of how smooth a first frame is held: what is held to a frame before, which was smooth
+_LOOSE = 0.6  # the same of what nothing holds, though the frame follows another
 _RIM = 8.0  # how much smoother the edge of what changes is held than the rest
-_FRESH = 5.0  # the same of what is fresh, which pulls so hard that specks of colour appear
+_FRESH = 3.0  # the same of what is fresh, which pulls so hard that specks of colour appear
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,13 @@ class Scene:
         """Return how smooth positions are to be, [H, W, 1]: 1, and more where support has an edge.
 
         A pixel there has the source on one side, where nothing restrains it: some turned white or
-        black. More, too, where the frame is fresh; less where it follows another.
+        black. More, too, where the frame is fresh; less where it follows another, and hardly
+        where it is held to that: what has no hold takes on specks of colour frame by frame.
         """
         inside, square = self.support[..., 0], np.ones((3, 3), np.uint8)
-        rim = cv2.dilate(inside, square) - cv2.erode(inside, square)
-        usual = 1.0 if self.prior is None else _FOLLOWING
-        smooth = usual + (_RIM - usual) * rim[..., None]
+        rim = (cv2.dilate(inside, square) - cv2.erode(inside, square))[..., None]
+        usual = 1.0 if self.prior is None else _LOOSE + (_HELD - _LOOSE) * self.prior.trust
+        smooth = usual + (_RIM - usual) * rim
         if self.prior is not None and self.prior.fresh is not None:
             smooth = smooth + (_FRESH - usual) * self.prior.fresh
         return np.asarray(smooth, np.float32)

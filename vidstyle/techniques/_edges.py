@@ -4,10 +4,9 @@ import numpy as np
 
 from vidstyle.guides import Guide
 from vidstyle.settings import LAYERS
-from vidstyle.techniques._fresh import shrunk
 from vidstyle.window import stride
 
-__all__ = ["counted", "receptive_field"]
+__all__ = ["counted", "receptive_field", "seen", "shrunk"]
 
 _SPREAD = 8.0  # receptive fields by this: the sigma of the Gaussian by which a feature sees
 _ENOUGH = 8.0  # cells that a plane is to have, for its Gram matrix to pull as its area does
@@ -22,28 +21,38 @@ def counted(guide: Guide, layer: str, height: int, width: int) -> np.ndarray:
     everything there is no edge, whatever lies between them.
     """
     areas = shrunk(guide.planes, height, width)
-    weights = areas * shrunk(_free_of_seen(guide.covered, layer), height, width)
+    weights = areas * seen(guide.covered, layer, height, width)
     total = weights.sum(axis=(0, 1)) + np.float32(1e-12)
     cells = total / (guide.planes.max(axis=(0, 1)) + np.float32(1e-12))
     worth = np.minimum(1, cells / min(_ENOUGH, height * width))
     return np.asarray(weights * (worth * areas.sum(axis=(0, 1)) / total))
 
 
-def _free_of_seen(free: np.ndarray, layer: str) -> np.ndarray:
-    """Return how much of what a layer's feature sees at each pixel is free to change, [H, W, 1].
+def seen(places: np.ndarray, layer: str, height: int, width: int) -> np.ndarray:
+    """Return how much of what a layer's features see is of places [H, W, 1]: [height, width, 1].
 
-    free: [H, W, 1], 1 where pixels may change. At the edge of that a feature sees the source around
-    it, too, which stays. To be like the style in spite of it, the few pixels within became blocks
-    of glaring colour. Gatys et al. (2017), section 4, leave such features out; by this they count
-    for what they see, of a Gaussian (Luo et al., "Understanding the Effective Receptive Field",
-    2016).
+    places: 1 where pixels may change. At the edge of that a feature sees what is around it, too,
+    which stays. To be like the style in spite of it, the few pixels within became blocks of glaring
+    colour. Gatys et al. (2017), section 4, leave such features out; by this they count for what
+    they see, of a Gaussian (Luo et al., "Understanding the Effective Receptive Field", 2016).
     """
     import cv2
 
-    if free.all():
-        return free
-    sigma = receptive_field(layer) / _SPREAD
-    return cv2.GaussianBlur(free, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)[..., None]
+    if not places.all():
+        sigma = receptive_field(layer) / _SPREAD
+        places = cv2.GaussianBlur(places, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)[..., None]
+    return shrunk(places, height, width)
+
+
+def shrunk(planes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return planes [H, W, K] averaged over the cells of a layer's grid: a hard edge is a part."""
+    from vidstyle import losses
+
+    rows, columns = (
+        losses.area_average(long, short)
+        for long, short in zip(planes.shape[:2], (height, width), strict=True)
+    )
+    return np.einsum("hH,HWk,wW->hwk", rows, planes, columns, optimize=True)
 
 
 def receptive_field(layer: str) -> int:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vidstyle.techniques._edges import seen, shrunk
 from vidstyle.techniques.base import Encoded, Features
 
-__all__ = ["Fresh", "fresh_loss", "fresh_of", "parted", "shrunk"]
+__all__ = ["Fresh", "fresh_loss", "fresh_of", "parted"]
 
 _PULL = 8.0  # of the style's own: what is fresh has the steps of one frame to be painted in
 
@@ -41,21 +42,13 @@ class Fresh(NamedTuple):
         )
 
 
-def shrunk(planes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return planes [H, W, K] averaged over the cells of a layer's grid: a hard edge is a part."""
-    from vidstyle import losses
-
-    rows, columns = (
-        losses.area_average(long, short)
-        for long, short in zip(planes.shape[:2], (height, width), strict=True)
-    )
-    return np.einsum("hH,HWk,wW->hwk", rows, planes, columns, optimize=True)
-
-
 def fresh_of(frame: Encoded, planes: Sequence[np.ndarray]) -> dict[str, Fresh]:
     """Return what is fresh of each plane at the layers that the frame has features of.
 
-    planes: for each of these layers the planes [h, w, K] that its Gram matrices are taken over.
+    planes: for each of these layers the planes [h, w, K] that its Gram matrices are taken over. A
+    feature counts for what it sees that is fresh: at the edge it sees what is held as it was, too,
+    and to be like the style in spite of that, the few pixels within became streaks of glaring
+    colour. Unlike at a mask's edge this is not made good for, so slivers hardly pull at all.
     """
     import tensorflow as tf
 
@@ -63,8 +56,9 @@ def fresh_of(frame: Encoded, planes: Sequence[np.ndarray]) -> dict[str, Fresh]:
     for (layer, features), over in zip(frame.features.items(), planes, strict=True):
         height, width = features.shape[:2]
         weights = np.zeros_like(over)
-        if frame.fresh is not None:
-            weights = over * shrunk(frame.fresh, height, width)
+        if frame.fresh is not None and frame.fresh.any():
+            alone = seen(frame.fresh, layer, height, width)
+            weights = over * shrunk(frame.fresh, height, width) * alone
         if frame.window is not None:
             weights = frame.window.at(layer).cut(weights)
         flat = weights.reshape(-1, weights.shape[2]).astype(np.float32)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vidstyle.techniques._edges import counted
-from vidstyle.techniques._fresh import fresh_loss, fresh_of, parted, shrunk
+from vidstyle.techniques._edges import counted, shrunk
+from vidstyle.techniques._fresh import fresh_loss, fresh_of, parted
 from vidstyle.techniques.base import Encoded, Features, Targets
 
 if TYPE_CHECKING:
