@@ -22,10 +22,10 @@ from vidstyle.errors import (
 from vidstyle.settings import Settings
 
 if TYPE_CHECKING:
-    from vidstyle.engine import Stylized, Stylizer
+    from vidstyle.coherence.warm_start import Prior
+    from vidstyle.jobs.pipeline import Outcome, stylize
     from vidstyle.media import probe, read_picture
-    from vidstyle.priors import Prior
-    from vidstyle.run import Outcome, stylize
+    from vidstyle.stylizer.stylizer import Stylized, Stylizer
     from vidstyle.techniques.base import Style
 
 __all__ = [
@@ -50,14 +50,14 @@ __all__ = [
 ]
 
 _LATER = {
-    "Outcome": "vidstyle.run",
-    "Prior": "vidstyle.priors",
+    "Outcome": "vidstyle.jobs.pipeline",
+    "Prior": "vidstyle.coherence.warm_start",
     "Style": "vidstyle.techniques.base",
-    "Stylized": "vidstyle.engine",
-    "Stylizer": "vidstyle.engine",
+    "Stylized": "vidstyle.stylizer.stylizer",
+    "Stylizer": "vidstyle.stylizer.stylizer",
     "probe": "vidstyle.media",
     "read_picture": "vidstyle.media",
-    "stylize": "vidstyle.run",
+    "stylize": "vidstyle.jobs.pipeline",
 }
 
 

@@ -1,17 +1,8 @@
 """Sources read and results written: videos, animations, pictures and folders of pictures."""
 
 from vidstyle.media.clip import Clip, Image, Stream, as_json, select
-from vidstyle.media.forms import Wish
-from vidstyle.media.results import (
-    check_output,
-    encode,
-    is_folder,
-    needs_even_sides,
-    pixel_bytes,
-    result_suffix,
-)
-from vidstyle.media.sources import is_footage, natural, probe, read, read_alpha
-from vidstyle.media.stills import (
+from vidstyle.media.codecs import Wish
+from vidstyle.media.pictures import (
     difference_of_gaussians,
     from_words,
     is_opaque,
@@ -22,6 +13,15 @@ from vidstyle.media.stills import (
     save_frame,
     to_words,
     write_picture,
+)
+from vidstyle.media.sources import is_footage, natural, probe, read, read_alpha
+from vidstyle.media.write import (
+    check_output,
+    encode,
+    is_folder,
+    needs_even_sides,
+    pixel_bytes,
+    result_suffix,
 )
 
 __all__ = [

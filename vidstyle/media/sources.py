@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from vidstyle.errors import MediaError, UsageError
-from vidstyle.media import animation
+from vidstyle.media import animation_read
 from vidstyle.media.clip import Clip, Image
-from vidstyle.media.stills import (
+from vidstyle.media.pictures import (
     PICTURES,
     has_clear_pixels,
     open_picture,
@@ -52,12 +52,12 @@ def probe(source: Path | str, *, rate: Fraction | None = None, count: bool = Tru
             "leave --rate out"
         )
     if not _is_picture(path):
-        from vidstyle.media import timing
+        from vidstyle.media import timestamps
 
-        return timing.probe_video(path, count)
+        return timestamps.probe_video(path, count)
     with open_picture(path) as picture:
-        moves = animation.is_animation(picture)
-    return animation.probe_animation(path, count) if moves else _probe_picture(path, count)
+        moves = animation_read.is_animation(picture)
+    return animation_read.probe_animation(path, count) if moves else _probe_picture(path, count)
 
 
 def is_footage(name: str) -> bool:
@@ -220,9 +220,9 @@ def read_alpha(clip: Clip, indices: range) -> Iterator[Image]:
 
 def _read_pixels(clip: Clip, indices: range) -> Iterator[Image]:
     if clip.kind == "video":
-        from vidstyle.media import video
+        from vidstyle.media import decode
 
-        return video.read_video(clip.path, indices)
+        return decode.read_video(clip.path, indices)
     if clip.kind == "animation":
-        return animation.read_animation(clip.path, indices)
+        return animation_read.read_animation(clip.path, indices)
     return (read_pixels(clip.files[index]) for index in indices)

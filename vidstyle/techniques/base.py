@@ -11,8 +11,8 @@ from vidstyle.media import Image
 from vidstyle.settings import check_options
 
 if TYPE_CHECKING:
-    from vidstyle.guides import Guide
-    from vidstyle.window import Window
+    from vidstyle.guides.guide import Guide
+    from vidstyle.vgg.crop import Window
 
 __all__ = [
     "Early",

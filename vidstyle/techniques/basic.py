@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vidstyle.techniques._fresh import fresh_loss, fresh_of, parted
+from vidstyle.techniques._disoccluded import fresh_loss, fresh_of, parted
 from vidstyle.techniques.base import Encoded, Features, Share, Strip, Sums, Targets, Technique
-from vidstyle.window import cells
+from vidstyle.vgg.crop import cells
 
 __all__ = ["Basic"]
 
@@ -29,7 +29,7 @@ class Basic(Technique):
 
     def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
         """Return {"goals": the blended Gram matrices [C, C], "fresh": Fresh}, each by layer."""
-        from vidstyle import losses
+        from vidstyle.vgg import losses
 
         grams = [_grams(style) for style in styles]
         goals = {
@@ -46,7 +46,7 @@ class Basic(Technique):
 
         Where early layers are seen in strips, what is fresh is drawn to the style at the others.
         """
-        from vidstyle import losses
+        from vidstyle.vgg import losses
 
         goals, fresh = targets["goals"], targets["fresh"]
         whole, parts = parted(features, fresh)
@@ -62,7 +62,7 @@ class Basic(Technique):
 
     def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:
         """Return Σ f fᵀ [1, C, C] of each layer."""
-        from vidstyle import losses
+        from vidstyle.vgg import losses
 
         del targets, strip
         return {
@@ -72,7 +72,7 @@ class Basic(Technique):
 
 def _means(early: Sums) -> Features:
     """Return the Gram matrices of a frame from the products of its strips [S, C, C]."""
-    from vidstyle import losses
+    from vidstyle.vgg import losses
 
     return {
         layer: losses.summed(found) / float(math.prod(cells(early.size, layer)))
@@ -82,7 +82,7 @@ def _means(early: Sums) -> Features:
 
 def _grams(style: Encoded) -> Features:
     """Return a style's Gram matrices, of the whole of it."""
-    from vidstyle import losses
+    from vidstyle.vgg import losses
 
     grams = {layer: losses.gram(values) for layer, values in style.features.items()}
     strips = [

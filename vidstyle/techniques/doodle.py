@@ -11,7 +11,7 @@ from vidstyle.techniques.base import Style
 from vidstyle.techniques.patch import Patch
 
 if TYPE_CHECKING:
-    from vidstyle.guides import Guide
+    from vidstyle.guides.guide import Guide
 
 __all__ = ["Doodle"]
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from vidstyle.errors import UsageError
 from vidstyle.settings import option
-from vidstyle.techniques._planes import Source, plane_loss, plane_targets
+from vidstyle.techniques._masked_style import Source, plane_loss, plane_targets
 from vidstyle.techniques.base import Encoded, Features, Sums, Targets, Technique
 
 __all__ = ["Mask"]

@@ -9,14 +9,14 @@ import numpy as np
 
 from vidstyle.errors import UsageError
 from vidstyle.settings import option
-from vidstyle.techniques import _matching
+from vidstyle.techniques import _patch_match
 from vidstyle.techniques._maps import Mapped
 from vidstyle.techniques.base import Encoded, Features, Share, Strip, Sums, Targets
-from vidstyle.window import cells, stride
+from vidstyle.vgg.crop import cells, stride
 
 if TYPE_CHECKING:
-    from vidstyle.techniques._bands import Bands
-    from vidstyle.techniques._blocks import Span, Windows
+    from vidstyle.techniques._patch_gram import Span, Windows
+    from vidstyle.techniques._patch_gram_tiled import Bands
 
 __all__ = ["Patch"]
 
@@ -57,7 +57,7 @@ class Patch(Mapped):
         """
         import tensorflow as tf
 
-        from vidstyle.techniques import _blocks
+        from vidstyle.techniques import _patch_gram
 
         if len(styles) != 1:
             raise UsageError(
@@ -65,7 +65,7 @@ class Patch(Mapped):
                 "name one --style"
             )
         style, side = styles[0], self._side(frame.size)
-        height, width = (_blocks.node_count(length, side) for length in frame.size)
+        height, width = (_patch_gram.node_count(length, side) for length in frame.size)
         nodes = (height, width)
         matches = self._matches(frame, style, side, nodes)
         goals, over = {}, {}
@@ -73,9 +73,11 @@ class Patch(Mapped):
             half = _half(layer, side, nodes)
             if half:
                 at = _spans(style, matches, layer, side)
-                goals[layer] = _blocks.goals(theirs, _blocks.crossed(theirs.shape[:2], *at))
-                ours = _blocks.windows(cells(frame.size, layer), nodes, half)
-                over[layer] = _blocks.Windows(tf.constant(ours.places), tf.constant(ours.weights))
+                goals[layer] = _patch_gram.goals(theirs, _patch_gram.crossed(theirs.shape[:2], *at))
+                ours = _patch_gram.windows(cells(frame.size, layer), nodes, half)
+                over[layer] = _patch_gram.Windows(
+                    tf.constant(ours.places), tf.constant(ours.weights)
+                )
         early = _early_goals(style, matches, side)
         return {"goals": goals, "windows": over, "matches": tf.constant(matches), "early": early}
 
@@ -83,15 +85,15 @@ class Patch(Mapped):
         """Return the mean over layers of the style distance of the blocks."""
         import tensorflow as tf
 
-        from vidstyle import losses
-        from vidstyle.techniques import _blocks
+        from vidstyle.techniques import _patch_gram
+        from vidstyle.vgg import losses
 
         nodes = tuple(targets["matches"].shape[:2])
         over: dict[str, Windows] = targets["windows"]
         apart: list[Any] = []
         for layer, aims in targets["goals"].items():
             with tf.control_dependencies(apart[-1:]):  # one after another: each holds much
-                apart.append(_blocks.distance(features[layer], over[layer], nodes, aims))
+                apart.append(_patch_gram.distance(features[layer], over[layer], nodes, aims))
         size, sums = early or Sums((0, 0), {})
         for layer, found in sums.items():
             bands = self._bands(size)
@@ -114,7 +116,7 @@ class Patch(Mapped):
         }
 
     def _bands(self, size: tuple[int, int]) -> "Bands":
-        from vidstyle.techniques._bands import Bands
+        from vidstyle.techniques._patch_gram_tiled import Bands
 
         return Bands(size, self._side(size))
 
@@ -126,11 +128,11 @@ class Patch(Mapped):
         self, frame: Encoded, style: Encoded, side: int, nodes: tuple[int, int]
     ) -> np.ndarray:
         ours, theirs = (self._described(one, frame, side) for one in (frame, style))
-        return _matching.match(ours, theirs, nodes, frame.suggested)
+        return _patch_match.match(ours, theirs, nodes, frame.suggested)
 
-    def _described(self, one: Encoded, frame: Encoded, side: int) -> _matching.Described:
+    def _described(self, one: Encoded, frame: Encoded, side: int) -> _patch_match.Described:
         """Describe a picture by its labels, its features or both, a quarter of a block a cell."""
-        cell = side // _matching.CELLS
+        cell = side // _patch_match.CELLS
         cells = tuple(max(1, round(length / cell)) for length in one.size)
         kind = self.match or "both"
         parts = []
@@ -140,7 +142,7 @@ class Patch(Mapped):
         if kind != "map" or not parts:
             weight = _DETAIL if parts else 1.0
             parts.extend((weight, _typical(one.features[layer])) for layer in _chosen(one.features))
-        return _matching.described(parts, (cells[0], cells[1]))
+        return _patch_match.described(parts, (cells[0], cells[1]))
 
 
 def _half(layer: str, side: int, nodes: tuple[int, int]) -> int | None:
@@ -151,19 +153,19 @@ def _half(layer: str, side: int, nodes: tuple[int, int]) -> int | None:
 
 def _spans(style: Encoded, matches: np.ndarray, layer: str, side: int) -> tuple["Span", "Span"]:
     """Return the spans of the windows that answer the nodes, on a layer of the style picture."""
-    from vidstyle.techniques import _blocks
+    from vidstyle.techniques import _patch_gram
 
     half = side // (2 * stride(layer))
-    places = matches.reshape(-1, 5)[:, :2] * (side / _matching.CELLS / stride(layer))
+    places = matches.reshape(-1, 5)[:, :2] * (side / _patch_match.CELLS / stride(layer))
     grid, nodes = cells(style.size, layer), matches.shape[:2]
-    return _blocks.spans_at(grid, np.rint(places).astype(int), nodes, half)
+    return _patch_gram.spans_at(grid, np.rint(places).astype(int), nodes, half)
 
 
 def _early_goals(style: Encoded, matches: np.ndarray, side: int) -> dict[str, Any]:
     """Return the Gram matrices [M, C, C] of a style's answers at the layers seen in strips."""
     import tensorflow as tf
 
-    from vidstyle.techniques._bands import WindowGrams
+    from vidstyle.techniques._patch_gram_tiled import WindowGrams
 
     found = {
         layer: WindowGrams(*_spans(style, matches, layer, side)) for layer in style.early_layers

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vidstyle.techniques._maps import Mapped
-from vidstyle.techniques._planes import Source, plane_loss, plane_targets
+from vidstyle.techniques._masked_style import Source, plane_loss, plane_targets
 from vidstyle.techniques.base import Encoded, Features, Sums, Targets
 
 __all__ = ["Region"]

@@ -1,0 +1,301 @@
+"""Measure coherence: every way to follow a frame by the next, beside one another in one table.
+
+scripts/bench coherence FOLDER       a folder with davis/NAME/frames and davis/NAME/masks, or clips/
+    --size 160 --frames 12 --cases blackswan:mask:style,still:basic:a.jpg
+    --arms cold,ours --output coherence --cap 1000 --seed 0
+
+A case is a sequence, a technique and a style: a file, or one of samples/ by its name. Arms, each
+made through the product's own run (reading, flow, cuts, state, writing):
+
+    cold    every frame for itself
+    plain   from the result before, where it stands: no warp, no temporal term
+    warped  from the result before, warped by flow: no temporal term
+    ruder   single pass of Ruder, Dosovitskiy & Brox (2016) as in artistic-videos: see Ruder
+    ours    the defaults
+
+What is finished in the output folder is not made again, but measured. Beside the arms of a case
+lies difference.mp4: their frames, and below how far each differs from the one before along the
+motion (see _bench_pictures).
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.arms import WEIGHT, following
+from benchmarks.pictures import show_differences
+from vidstyle import media
+from vidstyle.evaluation import evaluate
+from vidstyle.jobs import pipeline as runs
+from vidstyle.jobs.job import Job, make_job, target_size
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+CASES = (
+    "breakdance:basic:style2",
+    "car-shadow:basic:style2",
+    "cutie_example:basic:style2",
+    "blackswan:basic:style",
+    "cows:basic:style",
+    "sam2_bedroom:basic:style",
+    "blackswan:mask:style",
+    "cows:mask:style",
+)
+STILL = "still"  # the name of a sequence that is made: a picture with noise, for drift
+
+
+def coherence(folder: Path, words: Sequence[str]) -> None:
+    """Make what is missing, and print a row for each arm of each case."""
+    asked = _asked(words)
+    arms = sorted(asked.arms.split(","), key=lambda arm: arm != "cold")  # others are held to it
+    rows: list[dict[str, Any]] = []
+    _head()
+    for word in asked.cases.split(","):
+        rows += _compared(_case(folder, word, asked), arms)
+    _means(rows, arms)
+
+
+def _asked(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench coherence FOLDER")
+    parser.add_argument("--size", type=int, default=160, help="long side in pixels")
+    parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--cases", default=",".join(CASES), help="SEQUENCE:TECHNIQUE:STYLE,…")
+    parser.add_argument("--arms", default="cold,plain,warped,ruder,ours")
+    parser.add_argument("--output", default="coherence", help="folder of results, kept")
+    parser.add_argument(
+        "--cap", type=int, default=1000, help="evaluations of a warm frame, of Ruder's arm at most"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="what first frames grow from; a folder each"
+    )
+    return parser.parse_args(words)
+
+
+def _case(folder: Path, word: str, asked: argparse.Namespace) -> "Case":
+    try:
+        name, technique, style = word.split(":")
+    except ValueError:
+        raise SystemExit(f"{word}: expected SEQUENCE:TECHNIQUE:STYLE") from None
+    picture = Path(style) if Path(style).is_file() else SAMPLES / f"{style}.jpg"
+    output = Path(asked.output)
+    source = _source(folder, name, output / "sources", asked)
+    return Case(source, technique, picture, output, asked.cap, asked.seed)
+
+
+def _source(folder: Path, name: str, made: Path, asked: argparse.Namespace) -> Path:
+    """Return a folder of the sequence's first frames at the size; its masks are beside it."""
+    place = made / name
+    if place.is_dir():
+        return place
+    if name == STILL:
+        _write(place, _noisy(asked.frames, asked.size))
+        return place
+    davis = folder / "davis" / name
+    clips = sorted((folder / "clips").glob(f"{name}.*"))
+    if not davis.is_dir() and not clips:
+        raise SystemExit(f"{name}: expected {davis} or {folder / 'clips' / name}.*, found neither")
+    origin = davis / "frames" if davis.is_dir() else clips[0]
+    rate = Fraction(24) if davis.is_dir() else None
+    clip = media.probe(origin, rate=rate)
+    size = target_size(asked.size, clip.width, clip.height)
+    _write(place, _first(clip, asked.frames, size))
+    if davis.is_dir():
+        masks = media.probe(davis / "masks", rate=rate)
+        _write(place.with_name(f"{name}_masks"), _first(masks, asked.frames, size))
+    return place
+
+
+def _noisy(count: int, side: int) -> Iterator[np.ndarray]:
+    """Yield a picture that stands still, with the noise of a sensor."""
+    picture = media.read_picture(SAMPLES / "photo.png")
+    picture = media.resize(picture, *target_size(side, picture.shape[1], picture.shape[0]))
+    random = np.random.default_rng(0)
+    for _ in range(count):
+        noise = random.standard_normal(picture.shape, np.float32) * (2 / 255)
+        yield np.clip(picture + noise, 0, 1)
+
+
+def _first(clip: media.Clip, count: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    for frame in media.read(clip, range(min(count, clip.frames))):
+        yield media.resize(frame, *size)
+
+
+def _write(folder: Path, frames: Iterator[np.ndarray]) -> None:
+    draft = folder.with_name(f"{folder.name}.tmp")
+    draft.mkdir(parents=True, exist_ok=True)
+    for index, frame in enumerate(frames):
+        media.save_frame(draft / f"{index:06d}.png", frame)
+    draft.rename(folder)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What all arms of a comparison have in common."""
+
+    source: Path
+    technique: str
+    style: Path
+    output: Path
+    cap: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.name} {self.technique} {self.style.stem}"
+
+    @property
+    def mask(self) -> Path | None:
+        """Its folder of masks, for a technique that takes them."""
+        return self.source.with_name(f"{self.source.name}_masks") if self.masked else None
+
+    @property
+    def masked(self) -> bool:
+        return self.technique != "basic"
+
+    def job(self, arm: str, place: Path) -> Job:
+        """Return the job of an arm: the defaults, but for the temporal term."""
+        own = {"ours": {}, "ruder": {"temporal_weight": WEIGHT, "steps_next": self.cap}}
+        return make_job(
+            self.source,
+            place,
+            style=self.style,
+            technique=self.technique,
+            mask=self.mask or (),
+            size="source",
+            rate=Fraction(24),
+            seed=self.seed,
+            restart=True,
+            overwrite=True,
+            **own.get(arm, {"temporal_weight": 0.0}),
+        )
+
+
+def _compared(case: Case, arms: Sequence[str]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    folder = case.output / case.name.replace(" ", "_")
+    for arm in arms:
+        place = folder / arm
+        told = place.with_suffix(".json")
+        if not told.exists():
+            told.write_text(json.dumps(_made(case, arm, place), indent=1))
+        made = json.loads(told.read_text())
+        cold = folder / "cold" if "cold" in arms else None
+        rows.append({"case": case.name, "arm": arm, **made, **_measured(case, place, cold)})
+        _row(rows[-1], rows)
+    show_differences(case.source, [folder / arm for arm in arms], folder / "difference.mp4")
+    return rows
+
+
+def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
+    """Make an arm's frames in the folder; return what it took."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    warm: list[dict[str, Any]] = []
+
+    def watch(event: dict[str, Any]) -> None:
+        if event["event"] == "frame" and (not event["cut"] or arm == "cold"):
+            warm.append(event)
+
+    began = time.monotonic()
+    with following(arm):
+        runs.run(case.job(arm, place), watch)
+    return {
+        "evaluations": float(np.mean([event["evaluations"] for event in warm])),
+        "seconds_a_frame": float(np.mean([event["seconds"] for event in warm])),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _measured(case: Case, place: Path, cold: Path | None) -> dict[str, Any]:
+    found = evaluate.evaluate(place, case.source, style=case.style, mask=case.mask, cold=cold)
+    return {"summary": found.summary}
+
+
+_COLUMNS = {
+    "E short": ("warping_error_lai_short", 1e4, "9.3f"),
+    "/ floor": ("warping_error_lai_short_ratio", 1, "9.3f"),
+    "E long": ("warping_error_lai_long", 1e4, "9.3f"),
+    "/ floor ": ("warping_error_lai_long_ratio", 1, "9.3f"),
+    "R short": ("warping_error_ruder_short", 1e4, "9.3f"),
+    "R long": ("warping_error_ruder_long", 1e4, "9.3f"),
+    "L short": ("warping_error_lanczos_short", 1e4, "9.3f"),
+    "L long": ("warping_error_lanczos_long", 1e4, "9.3f"),
+    "flicker/": ("flicker_ratio", 1, "9.3f"),
+    "style": ("style_distance", 1, "9.4f"),
+    "content": ("content_distance", 1, "9.3f"),
+    "sharp": ("cold_sharpness_ratio", 1, "9.3f"),
+    "seen": ("cold_sharpness_visible_ratio", 1, "9.3f"),
+    "drift": ("drift_color", 255, "9.3f"),
+    "style %": ("drift_style_distance", 100, "9.2f"),
+}
+
+
+def _head() -> None:
+    print("E: Lai's warping error, 1e-4; / floor: of the source's own; / cold: style distance;")
+    print("R: Ruder's, 1e-4; L: Lai's sampled by Lanczos, which does not blur between pixels;")
+    print("sharp: of cold's sharpness; seen: of it where the short error is taken;")
+    print("drift: of the mean colour, of 255, and of the style distance, from first to last tenth")
+    print(
+        f"{'':44}" + "".join(f"{name:>9}" for name in _COLUMNS)
+        + f"{'/ cold':>9}{'evals':>9}{'s/frame':>9}"
+    )  # fmt: skip
+
+
+def _row(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    summary = row["summary"]
+    cells = [_cell(summary.get(name), unit, form) for name, unit, form in _COLUMNS.values()]
+    cold = [other["summary"]["style_distance"] for other in rows if other["arm"] == "cold"]
+    row["style_to_cold"] = summary["style_distance"] / cold[0] if cold else None
+    cells += [_cell(row["style_to_cold"], 1, "9.3f"), _cell(row["evaluations"], 1, "9.1f")]
+    print(
+        f"{row['case'] + ' ' + row['arm']:44}" + "".join(cells) + f"{row['seconds_a_frame']:9.1f}"
+    )
+
+
+def _cell(value: float | None, unit: float, form: str) -> str:
+    return f"{'-':>9}" if value is None else f"{value * unit:{form}}"
+
+
+def _means(rows: Sequence[dict[str, Any]], arms: Sequence[str]) -> None:
+    """Print the mean of each arm, and of ours against the others."""
+    print()
+    for arm in arms:
+        chosen = [row for row in rows if row["arm"] == arm]
+        if not chosen:
+            continue
+        mean: dict[str, Any] = {
+            name: _mean([row["summary"].get(name) for row in chosen])
+            for name, _, _ in _COLUMNS.values()
+        }
+        cells = [_cell(mean[name], unit, form) for name, unit, form in _COLUMNS.values()]
+        others = [_mean([row[key] for row in chosen]) for key in ("style_to_cold", "evaluations")]
+        cells += [_cell(others[0], 1, "9.3f"), _cell(others[1], 1, "9.1f")]
+        took = _mean([row["seconds_a_frame"] for row in chosen])
+        print(f"{'mean ' + arm:44}" + "".join(cells) + f"{took:9.1f}")
+    for other in ("plain", "ruder"):
+        for term, whose in product(("short", "long"), ("lai", "ruder", "lanczos")):
+            ratios = list(_against(rows, other, f"warping_error_{whose}_{term}"))
+            if ratios:
+                print(
+                    f"{term} warping error ({whose}), ours / {other}: mean {np.mean(ratios):.3f}, "
+                    f"worst {max(ratios):.3f}"
+                )
+
+
+def _against(rows: Sequence[dict[str, Any]], other: str, figure: str) -> Iterator[float]:
+    known = {(row["case"], row["arm"]): row["summary"].get(figure) for row in rows}
+    for (case, arm), value in known.items():
+        theirs = known.get((case, other))
+        if arm == "ours" and value is not None and theirs:
+            yield value / theirs
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,163 @@
+"""What masks cost: the time of one evaluation at 512x288 and the peak memory."""
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+HEIGHT, WIDTH, COUNT, ROUNDS = 288, 512, 16, 7
+
+
+def masks(*arms: Path) -> None:
+    """Print time and memory of each way to use masks; `arms` named: only run those, for memory."""
+    if arms:
+        for arm in arms:
+            step = _step(str(arm))
+            for _ in range(3):
+                step()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+    peaks = {arm: _peak(arm) for arm in _GUIDES}  # first: a child's peak begins at its parent's
+    steps = {arm: _step(arm) for arm in _GUIDES}
+    times: dict[str, list[float]] = {arm: [] for arm in steps}
+    for turn in range(ROUNDS + 1):
+        for arm, step in steps.items():
+            began = time.perf_counter()
+            step()
+            if turn:  # the first call traces
+                times[arm].append(time.perf_counter() - began)
+    print(f"{'arm':42}{'seconds':>9}{'/ one mask':>12}{'/ basic':>9}{'peak MB':>9}{'/ one':>7}")
+    for arm, took in times.items():
+        ratios = [
+            statistics.median(a / b for a, b in zip(took, times[other], strict=True))
+            for other in ("one mask", "basic")
+        ]
+        print(
+            f"{arm:42}{statistics.median(took):9.3f}{ratios[0]:12.2f}{ratios[1]:9.2f}"
+            f"{peaks[arm]:9.0f}{peaks[arm] / peaks['one mask']:7.2f}",
+            flush=True,
+        )
+    print(f"{'one pass a mask, 16 masks (as originally)':42}"
+          f"{COUNT * statistics.median(times['one mask']):9.3f}{COUNT:12.2f}")  # fmt: skip
+
+
+def _peak(arm: str) -> float:
+    command = [sys.executable, str(Path(__file__).parent / "bench"), "masks", arm]
+    told = subprocess.run(command, capture_output=True, check=True, text=True)
+    return float(told.stdout.split()[-1])
+
+
+def _soft() -> np.ndarray:
+    """Sixteen soft masks from left to right, of which two overlap at every place."""
+    across = (np.arange(WIDTH) + 0.5) / WIDTH * (COUNT - 1)
+    fall = np.clip(1 - abs(across[:, None] - np.arange(COUNT)), 0, 1)
+    return np.tile(fall.astype(np.float32), (HEIGHT, 1, 1))
+
+
+def _smooth() -> np.ndarray:
+    """Sixteen wide soft blobs, none of which is 0 anywhere."""
+    row, column = np.mgrid[:HEIGHT, :WIDTH] / WIDTH
+    places = np.random.default_rng(1).random((COUNT, 2)) * (HEIGHT / WIDTH, 1)
+    far = [(row - y) ** 2 + (column - x) ** 2 for y, x in places]
+    return (0.02 + np.exp(-np.dstack(far) / (2 * 0.2**2))).clip(0, 1).astype(np.float32)
+
+
+def _hard() -> np.ndarray:
+    """Sixteen disjoint regions from left to right."""
+    label = np.arange(WIDTH) * COUNT // WIDTH
+    return np.tile(np.eye(COUNT, dtype=np.float32)[label], (HEIGHT, 1, 1))
+
+
+_GUIDES: dict[str, Callable[[], np.ndarray] | None] = {
+    "basic": None,
+    "one mask": lambda: np.full((HEIGHT, WIDTH, 1), 0.5, np.float32),
+    "16 soft masks, two deep": _soft,
+    "16 disjoint regions": _hard,
+    "16 smooth masks of the whole frame": _smooth,
+    "16 equal masks of the whole frame": lambda: np.full(
+        (HEIGHT, WIDTH, COUNT), 1 / COUNT, np.float32
+    ),
+}
+
+
+def _quarter(height: int, width: int, *, windowed: bool) -> Callable[[], Any]:
+    """Return one evaluation with a mask of the middle quarter, in its window or on the frame."""
+    from vidstyle.vgg import forward
+
+    mask = np.zeros((height, width, 1), np.float32)
+    mask[height // 4 : -(height // 4), width // 4 : -(width // 4)] = 1
+    found = forward.window_around
+    if not windowed:
+        forward.window_around = lambda support: None
+    try:
+        return _evaluation(mask)
+    finally:
+        forward.window_around = found
+
+
+def window() -> None:
+    """Print what a mask of the middle quarter costs beside the same on the whole frame."""
+    for height, width in ((HEIGHT, WIDTH), (720, 1280)):
+        arms = [_quarter(height, width, windowed=on) for on in (False, True)]
+        gradients = [arm() for arm in arms]
+        times: list[list[float]] = [[], []]
+        for _ in range(ROUNDS):
+            for took, arm in zip(times, arms, strict=True):
+                began = time.perf_counter()
+                arm()
+                took.append(time.perf_counter() - began)
+        ratio = statistics.median(part / whole for whole, part in zip(*times, strict=True))
+        whole, part = gradients
+        apart = np.linalg.norm(part - whole) / np.linalg.norm(whole)
+        print(
+            f"{width}x{height}, a quarter covered: {statistics.median(times[0]):.3f} s whole, "
+            f"{statistics.median(times[1]):.3f} s in its window, ratio {ratio:.2f}; "
+            f"the gradients differ by {apart:.2%}",
+            flush=True,
+        )
+
+
+def _step(arm: str) -> Callable[[], Any]:
+    """Return one whole evaluation, every loss term and the gradient, with these masks."""
+    make = _GUIDES[arm]
+    return _evaluation(None if make is None else make())
+
+
+def _evaluation(planes: np.ndarray | None) -> Callable[[], Any]:
+    from vidstyle import media
+    from vidstyle.guides.guide import Guide
+    from vidstyle.settings import Settings
+    from vidstyle.stylizer.problem import Scene
+    from vidstyle.stylizer.stylizer import Style, Stylizer
+    from vidstyle.techniques import TECHNIQUES
+
+    height, width = (HEIGHT, WIDTH) if planes is None else planes.shape[:2]
+    guide = None
+    if planes is not None:
+        guide = Guide(planes, tuple(f"mask {k}" for k in range(planes.shape[2])))
+    frame = media.resize(media.read_picture(SAMPLES / "photo.png"), width, height)
+    stylizer = Stylizer(
+        [Style(media.read_picture(SAMPLES / "style.jpg"))],
+        technique=TECHNIQUES["basic" if guide is None else "mask"](),
+        settings=Settings(steps_next=1),
+    )
+    size, scene = stylizer._at(frame), Scene(frame, guide, guide is not None)
+    noise = np.random.default_rng(0).normal(0, 0.1, frame.shape) * scene.support
+    start = np.clip(frame + noise, 0, 1).astype(np.float32)
+    caught: list[Any] = []
+    traced = size._traced
+    size._traced = lambda *given: caught.append(given) or traced(*given)  # type: ignore
+    size.improve(start, scene, 1, lambda count, total: None)
+
+    def evaluate() -> Any:
+        _, gradient, _ = traced(*caught[0])
+        return gradient.numpy()
+
+    return evaluate

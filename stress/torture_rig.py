@@ -1,0 +1,250 @@
+"""The rig of scripts/torture: vidstyle's own command line in a child that can be made to fail.
+
+A child is a fork of a process that has imported all and done nothing, so that it begins at once and
+no library's threads are lost. It tells how far it is by single letters in a pipe (see MARKS).
+"""
+
+import errno
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2  # noqa: F401 - before any fork
+import numpy as np
+import PIL.Image
+from av.video.frame import VideoFrame
+
+from vidstyle import media  # noqa: F401 - before any fork
+from vidstyle.cli import main
+from vidstyle.jobs import batch, pipeline
+from vidstyle.jobs.checkpoint import Workdir
+from vidstyle.motion import flow
+from vidstyle.stylizer.protocol import Rehearsal, Rehearsed
+
+MARKS = {"decode": "d", "stylise": "s", "encode": "e", "rename": "r"}
+BEGUN, CREATION, OPERATION, FAILED = "m", "c", "o", "!"  # ENOSPC befalls creations alone
+_CREATES = ("os.rename", "os.mkdir", "os.link", "os.fsync")
+_OTHERS = ("os.remove", "os.rmdir", "os.truncate", "os.scandir", "os.listdir")
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+_tell: Callable[[str], None] = lambda letter: None  # noqa: E731 - replaced in each child
+
+
+class Engine(Rehearsal):
+    """Inverts, leans on the prior and matches blocks: as much of an engine as a state can hold."""
+
+    def __init__(self, pause: float) -> None:
+        self._pause = pause
+
+    def stylize(self, content: Any, *, prior: Any = None, **_: Any) -> Rehearsed:
+        """Return the inverse of the frame, mixed with the prior."""
+        _tell(MARKS["stylise"])
+        time.sleep(self._pause)
+        image = 1 - content
+        matches = np.full((4, 4), int(content.sum()), np.int32)
+        if prior is not None:
+            image = (image + prior.trust * prior.image) / (1 + prior.trust)
+            matches += prior.matches
+        return Rehearsed(image, {"total": float(image.mean())}, 1, matches)
+
+
+@dataclass
+class Fault:
+    """What befalls a child at its `moment`-th file operation below `folder`.
+
+    kind: "kill", or the name of an error: raised once. moment: 0 for never.
+    """
+
+    folder: Path
+    kind: str = "kill"
+    moment: int = 0
+    count: int = field(default=0, init=False)
+
+    def install(self) -> None:
+        """Take effect in this process, for good."""
+        synced = os.fsync
+
+        def fsync(descriptor: int) -> None:
+            self("os.fsync", (str(Path(f"/proc/self/fd/{descriptor}").readlink()), descriptor))
+            synced(descriptor)
+
+        os.fsync = fsync  # type: ignore[assignment]
+        sys.addaudithook(self)
+
+    def __call__(self, event: str, details: tuple[Any, ...]) -> None:
+        """Count what happens, as an audit hook does."""
+        if event not in ("open", *_CREATES, *_OTHERS) or not self._is_below(details[0]):
+            return
+        creates = bool((details[2] or 0) & _WRITES) if event == "open" else event in _CREATES
+        _tell(CREATION if creates else OPERATION)
+        if self.kind == "ENOSPC" and not creates:
+            return
+        self.count += 1
+        if self.count == self.moment:
+            _tell(FAILED)
+            if self.kind == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            code = getattr(errno, self.kind)
+            raise OSError(code, os.strerror(code), os.fsdecode(details[0]))
+
+    def _is_below(self, path: Any) -> bool:
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            return False
+        name = os.fsdecode(path)  # relative: to a folder that is being deleted
+        return not name.startswith("/") or name.startswith(str(self.folder))
+
+
+@dataclass
+class Child:
+    """A run of the command line in a process of its own."""
+
+    pid: int
+    marks: int
+    log: Path
+    code: int | None = None
+    peak: int = 0  # bytes that it held, of which some are the parent's
+
+    def letters(self) -> Iterator[str]:
+        """Yield each mark as it is made, until the child is gone."""
+        while data := os.read(self.marks, 1):
+            yield data.decode()
+
+    def wait(self, seconds: float = 60.0) -> str:
+        """Wait until the child ends; return all marks not yet read. Raises TimeoutError."""
+        seen, deadline = "", time.monotonic() + seconds
+        while select.select([self.marks], [], [], max(0, deadline - time.monotonic()))[0]:
+            data = os.read(self.marks, 4096)
+            if not data:
+                break
+            seen += data.decode()
+        else:
+            os.kill(self.pid, signal.SIGKILL)
+            self.reap()
+            raise TimeoutError(f"no end after {seconds:g} s")
+        self.reap()
+        return seen
+
+    def reap(self) -> None:
+        """Take the exit code; negative: of a signal."""
+        _, status, usage = os.wait4(self.pid, 0)
+        self.code, self.peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+        os.close(self.marks)
+
+    def said(self) -> list[str]:
+        """Return the lines that the child printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def start(
+    arguments: list[str],
+    log: Path,
+    *,
+    fault: Fault | None = None,
+    pause: float = 0.0,
+    largest: int | None = None,
+    watch: Callable[[Callable[[str], None]], None] | None = None,
+) -> Child:
+    """Begin a run of the command line.
+
+    largest: bytes that a file may have, else EFBIG. watch: is called in the child before all.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return Child(pid, reading, log)
+    os.close(reading)
+    code = 70
+    try:
+        _redirect(log)
+        os.chdir("/")
+        _instrument(writing, pause)
+        if largest is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+        if watch:
+            watch(_tell)
+        if fault:
+            fault.install()
+        _tell(BEGUN)
+        code = main.main(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _redirect(log: Path) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for number in (1, 2):
+        os.dup2(descriptor, number)
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _instrument(descriptor: int, pause: float) -> None:
+    """Let what a run does tell of itself, and put the engine in the place of the real one."""
+    global _tell  # noqa: PLW0603 - of this process alone
+    _tell = lambda letter: os.write(descriptor, letter.encode()) and None  # noqa: E731
+    read, encode, publish = media.read, media.encode, Workdir.publish
+
+    def reading(*given: Any) -> Iterator[Any]:
+        _tell(MARKS["decode"])
+        for image in read(*given):
+            yield image
+            _tell(MARKS["decode"])
+
+    def encoding(clip: Any, indices: Any, frames: Any, *given: Any) -> list[str]:
+        def counted() -> Iterator[Any]:
+            for frame in frames:
+                _tell(MARKS["encode"])
+                yield frame
+
+        found = encode(clip, indices, counted(), *given)
+        _tell(MARKS["rename"])
+        return found
+
+    def publishing(self: Workdir, *given: Any, **named: Any) -> None:
+        publish(self, *given, **named)
+        _tell(MARKS["rename"])
+
+    media.read, media.encode = reading, encoding
+    Workdir.publish = publishing  # type: ignore[method-assign]
+    pipeline.make_stylizer = lambda *_: Engine(pause)
+
+
+def write_inputs(folder: Path, frames: int = 3, size: tuple[int, int] = (48, 32)) -> None:
+    """Make a clip, three photos, an animation and a style picture."""
+    (folder / "photos").mkdir(parents=True)
+    images = [PIL.Image.fromarray(_scene(index, *size)) for index in range(3)]
+    for index, image in enumerate(images):
+        image.save(folder / "photos" / f"{index}.png")
+    images[0].save(folder / "moving.gif", save_all=True, append_images=images[1:], duration=80)
+    images[1].save(folder / "style.png")
+    write_clip(folder / "clip.mp4", frames, size)
+
+
+def write_clip(path: Path, frames: int, size: tuple[int, int]) -> None:
+    """Make a video in which a square moves."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for index in range(frames):
+            frame = VideoFrame.from_ndarray(_scene(index, *size), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def _scene(index: int, width: int, height: int) -> "np.ndarray[Any, Any]":
+    ramp = np.linspace(40, 160, width).astype(np.uint8)
+    image = np.repeat(np.tile(ramp, (height, 1))[..., None], 3, axis=2)
+    left = 2 * index % (width // 2)
+    image[height // 4 : height // 2, left : left + width // 4] = (230, 90, 40)
+    return image

@@ -1,0 +1,143 @@
+"""What a mask or a map gives another style than before, or a first one, is painted in it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from films import HEIGHT, WIDTH, Film, save, shot
+from tiny import LAYERS, TinyEncoder, stripes
+
+from vidstyle.coherence.disocclusion import Carried, filled
+from vidstyle.coherence.warm_start import Painted, Prior, prior_along
+from vidstyle.guides.guide import mask_guide
+from vidstyle.media import Image
+from vidstyle.motion import flow
+from vidstyle.settings import Settings
+from vidstyle.stylizer.problem import Scene
+from vidstyle.stylizer.stylizer import Style, Stylizer
+from vidstyle.techniques import TECHNIQUES
+
+FRAME = shot(1, speed=0)[0]
+
+
+def mask(left: int, right: int, weight: float = 1.0) -> np.ndarray:
+    plane = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    plane[:, left:right] = weight
+    return plane
+
+
+def found(before: np.ndarray, planes: np.ndarray, result: Image = FRAME) -> Prior:
+    moved = flow.motion(FRAME, FRAME)
+    assert moved is not None
+    return prior_along(moved, Painted(FRAME, result, planes=before), FRAME, planes=planes)
+
+
+def test_what_is_newly_covered_is_fresh_and_nothing_is_trusted_there() -> None:
+    prior = found(mask(0, 16), mask(0, 24))
+    assert prior.fresh is not None
+    assert prior.fresh[:, 16:24].all()
+    assert not prior.trust[:, 16:24].any()
+    assert not prior.fresh[:, :14].any()
+    assert (prior.trust[:, :14] == 1).all()
+
+
+def test_a_mask_that_stays_changes_nothing_and_one_that_comes_begins_anew() -> None:
+    usual, same = found(mask(0, WIDTH), mask(0, WIDTH)), found(mask(8, 20), mask(8, 20) + 0.01)
+    np.testing.assert_array_equal(usual.trust, same.trust)
+    assert same.fresh is not None
+    assert not same.fresh.any()
+    assert not same.renewed
+    assert found(mask(0, 0), mask(8, 20)).renewed
+    assert not found(mask(8, 20), mask(0, 0)).renewed
+
+
+def test_a_mask_that_goes_along_with_what_it_covers_covers_nothing_new() -> None:
+    """By half a pixel, too, where a hard edge falls between two pixels."""
+    motion = np.full((HEIGHT, WIDTH, 2), (0.5, 0), np.float32)
+    moved = flow.Motion(motion, -motion, np.ones((HEIGHT, WIDTH, 1), np.float32))
+    along = prior_along(
+        moved, Painted(FRAME, FRAME, planes=mask(8, 20)), flow.warp(FRAME, motion),
+        planes=mask(7, 20),
+    )  # fmt: skip
+    assert along.fresh is not None
+    assert not along.fresh[:, 4:-8].any()
+
+
+def test_a_style_that_grows_is_trusted_as_far_as_it_was_there() -> None:
+    prior = found(mask(0, WIDTH, 0.3), mask(0, WIDTH, 0.4))
+    assert prior.trust == pytest.approx(np.float32(0.75))
+
+
+def test_a_place_changes_its_region() -> None:
+    left, right = mask(0, 16), mask(16, WIDTH)
+    prior = found(np.dstack([left, right]), np.dstack([mask(0, 24), mask(24, WIDTH)]))
+    assert not prior.trust[:, 16:24].any()
+    assert (prior.trust[:, 30:] == 1).all()
+
+
+def test_newly_covered_places_begin_in_the_colours_and_strokes_of_what_is_painted() -> None:
+    """A result that is the frame, darker by .2 and striped, is continued so; per plane."""
+    flat = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
+    lines = (0.05 * np.sign(np.sin(np.arange(WIDTH) * np.pi / 2 + 0.1)))[:, None].astype(np.float32)
+    painted = np.where(mask(0, 24) > 0, flat - 0.2 + lines, flat)
+    everywhere, new = np.ones((HEIGHT, WIDTH), bool), mask(24, 48)[..., 0] > 0
+    image = filled(
+        Carried(painted, flat, mask(0, 24)), flat, mask(0, 48), everywhere & ~new, ~new, new
+    )
+    assert image[:, 28:44].mean() == pytest.approx(0.3, abs=0.03)
+    assert image[:, 28:44].std() > 0.4 * painted[:, 4:20].std()
+    np.testing.assert_allclose(image[:, :20], painted[:, :20], atol=1e-6)
+
+
+def test_a_place_that_changes_its_region_takes_the_strokes_of_that_one() -> None:
+    flat = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
+    lines = (0.1 * np.sign(np.sin(np.arange(WIDTH) * np.pi / 2 + 0.1)))[:, None].astype(np.float32)
+    before, planes = (np.dstack([mask(0, at), mask(at, WIDTH)]) for at in (32, 16))
+    painted = np.where(before[..., :1] > 0, flat, flat + lines)
+    new = (planes != before).any(axis=2)
+    image = filled(Carried(painted, flat, before), flat, planes, ~new, ~new, new)
+    assert image[:, 20:32].std() > 0.02
+    planes[..., 0], planes[..., 1] = mask(0, 48)[..., 0], mask(48, WIDTH)[..., 0]
+    new = (planes != before).any(axis=2)
+    image = filled(Carried(painted, flat, before), flat, planes, ~new, ~new, new)
+    assert image[:, 34:46].std() < 1e-3
+
+
+def test_what_a_mask_newly_covers_is_painted_as_the_rest_is() -> None:
+    """A wipe over a picture that stands still: it was held to the source, since nothing moved."""
+    settings = Settings(
+        steps=40, steps_next=15, style_layers=LAYERS, content_layers=LAYERS[1:2], tv_weight=0
+    )
+    engine = Stylizer(
+        [Style(stripes(40, 48))],
+        settings=settings, technique=TECHNIQUES["mask"](), encoder=TinyEncoder(),
+    )  # fmt: skip
+    small, grown = (mask_guide([plane[..., 0]], ("m",)) for plane in (mask(0, 24), mask(0, 40)))
+    painted = engine.stylize(FRAME, guide=small).image
+    priors = (found(before, grown.planes, painted) for before in (small.planes, grown.planes))
+    new, held = (engine.stylize(FRAME, guide=grown, prior=prior).image for prior in priors)
+    changed = np.abs(new - FRAME)[:, 26:38].mean()
+    assert changed > 2 * np.abs(held - FRAME)[:, 26:38].mean()
+    assert changed > 0.5 * np.abs(painted - FRAME)[:, 4:20].mean()
+
+
+def test_in_a_run_what_a_mask_covers_first_is_begun_anew_and_the_rest_goes_on(
+    film: Film, tmp_path: Path
+) -> None:
+    masks = [np.repeat(mask(0, right), 3, axis=2) for right in (0, 0, 16, 24)]
+    place = save(tmp_path / "masks", masks)
+    events: list[dict[str, Any]] = []
+    film.run(film.job("wipe", [FRAME] * 4, technique="mask", mask=place), events.append)
+    assert [event["evaluations"] for event in events if event["event"] == "frame"] == [0, 0, 8, 4]
+
+
+def test_what_is_fresh_is_held_smoother_and_what_goes_on_less() -> None:
+    prior = found(mask(0, 16), mask(0, 24))
+    smooth = Scene(FRAME, None, False, prior).smoothness
+    assert smooth[:, 20].min() > 2
+    np.testing.assert_allclose(smooth[:, :14], 0.1, rtol=1e-6)  # held to what was smooth
+    nothing = replace(prior, trust=np.zeros_like(prior.trust), fresh=None)
+    np.testing.assert_allclose(Scene(FRAME, None, False, nothing).smoothness, 0.6, rtol=1e-6)
+    assert (Scene(FRAME, None, False).smoothness == 1).all()

@@ -1,0 +1,138 @@
+"""Steady video, through the product's own run with a tiny encoder: cuts and still shots."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from films import HEIGHT, LENGTH, WIDTH, Film, save, shot
+
+from vidstyle.coherence.keyframe import Course, Step
+from vidstyle.jobs.manifest import state_path
+from vidstyle.media import Image, load_frame
+from vidstyle.motion.flow import Motion
+
+
+def test_a_shot_after_a_hard_cut_is_to_the_bit_what_it_is_alone(film: Film) -> None:
+    first, second = shot(1), shot(2, speed=2)
+    events: list[dict[str, Any]] = []
+    together = film.run(film.job("film", first + second), events.append)
+    cuts = [event["cut"] for event in events if event["event"] == "frame"]
+    assert cuts == [index in (0, LENGTH) for index in range(2 * LENGTH)]
+    assert together[LENGTH:] == film.run(film.job("alone", second))
+    assert len(set(together)) == 2 * LENGTH
+
+
+def still(noise: float, length: int = LENGTH) -> list[Image]:
+    return shot(1, speed=0, noise=noise, length=length)
+
+
+@pytest.mark.parametrize("noise", [0.0, 2 / 255])
+def test_a_still_shot_is_left_alone_once_it_is_made(film: Film, noise: float) -> None:
+    events: list[dict[str, Any]] = []
+    made = film.run(film.job("still", still(noise)), events.append)
+    first, *rest = (event["evaluations"] for event in events if event["event"] == "frame")
+    assert first == 8
+    assert sum(rest) < 0.1 * 4 * len(rest)
+    assert len(set(made)) == 1
+
+
+def test_what_fades_slowly_does_change(film: Film) -> None:
+    """A thousandth a frame: no frame differs from the one before by more than rounding."""
+    frames = [frame * (1 - 0.004 * i) for i, frame in enumerate(still(0.0, 12))]
+    made = film.run(film.job("fade", frames))
+    assert made[1] == made[0]
+    assert len(set(made)) > 6
+
+
+def partly_moving(length: int = 6) -> list[Image]:
+    """A still shot with noise, before which a small picture moves."""
+    frames = still(1 / 255, length)
+    for index, frame in enumerate(frames):
+        frame[10:26, 4 + 3 * index : 16 + 3 * index] = shot(5)[0][10:26, :12]
+    return frames
+
+
+def test_where_something_moves_the_rest_stays_to_the_bit(film: Film) -> None:
+    job = film.job("partly", partly_moving())
+    film.run(job)
+    results = [
+        load_frame(file) for file in sorted((state_path(job.output) / "frames").glob("*.png"))
+    ]
+    for before, after in pairwise(results):
+        assert np.array_equal(before[32:, 44:], after[32:, 44:])
+        assert not np.array_equal(before[:30, :40], after[:30, :40])
+
+
+def test_a_run_that_is_stopped_within_a_shot_goes_on_to_the_same_bytes(film: Film) -> None:
+    whole = film.run(film.job("whole", partly_moving()))
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "frame" and event["index"] == 3:
+            raise KeyboardInterrupt
+
+    job = film.job("stopped", partly_moving())
+    with pytest.raises(KeyboardInterrupt):
+        film.run(job, stop)
+    assert film.run(job) == whole
+
+
+@pytest.mark.parametrize("gaps", [range(3, 13), range(9, 13), range(11, 13), [12], [2, 5, 11]])
+def test_a_shot_with_gaps_is_filled_to_the_same_bytes(film: Film, gaps: Sequence[int]) -> None:
+    """Whatever is left of a shot longer than a course's span."""
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "frame" and event["index"] == 12:
+            raise KeyboardInterrupt
+
+    job = film.job("pan", shot(4, noise=1 / 255, length=13))
+    with pytest.raises(KeyboardInterrupt):
+        film.run(job, stop)
+    files = sorted((state_path(job.output) / "frames").glob("*.png"))
+    whole = [file.read_bytes() for file in files]
+    for index in gaps:
+        files[index].unlink()
+    assert film.run(job) == whole
+
+
+def test_what_is_hidden_for_a_moment_looks_again_as_it_did(film: Film) -> None:
+    """A textured ground that stands still, and a picture that passes over it."""
+    frames = still(1 / 255, 7)
+    for index, frame in enumerate(frames[1:-1]):
+        frame[6:42, 4 + 8 * index : 24 + 8 * index] = shot(5)[0][6:42, :20]
+    job = film.job("hidden", frames, steps_next=2)
+    film.run(job)
+    files = sorted((state_path(job.output) / "frames").glob("*.png"))
+    first, *_, last = map(load_frame, files)
+    passed = np.s_[10:38, 12:36]
+    apart = np.abs(first - last)[passed].mean()
+    assert apart < 0.25 * np.abs(first - frames[0])[passed].mean()
+
+
+def test_the_course_of_a_shot_is_held(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loose(self: Course, motion: Motion, frame: Image, _: Any) -> tuple[Step, Course]:
+        return Step(motion), self.past(frame)
+
+    frames = shot(4, noise=1 / 255, length=4)
+    held = film.run(film.job("held", frames))
+    monkeypatch.setattr(Course, "along", loose)
+    assert film.run(film.job("loose", frames))[:2] == held[:2]
+    assert film.run(film.job("again", frames))[2:] != held[2:]
+
+
+def test_where_the_mask_moves_over_what_stands_still_it_is_made_anew(
+    film: Film, tmp_path: Path
+) -> None:
+    planes = [np.zeros((HEIGHT, WIDTH, 3), np.float32) for _ in range(LENGTH)]
+    for index, plane in enumerate(planes):
+        plane[8:40, 4 + 8 * index : 24 + 8 * index] = 1
+    masks = save(tmp_path / "masks", planes)
+    job = film.job("masked", still(0.0), technique="mask", mask=masks)
+    film.run(job)
+    source = still(0.0)[0]
+    files = sorted((state_path(job.output) / "frames").glob("*.png"))
+    for plane, made in zip(planes, map(load_frame, files), strict=True):
+        inside = plane[..., 0] > 0
+        assert np.abs(made - source)[inside].mean() > 10 * np.abs(made - source)[~inside].mean()

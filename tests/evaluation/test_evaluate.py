@@ -1,0 +1,273 @@
+"""`vidstyle eval`: what it says of faithful, frozen, blurred and flickering results."""
+
+import json
+from itertools import accumulate
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+
+from vidstyle.cli.main import main
+from vidstyle.errors import MediaError
+from vidstyle.evaluation import metrics
+from vidstyle.evaluation.evaluate import Evaluation, evaluate
+from vidstyle.evaluation.report import Album, write_report
+from vidstyle.motion import flow
+
+HEIGHT, WIDTH, FRAMES, CUT = 72, 96, 14, 12
+
+
+def source_frame(index: int) -> np.ndarray:
+    """A textured ground that pans a pixel a frame, and another after the cut."""
+    random = np.random.default_rng(3 if index < CUT else 9)
+    noise = random.random((HEIGHT, WIDTH + 80, 3), np.float32)
+    ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(noise, (0, 0), 2) - 0.5), 0, 1)
+    return np.asarray(ground[:, index : index + WIDTH])
+
+
+def painted(frame: np.ndarray) -> np.ndarray:
+    """A style that moves with the ground: colours mapped, contrast raised."""
+    return np.clip((frame[..., ::-1] - 0.5) * 1.5 + 0.5, 0, 1)
+
+
+def video(path: Path, frames: list[np.ndarray]) -> Path:
+    """Write frames without loss, 25 a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "bgr0"
+        for frame in frames:
+            picture = np.ascontiguousarray(np.rint(frame * 255).astype(np.uint8))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("clips")
+    sources = [source_frame(index) for index in range(FRAMES)]
+    faithful = [painted(frame) for frame in sources]
+    flickering = [
+        np.clip(frame + np.random.default_rng(i).normal(0, 0.1, frame.shape), 0, 1)
+        for i, frame in enumerate(faithful)
+    ]
+    arms = {
+        "source": sources,
+        "faithful": faithful,
+        "blurred": [cv2.GaussianBlur(frame, (0, 0), 2.5) for frame in flickering],
+        "frozen": [faithful[0]] * CUT + faithful[CUT:],
+        "flickering": flickering,
+        "darkening": [frame * (1 - 0.02 * i) for i, frame in enumerate(faithful)],
+    }
+    return {name: video(folder / f"{name}.mkv", frames) for name, frames in arms.items()}
+
+
+@pytest.fixture(scope="module")
+def found(clips: dict[str, Path]) -> dict[str, Evaluation]:
+    return {
+        name: evaluate(clips[name], clips["source"], cold=clips["faithful"])
+        for name in clips
+        if name != "source"
+    }
+
+
+def test_a_result_that_moves_with_its_source_has_the_sources_own_floor(
+    found: dict[str, Evaluation],
+) -> None:
+    summary = found["faithful"].summary
+    assert summary["warping_error_lai_short_ratio"] == pytest.approx(2.25, rel=0.4)  # 1.5 squared
+    assert summary["cold_sharpness_ratio"] == pytest.approx(1)
+    assert abs(summary["drift_contrast"] or 0) < 0.2
+    assert summary["coverage_short"] is not None
+    assert summary["coverage_short"] > 0.7
+
+
+def test_a_cut_starts_anew(found: dict[str, Evaluation]) -> None:
+    series = found["faithful"].series["warping_error_lai_short"]
+    assert found["faithful"].cuts == (CUT,)
+    assert [index for index, value in enumerate(series) if value is None] == [0, CUT]
+    long = found["faithful"].series["warping_error_lai_long"]
+    assert [index for index, value in enumerate(long) if value is not None] == [10, 11]
+
+
+@pytest.mark.parametrize("arm", ["frozen", "flickering"])
+@pytest.mark.parametrize("term", ["short", "long"])
+@pytest.mark.parametrize("definition", ["lai", "ruder"])
+def test_standing_still_and_flicker_are_punished(
+    found: dict[str, Evaluation], arm: str, term: str, definition: str
+) -> None:
+    name = f"warping_error_{definition}_{term}"
+    punished, faithful = found[arm].summary[name], found["faithful"].summary[name]
+    assert punished is not None
+    assert faithful is not None
+    assert punished > 4 * faithful
+
+
+def test_blur_hides_flicker_and_is_punished_by_its_sharpness(found: dict[str, Evaluation]) -> None:
+    blurred, flickering = found["blurred"].summary, found["flickering"].summary
+    name = "warping_error_lai_short"
+    assert (blurred[name] or 1) < 0.2 * (flickering[name] or 0)
+    assert (blurred["cold_sharpness_ratio"] or 1) < 0.7
+
+
+def test_blur_where_it_is_looked_at_is_not_made_up_for_elsewhere(
+    tmp_path: Path, clips: dict[str, Path]
+) -> None:
+    """Blurred but for the columns that a pan has just brought in: those are not visible before."""
+    frames = []
+    for index in range(FRAMES):
+        sharp = painted(source_frame(index))
+        mixed = cv2.GaussianBlur(sharp, (0, 0), 1.5)
+        mixed[:, -8:] = np.random.default_rng(index).random((HEIGHT, 8, 3))
+        frames.append(mixed)
+    summary = evaluate(
+        video(tmp_path / "mixed.mkv", frames), clips["source"], cold=clips["faithful"]
+    ).summary
+    assert (summary["cold_sharpness_ratio"] or 0) > (summary["cold_sharpness_visible_ratio"] or 9)
+
+
+def test_ten_frames_of_a_quick_pan_are_followed(tmp_path: Path) -> None:
+    """Farther than a flow finds at once: what the frames between add up to is where it begins."""
+    random = np.random.default_rng(3)
+    ground = random.random((HEIGHT, WIDTH + 80, 3), np.float32)
+    ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(ground, (0, 0), 2) - 0.5), 0, 1)
+    frames = [ground[:, 6 * index : 6 * index + WIDTH] for index in range(11)]
+    clip = video(tmp_path / "pan.mkv", frames)
+    summary = evaluate(clip, clip).summary
+    assert (summary["coverage_long"] or 0) > 0.8 * (1 - 60 / WIDTH)
+    assert (summary["warping_error_lai_long"] or 1) < 1e-3
+
+
+def test_warping_the_frame_before_again_and_again_is_punished_by_lai_alone(tmp_path: Path) -> None:
+    """A pan by 0.4 pixels a frame, followed bilinearly: by Ruder's definition all but perfect."""
+    random = np.random.default_rng(3)
+    ground = random.random((HEIGHT, WIDTH + 80, 3), np.float32)
+    ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(ground, (0, 0), 1) - 0.5), 0, 1)
+    panned = [
+        flow.warp(ground, np.full((*ground.shape[:2], 2), (0.4 * i, 0), np.float32))[:, :WIDTH]
+        for i in range(6)
+    ]
+    step = np.full((HEIGHT, WIDTH, 2), (0.4, 0), np.float32)
+    warped = list(
+        accumulate(range(1, 6), lambda made, _: metrics.warped(made, step), initial=panned[0])
+    )
+    source = video(tmp_path / "pan.mkv", panned)
+    found = evaluate(video(tmp_path / "warped.mkv", warped), source).summary
+    lai, ruder = (found[f"warping_error_{whose}_short"] or 0 for whose in ("lai", "ruder"))
+    assert ruder < 0.2 * lai
+    assert lai > 0.5 * (found["source_warping_error_lai_short"] or 9)
+
+
+def test_growing_dark_is_drift(found: dict[str, Evaluation]) -> None:
+    darkening, faithful = found["darkening"].summary, found["faithful"].summary
+    assert (darkening["drift_color"] or 0) > (faithful["drift_color"] or 0) + 0.05
+
+
+def test_only_within_the_mask(clips: dict[str, Path], tmp_path: Path) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[:, 40:] = 255
+    PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
+    whole = evaluate(clips["faithful"], clips["source"]).summary
+    part = evaluate(clips["faithful"], clips["source"], mask=tmp_path / "mask.png").summary
+    assert (part["coverage_short"] or 1) < 0.7 * (whole["coverage_short"] or 0)
+
+
+def test_a_part_of_the_source(clips: dict[str, Path], tmp_path: Path) -> None:
+    part = video(tmp_path / "part.mkv", [painted(source_frame(i)) for i in range(5, 10)])
+    result = evaluate(part, clips["source"], start=0.2, end=0.4)
+    assert result.frames == 5
+    assert (result.summary["warping_error_lai_short"] or 1) < 1e-3
+
+
+def test_another_number_of_frames_is_refused(clips: dict[str, Path], tmp_path: Path) -> None:
+    short = video(tmp_path / "short.mkv", [painted(source_frame(i)) for i in range(4)])
+    with pytest.raises(MediaError, match=r"expected as many frames as .* 14, got 4"):
+        evaluate(short, clips["source"])
+
+
+def test_the_command_prints_json_or_a_table(
+    clips: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
+    assert main([*asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["frames"] == FRAMES
+    assert len(told["series"]["sharpness"]) == FRAMES
+    assert main(asked) == 0
+    words = capsys.readouterr().out
+    assert f"{FRAMES} frames, cuts before {CUT}" in words
+    assert "warping_error_ruder_long" in words
+
+
+def test_what_cannot_be_measured_is_one_sentence(
+    clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "none.mp4")
+    assert main(["eval", missing, "--source", str(clips["source"])]) == 3
+    assert main(["eval", str(clips["faithful"]), "--source", missing]) == 3
+    asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
+    assert main([*asked, "--style", missing]) == 3
+    assert main(["eval", missing]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("vidstyle: ") for line in lines)
+
+
+def test_the_page_holds_all_it_shows(clips: dict[str, Path], tmp_path: Path) -> None:
+    frame = {"event": "frame", "index": 3, "losses": {"total": 0.5}, "seconds": 1.5}
+    log = tmp_path / "run.jsonl"
+    log.write_text(f"{json.dumps({'event': 'start'})}\n{json.dumps(frame)}\n")
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[:, 40:] = 255
+    PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
+    page = tmp_path / "report.html"
+    asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"]), "--html", str(page)]
+    assert main([*asked, "--log", str(log), "--mask", str(tmp_path / "mask.png")]) == 0
+    text = page.read_text("utf-8")
+    assert text.count("data:image/jpeg;base64,") == 12 + 2 + 1  # the sheet, the pair, the mask
+    assert "http" not in text
+    assert text.count("<svg") == 8  # every curve but the distance from the style
+    assert "Seconds a frame, up to 1.5" in text
+    assert not list(tmp_path.glob(".*"))
+    assert main(asked) == 2
+    assert main([*asked, "--overwrite"]) == 0
+    text = page.read_text("utf-8")
+    assert "Losses and times are not known" in text
+    assert "one by one" not in text  # a column of nothing
+
+
+def test_the_page_shows_every_figure_once_and_marks_cuts(tmp_path: Path) -> None:
+    names = ("contrast", "sharpness", "source_sharpness", "sharpness_ratio")
+    cold = ("cold_sharpness", "cold_sharpness_ratio")
+    summary = {name: 0.5 + index for index, name in enumerate(names + cold)}
+    series = {"sharpness": [1.0, None, 0.5, 1.0, 1.0]}
+    page = tmp_path / "report.html"
+    album = Album()
+    for index in range(5):
+        picture = np.zeros((4, 6, 3), np.float32)
+        album(index, 5, picture, picture, np.ones((4, 6), bool))
+    write_report(page, "made", Evaluation(5, (2,), summary, series), album)
+    text = page.read_text("utf-8")
+    assert [text.count(f"<td>{value:.4g}") for value in summary.values()] == [1] * 6
+    assert [text.count(f"<tr><td>{name}<td>") for name in ("contrast", "sharpness")] == [1, 1]
+    assert "<td>cold" not in text
+    assert "M302.5 10V170" in text  # halfway between the second frame and the third of five
+
+
+def test_a_page_that_cannot_be_is_refused_before_anything_is_measured(
+    clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("no json\n")
+    page = str(tmp_path / "page.html")
+    assert main([*asked, "--html", str(tmp_path / "none" / "page.html")]) == 2
+    assert main([*asked, "--html", str(tmp_path)]) == 2
+    assert main([*asked, "--log", str(bad)]) == 2
+    assert main([*asked, "--html", page, "--log", str(bad)]) == 3
+    assert main([*asked, "--html", page, "--log", str(tmp_path / "none.jsonl")]) == 3
+    assert len(capsys.readouterr().err.strip().splitlines()) == 5
+    assert not Path(page).exists()

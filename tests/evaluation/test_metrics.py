@@ -1,0 +1,134 @@
+"""Each formula on synthetic warps with known flow, and the controls that must be punished."""
+
+import cv2
+import numpy as np
+import pytest
+
+from vidstyle.evaluation import metrics
+
+HEIGHT, WIDTH = 60, 80
+RANDOM = np.random.default_rng(8)
+
+
+def texture(seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).random((HEIGHT, WIDTH, 3), np.float32)
+    return np.clip(0.5 + 4 * (cv2.GaussianBlur(noise, (0, 0), 1.5) - 0.5), 0, 1)
+
+
+def uniform(x: float, y: float) -> np.ndarray:
+    return np.full((HEIGHT, WIDTH, 2), (x, y), np.float32)
+
+
+EVERYWHERE = np.ones((HEIGHT, WIDTH), bool)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, 0), (0, -2), (4, 5)])
+def test_what_is_carried_along_the_flow_has_no_error(shift: tuple[int, int]) -> None:
+    x, y = shift
+    earlier = texture()
+    later = np.roll(earlier, (y, x), axis=(0, 1))  # what is here was at -shift
+    inside = np.zeros_like(EVERYWHERE)
+    inside[8:-8, 8:-8] = True
+    there, back = uniform(x, y), uniform(-x, -y)
+    assert metrics.warping_error_lai(earlier, later, there, inside) == pytest.approx(0, abs=1e-12)
+    assert metrics.warping_error_ruder(later, earlier, back, inside) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_errors_are_their_formulas_to_a_millionth() -> None:
+    other, flow = texture(), uniform(-2.5, 1.25)
+    change = RANDOM.normal(0, 0.05, other.shape).astype(np.float32)
+    frame = (metrics.warped(other, flow) + change).astype(np.float32)
+    visible = RANDOM.random((HEIGHT, WIDTH)) < 0.7
+    squares = np.square(change.astype(np.float64)).sum(axis=2) / 3
+    lai = (squares * visible).sum() / visible.sum()
+    ruder = (squares * visible).sum() / visible.size
+    found = metrics.warping_error_lai(frame, other, flow, visible)
+    assert found == pytest.approx(lai, abs=1e-6)
+    found = metrics.warping_error_ruder(frame, other, flow, visible)
+    assert found == pytest.approx(ruder, abs=1e-6)
+    assert ruder == pytest.approx(lai * metrics.coverage(visible))
+
+
+def test_what_bilinear_sampling_blurs_is_no_change_by_lanczos() -> None:
+    """A texture moved by half a pixel, by its Fourier series: exactly, and without blur."""
+    noise = np.tile(np.random.default_rng(2).random((HEIGHT, WIDTH, 3), np.float32), (1, 3, 1))
+    later = np.clip(cv2.GaussianBlur(noise, (0, 0), 1), 0, 1)[:, WIDTH : 2 * WIDTH]
+    flow = uniform(0.5, 0)
+    turned = np.exp(2j * np.pi * np.fft.fftfreq(WIDTH) * 0.5)[None, :, None]
+    earlier = np.fft.ifft(np.fft.fft(later, axis=1) * turned, axis=1).real.astype(np.float32)
+    inside = np.zeros_like(EVERYWHERE)
+    inside[:, 8:-8] = True
+    exact = metrics.warping_error_lanczos(earlier, later, flow, inside)
+    assert exact < 0.1 * metrics.warping_error_lai(earlier, later, flow, inside)
+
+
+def test_a_bilinear_warp_of_the_frame_before_is_perfect_by_ruder_and_blurred_by_lai() -> None:
+    earlier = texture()
+    later = metrics.warped(earlier, uniform(-0.5, 0))
+    inside = np.zeros_like(EVERYWHERE)
+    inside[:, 8:-8] = True
+    assert metrics.warping_error_ruder(later, earlier, uniform(-0.5, 0), inside) == 0
+    lai = metrics.warping_error_lai(earlier, later, uniform(0.5, 0), inside)
+    twice = metrics.warped(later, uniform(0.5, 0))
+    assert lai == pytest.approx(np.square(earlier - twice)[inside].mean(), rel=1e-5)
+    assert lai > 1e-5
+
+
+def test_lanczos_differs_from_lai_in_nothing_else() -> None:
+    earlier, flow = texture(), uniform(-3, 2)
+    change = RANDOM.normal(0, 0.05, earlier.shape).astype(np.float32)
+    later = (np.roll(earlier, (-2, 3), axis=(0, 1)) + change).astype(np.float32)
+    visible = RANDOM.random((HEIGHT, WIDTH)) < 0.7
+    visible[:, :4] = visible[-4:] = False
+    found = metrics.warping_error_lanczos(later, earlier, flow, visible)
+    assert found == pytest.approx(
+        metrics.warping_error_lai(later, earlier, flow, visible), abs=1e-6
+    )
+    assert np.isnan(metrics.warping_error_lanczos(later, earlier, flow, ~EVERYWHERE))
+
+
+def test_warping_samples_between_pixels() -> None:
+    ramp = np.repeat(np.linspace(0, 1, WIDTH, dtype=np.float32)[None, :, None], HEIGHT, axis=0)
+    ramp = np.repeat(ramp, 3, axis=2)
+    moved = metrics.warped(ramp, uniform(0.5, 0))
+    step = 1 / (WIDTH - 1)
+    np.testing.assert_allclose(moved[:, :-1], ramp[:, :-1] + step / 2, atol=1e-6)
+
+
+def test_nothing_visible_has_no_error_by_lai_and_none_by_ruder() -> None:
+    nowhere = ~EVERYWHERE
+    assert np.isnan(metrics.warping_error_lai(texture(), texture(1), uniform(0, 0), nowhere))
+    assert metrics.warping_error_ruder(texture(), texture(1), uniform(0, 0), nowhere) == 0
+
+
+def test_what_leaves_the_frame_or_does_not_return_is_not_visible() -> None:
+    visible = metrics.visible(uniform(-10, 0), uniform(10, 0))
+    assert not visible[:, :9].any()
+    assert visible[:, 12:].all()
+    assert not metrics.visible(uniform(-3, 0), uniform(-3, 0)).any()
+
+
+def test_flicker_is_the_change_where_nothing_moves() -> None:
+    flow = uniform(0, 0)
+    flow[:, WIDTH // 2 :] = 2
+    earlier, later = texture(), texture()
+    later[:, : WIDTH // 2] += 0.1
+    later[:, WIDTH // 2 :] += 0.5
+    assert metrics.deviation_where_still(later, earlier, flow) == pytest.approx(0.1, abs=1e-6)
+    assert np.isnan(metrics.deviation_where_still(later, earlier, uniform(1, 0)))
+
+
+def test_blur_is_less_sharp_and_grey_has_no_contrast() -> None:
+    sharp = texture()
+    assert metrics.sharpness(cv2.GaussianBlur(sharp, (0, 0), 2)) < 0.6 * metrics.sharpness(sharp)
+    left = np.zeros(sharp.shape[:2], bool)
+    left[:, : WIDTH // 2] = True
+    halves = [metrics.sharpness(sharp, inside) for inside in (left, ~left)]
+    assert np.mean(halves) == pytest.approx(metrics.sharpness(sharp))
+    assert halves[0] != halves[1]
+    grey = np.full_like(sharp, 0.5)
+    assert metrics.sharpness(grey) == metrics.contrast(grey) == 0
+    half = grey.copy()
+    half[:, : WIDTH // 2] = 0
+    assert metrics.contrast(half) == pytest.approx(0.25, abs=1e-6)
+    np.testing.assert_allclose(metrics.mean_color(half), 0.25, atol=1e-6)

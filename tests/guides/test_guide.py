@@ -1,0 +1,281 @@
+"""Masks become soft planes and maps hard ones, at the frame's size, with a sentence for misfits."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from vidstyle import media
+from vidstyle.errors import GuideError
+from vidstyle.guides.files import Drawn, open_drawn, read_drawing
+from vidstyle.guides.guide import (
+    Guide,
+    check_covers,
+    check_sizes,
+    fitted,
+    fitted_labels,
+    hard_labels,
+    hard_planes,
+    map_guide,
+    map_labels,
+    mask_guide,
+    mask_plane,
+)
+from vidstyle.guides.palette import CLEAR, Match, Palette, labelled, matched, palette_of
+from vidstyle.media import Clip
+
+FOOTAGE = Path(os.environ.get("VIDSTYLE_FOOTAGE") or "absent")
+
+
+def saved(path: Path, pixels: np.ndarray, mode: str | None = None) -> np.ndarray:
+    """Save pixels as a mask, by Pillow, and read them back."""
+    picture = PIL.Image.fromarray(pixels)
+    (picture.convert(mode) if mode else picture).save(path)
+    return read_drawing(path)
+
+
+def ramp(top: int = 255) -> np.ndarray:
+    return np.linspace(0, top, 24).round().astype(np.uint8).reshape(4, 6)
+
+
+def opened(path: Path, frames: int = 3) -> Drawn:
+    clip = Clip(path=Path("c.mp4"), kind="video", width=6, height=4, frames=frames, counted=True)
+    return open_drawn(path, clip, range(frames))
+
+
+def test_a_grey_mask_is_its_grey_to_the_bit(tmp_path: Path) -> None:
+    plane = mask_plane(saved(tmp_path / "m.png", ramp()))
+    assert plane.dtype == np.float32
+    np.testing.assert_array_equal(plane, ramp().astype(np.float32) / np.float32(255))
+
+
+def test_a_16_bit_mask_has_more_than_256_weights(tmp_path: Path) -> None:
+    deep = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    plane = mask_plane(saved(tmp_path / "m.png", deep))
+    np.testing.assert_allclose(plane, deep / 65535, atol=1e-6)
+    assert len(np.unique(plane)) == 1024
+
+
+def test_one_bit_and_palette_masks_are_what_they_show(tmp_path: Path) -> None:
+    hard = np.where(ramp() > 100, 255, 0).astype(np.uint8)
+    for name, mode in (("bit", "1"), ("palette", "P")):
+        plane = mask_plane(saved(tmp_path / f"{name}.png", hard, mode))
+        np.testing.assert_array_equal(plane, hard / 255)
+
+
+def test_a_colour_mask_is_its_luminance(tmp_path: Path) -> None:
+    pixels = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np.uint8)
+    plane = mask_plane(saved(tmp_path / "m.png", pixels))
+    np.testing.assert_allclose(plane, [[0.2126, 0.7152, 0.0722, 1]], atol=1e-6)
+
+
+def test_an_alpha_is_the_weight_unless_it_is_1_everywhere(tmp_path: Path) -> None:
+    black, full = np.zeros((4, 6, 3), np.uint8), np.full((4, 6), 255, np.uint8)
+    clear = mask_plane(saved(tmp_path / "a.png", np.dstack([black, ramp()])))
+    np.testing.assert_allclose(clear, ramp() / 255, atol=1e-6)
+    grey = np.repeat(ramp()[..., None], 3, axis=2)
+    solid = mask_plane(saved(tmp_path / "b.png", np.dstack([grey, full])))
+    np.testing.assert_allclose(solid, ramp() / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("source", [(854, 480), (1920, 1080), (640, 481), (333, 250)])
+@pytest.mark.parametrize("side", [96, 160, 480, 1000])
+@pytest.mark.parametrize("by_alpha", [False, True])
+def test_a_mask_of_another_size_than_the_frame_is_white_where_it_was(
+    source: tuple[int, int], side: int, by_alpha: bool
+) -> None:
+    """Resizing leaves 1 - 6e-8 of some opaque alphas: that is no weight."""
+    picture = np.ones((source[1], source[0], 4), np.float32)
+    picture[:, : source[0] // 2, :3] = 0
+    if by_alpha:
+        picture = picture[..., [3, 3, 3, 0]]
+    plane = mask_plane(fitted(picture, side, round(side * source[1] / source[0]), "m.png"))
+    assert not plane[:, : side // 2 - 4].any()
+    np.testing.assert_allclose(plane[:, side // 2 + 4 :], 1, atol=1e-6)
+
+
+def test_the_least_that_16_bits_can_lack_is_not_opaque() -> None:
+    opaque = np.ones((4, 6), np.float32)
+    assert media.is_opaque(opaque)
+    assert media.is_opaque(opaque - np.float32(2e-7))
+    for steps in (255, 65535):
+        clear = opaque.copy()
+        clear[1, 2] -= np.float32(1 / steps)
+        assert not media.is_opaque(clear)
+
+
+def test_inverting_swaps_what_is_covered(tmp_path: Path) -> None:
+    picture = saved(tmp_path / "m.png", ramp())
+    np.testing.assert_allclose(mask_plane(picture, invert=True), 1 - mask_plane(picture))
+
+
+def test_feather_blurs_an_edge_by_half_its_width_and_leaves_the_rest() -> None:
+    picture = np.zeros((9, 81, 4), np.float32)
+    picture[..., 3] = 1
+    picture[:, 40:, :3] = 1
+    plane = mask_plane(picture, feather=8)
+    np.testing.assert_array_equal(plane[:, :24], 0)
+    np.testing.assert_allclose(plane[:, 56:], 1, atol=1e-6)
+    steps = np.diff(plane[4])
+    places = np.arange(80) - (steps * np.arange(80)).sum()
+    assert np.sqrt((steps * places**2).sum()) == pytest.approx(4, rel=0.02)
+    np.testing.assert_allclose(plane, plane[::-1])  # the border is continued: no dark rim
+    np.testing.assert_allclose(plane.min(axis=0), plane.max(axis=0), atol=1e-6)
+    np.testing.assert_array_equal(mask_plane(picture, feather=0), picture[..., 0])
+
+
+def test_masks_side_by_side_are_one_guide() -> None:
+    planes = [np.full((4, 6), part, np.float32) for part in (0.25, 0.75)]
+    guide = mask_guide(planes, ["sky.png", "ground.png"])
+    assert (guide.planes.shape, guide.names) == ((4, 6, 2), ("sky.png", "ground.png"))
+    assert guide.planes[0, 0].tolist() == [0.25, 0.75]
+    with pytest.raises(ValueError, match="expected float32"):
+        Guide(planes=guide.planes, names=("sky.png",))
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_mask_that_covers_nothing_is_refused(tmp_path: Path, level: int) -> None:
+    PIL.Image.new("L", (6, 4), level).save(tmp_path / "black.png")
+    drawn = opened(tmp_path / "black.png")
+    hint = "as 0 and 255" if level else "draw it anew, or turn it with --invert-mask"
+    with pytest.raises(GuideError, match=rf"black\.png: .* at most 0\.00\d of 1; .*{hint}"):
+        check_covers(drawn)
+    check_covers(drawn, invert=True)
+
+
+def test_a_white_mask_covers_everything_and_inverted_nothing(tmp_path: Path) -> None:
+    PIL.Image.new("L", (6, 4), 255).save(tmp_path / "white.png")
+    drawn = opened(tmp_path / "white.png")
+    check_covers(drawn)
+    assert mask_plane(drawn.at(0)).min() == 1
+    with pytest.raises(GuideError, match="after --invert-mask; leave --invert-mask out"):
+        check_covers(drawn, invert=True)
+
+
+def test_a_series_may_be_black_in_some_frames_but_not_in_all(tmp_path: Path) -> None:
+    for frame, level in enumerate((0, 0, 200)):
+        PIL.Image.new("L", (6, 4), level).save(tmp_path / f"{frame}.png")
+    check_covers(opened(tmp_path))
+    PIL.Image.new("L", (6, 4), 0).save(tmp_path / "2.png")
+    with pytest.raises(GuideError, match="expected a mask that is white"):
+        check_covers(opened(tmp_path))
+
+
+def test_a_soft_picture_is_resized_by_area_and_keeps_its_mean() -> None:
+    plane = np.random.default_rng(0).random((40, 60)).astype(np.float32)
+    small = fitted(plane, 15, 10, "m.png")
+    np.testing.assert_allclose(small, plane.reshape(10, 4, 15, 4).mean(axis=(1, 3)), atol=1e-5)
+    large = fitted(plane, 120, 80, "m.png")
+    assert large.shape == (80, 120)
+    assert plane.min() <= large.min() <= large.max() <= plane.max()
+    assert fitted(np.zeros((40, 60, 4), np.float32), 30, 20, "m.png").shape == (20, 30, 4)
+
+
+def test_labels_are_never_mixed() -> None:
+    labels = np.zeros((40, 60), np.int16)
+    labels[:, 20:], labels[:, 40:] = 5, 9
+    for width, height in ((31, 21), (97, 65), (120, 80)):
+        resized = fitted_labels(labels, width, height, "m.png")
+        assert resized.shape == (height, width)
+        assert set(np.unique(resized)) == {0, 5, 9}
+        assert (np.diff(resized[0]) >= 0).all()
+        assert (resized == 5).mean() == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_the_label_with_most_area_wins() -> None:
+    labels = np.array([[3, 3, 7, CLEAR], [3, 7, 7, CLEAR]], np.int16)
+    assert fitted_labels(labels, 2, 1, "m.png").tolist() == [[3, CLEAR]]
+
+
+@pytest.mark.parametrize(
+    ("own", "frame", "fits"),
+    [
+        ((854, 480), (512, 288), True),
+        ((854, 480), (64, 36), True),  # rounded to even sides
+        ((1000, 500), (500, 252), True),
+        ((1000, 500), (500, 257), False),
+        ((640, 480), (512, 288), False),
+        ((480, 854), (512, 288), False),
+        ((64, 50), (64, 48), False),
+    ],
+)
+def test_proportions_agree_within_1_percent_or_both_sizes_are_named(
+    own: tuple[int, int], frame: tuple[int, int], fits: bool
+) -> None:
+    soft, hard = np.zeros(own[::-1], np.float32), np.zeros(own[::-1], np.int16)
+    if fits:
+        assert fitted(soft, *frame, "m.png").shape == frame[::-1]
+        assert fitted_labels(hard, *frame, "m.png").shape == frame[::-1]
+        return
+    sentence = rf"m\.png: .*{frame[0]}x{frame[1]}, got {own[0]}x{own[1]}"
+    for call in (
+        lambda: fitted(soft, *frame, "m.png"),
+        lambda: fitted_labels(hard, *frame, "m.png"),
+    ):
+        with pytest.raises(GuideError, match=sentence):
+            call()
+
+
+def test_a_series_is_measured_before_any_work(tmp_path: Path) -> None:
+    for frame, size in enumerate([(60, 40), (120, 80), (60, 50)]):
+        PIL.Image.new("L", size).save(tmp_path / f"{frame}.png")
+    drawn = opened(tmp_path)
+    check_sizes(drawn, range(2), lambda _: (30, 20))
+    with pytest.raises(GuideError, match=r"2\.png: .*30x20, got 60x50"):
+        check_sizes(drawn, range(3), lambda _: (30, 20))
+    check_sizes(drawn, range(3), lambda frame: (60, 50) if frame == 2 else (30, 20))
+
+
+def test_a_maps_smooth_edges_take_the_nearest_label_and_are_counted() -> None:
+    picture = np.ones((8, 21, 4), np.float32)
+    picture[:, :10, :3], picture[:, 10, :3], picture[:, 11:, :3] = 0, 0.5, 1
+    palette = Palette("m.png", ("#000000", "#ffffff"), (0.5, 0.5))
+    labels, unassigned = map_labels(picture, palette, 21, 8, what="m.png")
+    assert unassigned == pytest.approx(1 / 21)
+    assert set(np.unique(labels)) == {0, 1}
+    assert (labels[:, :10] == 0).all()
+    assert (labels[:, 11:] == 1).all()
+
+
+def test_a_map_of_other_colours_than_its_series_is_refused() -> None:
+    picture = np.ones((8, 8, 4), np.float32)
+    palette = Palette("maps/", ("#000000",), (1.0,))
+    with pytest.raises(GuideError, match=r"7\.png: expected the colours #000000, got none"):
+        map_labels(picture, palette, 8, 8, what="7.png")
+
+
+def test_a_guide_has_a_plane_for_each_colour_that_takes_part() -> None:
+    labels = np.array([[0, 1, 2, CLEAR]], np.int16)
+    matches = (Match(2, "#0000ff", ((0, 0),)), Match(0, "#ff0000", ((0, 1),)))
+    guide = map_guide(labels, matches)
+    assert guide.names == ("#0000ff", "#ff0000")
+    assert guide.planes[..., 0].tolist() == [[0, 0, 1, 0]]
+    assert guide.planes[..., 1].tolist() == [[1, 0, 0, 0]]
+
+
+def test_labels_go_into_planes_for_tracking_and_come_back() -> None:
+    labels = np.array([[0, 1, 2, CLEAR], [2, 2, 0, 0]], np.int16)
+    planes = hard_planes(labels, 3)
+    assert (planes.shape, planes.dtype) == ((2, 4, 4), np.float32)
+    np.testing.assert_array_equal(planes.sum(axis=2), 1)
+    np.testing.assert_array_equal(hard_labels(planes), labels)
+
+
+@pytest.mark.skipif(not FOOTAGE.is_dir(), reason="VIDSTYLE_FOOTAGE names no folder")
+def test_key_masks_of_several_objects_are_read_by_number() -> None:
+    source = media.probe(FOOTAGE / "cutie_judo/frames", rate=Fraction(25))
+    drawn = open_drawn(FOOTAGE / "cutie_judo/masks", source, range(source.frames))
+    assert drawn.keys == (0, 5, 8, 13)
+    check_sizes(drawn, range(source.frames), lambda _: (512, 288))
+    palette = palette_of(drawn.pictures(), "masks")
+    assert len(palette.names) == 5
+    matches = matched(palette, [palette])
+    for frame, picture in drawn.read(range(source.frames)):
+        assert labelled(picture, palette)[1] == 0
+        labels, _ = map_labels(picture, palette, 512, 288, what=drawn.name(frame))
+        guide = map_guide(labels, matches)
+        assert guide.planes.shape == (288, 512, 5)
+        np.testing.assert_array_equal(guide.planes.sum(axis=2), 1)

@@ -1,0 +1,224 @@
+"""Batches on a real local cluster: the same bytes, whatever dies in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from conftest import write_clip
+from test_batch import picture, results
+
+from vidstyle.atomic import lock
+from vidstyle.cli.main import main
+from vidstyle.errors import UsageError, VidstyleError, WeightsError
+from vidstyle.jobs import cluster
+from vidstyle.jobs.batch import run_batch
+from vidstyle.jobs.discovery import Batch, collect
+from vidstyle.jobs.job import Network, make_job
+from vidstyle.jobs.manifest import state_path
+from vidstyle.stylizer.protocol import Rehearsal, Rehearsed
+
+REHEARSE = {"steps": 0, "steps_next": 0}
+REHEARSED = ["--steps", "0", "--steps-next", "0"]
+pytest.importorskip("distributed")
+
+
+class Tardy(Rehearsal):
+    """Takes its time, and notes who does what."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._note("made")
+
+    def _note(self, what: str) -> None:
+        with self._log.open("a") as file:
+            file.write(f"{what} {os.getpid()}\n")
+
+    def stylize(self, content: Any, **given: Any) -> Rehearsed:
+        time.sleep(0.05)
+        self._note("frame")
+        return super().stylize(content, **given)
+
+
+def tardy(log: Path, *_: object) -> Tardy:
+    return Tardy(log)
+
+
+def notes(log: Path, what: str) -> list[int]:
+    """Who did it, by process, in the order that it was done in."""
+    lines = [line.split() for line in log.read_text().splitlines()]
+    return [int(process) for done, process in lines if done == what]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A clip of twelve frames, five photos and a file that is none."""
+    folder = tmp_path / "in"
+    for index in range(5):
+        picture(folder / "photos" / f"{index}.png", index)
+    write_clip(folder / "a.mp4", 12)
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    return folder
+
+
+def whole(tree: Path, name: str) -> Batch:
+    return collect([tree], tree.parent / name, recursive=True)
+
+
+def command(tree: Path, style: Path, *more: str) -> list[str]:
+    paths = [str(tree), "-r", "-o", str(tree.parent / "out"), "--style", str(style)]
+    return ["basic", *paths, *REHEARSED, *more]
+
+
+def silent(_: Any) -> None:
+    """Take no notice."""
+
+
+def test_a_killed_worker_costs_nothing(tree: Path, style: Path, tmp_path: Path) -> None:
+    make = partial(make_job, style=style, **REHEARSE)
+    assert run_batch(whole(tree, "alone"), make, silent) == 1
+    log, events, victims = tmp_path / "log", [], []
+
+    def kill(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "frame" and event["source"].endswith("a.mp4") and event["index"] == 4:
+            victims.append(event["process"])
+            os.kill(event["process"], signal.SIGKILL)
+
+    each = cluster.spread_over("local:2")
+    batch = whole(tree, "out")
+    assert run_batch(batch, make, kill, make_stylizer=partial(tardy, log), each=each) == 1
+    assert len(victims) == 1
+    assert results(batch.output) == results(tmp_path / "alone")
+    assert not state_path(batch.output / "a.mp4").exists()
+    assert (events[-1]["event"], events[-1]["done"]) == ("summary", 6)
+    assert [Path(one["source"]).name for one in events[-1]["failed"]] == ["bad.png"]
+    assert len(notes(log, "frame")) <= 12 + 5 + 2  # but for what was half done, nothing twice
+    assert len(notes(log, "made")) == len(set(notes(log, "made"))) <= 3  # a model a process
+    items = [event for event in events if event["event"] == "item"]
+    assert sorted(item["index"] for item in items) == list(range(7))
+
+
+@pytest.mark.parametrize("where", [[], ["--scheduler", "local:2"]], ids=["here", "cluster"])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+def test_an_interrupted_batch_goes_on(
+    tree: Path, style: Path, where: list[str], sign: signal.Signals
+) -> None:
+    """As by a terminal, which sends SIGINT to the workers too; SIGTERM goes to the client."""
+    (tree / "bad.png").unlink()
+    write_clip(tree / "a.mp4", 80)
+    asked = [sys.executable, "-m", "vidstyle", *command(tree, style)]
+    process = subprocess.Popen(
+        [*asked, *where], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        text=True,
+    )  # fmt: skip
+    journal = state_path(tree.parent / "out" / "a.mp4") / "journal.jsonl"
+    while not journal.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, sign) if sign == signal.SIGINT else process.send_signal(sign)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert told.startswith("vidstyle: stopped after ")
+    assert told.endswith(" of 6 sources; run the same command to go on\n")
+    assert len(told.splitlines()) == 1
+    finished = len(results(tree.parent / "out"))
+    again = subprocess.run([*asked, "--json"], capture_output=True, check=True, text=True)
+    summary = json.loads(again.stdout.splitlines()[-1])
+    assert summary["done"] + summary["skipped"] == 6
+    assert finished - 2 <= summary["skipped"] <= finished < 6  # two may lack their record
+    assert len(results(tree.parent / "out")) == 6
+
+
+def test_a_source_that_another_run_holds_is_waited_for(
+    tree: Path, style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[dict[str, Any]] = []
+    make = partial(make_job, style=style, **REHEARSE)
+    batch = collect([tree / "a.mp4", tree / "photos" / "1.png"], tree.parent / "out")
+    state = state_path(batch.output / "a.mp4")
+    state.mkdir(parents=True)
+    work = _work(batch, make)
+    with lock(state / "lock"), monkeypatch.context() as patch:
+        patch.setattr("time.sleep", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            work.do(0, events.append, patient=True)
+    assert "another run holds" in events[-1]["message"]
+    assert work.do(0, silent, patient=True)["status"] == "done"
+    assert work.do(0, silent, patient=True)["status"] == "skipped"  # executed once more
+
+
+def _work(batch: Batch, make: Callable[..., Any]) -> Any:
+    from vidstyle.jobs.batch import BatchWork, Kept
+
+    return BatchWork(batch, make, Kept(lambda *_: Rehearsal()), Network())
+
+
+@pytest.mark.parametrize(
+    ("address", "code"), [("local:0", 2), ("tcp://127.0.0.1:9", 1), ("nonsense://1", 1)]
+)
+def test_a_scheduler_that_is_none_is_one_sentence(
+    tree: Path, style: Path, capsys: pytest.CaptureFixture[str], address: str, code: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "_PATIENCE", 0.5)
+        assert main(command(tree, style, "--scheduler", address)) == code
+    told = capsys.readouterr().err
+    wanted = (
+        "expected local:N with N from 1" if code == 2 else "but none answers; check the address"
+    )
+    assert wanted in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_scheduler_without_workers_is_one_sentence() -> None:
+    client = Mock()
+    client.wait_for_workers.side_effect = TimeoutError
+    with pytest.raises(VidstyleError, match="has no workers; start some with `dask worker tcp"):
+        cluster._check_workers(client, "tcp://host:8786", cluster._Surroundings())
+
+
+def test_workers_without_vidstyle_are_one_sentence() -> None:
+    client = Mock()
+    client.run.side_effect = Exception("ModuleNotFoundError(\"No module named 'vidstyle'\")")
+    with pytest.raises(UsageError, match=r"cannot use vidstyle .*; install it there too"):
+        cluster._check_workers(client, "tcp://host:8786", cluster._Surroundings())
+
+
+def test_without_the_extra_it_is_named(
+    tree: Path, style: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert main(command(tree, style, "--scheduler", "local:2")) == 2
+    assert "pip install 'vidstyle[cluster]'" in capsys.readouterr().err
+
+
+def test_a_worker_that_would_give_other_bits_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = cluster._Surroundings()
+    ours.enter()
+    with pytest.raises(UsageError, match="does not see the folder"):
+        cluster._Surroundings(str(tmp_path / "nowhere")).enter()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1234")
+    with pytest.raises(UsageError, match=r"OMP_NUM_THREADS was .*, is 1234; install the same"):
+        ours.enter()
+
+
+def test_other_weights_are_refused(
+    tree: Path, style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Network(tree / "a.mp4", "theirs")
+    monkeypatch.setattr(cluster, "find_network", lambda *_: found)
+    work = _work(whole(tree, "out"), partial(make_job, style=style))
+    with pytest.raises(WeightsError, match="expected the weights"):
+        cluster._network(replace(work, network=Network(tree / "vgg.npz", "ours")))

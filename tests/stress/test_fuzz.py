@@ -1,0 +1,52 @@
+"""A slice of scripts/fuzz; and that what it is made of is sound before it is damaged."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stress.fuzz import KINDS, Mutant, fuzz, mutants, prepare
+from stress.torture import Table
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="waits as Linux does")
+FITTING = {  # of the files that are made, those that a role takes undamaged
+    "source": ("h264.mp4", "vp9.webm", "moving.gif", "rgb.jpg", "cmyk.jpg", "grey16.png"),
+    "style": ("palette.png", "packed.tif", "rgb.bmp"),
+    "mask": ("mpeg4.avi", "moving.webp", "rgba.png", "grey.png"),
+    "map": ("hevc.mp4", "moving.png", "cmyk.jpg", "palette.gif"),
+    "style map": ("progressive.jpg", "rgb.webp"),
+    "probe": ("prores.mov", "mpeg2.ts", "plain.tif"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_slice_of_the_mutants_is_read_or_refused(kind: str) -> None:
+    command = [sys.executable, str(SCRIPTS / "fuzz"), kind, "--count", "40", "--seed", "7"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "\n0 failures" in found.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_undamaged_the_files_are_fit_for_their_roles(kind: str, tmp_path: Path) -> None:
+    bench, seeds = prepare(tmp_path, kind)
+    table, asked = Table(), 0
+    for role, names in FITTING.items():
+        chosen = [seed for seed in seeds if seed.name in names]
+        asked += len(chosen)
+        fuzz(bench, (Mutant(0, seed, role, seed.read_bytes()) for seed in chosen), table)
+    assert not table.failures
+    assert asked
+    assert sum(row["finished"] for row in table.rows.values()) == asked
+
+
+def test_a_mutant_depends_on_the_seed_and_its_number_alone(tmp_path: Path) -> None:
+    seed = tmp_path / "picture.png"
+    seed.write_bytes(bytes(range(256)) * 8)
+    whole = list(mutants([seed], "pictures", range(30), 5))
+    assert list(mutants([seed], "pictures", range(20, 30), 5)) == whole[20:]
+    assert whole != list(mutants([seed], "pictures", range(30), 6))
+    assert sum(mutant.data != seed.read_bytes() for mutant in whole) > 25

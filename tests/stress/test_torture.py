@@ -1,0 +1,152 @@
+"""A slice of scripts/torture; and real disks, two runs at once, other weights and versions."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import write_clip
+from test_pipeline import REHEARSE, Inverter
+
+from stress.torture import JOBS, Bench, Trial
+from vidstyle.cli import main
+from vidstyle.errors import OutputError, StateError
+from vidstyle.jobs import job
+from vidstyle.jobs.job import Job, Network, make_job
+from vidstyle.jobs.pipeline import run
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.mark.parametrize(("test", "count"), [("faults", 16), ("kills", 6), ("signals", 2)])
+def test_a_slice_of_the_torture_leaves_no_trace(test: str, count: int) -> None:
+    command = [sys.executable, str(SCRIPTS / "torture"), test, "--count", str(count), "--seed", "7"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "| 0 |" in found.stdout
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    """A job of which a whole output is known, and nothing is there yet."""
+    whole = {job: {"out.mp4": "0" * 64} for job in JOBS}
+    return Bench(tmp_path, whole).trial("video")
+
+
+def test_the_torture_sees_a_partial_file_and_debris(trial: Trial) -> None:
+    assert trial.partial() is None
+    assert trial.differs() == "not identical: out.mp4"
+    (trial.folder / "out.mp4.vidstyle").mkdir()
+    (trial.folder / "out.mp4.vidstyle" / "part.mp4").touch()
+    assert trial.partial() is None
+    assert trial.differs() == "debris: out.mp4.vidstyle, out.mp4.vidstyle/part.mp4"
+    (trial.folder / "out.mp4").touch()
+    assert trial.partial() == "out.mp4"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    asked = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    try:
+        subprocess.run(asked, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("may not mount")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def make(clip: Path, style: Path) -> Callable[..., Job]:
+    def build(output: Path, **values: Any) -> Job:
+        return make_job(clip, output, style=style, **{**REHEARSE, **values})
+
+    return build
+
+
+@pytest.mark.parametrize("filled_at", [1, 4, 6], ids=["first frames", "last frames", "encoding"])
+def test_a_disk_that_is_full_costs_nothing_that_was_finished(
+    make: Callable[..., Job], tmp_path: Path, disk: Path, filled_at: int
+) -> None:
+    run(make(tmp_path / "whole.mp4"), make_stylizer=Inverter())
+
+    class Filling(Inverter):
+        def stylize(self, *given: Any, **named: Any) -> Any:
+            found = super().stylize(*given, **named)
+            if len(self.priors) == filled_at:
+                with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
+                    while file.write(bytes(1024)):
+                        pass
+            return found
+
+    broken = make(disk / "out.mp4")
+    with pytest.raises(OutputError, match="the disk is full; free some space and run the same"):
+        run(broken, make_stylizer=Filling())
+    assert not broken.output.exists()
+    (disk / "ballast").unlink()
+    rest = Inverter()
+    run(broken, make_stylizer=rest)
+    assert len(rest.priors) == 7 - filled_at
+    assert broken.output.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert [path.name for path in disk.iterdir()] == ["out.mp4"]
+
+
+def test_a_read_only_disk_is_one_sentence(
+    clip: Path, style: Path, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    asked = ["basic", str(clip), "-o", str(disk / "out.mp4"), "--style", str(style)]
+    assert main.main([*asked, "--steps", "0", "--steps-next", "0"]) == 4
+    assert capsys.readouterr().err == (
+        f"vidstyle: cannot write in {disk}: choose a folder that you may write to\n"
+    )
+
+
+def test_a_second_run_is_refused_until_the_first_is_dead(
+    style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, output = write_clip(tmp_path / "long.mp4", 60), tmp_path / "out.mp4"
+    asked = ["basic", str(clip), "-o", str(output), "--style", str(style), "--json"]
+    asked += ["--steps", "0", "--steps-next", "0"]
+    command = [sys.executable, "-m", "vidstyle", *asked]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        assert b"start" in first.stdout.readline()
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            assert main.main(asked) == 2
+            assert f"another run holds {output}.vidstyle; wait" in capsys.readouterr().err
+        finally:
+            os.kill(first.pid, signal.SIGKILL)
+    assert not output.exists()
+    assert main.main(asked) == 0
+    assert not Path(f"{output}.vidstyle").exists()
+
+
+def test_other_weights_or_versions_are_refused_by_name(
+    make: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = make(tmp_path / "out.mp4", steps=1)
+    with pytest.raises(RuntimeError):
+        run(begun, make_stylizer=Inverter(2), network=Network(None, "a"))
+    frames = sorted(Path(f"{begun.output}.vidstyle/frames").iterdir())
+    with pytest.raises(StateError, match="request: the VGG-19 weights changed; repeat"):
+        run(begun, make_stylizer=Inverter(), network=Network(None, "b"))
+    with monkeypatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "3")
+        patch.setattr(job, "version_of", lambda _: "0.0")
+        with pytest.raises(StateError, match=r"numpy was .*, is 0\.0; .*OMP_NUM_THREADS .*, is 3"):
+            run(begun, make_stylizer=Inverter(), network=Network(None, "a"))
+    assert sorted(Path(f"{begun.output}.vidstyle/frames").iterdir()) == frames
+    rest = Inverter()
+    run(begun, make_stylizer=rest, network=Network(None, "a"))
+    assert len(rest.priors) == 4

@@ -1,0 +1,135 @@
+"""The optimiser on losses whose minimum is known."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vidstyle.stylizer import lbfgs
+from vidstyle.stylizer.lbfgs import Evaluation, Frequencies, minimise
+
+SHAPE = (12, 17, 3)
+TARGET = np.random.default_rng(2).uniform(-0.3, 1.3, SHAPE).astype(np.float32)
+START = tf.fill(SHAPE, 0.5)
+
+
+def bowl(image: Any) -> Evaluation:
+    """A valley 100 times steeper in some pixels than in others, lowest at TARGET."""
+    steep = 1 + 99 * (np.arange(17)[None, :, None] % 3 == 0).astype(np.float32)
+    away = steep * (image - TARGET)
+    return Evaluation(float(tf.reduce_sum(away * (image - TARGET))), 2 * away, {})
+
+
+def test_the_minimum_within_the_bounds_is_found() -> None:
+    found = minimise(bowl, START, 250, Frequencies(*SHAPE[:2]))
+    np.testing.assert_allclose(found.image, np.clip(TARGET, 0, 1), atol=0.02)
+
+
+def test_pairs_at_half_the_precision_lead_as_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    least = bowl(tf.clip_by_value(TARGET, 0.0, 1.0)).total
+    totals = []
+    for held in (lbfgs._HELD, 0):  # 0: as of a picture too large to hold them in float32
+        monkeypatch.setattr(lbfgs, "_HELD", held)
+        monkeypatch.setattr(lbfgs, "_MEMORY", (12, 12))
+        found = minimise(bowl, START, 30, Frequencies(*SHAPE[:2]))
+        totals.append(found.last.total - least)
+    assert totals[1] < 1.5 * totals[0]
+
+
+def test_every_image_that_is_tried_lies_within_the_bounds() -> None:
+    tried = []
+
+    def watched(image: Any) -> Evaluation:
+        tried.append(image.numpy())
+        return bowl(image)
+
+    minimise(watched, START, 20, Frequencies(*SHAPE[:2]))
+    assert min(image.min() for image in tried) >= 0
+    assert max(image.max() for image in tried) <= 1
+
+
+def test_no_more_evaluations_are_made_than_allowed_and_each_is_reported() -> None:
+    seen: list[int] = []
+    found = minimise(
+        bowl, START, 7, Frequencies(*SHAPE[:2]), lambda count, total: seen.append(count)
+    )
+    assert seen == [1, 2, 3, 4, 5, 6, 7]
+    assert found.evaluations == 7
+
+
+def test_the_result_is_never_worse_than_the_start() -> None:
+    def rough(image: Any) -> Evaluation:
+        found = bowl(image)
+        return Evaluation(
+            found.total + 1e3 * float(tf.reduce_sum(tf.sin(500 * image))), found.gradient, {}
+        )
+
+    start = rough(START).total
+    assert minimise(rough, START, 15, Frequencies(*SHAPE[:2])).last.total <= start
+
+
+def test_a_loss_that_turns_infinite_does_not_spoil_the_picture() -> None:
+    def cliff(image: Any) -> Evaluation:
+        found = bowl(image)
+        total = found.total if float(tf.reduce_max(image)) < 0.6 else float("nan")
+        return Evaluation(total, found.gradient, {})
+
+    found = minimise(cliff, START, 20, Frequencies(*SHAPE[:2]))
+    assert np.isfinite(found.image).all()
+    assert found.last.total < cliff(START).total
+
+
+def test_no_step_leads_far_even_where_the_loss_is_nearly_straight() -> None:
+    tried = [START]
+
+    def nearly_straight(image: Any) -> Evaluation:
+        tried.append(image)
+        total = tf.reduce_sum(1 - image + 1e-3 * tf.square(image))
+        return Evaluation(float(total), 2e-3 * image - 1, {})
+
+    minimise(nearly_straight, START, 8, Frequencies(*SHAPE[:2]))
+    moves = [np.sqrt(np.mean(np.square(b - a))) for a, b in pairwise(tried)]
+    assert 0.04 < max(moves) < 0.0501
+
+
+def test_what_progress_raises_stops_the_search_at_once() -> None:
+    def stop(count: int, total: float) -> None:
+        if count == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        minimise(bowl, START, 100, Frequencies(*SHAPE[:2]), stop)
+
+
+HELD = 50 * (np.indices(SHAPE[:2])[1] < 9).astype(np.float32)[..., None]
+
+
+@pytest.mark.parametrize("held", [None, HELD])
+def test_the_filter_is_symmetric_and_positive_and_favours_slow_changes(
+    held: np.ndarray | None,
+) -> None:
+    filtered: Any = Frequencies(*SHAPE[:2])
+    filtered = filtered if held is None else filtered.near(held)
+    random = np.random.default_rng(3)
+    a, b = (tf.constant(random.normal(0, 1, SHAPE), tf.float32) for _ in range(2))
+    dot = lambda x, y: float(tf.reduce_sum(x * y))  # noqa: E731  (two letters, used thrice)
+    assert dot(a, filtered(b)) == pytest.approx(dot(filtered(a), b), rel=1e-3, abs=1e-3)
+    assert dot(a, filtered(a)) > 0
+    even, checks = tf.ones(SHAPE), tf.constant((-1.0) ** np.indices(SHAPE)[:2].sum(0), tf.float32)
+    least = 5 if held is None else 1.5
+    assert float(tf.norm(filtered(even))) > least * float(tf.norm(filtered(checks)))
+
+
+def test_what_is_held_does_not_keep_the_rest_from_its_minimum() -> None:
+    def watched(image: Any) -> Evaluation:
+        away = image - TARGET
+        pull = HELD * (image - START)
+        total = tf.reduce_sum(away * away) + tf.reduce_sum(pull * (image - START))
+        return Evaluation(float(total), 2 * (away + pull), {})
+
+    usual = Frequencies(*SHAPE[:2])
+    far, near = (minimise(watched, START, 8, h0).last.total for h0 in (usual, usual.near(HELD)))
+    least = minimise(watched, START, 300, usual).last.total
+    assert near - least < 0.2 * (far - least)

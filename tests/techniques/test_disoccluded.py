@@ -1,0 +1,164 @@
+"""What is fresh in a frame is drawn to the style for itself; and which places are fresh."""
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny import LAYERS, TinyEncoder, disc, stripes
+
+from vidstyle.coherence.warm_start import Prior, prior
+from vidstyle.guides.guide import Guide
+from vidstyle.settings import Settings
+from vidstyle.stylizer.stylizer import Style, Stylizer
+from vidstyle.techniques import TECHNIQUES, Encoded
+from vidstyle.techniques._disoccluded import _PULL
+from vidstyle.techniques._receptive_field import counted, receptive_field
+from vidstyle.vgg.crop import Window
+
+SIZE = (32, 48)
+FRAME, STYLE = disc(*SIZE), stripes(40, 48)
+RIGHT = np.zeros((*SIZE, 1), np.float32)
+RIGHT[:, 24:] = 1
+WHOLE = np.ones_like(RIGHT)
+ENCODER = TinyEncoder()
+
+
+def found(
+    name: str, fresh: np.ndarray | None, mask: np.ndarray = WHOLE, *, window: Window | None = None
+) -> tuple[float, np.ndarray]:
+    """The style loss of a technique and its gradient, with what is fresh."""
+    guide = None if name == "basic" else Guide(mask, ("a",))
+    style = Encoded(ENCODER(tf.constant(STYLE)), STYLE.shape[:2], guide=Guide(
+        np.ones((*STYLE.shape[:2], 1), np.float32), ("a",)
+    ))  # fmt: skip
+    seen = ENCODER(tf.constant(FRAME))
+    frame = Encoded(seen, SIZE, guide=guide, fresh=fresh, window=window)
+    targets = TECHNIQUES[name]().targets([style], frame)
+    pixels = tf.constant(FRAME)
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        features = ENCODER(pixels)
+        if window is not None:
+            features = {layer: window.at(layer).cut(values) for layer, values in features.items()}
+        loss = TECHNIQUES[name]().loss(features, targets)
+    return float(loss), tape.gradient(loss, pixels).numpy()
+
+
+def alone(fresh: np.ndarray, mask: np.ndarray = WHOLE) -> tuple[float, np.ndarray]:
+    """The pull of what is fresh in a mask and its gradient, by the definition, without _PULL."""
+    pixels, style = tf.constant(FRAME), ENCODER(tf.constant(STYLE))
+    apart = []
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        for layer, values in ENCODER(pixels).items():
+            height, width, channels = values.shape
+            sigma = receptive_field(layer) / 8
+            sees = cv2.GaussianBlur(fresh, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+            weights = counted(Guide(mask, ("a",)), layer, height, width)[..., 0]
+            weights = weights * shrunk(fresh[..., 0], height) * shrunk(sees, height)
+            flat, of_style = (tf.reshape(x, (-1, channels)) for x in (values, style[layer]))
+            own = tf.transpose(flat) @ (flat * weights.reshape(-1, 1)) / weights.sum()
+            goal = tf.transpose(of_style) @ of_style / len(of_style)
+            missed = tf.reduce_sum((own - goal) ** 2) / tf.reduce_sum(goal**2)
+            apart.append(weights.mean() * missed)
+        loss = tf.add_n(apart) / len(apart)
+    return float(loss), tape.gradient(loss, pixels).numpy()
+
+
+def shrunk(image: np.ndarray, height: int) -> np.ndarray:
+    """The means of squares of an image [H, W], `height` of them in a column."""
+    side = image.shape[0] // height
+    return image.reshape(height, side, -1, side).mean(axis=(1, 3))
+
+
+def assert_sum(whole: tuple[float, np.ndarray], *parts: tuple[float, np.ndarray]) -> None:
+    assert whole[0] == pytest.approx(sum(loss for loss, _ in parts), rel=1e-4)
+    gradient = sum(gradient for _, gradient in parts)
+    np.testing.assert_allclose(whole[1], gradient, atol=1e-4 * np.abs(gradient).max())
+
+
+def times(factor: float, part: tuple[float, np.ndarray]) -> tuple[float, np.ndarray]:
+    return factor * part[0], factor * part[1]
+
+
+@pytest.mark.parametrize("name", ["basic", "mask", "region"])
+def test_what_is_fresh_is_drawn_to_the_style_for_what_it_sees_that_is_fresh(name: str) -> None:
+    usual = found(name, None)
+    assert_sum(found(name, RIGHT), usual, times(_PULL, alone(RIGHT)))
+    assert_sum(found(name, WHOLE), times(1 + _PULL, usual))
+
+
+@pytest.mark.parametrize("name", ["basic", "mask", "region"])
+def test_where_nothing_is_fresh_nothing_is_added(name: str) -> None:
+    assert_sum(found(name, np.zeros_like(RIGHT)), found(name, None))
+
+
+def test_only_what_a_mask_covers_is_fresh_in_it() -> None:
+    half = np.zeros_like(RIGHT)
+    half[:16] = 1
+    both, usual = found("mask", RIGHT, half), found("mask", None, half)
+    assert_sum(both, usual, times(_PULL, alone(RIGHT, half)))
+
+
+def test_a_sliver_of_what_is_fresh_hardly_pulls_at_deep_layers() -> None:
+    """Its few features there see what is held around it, and would be made up for in glare."""
+    sliver = np.zeros_like(RIGHT)
+    sliver[:, 24:26] = 1
+    frame = Encoded(ENCODER(tf.constant(FRAME)), SIZE, fresh=sliver)
+    parts = TECHNIQUES["basic"]().targets([frame], frame)["fresh"]
+    shares = [float(parts[layer].shares[0]) / sliver.mean() for layer in LAYERS]
+    assert shares[0] > 0.9
+    assert shares[2] < 0.35
+
+
+def test_within_a_window_it_is_the_same() -> None:
+    mask = np.zeros_like(RIGHT)
+    mask[8:24, 16:32] = 1
+    fresh = np.zeros_like(RIGHT)
+    fresh[8:16, 16:32] = 1
+    assert_sum(found("mask", fresh, mask, window=Window(0, 16, 32, 16)), found("mask", fresh, mask))
+
+
+def test_new_ground_is_painted_though_all_else_is() -> None:
+    """Its own Gram matrices come nearer to the style's than where the whole frame's alone pull."""
+    settings = Settings(
+        steps=60, steps_next=15, style_layers=LAYERS, content_layers=LAYERS[1:2], tv_weight=0
+    )
+    engine = Stylizer([Style(STYLE)], settings=settings, encoder=ENCODER)
+    painted = engine.stylize(FRAME).image
+    strip = np.zeros_like(RIGHT)
+    strip[:, -8:] = 1
+    begun = np.where(strip > 0, np.float32(0.5) * FRAME, painted)
+    apart = [
+        distance(engine.stylize(FRAME, prior=Prior(begun, 1 - strip, fresh=fresh)).image, strip)
+        for fresh in (None, strip)
+    ]
+    assert apart[1] < 0.7 * apart[0]
+    assert engine.traces == 1
+
+
+def distance(image: np.ndarray, mask: np.ndarray) -> float:
+    """Return how far the style of what the mask covers is from STYLE's."""
+    technique = TECHNIQUES["mask"]()
+    style = Encoded(ENCODER(tf.constant(STYLE)), STYLE.shape[:2])
+    frame = Encoded(ENCODER(tf.constant(image)), SIZE, guide=Guide(mask, ("a",)))
+    return float(technique.loss(frame.features, technique.targets([style], frame)))
+
+
+def panned(shift: int) -> np.ndarray:
+    noise = np.random.default_rng(1).random((96, 200, 3), np.float32)
+    ground = np.clip(0.5 + 4 * (cv2.GaussianBlur(noise, (0, 0), 2) - 0.5), 0, 1)
+    return np.ascontiguousarray(ground[:, shift : shift + 144])
+
+
+def test_a_pan_brings_in_what_is_fresh_and_nothing_else_is() -> None:
+    found = prior(panned(0), panned(6), panned(0))
+    assert found is not None
+    assert found.fresh is not None
+    assert found.fresh.shape == (96, 144, 1)
+    assert found.fresh[:, -5:].mean() > 0.9
+    assert found.fresh[8:-8, 8:-16].mean() < 0.01
+    still = prior(panned(0), panned(0), panned(0))
+    assert still is not None
+    assert still.fresh is not None
+    assert not still.fresh.any()

@@ -1,0 +1,131 @@
+"""Blocks and their matches: what they cover, how they choose, how they move with the picture."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny import TinyEncoder, disc, stripes
+
+from vidstyle.coherence.warm_start import Prior, carried
+from vidstyle.techniques import Encoded, _patch_gram, _patch_match
+from vidstyle.techniques.patch import Patch
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (65, 101), (40, 33), (20, 200)])
+def test_the_windows_add_up_to_one_at_every_pixel(height: int, width: int) -> None:
+    nodes = (_patch_gram.node_count(height, 32), _patch_gram.node_count(width, 32))
+    over = _patch_gram.windows((height, width), nodes, 16)
+    total = np.zeros(height * width)
+    np.add.at(total, over.places.ravel(), over.weights.ravel())
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
+def answers(
+    grid: tuple[int, int], centres: np.ndarray, nodes: tuple[int, int], half: int
+) -> _patch_gram.Windows:
+    return _patch_gram.crossed(grid, *_patch_gram.spans_at(grid, centres, nodes, half))
+
+
+def test_few_cells_and_many_give_the_same_distance() -> None:
+    random = np.random.default_rng(0)
+    wide = tf.constant(random.random((8, 12, 40)), tf.float32)  # 16 cells a window, 40 channels
+    style = tf.constant(random.random((9, 11, 40)), tf.float32)
+    nodes = (5, 7)
+    centres = np.stack([random.integers(0, 9, 35), random.integers(0, 11, 35)], axis=1)
+    over = _patch_gram.windows((8, 12), nodes, 2)
+    aims = _patch_gram.goals(style, answers((9, 11), centres, nodes, 2))
+    assert "rows" in aims
+    found = float(_patch_gram.distance(wide, over, nodes, aims))
+    expected = 0.0
+    theirs = answers((9, 11), centres, nodes, 2)
+    for index in range(35):
+        grams = []
+        for values, window in ((wide, over), (style, theirs)):
+            weights = window.weights[index][:, None]
+            rows = values.numpy().reshape(-1, 40)[window.places[index]]
+            grams.append((rows * weights).T @ rows / weights.sum())
+        apart = ((grams[0] - grams[1]) ** 2).sum() / (grams[1] ** 2).sum()
+        expected += over.weights[index].sum() / 96 * apart
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def labels(picture: np.ndarray, count: int) -> np.ndarray:
+    return np.eye(count, dtype=np.float32)[picture]
+
+
+def test_blocks_of_a_label_are_answered_by_blocks_of_it() -> None:
+    ours = labels(np.repeat([[0, 1, 2]], 12, 0).repeat(4, 1), 3)
+    theirs = labels(np.repeat([[2, 0, 1]], 16, 0).repeat(8, 1), 3)
+    frame, style = (_patch_match.described([(1.0, planes)], planes.shape[:2])
+                    for planes in (ours, theirs))  # fmt: skip
+    found = _patch_match.match(frame, style, (7, 7))
+    at = found[1:-1, [1, 3, 5], :2].astype(int)  # nodes in the midst of each label
+    for column, label in enumerate((0, 1, 2)):
+        assert (theirs[at[:, column, 0] - 1, at[:, column, 1] - 1].argmax(axis=1) == label).all()
+
+
+def test_choices_spread() -> None:
+    flat = np.ones((16, 16, 1), np.float32)
+    frame, style = (_patch_match.described([(1.0, flat)], (16, 16)) for _ in range(2))
+    found = _patch_match.match(frame, style, (9, 9))[..., :2].reshape(-1, 2)
+    assert len(np.unique(found, axis=0)) > 75
+
+
+def test_ties_go_to_the_same_place_of_the_picture() -> None:
+    flat = np.ones((16, 16, 1), np.float32)
+    frame, style = (_patch_match.described([(1.0, flat)], (16, 16)) for _ in range(2))
+    found = _patch_match.match(frame, style, (9, 9))
+    here = np.stack(np.meshgrid(np.arange(9), np.arange(9), indexing="ij"), axis=2) * 2
+    assert np.array_equal(found[..., :2], here)
+
+
+def test_chunks_change_nothing() -> None:
+    random = np.random.default_rng(3)
+    frame, style = (_patch_match.Described(random.random((12, 12, 5)).astype(np.float32))
+                    for _ in range(2))  # fmt: skip
+    whole = _patch_match.match(frame, style, (7, 7))
+    with mock.patch.object(_patch_match, "_CHUNK", 500):
+        parts = _patch_match.match(frame, style, (7, 7))
+    assert np.array_equal(parts[..., :2], whole[..., :2])
+
+
+def matched(image: np.ndarray, suggested: np.ndarray | None = None) -> np.ndarray:
+    encoder = TinyEncoder()
+    frame, style = (
+        Encoded(encoder(tf.constant(picture)), picture.shape[:2], suggested=suggested)
+        for picture in (image, stripes(80, 96))
+    )
+    return np.asarray(Patch(block=96).targets([style], frame)["matches"])
+
+
+def test_on_a_still_clip_no_match_changes() -> None:
+    random = np.random.default_rng(0)
+    first = now = matched(disc(64, 96))
+    for _ in range(5):
+        noisy = np.clip(disc(64, 96) + random.normal(0, 0.01, (64, 96, 3)), 0, 1)
+        still = Prior(disc(64, 96), np.ones((64, 96, 1), np.float32), matches=now)
+        now = matched(noisy.astype(np.float32), carried(still))
+        assert np.array_equal(now, first)
+
+
+def test_a_match_moves_with_what_it_belongs_to() -> None:
+    matches = np.zeros((5, 7, 5), np.float32)
+    matches[..., 0] = np.arange(35).reshape(5, 7)
+    flow = np.zeros((64, 96, 2), np.float32)
+    flow[..., 0] = -4  # what is here was 4 pixels to the left
+    now = matches
+    for _ in range(4):  # 16 pixels in all: one node
+        now = carried(Prior(disc(64, 96), np.ones((64, 96, 1), np.float32), flow, now))
+    assert now is not None
+    inner = now[:, 2:, 0]
+    assert np.array_equal(inner, matches[:, 1:-1, 0])
+
+
+def test_where_nothing_is_trusted_nothing_is_suggested() -> None:
+    trust = np.ones((64, 96, 1), np.float32)
+    trust[:, 60:] = 0
+    found = carried(Prior(disc(64, 96), trust, matches=np.zeros((5, 7, 5), np.float32)))
+    assert found is not None
+    assert np.isnan(found[:, 5:]).all()
+    assert not np.isnan(found[:, :3]).any()

@@ -1,0 +1,148 @@
+"""The window that the network is run on where only a part of the frame may change."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tests.tiny import disc, narrow_encoder, stripes
+
+from vidstyle.guides.guide import Guide
+from vidstyle.settings import Settings
+from vidstyle.stylizer.problem import Scene
+from vidstyle.stylizer.stylizer import Style, Stylizer
+from vidstyle.techniques import TECHNIQUES
+from vidstyle.vgg import forward
+from vidstyle.vgg.crop import ALIGNMENT, Window, window_around
+from vidstyle.vgg.encoder import Encoder
+
+HEIGHT, WIDTH = 200, 248
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return narrow_encoder("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+
+
+def support(top: int, left: int, bottom: int, right: int) -> np.ndarray:
+    covered = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    covered[top:bottom, left:right] = 1
+    return covered
+
+
+PLACES = {
+    "within": (70, 90, 120, 160),
+    "a corner": (0, 0, 60, 70),
+    "the other corner": (150, 190, HEIGHT, WIDTH),
+    "a whole side": (0, 60, HEIGHT, 100),
+    "one pixel": (99, 99, 100, 100),
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_a_window_holds_all_that_may_change(place: tuple[int, int, int, int]) -> None:
+    covered = support(*place)
+    window = window_around(covered)
+    assert window is not None
+    assert window.cut(covered).sum() == covered.sum()
+    assert window.top % ALIGNMENT == window.left % ALIGNMENT == 0
+    assert window.cut(covered).shape == (window.rows, window.columns, 1)
+
+
+def test_most_of_a_frame_is_the_frame() -> None:
+    assert window_around(support(0, 0, HEIGHT, WIDTH)) is None
+    assert window_around(support(10, 10, HEIGHT - 10, WIDTH - 10)) is None
+
+
+def test_a_region_that_moves_a_little_keeps_its_windows_size() -> None:
+    windows = [window_around(support(60 + i, 80, 110 + i, 140)) for i in range(12)]
+    assert len({(w.rows, w.columns) for w in windows if w is not None}) <= 2
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_features_of_an_unchanged_picture_are_the_wholes(
+    encoder: Encoder, place: tuple[int, int, int, int]
+) -> None:
+    window = window_around(support(*place))
+    assert window is not None
+    image = tf.constant(disc(HEIGHT, WIDTH))
+    corner, size = tf.constant((window.top, window.left, 0)), (window.rows, window.columns)
+    whole, around = encoder.surroundings(image, corner, size)
+    for layer, part in encoder.within(image, around, size).items():
+        expected = window.at(layer).cut(whole[layer]).numpy()
+        np.testing.assert_allclose(part.numpy(), expected, atol=1e-5 * expected.max())
+
+
+def test_the_edge_of_what_may_change_is_held_smoother() -> None:
+    scene = Scene(disc(HEIGHT, WIDTH), Guide(support(70, 90, 120, 160), ("a",)), True)
+    smoothness = scene.smoothness[..., 0]
+    assert set(np.unique(smoothness)) == {1, smoothness.max()}
+    assert (smoothness[69:71, 89:161] > 1).all()
+    assert (smoothness[72:118, 92:158] == 1).all()
+    assert (smoothness[:68] == 1).all()
+    assert (Scene(disc(HEIGHT, WIDTH), None, False).smoothness == 1).all()
+
+
+def gradient(
+    encoder: Encoder, name: str, covered: np.ndarray, content: tuple[str, ...]
+) -> tuple[np.ndarray, dict[str, float], int]:
+    """Return the gradient at a roughened frame, the loss terms, and the traces made."""
+    settings = Settings(
+        steps_next=1, style_layers=("relu1_1", "relu2_1", "relu4_1"), content_layers=content
+    )
+    guide = Guide(covered, ("a",))
+    style = Style(stripes(64, 80), guide=Guide(np.ones((64, 80, 1), np.float32), ("a",)))
+    stylizer = Stylizer([style], technique=TECHNIQUES[name](), settings=settings, encoder=encoder)
+    frame = disc(HEIGHT, WIDTH)
+    noise = np.random.default_rng(0).normal(0, 0.1, frame.shape)
+    start = np.clip(frame + covered * noise, 0, 1).astype(np.float32)
+    caught = []
+    size = stylizer._at(frame)
+    traced = size._traced
+    size._traced = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
+    size.improve(start, Scene(frame, guide, True), 1, lambda count, total: None)
+    _, found, terms = caught[0]
+    return found.numpy(), {k: float(v) for k, v in terms.items()}, stylizer.traces
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("name", ["mask", "region"])
+def test_the_gradient_within_is_that_of_the_whole(
+    encoder: Encoder,
+    name: str,
+    place: tuple[int, int, int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    covered = support(*place)
+    found, terms, traces = gradient(encoder, name, covered, ("relu3_1",))
+    monkeypatch.setattr(forward, "window_around", lambda covered: None)
+    expected, whole_terms, _ = gradient(encoder, name, covered, ("relu3_1",))
+    assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
+    assert np.abs(expected).max() > 0
+    assert not (found * (1 - covered)).any()
+    assert terms == pytest.approx(whole_terms, rel=0.01)
+    assert traces == 1
+
+
+def test_windows_of_one_size_share_a_trace(encoder: Encoder) -> None:
+    settings = Settings(
+        steps=1, steps_next=1, style_layers=("relu1_1",), content_layers=("relu1_1",)
+    )
+    stylizer = Stylizer(
+        [Style(stripes(64, 80))],
+        technique=TECHNIQUES["mask"](),
+        settings=settings,
+        encoder=encoder,
+    )
+    frame = disc(HEIGHT, WIDTH)
+    for left in (64, 80, 96):
+        guide = Guide(support(64, left, 112, left + 48), ("a",))
+        found = stylizer.stylize(frame, guide=guide).image
+        assert (found != frame).any(axis=2).sum() <= 48 * 48
+        np.testing.assert_array_equal(
+            found[guide.planes[..., 0] == 0], frame[guide.planes[..., 0] == 0]
+        )
+    assert stylizer.traces == 1
+
+
+def test_a_window_in_a_layer_is_the_same_rectangle() -> None:
+    assert Window(32, 48, 72, 64).at("relu4_1") == Window(4, 6, 9, 8)
+    assert Window(32, 48, 72, 64).at("relu1_2") == Window(32, 48, 72, 64)

@@ -1,0 +1,118 @@
+"""Loss terms against NumPy, and their gradients against finite differences."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vidstyle.vgg import losses
+
+RANDOM = np.random.default_rng(1)
+FEATURES = RANDOM.random((5, 6, 4)).astype(np.float32)
+IMAGE = RANDOM.random((6, 7, 3)).astype(np.float32)
+PRIOR = RANDOM.random((6, 7, 3)).astype(np.float32)
+TRUST = RANDOM.random((6, 7, 1)).astype(np.float32)
+GRAM = RANDOM.random((4, 4)).astype(np.float32)
+
+
+def gradient(loss: Callable[[Any], Any], at: np.ndarray) -> np.ndarray:
+    x = tf.constant(at)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = loss(x)
+    return tape.gradient(value, x).numpy()
+
+
+def test_gram_is_the_mean_outer_product_over_positions() -> None:
+    rows = FEATURES.reshape(-1, 4)
+    np.testing.assert_allclose(losses.gram(FEATURES), rows.T @ rows / 30, rtol=1e-5)
+
+
+def test_gram_does_not_depend_on_how_often_a_texture_repeats() -> None:
+    np.testing.assert_allclose(
+        losses.gram(np.tile(FEATURES, (3, 2, 1))), losses.gram(FEATURES), rtol=1e-5
+    )
+
+
+def test_a_relative_distance_is_one_from_nothing_and_zero_from_itself() -> None:
+    assert float(losses.relative(np.zeros_like(GRAM), GRAM)) == pytest.approx(1)
+    assert float(losses.relative(GRAM, GRAM)) == 0
+
+
+def test_total_variation_follows_its_formula() -> None:
+    red, green, blue = np.moveaxis(IMAGE.astype(np.float64), 2, 0) * 7 / 512
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    expected = 0.0
+    for plane in (luma, 4 * (blue - luma) / 1.772, 4 * (red - luma) / 1.402):
+        down, right = plane[1:, :-1] - plane[:-1, :-1], plane[:-1, 1:] - plane[:-1, :-1]
+        expected += np.mean(np.sqrt(down**2 + right**2 + 0.02**2) - 0.02)
+    found = float(losses.total_variation(tf.constant(IMAGE)))
+    assert found == pytest.approx(expected, rel=1e-2)
+
+
+def test_a_coloured_speck_costs_more_than_a_grey_one() -> None:
+    grey, green = (np.full((64, 64, 3), 0.5, np.float32) for _ in range(2))
+    grey[32, 32] += 0.2
+    green[32, 32, 1] += 0.2
+    costs = [float(losses.total_variation(tf.constant(image))) for image in (grey, green)]
+    assert costs[1] > 2 * costs[0]
+
+
+def test_total_variation_of_an_enlarged_ramp_is_that_of_the_ramp() -> None:
+    small, large = (
+        np.repeat(np.linspace(0, 1, n, dtype=np.float32)[None, :, None], n, 0).repeat(3, 2)
+        for n in (64, 128)
+    )
+    values = [float(losses.total_variation(tf.constant(image))) for image in (small, large)]
+    assert values[1] == pytest.approx(values[0], rel=0.05)
+
+
+def test_temporal_is_the_trusted_mean_of_squared_differences() -> None:
+    expected = (TRUST * (IMAGE - PRIOR) ** 2).sum() / TRUST.sum()
+    assert float(losses.temporal(tf.constant(IMAGE), PRIOR, TRUST)) == pytest.approx(
+        expected, rel=1e-4
+    )
+
+
+def test_temporal_pulls_only_where_the_prior_is_trusted() -> None:
+    trust = TRUST.copy()
+    trust[:3] = 0
+    pull = gradient(lambda x: losses.temporal(x, PRIOR, trust), IMAGE)
+    assert np.all(pull[:3] == 0)
+    assert np.all(pull[3:] != 0)
+
+
+def test_a_position_that_counts_more_is_smoothed_more() -> None:
+    image = np.zeros((6, 8, 3), np.float32)
+    image[2, 3] = image[2, 6] = 1
+    weights = np.ones((6, 8, 1), np.float32)
+    weights[1:4, 2:5] = 3
+    with tf.GradientTape() as tape:
+        x = tf.constant(image)
+        tape.watch(x)
+        total = losses.total_variation(x, tf.constant(weights))
+    gradient = tape.gradient(total, x).numpy()
+    np.testing.assert_allclose(gradient[2, 3], 3 * gradient[2, 6], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "at"),
+    [
+        (lambda x: losses.relative(losses.gram(x), GRAM), FEATURES),
+        (lambda x: losses.content(x, FEATURES[::-1].copy(), losses.energy(FEATURES)), FEATURES),
+        (lambda x: 1e4 * losses.total_variation(x), IMAGE),
+        (lambda x: losses.temporal(x, PRIOR, TRUST), IMAGE),
+    ],
+    ids=["style", "content", "tv", "temporal"],
+)
+def test_every_term_has_the_gradient_of_finite_differences(
+    loss: Callable[[Any], Any], at: np.ndarray
+) -> None:
+    direction = RANDOM.normal(0, 1, at.shape).astype(np.float32)
+    step = 1e-3
+    ahead, behind = (float(loss(tf.constant(at + s * direction))) for s in (step, -step))
+    slope = float((gradient(loss, at) * direction).sum())
+    assert abs(slope) > 1e-3
+    assert slope == pytest.approx((ahead - behind) / (2 * step), rel=0.02, abs=2e-3)

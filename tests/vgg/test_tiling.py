@@ -1,0 +1,153 @@
+"""Large frames in strips: what they give is what the whole frame gives."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tests.tiny import disc, narrow_encoder, stripes
+
+from vidstyle.settings import Settings
+from vidstyle.stylizer.problem import Scene
+from vidstyle.stylizer.stylizer import Style, Stylizer
+from vidstyle.techniques import TECHNIQUES, Share, _patch_gram, basic, patch
+from vidstyle.techniques._patch_gram_tiled import Bands, WindowGrams
+from vidstyle.vgg import forward, losses
+from vidstyle.vgg.tiling import Early, Strips
+
+EARLY, LATE = ("relu1_1", "relu2_1"), ("relu3_1", "relu4_1")
+ENCODER = narrow_encoder(*EARLY, *LATE)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).random(shape).astype(np.float32)
+
+
+def products(features: Any) -> Any:
+    return {layer: losses.products(features[layer]) for layer in EARLY}
+
+
+def shares(features: Any, number: Any) -> Any:
+    return {layer: Share(found[None], 0, 1) for layer, found in products(features).items()}
+
+
+@pytest.mark.parametrize("height", [20, 32, 96, 97, 101, 133])
+def test_features_sums_and_gradient_are_those_of_the_whole(height: int) -> None:
+    image, strips = tf.constant(noise(height, 52, 3)), Strips(ENCODER, 32)
+
+    def loss(late: Any, sums: Any) -> Any:
+        values = [late[layer] for layer in LATE] + [sums[layer] / 1e4 for layer in EARLY]
+        return sum(tf.reduce_sum(tf.square(value)) for value in values)
+
+    @tf.function
+    def in_strips(image: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            late, sums = strips(image, shares)
+            total = loss(late, {layer: sums[layer][0] for layer in EARLY})
+        return late, total, tape.gradient(total, image)
+
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        whole = ENCODER(image)
+        expected = loss(whole, products(whole))
+    late, total, gradient = in_strips(image)
+    for layer in LATE:
+        np.testing.assert_allclose(late[layer], whole[layer], atol=1e-5)
+    pieces = list(Early(strips, image))
+    for layer in EARLY:
+        joined = np.concatenate([piece[layer] for piece in pieces])
+        np.testing.assert_allclose(joined, whole[layer], atol=1e-5)
+    assert float(total) == pytest.approx(float(expected), rel=1e-5)
+    wanted = tape.gradient(expected, image).numpy()
+    np.testing.assert_allclose(gradient, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+SIZES = [
+    ((130, 97), 32),
+    ((128, 96), 32),
+    ((200, 300), 80),
+    ((70, 200), 96),  # one row of nodes
+    ((300, 100), 208),  # one column of them
+    ((90, 90), 208),
+]
+
+
+@pytest.mark.parametrize(("size", "side"), SIZES)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_sums_over_strips_are_what_windows_gather(
+    size: tuple[int, int], side: int, stride: int
+) -> None:
+    bands, half = Bands(size, side), side // 2 // stride
+    features = noise(*(-(-length // stride) for length in size), 5)
+    over = _patch_gram.windows(features.shape[:2], bands.nodes, half)
+    expected = grams(features, over)
+    rows = bands.rows // stride
+    assert bands.rows % 4 == 0
+    strips = [tf.constant(features[at : at + rows]) for at in range(0, len(features), rows)]
+    shares = [(bands.first(n), bands.sums(strip, n, stride)) for n, strip in enumerate(strips)]
+    sums = np.zeros((*bands.nodes, 5, 5), np.float32)
+    for first, share in shares:
+        sums[first : first + len(share)] += share
+    sums = tf.constant(sums)
+    np.testing.assert_allclose(bands.grams(sums, stride), expected, atol=1e-5)
+    goals = tf.constant(expected[::-1].copy())
+    aims = {"grams": goals, "norm": tf.reduce_sum(tf.square(goals), axis=(1, 2))}
+    tensors = _patch_gram.Windows(*map(tf.constant, over))
+    gathered = _patch_gram.distance(tf.constant(features), tensors, bands.nodes, aims)
+    assert float(bands.distance(sums, goals, stride)) == pytest.approx(float(gathered), rel=1e-4)
+
+
+def grams(features: np.ndarray, over: _patch_gram.Windows) -> np.ndarray:
+    rows = features.reshape(-1, features.shape[2])[over.places]
+    weights = over.weights[..., None] / over.weights.sum(axis=1)[:, None, None]
+    return np.einsum("mnc,mnd->mcd", rows * weights, rows)
+
+
+@pytest.mark.parametrize("rows", [7, 16, 100])
+def test_windows_anywhere_add_up_strip_by_strip(rows: int) -> None:
+    style, random, nodes = noise(57, 83, 4), np.random.default_rng(1), (4, 5)
+    centres = np.stack([random.integers(0, length, 20) for length in (57, 83)], axis=1)
+    spans = _patch_gram.spans_at((57, 83), centres, nodes, 16)
+    found = WindowGrams(*spans)
+    for first in range(0, 57, rows):
+        found.add(tf.constant(style[first : first + rows]))
+    expected = grams(style, _patch_gram.crossed((57, 83), *spans))
+    np.testing.assert_allclose(found.grams, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["basic", "patch", "doodle"])
+def test_a_technique_asks_the_same_of_strips_as_of_the_whole(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluated(*, strips: bool) -> Any:
+        for module in (basic, patch):
+            monkeypatch.setattr(module, "_LARGE", 0 if strips else 1e9)
+        settings = Settings(
+            steps_next=1, style_layers=(*EARLY, "relu3_1"), content_layers=("relu4_1",)
+        )
+        stylizer = Stylizer(
+            [Style(stripes(90, 120))],
+            technique=TECHNIQUES[name](),
+            settings=settings,
+            encoder=ENCODER,
+        )
+        frame, caught = disc(150, 200), []
+        size = stylizer._at(frame)
+        traced = size._traced
+        size._traced = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
+        size.improve(noise(150, 200, 3), Scene(frame, None, False), 1, lambda count, total: None)
+        return caught[0], size._views
+
+    (total, gradient, _), views_of_strips = evaluated(strips=True)
+    (expected, wanted, _), views_of_all = evaluated(strips=False)
+    assert views_of_strips._strips is not None
+    assert views_of_all._strips is None
+    assert float(total) == pytest.approx(float(expected), rel=1e-4)
+    assert np.linalg.norm(gradient - wanted) < 1e-3 * np.linalg.norm(wanted)
+
+
+def test_what_is_held_to_an_early_layer_is_seen_whole() -> None:
+    assert forward.views_of(ENCODER, 32, ["relu4_1"])._strips is not None
+    assert forward.views_of(ENCODER, 32, ["relu2_1"])._strips is None
+    assert forward.views_of(ENCODER, None, ["relu4_1"])._strips is None

@@ -1,0 +1,317 @@
+"""What is printed of a run: a bar with its place, time left and loss, or JSON lines."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from vidstyle.jobs.pipeline import Event
+
+__all__ = [
+    "BatchReporter",
+    "Reporter",
+    "bytes_bar",
+    "duration",
+    "how_to_go_on",
+    "new_bar",
+    "plan_in_words",
+    "print_json",
+    "silently",
+]
+
+
+class Reporter:
+    """Prints the events of a run: a bar on a terminal, or JSON lines."""
+
+    def __init__(self, *, as_json: bool, quiet: bool, restart: bool = False, of: str = "") -> None:
+        self._restart = restart
+        self._before = of and f"{of}, "
+        self._json = as_json
+        self._quiet = quiet
+        self._bar: tqdm[NoReturn] | None = None
+        self._finished = 0
+        self._of = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(self._how_to_go_on()) from error
+
+    def __call__(self, event: "Event") -> None:
+        """Print an event in the way that was asked for."""
+        kind = event["event"]
+        if kind == "start":
+            self._finished, self._of = event["finished"], event["of"]
+        elif kind == "frame":
+            self._finished += 1
+        if self._json:
+            if kind not in ("step", "weights"):
+                print_json(event)
+        elif kind == "warning":
+            self._say(f"vidstyle: {event['message']}", sys.stderr)
+        elif not self._quiet:
+            self._show(event)
+
+    def _show(self, event: "Event") -> None:
+        kind = event["event"]
+        if kind == "done":
+            self.close()
+            self._say(_outcome_in_words(event), sys.stdout)
+        elif kind == "shard":
+            self.close()
+            self._say(_shard_in_words(event), sys.stdout)
+        elif kind == "weights":
+            self._bar = bytes_bar(self._bar, event)
+        elif kind == "start":
+            self.close()
+            self._bar = new_bar(total=event["left"], unit="evaluation", desc=self._place())
+        elif self._bar is not None:
+            self._advance(self._bar, event)
+
+    def _advance(self, bar: "tqdm[NoReturn]", event: "Event") -> None:
+        bar.update(1)
+        if event["event"] == "frame":
+            bar.total = bar.n + event["left"]
+            bar.set_description(self._place())
+        else:
+            bar.set_postfix(loss=f"{event['loss']:.4g}")
+
+    def _place(self) -> str:
+        return f"{self._before}frame {min(self._finished + 1, self._of)} of {self._of}"
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = None
+
+    def _say(self, text: str, stream: Any) -> None:
+        if self._bar is None:
+            print(text, file=stream)
+        else:
+            self._bar.write(text, file=stream)
+
+    def _how_to_go_on(self) -> str:
+        after = f" after {self._finished} of {self._of} frames" if self._of else ""
+        return f"stopped{after}; {how_to_go_on(self._restart)}"
+
+
+class BatchReporter:
+    """Prints the events of a batch: a bar for each source and a summary, or JSON lines."""
+
+    def __init__(self, *, as_json: bool, quiet: bool, verbose: bool, restart: bool) -> None:
+        self._json = as_json
+        self._quiet = quiet
+        self._verbose = verbose
+        self._restart = restart
+        self._finished = 0
+        self._of = 0
+        self._source = ""
+        self._left = ""
+        self._all: tqdm[NoReturn] | None = None  # of a cluster: several sources go on at once
+        self._run = self._reporter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._close()
+        if isinstance(error, KeyboardInterrupt):
+            after = f" after {self._finished} of {self._of} sources" if self._of else ""
+            raise KeyboardInterrupt(f"stopped{after}; {how_to_go_on(self._restart)}") from error
+
+    def __call__(self, event: "Event") -> None:
+        """Print an event in the way that was asked for."""
+        kind = event["event"]
+        if kind == "batch":
+            self._of = event["of"]
+        elif kind == "next":
+            self._begin(event)
+        elif kind == "item":
+            self._finished += 1
+            self._tell(event)
+        elif kind in ("summary", "plan"):
+            self._sum_up(event)
+        elif kind == "warning":
+            self._run({"source": self._source, **event})
+        elif kind == "trace":
+            if self._verbose:
+                print(event["text"], file=sys.stderr)
+        elif kind == "cluster":
+            self._begin_all(event)
+        elif self._all is None and kind != "done" and not self._json:
+            self._run(event)
+
+    def _begin(self, event: "Event") -> None:
+        self._source = event["source"]
+        self._run.close()
+        self._run = self._reporter(
+            f"{event['index'] + 1} of {self._of}{self._left}: {self._source}"
+        )
+
+    def _begin_all(self, event: "Event") -> None:
+        """Begin a bar of sources: those of a cluster are not done one after another."""
+        if not (self._json or self._quiet):
+            desc = f"{self._of} sources, {event['workers']} workers"
+            self._all = new_bar(total=self._of, unit="source", desc=desc)
+
+    def _close(self) -> None:
+        self._run.close()
+        if self._all is not None:
+            self._all.close()
+
+    def _reporter(self, of: str = "") -> Reporter:
+        return Reporter(as_json=self._json, quiet=self._quiet, of=of)
+
+    def _tell(self, event: "Event") -> None:
+        """Print what came of a source, and remember how long the rest will take."""
+        self._run.close()
+        left = event.get("left")
+        self._left = f", {duration(left)} left for all" if left else ""
+        if self._all is not None:
+            self._all.update(1)
+            self._all.clear()
+        if self._json:
+            print_json(event)
+        elif event["status"] == "failed":
+            print(f"vidstyle: {_failure(event)}", file=sys.stderr)
+        elif event["status"] == "planned":
+            print(f"{event['source']} -> {event['output']}")
+        elif event["status"] == "done" and not self._quiet:
+            print(f"{event['output']}: {duration(event['seconds'])}")
+
+    def _sum_up(self, event: "Event") -> None:
+        self._close()
+        if self._json:
+            print_json(event)
+        elif not self._quiet:
+            print(_summary_in_words(event))
+
+
+def how_to_go_on(restart: bool = False) -> str:
+    """Return what to do after a stop."""
+    without = " without --restart" if restart else ""
+    return f"run the same command{without} to go on"
+
+
+def new_bar(**facts: Any) -> "tqdm[NoReturn]":
+    """Return a bar, which shows on a terminal only."""
+    from tqdm import tqdm
+
+    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
+    return tqdm(bar_format=form, disable=None, leave=False, dynamic_ncols=True, **facts)
+
+
+def bytes_bar(bar: "tqdm[NoReturn] | None", event: "Event") -> "tqdm[NoReturn]":
+    """Return the bar of a download, made or moved on as the event says."""
+    if bar is None:
+        bar = new_bar(total=event["total"], desc="fetching the VGG-19 weights")
+    bar.update(event["received"] - bar.n)
+    return bar
+
+
+def silently(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `make` with stderr shut: TensorFlow 2.21 talks there whatever its log level is."""
+
+    def make_silently(*given: Any) -> Any:
+        with _shut(sys.__stderr__):
+            return make(*given)
+
+    return make_silently
+
+
+@contextmanager
+def _shut(stream: Any) -> Iterator[None]:
+    """Lose what is written to the file behind `stream`, also by libraries that are not Python."""
+    stream.flush()
+    kept, nowhere = os.dup(stream.fileno()), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    try:
+        yield
+    finally:
+        os.dup2(kept, stream.fileno())
+        os.close(kept)
+        os.close(nowhere)
+
+
+def plan_in_words(found: dict[str, Any]) -> str:
+    """Return what a run would do: see run.plan."""
+    return (
+        f"{found['source']} ({found['kind']}) -> {found['output']}\n"
+        f"frames: {found['frames']} of {found['width']} x {found['height']} pixels\n"
+        f"steps: {found['steps']} for a first frame, {found['steps_next']} for one that follows; "
+        f"{found['evaluations']} evaluations\n"
+        f"time: about {duration(found['seconds'])} (8 microseconds a pixel and evaluation, as "
+        "measured on two CPU cores; a GPU takes less)\n"
+        f"disk: up to {found['bytes'] / 1e6:,.0f} MB while it is made, "
+        f"{found['bytes_free'] / 1e6:,.0f} MB are free"
+    )
+
+
+def _outcome_in_words(event: "Event") -> str:
+    kept = f"; its frames are kept in {event['kept']}" if event["kept"] else ""
+    if not event["stylized"]:
+        return f"{event['output']} is done, from frames of an earlier run{kept}"
+    return f"{event['output']}: {event['frames']} frames, {duration(event['seconds'])}{kept}"
+
+
+def _shard_in_words(event: "Event") -> str:
+    """Return what a shard did, and what is to do after it."""
+    told = f"shard {event['shard']}/{event['of']}: {event['stylized']} frames"
+    shots = event["shots"]
+    if shots is not None and shots < event["shard"]:
+        told += f" (nothing to do: {shots} shot{'s' * (shots != 1)} in all)"
+    whole = event["finished"] == event["frames"]
+    so_far = f"{event['finished']} of {event['frames']} frames are finished"
+    then = "run the same command without --shard" + (
+        "" if whole else " when the other shards are done"
+    )
+    return f"{told}; {so_far}; {then} to write {event['output']}"
+
+
+_FATES: tuple[str, ...] = ("done", "planned", "skipped")
+
+
+def _summary_in_words(event: "Event") -> str:
+    """Return what became of the sources of a batch: numbers, then each that failed and why."""
+    counts = {word: event[word] for word in _FATES if word in event}
+    counts["failed"] = len(event["failed"])
+    left = [f"{count} {kind}" for kind, count in event["left_out"].items() if count]
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    if event["event"] == "plan":
+        told += f"\n{event['frames']} frames, {event['evaluations']} evaluations"
+        told += f", about {duration(event['seconds'])} on two CPU cores"
+    told += f"; left out: {', '.join(left)}" if left else ""
+    return "\n".join([told, *(f"failed: {_failure(one)}" for one in event["failed"])])
+
+
+def _failure(event: "Event") -> str:
+    """Return why a source failed, with its name."""
+    source, message = event["source"], event["message"]
+    return message if source in message else f"{source}: {message}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words."""
+    minutes, hours = seconds / 60, seconds / 3600
+    if hours >= 1:
+        return f"{hours:.1f} h"
+    return f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
+
+
+def print_json(event: "Event") -> None:
+    """Print one JSON object as a line."""
+    print(json.dumps(event), flush=True)

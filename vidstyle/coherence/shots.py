@@ -1,0 +1,203 @@
+"""Following: how a run goes from frame to frame, and what each is told by those before it."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidstyle import media
+from vidstyle.coherence import warm_start
+from vidstyle.coherence.deflicker import Finest
+from vidstyle.coherence.keyframe import SPAN, Course, Step
+from vidstyle.guides.guide import unchanged
+from vidstyle.motion import flow
+
+if TYPE_CHECKING:
+    from vidstyle.coherence.fades import Light
+    from vidstyle.coherence.warm_start import Prior
+    from vidstyle.guides.guide import Guide
+    from vidstyle.jobs.checkpoint import Workdir
+    from vidstyle.media import Image
+    from vidstyle.stylizer.protocol import Result, Stylizes
+
+__all__ = ["Following", "notes_on"]
+
+_SHORT = 6  # frames: a flash, or a shot cut in between, is no longer than that
+_CLEAR = 0.25  # of full light: what was begun in less is begun again, since noise was painted too
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A frame of the source that was reached, and what goes with it. gain: of its light."""
+
+    position: int
+    frame: "Image"
+    guide: "Guide | None" = None
+    gain: float = 1.0
+
+    @property
+    def planes(self) -> np.ndarray | None:
+        return None if self.guide is None else self.guide.planes
+
+
+@dataclass(frozen=True)
+class _Left:
+    """A shot that a cut has ended, or a flash: its last frame, its first, its number."""
+
+    last: _Seen
+    first: _Seen
+    number: int
+
+
+class Following:
+    """The frames of a run, one after another: `reach` each, and ask for its prior if it is made.
+
+    Where a film is resumed, finished frames are reached too, and tell what they told before.
+    count: of the frames. linked: whether one follows another; photos do not. shots: how many have
+    begun so far. back: the frame that the newest goes on from, where the shot was interrupted by a
+    flash or by another, else None. ours: whether the newest is of this shard (i, n).
+    """
+
+    def __init__(
+        self,
+        state: "Workdir",
+        stylizer: "Stylizes",
+        count: int,
+        *,
+        linked: bool,
+        shard: tuple[int, int],
+    ) -> None:
+        self.shots = 0
+        self.back: int | None = None
+        self._state, self._stylizer, self._count = state, stylizer, count
+        self._linked, self._shard = linked, shard
+        self._earlier: _Seen | None = None
+        self._here: _Seen | None = None
+        self._first: _Seen | None = None  # since all was begun anew
+        self._left: _Left | None = None
+        self._step: Step | None = None
+        self._course: Course | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether this shard makes the newest shot."""
+        number, of = self._shard
+        return (self.shots - number) % of == 0
+
+    def reach(
+        self, position: int, frame: "Image", guide: "Guide | None", light: "Light | None" = None
+    ) -> bool:
+        """Go on to a frame; return whether there is a cut before it, and no way back over it.
+
+        One that shows nothing is passed by, and what comes after it begins anew.
+        """
+        self._step = self.back = None
+        if light is not None and light.is_out:
+            self._leave(self._here)
+            self._here = None
+            return False
+        known = self._state.finished.get(position)
+        here = _Seen(position, frame, guide, 1.0 if light is None else light.gain)
+        self._earlier, self._here = self._here if self._linked else None, here
+        moved = None
+        if self._earlier is not None and self._is_followed(position):
+            moved = flow.motion(self._earlier.frame, frame)
+        follows = moved is not None if known is None else known.follows
+        if self._course is None or not follows:
+            return self._turn(here)
+        if known is not None and known.renewed:
+            self._begin()
+        elif moved is not None and self.ours:
+            self._step, self._course = self._course.along(moved, frame, here.planes)
+        else:
+            self._course = self._course.past(frame, here.planes)
+        return False
+
+    def prior(self) -> "Prior | None":
+        """Return what the results before it say of the frame, None: it is begun anew.
+
+        They are read back from the state: what a resumed run would read, to the bit.
+        """
+        earlier, here, first = self._earlier, self._here, self._first
+        if self._step is None or earlier is None or here is None or first is None:
+            return None
+        if first.gain < _CLEAR <= here.gain:
+            self._begin()
+            return None
+        step, self._step = self._step, None  # large, and the rest takes memory
+        before, further = self._painted(earlier, self._stylizer), None
+        if step.further is not None and step.anchor is not None:
+            anchor = _Seen(here.position - step.age, step.anchor)
+            further = (step.further, self._painted(anchor))
+        begun = self._stylizer.begin(here.frame, here.guide)
+        found = warm_start.prior_along(step.motion, before, here.frame, begun, further, here.planes)
+        if found.renewed:
+            self._begin()
+            return None
+        settled = warm_start.settled(found, first.frame, here.frame)
+        return replace(found, settled=settled & unchanged(first.guide, here.guide))
+
+    def _painted(self, seen: _Seen, stylizer: "Stylizes | None" = None) -> warm_start.Painted:
+        """Return a finished frame; with what it begins with, if a stylizer is to tell."""
+        begun = None if stylizer is None else stylizer.begin(seen.frame, seen.guide)
+        shown, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
+        drawn, finest = notes.pop("drawn", None), notes.pop("finest", None)
+        result = shown if drawn is None else media.from_words(drawn)
+        kept = None if finest is None else Finest(*np.atleast_1d(finest).tolist())
+        return warm_start.Painted(
+            seen.frame, result, begun, planes=seen.planes, shown=shown, finest=kept, **notes
+        )
+
+    def _turn(self, here: _Seen) -> bool:
+        """Begin a shot at a frame, or go on with the one that was left a moment ago."""
+        known, left, moved = self._state.finished.get(here.position), self._left, None
+        if left is not None and here.position - left.last.position > _SHORT:
+            left = None
+        if left is not None and known is None:
+            moved = flow.motion(left.last.frame, here.frame)
+        if left is None or (moved is None if known is None else known.back is None):
+            self._leave(self._earlier)
+            self._begin()
+            self.shots += 1
+            return True
+        self._begin()
+        self._earlier, self._first, self.shots = left.last, left.first, left.number
+        self._left, self.back = None, left.last.position
+        self._step = None if moved is None or not self.ours else Step(moved)
+        return False
+
+    def _leave(self, last: _Seen | None) -> None:
+        """Note where a shot ends, to come back to: the shot before, if this one was short."""
+        if last is None or self._first is None:
+            return
+        if self._left is None or last.position >= self._left.last.position + _SHORT:
+            self._left = _Left(last, self._first, self.shots)
+
+    def _begin(self) -> None:
+        """Let all that comes be compared with the newest frame, and with none before."""
+        if self._here is not None:
+            self._first = self._here
+            self._course = Course(self._here.frame, self._here.planes)
+
+    def _is_followed(self, position: int) -> bool:
+        """Say whether the motion to a frame is needed: for it, or for the course of one to come."""
+        known = self._state.finished.get(position)
+        if known is None:
+            return True
+        coming = range(position + 1, min(position + SPAN, self._count - 1) + 1)
+        return known.follows and not known.renewed and not all(map(self._state.has, coming))
+
+
+def notes_on(made: "Result", prior: "Prior | None") -> "dict[str, np.ndarray | None]":
+    """Return what the frames to come need to know besides a result; what is None they need not."""
+    change = None if prior is None or prior.change is None else prior.change.astype(np.float16)
+    finest = None if made.finest is None else np.asarray(made.finest)
+    return {"matches": made.matches, "change": change, "drawn": _drawn(made), "finest": finest}
+
+
+def _drawn(made: "Result") -> np.ndarray | None:
+    """Return what was drawn as 16-bit words, where what is shown is not the same."""
+    if made.drawn is None or made.drawn is made.image:
+        return None
+    words = media.to_words(made.drawn)
+    return None if np.array_equal(words, media.to_words(made.image)) else words

@@ -1,0 +1,251 @@
+"""Guidance: which guide each frame of a run has, read as it was drawn or tracked between keys."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidstyle import media
+from vidstyle.guides import guide, propagation
+from vidstyle.guides import palette as palettes
+from vidstyle.guides.files import Drawing, Drawn, open_drawn, read_drawing
+from vidstyle.guides.guide import Guide
+from vidstyle.jobs.job import Job
+from vidstyle.media import Clip
+from vidstyle.techniques.base import Style
+
+__all__ = ["Guidance", "Series"]
+
+Planes = np.ndarray  # float32 [H, W, K]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Planes for the frames `indices` of a clip, drawn for each, for all, or for key frames.
+
+    clip: counted. size: gives the (width, height) of a position, from 0. warn: is told, once for a
+    map, of pixels that are near no colour.
+    """
+
+    clip: Clip
+    indices: range
+    size: Callable[[int], tuple[int, int]]
+    warn: Callable[[str], None]
+
+    def open(self, path: Path) -> Drawn:
+        """Return the masks or maps at `path`. Raises GuideError if they fit no frames."""
+        drawn = open_drawn(path, self.clip, self.indices)
+        guide.check_sizes(drawn, self.indices, self._size_of)
+        return drawn
+
+    def masks(
+        self, drawn: Drawn, *, invert: bool = False, feather: float = 0.0
+    ) -> Iterator[Planes]:
+        """Yield soft planes [H, W, 1] of each frame, in order."""
+
+        def drawn_as(picture: Drawing, size: tuple[int, int], what: str) -> Planes:
+            fitted = guide.fitted(picture, *size, what)
+            return guide.mask_plane(fitted, invert=invert, feather=feather)[..., None]
+
+        return self._planes(drawn, drawn_as, hard=False)
+
+    def maps(
+        self,
+        drawn: Drawn,
+        palette: palettes.Palette,
+        matches: Sequence[palettes.Match],
+        tolerance: float,
+    ) -> Iterator[Planes]:
+        """Yield one hard plane for each match [H, W, K], of each frame, in order."""
+
+        def drawn_as(picture: Drawing, size: tuple[int, int], what: str) -> Planes:
+            labels = self.labels(picture, palette, size, what, tolerance)
+            return guide.hard_planes(labels, len(palette.names))
+
+        for planes in self._planes(drawn, drawn_as, hard=True):
+            yield guide.map_guide(guide.hard_labels(planes), matches).planes
+
+    def labels(
+        self,
+        picture: Drawing,
+        palette: palettes.Palette,
+        size: tuple[int, int],
+        what: str,
+        tolerance: float,
+    ) -> np.ndarray:
+        """Return the labels of a map picture at this size, int16 [H, W]."""
+        labels, stray = guide.map_labels(picture, palette, *size, what=what, tolerance=tolerance)
+        if stray and palette.what not in self._told:
+            self._told.add(palette.what)
+            self.warn(
+                f"{what}: {stray:.2%} of its pixels are near no colour of "
+                f"{', '.join(palette.names)}; they take the region that is nearest"
+            )
+        return labels
+
+    @cached_property
+    def _told(self) -> set[str]:
+        return set()
+
+    def _size_of(self, frame: int) -> tuple[int, int]:
+        return self.size(frame - self.indices.start)
+
+    def _planes(
+        self,
+        drawn: Drawn,
+        drawn_as: Callable[[Drawing, tuple[int, int], str], Planes],
+        *,
+        hard: bool,
+    ) -> Iterator[Planes]:
+        """Yield the planes of each frame of `indices`; a still picture is read once a size."""
+        if drawn.keys is not None:
+            yield from self._tracked(drawn, drawn.keys, drawn_as, hard=hard)
+            return
+        known: dict[tuple[int, int], Planes] = {}
+        for position, (frame, picture) in enumerate(drawn.read(self.indices)):
+            size = self.size(position)
+            planes = known.get(size)
+            if planes is None:
+                planes = drawn_as(picture, size, drawn.name(frame))
+            if drawn.still:
+                known = {size: planes}
+            yield planes
+
+    def _tracked(
+        self,
+        drawn: Drawn,
+        keys: tuple[int, ...],
+        drawn_as: Callable[[Drawing, tuple[int, int], str], Planes],
+        *,
+        hard: bool,
+    ) -> Iterator[Planes]:
+        """Yield planes carried between the keys, from the last before to the first after."""
+        size, (begin, end) = self.size(0), (self.indices.start, self.indices.stop - 1)
+        first = max((key for key in keys if key <= begin), default=begin)
+        last = min((key for key in keys if key >= end), default=end)
+        span = range(first, last + 1)
+        frames = (media.resize(frame, *size) for frame in media.read(self.clip, span))
+        read = _Keys(
+            tuple(key - first for key in keys if key in span),
+            lambda key: drawn_as(drawn.at(key + first), size, drawn.name(key + first)),
+        )
+        for tracked in propagation.track(frames, read, hard=hard):
+            if tracked.index + first in self.indices:
+                yield tracked.planes
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """The masks or maps of a job, for the frames of its source and for its styles.
+
+    Raises GuideError, MediaError or UsageError for what does not fit, when it is checked or met.
+    """
+
+    job: Job
+    series: Series
+
+    def check(self) -> None:
+        """Refuse what does not fit, before a frame is stylised."""
+        for drawn in self._masks:
+            guide.check_covers(drawn, invert=self._options["invert_mask"])
+        if self._map is not None:
+            _ = self._matches
+
+    def of_styles(self, styles: list[Style]) -> list[Style]:
+        """Return the styles with the guides of their own maps."""
+        if self._map is None:
+            return styles
+        return [self._with_guide(place, style) for place, style in enumerate(styles)]
+
+    def frames(self) -> Iterator[Guide | None]:
+        """Yield the guide of each frame, in order, at the size of its result."""
+        if self._map is not None:
+            names = tuple(match.name for match in self._matches)
+            tolerance = self._options["tolerance"]
+            maps = self.series.maps(self._map, self._palette, self._matches, tolerance)
+            return (Guide(planes, names) for planes in maps)
+        if self._masks:
+            names = tuple(f"mask {number}" for number in range(1, len(self._masks) + 1))
+            invert, feather = self._options["invert_mask"], self._options["feather"]
+            masks = [self.series.masks(m, invert=invert, feather=feather) for m in self._masks]
+            return (Guide(np.dstack(planes), names) for planes in zip(*masks, strict=True))
+        return (None for _ in self.series.indices)
+
+    @cached_property
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self.job.technique, name) for name in vars(self.job.technique)}
+
+    @cached_property
+    def _masks(self) -> list[Drawn]:
+        return [self.series.open(path) for path in self.job.masks]
+
+    @cached_property
+    def _map(self) -> Drawn | None:
+        if not self.job.style_maps:
+            return None
+        path = self.job.map or self.job.source  # a drawing is its own map
+        return self.series.open(path)
+
+    @cached_property
+    def _palette(self) -> palettes.Palette:
+        assert self._map is not None
+        what = str(self._map.clip.path)
+        return palettes.palette_of(self._map.pictures(), what, self._options["tolerance"])
+
+    @cached_property
+    def _style_maps(self) -> list[tuple[Drawing, palettes.Palette]]:
+        found = []
+        for path in self.job.style_maps:
+            picture = read_drawing(path)
+            named = [(str(path), picture)]
+            palette = palettes.palette_of(named, str(path), self._options["tolerance"])
+            found.append((picture, palette))
+        return found
+
+    @cached_property
+    def _matches(self) -> tuple[palettes.Match, ...]:
+        text = self._options["regions"]
+        return palettes.matched(
+            self._palette,
+            [palette for _, palette in self._style_maps],
+            names=[path for path, _ in self.job.styles],
+            regions=palettes.parse_regions(text) if text else (),
+            untouched=self._options["unmatched"] == "keep",
+            tolerance=self._options["tolerance"],
+        )
+
+    def _with_guide(self, place: int, style: Style) -> Style:
+        picture, palette = self._style_maps[place]
+        height, width = style.image.shape[:2]
+        what, tolerance = str(self.job.style_maps[place]), self._options["tolerance"]
+        labels = self.series.labels(picture, palette, (width, height), what, tolerance)
+        own = {m.name: dict(m.styles)[place] for m in self._matches if place in dict(m.styles)}
+        planes = [(labels == color).astype(np.float32) for color in own.values()]
+        if not planes:
+            return style
+        return replace(style, guide=Guide(np.dstack(planes), tuple(own)))
+
+
+@dataclass(frozen=True)
+class _Keys(Mapping[int, Planes]):
+    """Key frames' planes by number, read when they are asked for."""
+
+    numbers: tuple[int, ...]
+    read: Callable[[int], Planes]
+
+    def __getitem__(self, number: int) -> Planes:
+        if number not in self.numbers:
+            raise KeyError(number)
+        return self.read(number)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self.numbers
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)

@@ -1,0 +1,384 @@
+"""Workdir: the state of a run, as files beside the output, so that any run can be continued.
+
+    OUTPUT.vidstyle/
+        manifest.json       what the pixels depend on; once written out, what the output consists of
+        frames/000000.png   one lossless file a finished frame
+        frames/000000.npz   what else the next frame needs to know of it: see Workdir.save
+        journal.jsonl       one line a finished frame: its sha256 and its report; only appended to
+        journal.1-of-2.jsonl    the same, of the frames that the first of two shards finished
+        part.mp4, part/     the output while it is written
+        lock                held by the run at work; the system lets go of it if the run dies
+        lock.1-of-2         held by the first of two shards at work, which holds `lock` as it begins
+
+Each file is written under a temporary name, synced and renamed. So it is whole or absent, whatever
+happens; a frame is finished when its file agrees with its line in the journal.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from vidstyle.atomic import delete, lock, settle, sha256_of, sync, sync_folder, unstopped
+from vidstyle.errors import HeldError, OutputError, StateError, UsageError, reading, writing
+from vidstyle.jobs.manifest import (
+    MANIFEST,
+    Manifest,
+    differences,
+    read_manifest,
+    state_of,
+    state_path,
+)
+from vidstyle.media import load_frame, save_frame
+
+if TYPE_CHECKING:
+    from vidstyle.media import Image
+
+__all__ = [
+    "Workdir",
+    "check_space",
+    "check_target",
+    "is_whole",
+]
+
+Report = dict[str, Any]
+
+_PATIENCE = 60.0  # seconds for which another shard may be reading the state
+
+
+class Finished(NamedTuple):
+    """A finished frame. cut, renewed, back: as the report on it has them; noted: with notes."""
+
+    cut: bool
+    renewed: bool
+    back: int | None
+    noted: bool
+
+    @property
+    def follows(self) -> bool:
+        """Whether it goes on from the frame before."""
+        return not self.cut and self.back is None
+
+
+class Workdir:
+    """The state of one run. A context: entering locks it, leaving lets go of it.
+
+    Raises StateError if another run holds it or it belongs to another request, and OutputError
+    if it cannot be written. Left with no frame finished, it leaves nothing behind.
+
+    shard: (i, n), of n runs that share the state out among themselves at one time; it stays behind
+    for a run without, which refuses to begin while any of them is at work.
+    finished: by index; of each no more than is asked, since films are long.
+    facts: of the output once it is whole, else empty: the sha256 of its "files", the number of its
+    "frames", and "form" and "kept" as the request had them.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        manifest: Manifest,
+        *,
+        restart: bool = False,
+        shard: tuple[int, int] | None = None,
+    ) -> None:
+        self.output = output
+        self.path = state_path(output)
+        self.finished: dict[int, Finished] = {}
+        self.facts: Manifest = {}
+        self._manifest = manifest
+        self._restart = restart
+        self._mark = "" if shard is None else ".{}-of-{}".format(*shard)
+        self._ours = False
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo, writing(self.path):
+            self.path.mkdir(exist_ok=True)
+            if self._mark:
+                with lock(self.path / "lock", patience=_PATIENCE):
+                    undo.enter_context(lock(self.path / f"lock{self._mark}"))
+                    self._open()
+            else:
+                for path in (self.path / "lock", *_named(self.path, "lock.*")):
+                    undo.enter_context(lock(path))
+                undo.callback(self._leave)
+                self._open()
+            self._held = undo.pop_all()
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        with self._held:
+            if error is not None and self._mark:
+                self._forsake()
+
+    def has(self, index: int) -> bool:
+        """Whether frame `index` is finished."""
+        return index in self.finished
+
+    def load(self, index: int) -> "Image":
+        """Return finished frame `index`."""
+        return load_frame(self._frame(index))
+
+    def load_notes(self, index: int) -> dict[str, np.ndarray]:
+        """Return the notes on finished frame `index`, as they were saved."""
+        if not self.finished[index].noted:
+            return {}
+        path = self._notes(index)
+        with reading(path), np.load(path) as notes:
+            return dict(notes)
+
+    def save(
+        self,
+        index: int,
+        image: "Image",
+        report: Report,
+        notes: dict[str, np.ndarray | None] | None = None,
+    ) -> None:
+        """Make `image` finished frame `index`; `report` is any JSON object about it.
+
+        notes: arrays by name that the next frame needs; None is left out.
+        """
+        final = self._frame(index)
+        draft = final.with_suffix(f"{self._mark}.tmp.png")
+        with writing(final):
+            save_frame(draft, image)
+            line = {"index": index, "sha256": sha256_of(draft), **report}
+            if known := {name: of for name, of in (notes or {}).items() if of is not None}:
+                line["notes"] = self._save_notes(index, known)
+            settle(draft, final)
+            with self._journal.open("ab") as file:
+                file.write(json.dumps(line).encode() + b"\n")
+            sync(self._journal)
+        self.finished[index] = _finished(line)
+
+    def _save_notes(self, index: int, notes: dict[str, np.ndarray]) -> str:
+        """Write the notes on a frame and return their sha256."""
+        final = self._notes(index)
+        draft = final.with_suffix(f"{self._mark}.tmp.npz")
+        with draft.open("wb") as file, unstopped():
+            np.savez_compressed(file, allow_pickle=False, **notes)
+        sync(draft)
+        digest = sha256_of(draft)
+        settle(draft, final)
+        return digest
+
+    def part(self, *, folder: bool) -> Path:
+        """Return where to write the output before it is whole; nothing stands there."""
+        path = self.path / ("part" if folder else f"part{self.output.suffix}")
+        with writing(path):
+            delete(path)
+        return path
+
+    def publish(self, part: Path, *, form: Manifest, kept: bool) -> None:
+        """Give the finished `part` its final name; replaces what stands there, file by file.
+
+        form, kept: of this request, noted beside the sha256 of each file.
+        """
+        with writing(self.output):
+            pairs = {self.output: part}
+            if part.is_dir():
+                pairs = {self.output / file.name: file for file in sorted(part.iterdir())}
+            names = {target.name: sha256_of(file) for target, file in pairs.items()}
+            facts = {"files": names, "frames": len(self.finished), "form": form, "kept": kept}
+            self._write_manifest(facts)
+            if part.is_dir():
+                self.output.mkdir(exist_ok=True)
+            for target, file in pairs.items():
+                file.replace(target)
+            for folder in {target.parent for target in pairs} | {self.output.absolute().parent}:
+                sync_folder(folder)
+
+    def stands(self, *, form: Manifest) -> bool:
+        """Whether the output is there, whole, as an earlier run of this request wrote it."""
+        if not self.facts or self.facts.get("form") != form:
+            return False
+        return is_whole(self.output, self.facts)
+
+    def record(self, path: Path) -> None:
+        """Leave what the manifest says at `path`, for when the state is gone."""
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(f"{path.name}.tmp")
+            draft.write_text(self._stored(self.facts), encoding="utf-8")
+            settle(draft, path)
+
+    def remove(self) -> None:
+        """Delete the state. The manifest goes last: until then a later run knows what was done."""
+        with writing(self.path):
+            self._clear()
+            for path in _named(self.path, "lock*"):
+                delete(path)
+            delete(self.path / MANIFEST)
+        with suppress(OSError):  # what is not ours stays
+            self.path.rmdir()
+
+    @property
+    def _frames(self) -> Path:
+        return self.path / "frames"
+
+    @property
+    def _journal(self) -> Path:
+        return self.path / f"journal{self._mark}.jsonl"
+
+    def _frame(self, index: int) -> Path:
+        return self._frames / f"{index:06d}.png"
+
+    def _notes(self, index: int) -> Path:
+        return self._frames / f"{index:06d}.npz"
+
+    def _open(self) -> None:
+        stored = None if self._restart else read_manifest(self.path / MANIFEST)
+        if stored is None:
+            self._ours = True
+            self._clear()
+            self._write_manifest({})
+        elif found := differences(stored["job"], self._manifest):
+            raise StateError(
+                f"{self.path} holds frames of another request: {'; '.join(found)}; repeat the "
+                "earlier request to continue it, or add --restart to discard those frames"
+            )
+        else:
+            self.facts = stored["published"]
+            self._sweep()
+            self._read_journal()
+            self._ours = True
+        self._frames.mkdir(exist_ok=True)
+
+    def _leave(self) -> None:
+        if self._ours and not self.finished and not self.facts:
+            self.remove()
+
+    def _forsake(self) -> None:
+        """Leave nothing behind either if a shard failed, and none has finished a frame."""
+        others = [
+            path for path in _named(self.path, "lock*") if not path.match(f"lock{self._mark}")
+        ]
+        with suppress(HeldError), ExitStack() as held:
+            for path in others:
+                held.enter_context(lock(path))
+            self._read_journal()
+            self._leave()
+
+    def _write_manifest(self, published: Manifest) -> None:
+        draft = self.path / "manifest.tmp.json"
+        draft.write_text(self._stored(published), encoding="utf-8")
+        settle(draft, self.path / MANIFEST)
+        self.facts = published
+
+    def _stored(self, published: Manifest) -> str:
+        return json.dumps({"job": self._manifest, "published": published}, indent=1)
+
+    def _sweep(self) -> None:
+        """Delete what an interrupted write left; a shard, its own only."""
+        for folder in (self.path, self._frames):
+            for draft in _named(folder, f"*{self._mark}.tmp.*"):
+                draft.unlink()
+
+    def _read_journal(self) -> None:
+        """Read the reports of the frames whose files agree; cut a torn last line of our own."""
+        reports: dict[int, Report] = {}
+        for journal in _named(self.path, "journal*.jsonl"):
+            lines, whole = journal.read_bytes(), 0
+            for line, report in _records(lines):
+                whole += len(line)
+                reports[report["index"]] = report
+            if whole < len(lines) and journal == self._journal:
+                os.truncate(journal, whole)
+        self.finished = {
+            index: _finished(report)
+            for index, report in reports.items()
+            if _agrees(self._frame(index), report["sha256"])
+            and ("notes" not in report or _agrees(self._notes(index), report["notes"]))
+        }
+
+    def _clear(self) -> None:
+        """Delete all that is ours but the manifest and the lock."""
+        self._sweep()
+        for path in (self._frames, *_named(self.path, "journal*"), *_named(self.path, "part*")):
+            delete(path)
+
+
+def _named(folder: Path, pattern: str) -> list[Path]:
+    """Return what is so named in a folder, if it is there; glob says nothing of a denied one."""
+    return [path for path in folder.iterdir() if path.match(pattern)] if folder.is_dir() else []
+
+
+def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest) -> None:
+    """Raise unless `output` may be written: before any work, and without touching anything.
+
+    What stands there may be replaced if `overwrite` says so, or if the state beside it tells that
+    an earlier run of the same request put it there. Raises UsageError, OutputError or StateError.
+    """
+    folder = output.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"the folder {folder} for the output does not exist; make it first")
+    for place in (folder, output) if output.is_dir() else (folder,):
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise OutputError(f"cannot write in {place}: choose a folder that you may write to")
+    if overwrite or not (output.exists() or output.is_symlink()):
+        return
+    stored = None if restart else state_of(output)
+    facts = stored["published"] if stored else {}
+    known = facts["files"] if facts and facts.get("form") == form else {}
+    if not _consists_of(output, known):
+        with suppress(OSError):
+            state_path(output).rmdir()  # left empty by a run that was killed as it ended
+        what = "is a folder that is not empty" if output.is_dir() else "exists"
+        raise UsageError(
+            f"{output} {what}; add --overwrite to replace it, or choose another output"
+        )
+
+
+def check_space(output: Path, needed: int, frames: int) -> None:
+    """Raise OutputError if the disk of `output` has less than `needed` bytes free."""
+    folder = output.absolute().parent
+    with writing(folder):
+        free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"expected about {needed / 1e6:,.0f} MB free in {folder} to finish {frames} frames and "
+            f"write {output.name}, got {free / 1e6:,.0f} MB; free some space, choose a smaller "
+            "--size or an output on another disk"
+        )
+
+
+def is_whole(output: Path, facts: Manifest) -> bool:
+    """Whether all files that `facts` tell of are at `output` as they were written."""
+    folder = output if output.is_dir() else output.parent
+    return all(_agrees(folder / name, known) for name, known in facts["files"].items())
+
+
+def _consists_of(output: Path, known: dict[str, str]) -> bool:
+    """Whether all that stands at `output` is in `known`: the sha256 of files, by name."""
+    there = [output]
+    if output.is_dir():
+        there = [path for path in output.iterdir() if not path.name.startswith(".")]
+    return all(_agrees(path, known.get(path.name)) for path in there)
+
+
+def _agrees(path: Path, sha256: str | None) -> bool:
+    with reading(path):
+        return sha256 is not None and path.is_file() and sha256_of(path) == sha256
+
+
+def _finished(report: Report) -> Finished:
+    cut, renewed = (bool(report.get(name)) for name in ("cut", "renewed"))
+    return Finished(cut, renewed, report.get("back"), "notes" in report)
+
+
+def _records(lines: bytes) -> Iterator[tuple[bytes, Report]]:
+    """Yield each whole line of a journal and what it says, up to the first that is not whole."""
+    for line in lines.splitlines(keepends=True):
+        try:
+            report = json.loads(line)
+            whole = line.endswith(b"\n") and isinstance(report["index"], int) and report["sha256"]
+        except (ValueError, KeyError, TypeError):
+            return
+        if not whole:
+            return
+        yield line, report

@@ -1,0 +1,325 @@
+"""Job: what to stylise, from where, to where; what makes two jobs the same."""
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidstyle.atomic import sha256_of
+from vidstyle.errors import MediaError, SettingsError, UsageError
+from vidstyle.settings import Settings, options
+
+if TYPE_CHECKING:
+    from vidstyle.media import Clip
+    from vidstyle.techniques.base import Style, Technique
+
+__all__ = [
+    "Job",
+    "Network",
+    "Paths",
+    "StyleLike",
+    "Styles",
+    "find_network",
+    "fingerprint",
+    "make_job",
+    "parse_style",
+    "target_size",
+    "version_of",
+]
+
+Paths = str | Path | Sequence[str | Path]
+StyleLike = str | Path | tuple[str | Path, float]
+Styles = StyleLike | Sequence[StyleLike]
+
+AUTO_SIZE = 512  # pixels of the long side: what `auto` keeps a source up to
+SMALLEST = 16  # pixels of the short side: VGG-19 halves four times before its last layers
+PACKAGES = ("vidstyle", "tensorflow", "numpy", "opencv-python-headless", "av")
+THREADS = (  # environment variables that change the last bits of a result
+    "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to stylise, from where, to where. Raises VidstyleError for what can be told at once.
+
+    styles: pictures and their parts of the blend; any positive numbers, kept as shares of 1.
+    masks, map: where the style goes; each a picture, or one for every frame or for key frames.
+    style_maps: where in each style picture which style is.
+    weights: the VGG-19 file, or None to find or fetch it.
+    """
+
+    source: Path
+    output: Path
+    technique: "Technique"
+    styles: tuple[tuple[Path, float], ...]
+    settings: Settings
+    masks: tuple[Path, ...] = ()
+    map: Path | None = None
+    style_maps: tuple[Path, ...] = ()
+    weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        _check_source(self.source)
+        object.__setattr__(self, "styles", _blend(self.styles))
+        _check_guides(self)
+        for path in (self.source, *(path for path, _ in self.styles), *self.guides):
+            _check_differs(path, self.output)
+
+    @property
+    def guides(self) -> tuple[Path, ...]:
+        """All masks and maps that were given."""
+        return (*self.masks, *filter(None, (self.map,)), *self.style_maps)
+
+    @property
+    def optimises(self) -> bool:
+        """Whether any pixel is optimised; if not, neither weights nor TensorFlow are needed."""
+        return self.settings.steps > 0 or self.settings.steps_next > 0
+
+    def read_styles(self) -> "list[Style]":
+        """Read the style pictures. Raises MediaError that names the one that cannot be used."""
+        from vidstyle.media import read_picture
+        from vidstyle.techniques.base import Style
+
+        return [Style(image=read_picture(path), weight=weight) for path, weight in self.styles]
+
+    def manifest(self, clip: "Clip", network: str | None) -> dict[str, Any]:
+        """Return everything that the pixels depend on, as plain JSON values.
+
+        clip: of the source. network: digest of the weights; None when nothing is optimised.
+        How results are written (--crf) and how the run is done are left out on purpose.
+        """
+        return {
+            "source": fingerprint(clip.files or (self.source,)),
+            "styles": [{**fingerprint([path]), "weight": weight} for path, weight in self.styles],
+            "guides": [fingerprint(_files_of(path)) for path in self.guides],
+            "technique": type(self.technique).__name__.lower(),
+            "options": _plain(asdict(self.technique)),
+            "settings": self.settings.of_scope("look"),
+            "weights": network,
+            "versions": {name: version_of(name) for name in PACKAGES},
+            "environment": {name: os.environ.get(name) for name in THREADS},
+        }
+
+
+def make_job(  # noqa: PLR0913 - what a job is made of
+    source: str | Path,
+    output: str | Path,
+    *,
+    style: Styles,
+    technique: str = "basic",
+    mask: Paths = (),
+    map: str | Path | None = None,
+    style_map: Paths = (),
+    weights: str | Path | None = None,
+    **values: Any,
+) -> Job:
+    """Make a Job of plain values; `values` are options of Settings and of the technique.
+
+    style: a path, 'path=weight', a (path, weight) pair, or several of them. mask, style_map: a
+    path or several. Raises VidstyleError.
+    """
+    from vidstyle.techniques import TECHNIQUES
+
+    if technique not in TECHNIQUES:
+        raise UsageError(f"technique: expected one of {', '.join(TECHNIQUES)}, got {technique!r}")
+    kind = TECHNIQUES[technique]
+    _check_names(values, (*options(Settings), *options(kind)))
+    own = {name: value for name, value in values.items() if name in options(kind)}
+    return Job(
+        source=Path(source),
+        output=Path(output),
+        technique=kind(**own),
+        styles=tuple(_weighed(style)),
+        settings=Settings(**{k: v for k, v in values.items() if k not in own}),
+        masks=_paths(mask),
+        map=None if map is None else Path(map),
+        style_maps=_paths(style_map),
+        weights=None if weights is None else Path(weights),
+    )
+
+
+@dataclass(frozen=True)
+class Network:
+    """The VGG-19 file and the sha256 of it; None where nothing is optimised."""
+
+    path: Path | None = None
+    digest: str | None = None
+
+
+def find_network(job: Job, notify: Callable[[dict[str, Any]], None]) -> Network:
+    """Find or fetch the VGG-19 file if the job needs one. Raises WeightsError."""
+    if not job.optimises:
+        return Network()
+    from vidstyle.vgg import weights
+
+    def progress(received: int, total: int) -> None:
+        notify({"event": "weights", "received": received, "total": total})
+
+    found = weights.find(job.weights, progress=progress)
+    if not weights.is_verified(found):
+        weights.load(found)  # what is no network is refused before TensorFlow is imported
+    return Network(found, weights.digest(found))
+
+
+def parse_style(text: str) -> tuple[Path, float | None]:
+    """Split 'wave.jpg=0.7' into path and weight; the weight is None where none is given.
+
+    A file whose very name is `text` is meant as it stands.
+    """
+    name, sign, number = text.rpartition("=")
+    if sign and not Path(text).exists():
+        try:
+            return Path(name), float(number)
+        except ValueError:
+            pass
+    return Path(text), None
+
+
+def target_size(size: int | str, width: int, height: int, *, even: bool = True) -> tuple[int, int]:
+    """Return the (width, height) of a result in pixels, in the proportions of `width`, `height`.
+
+    size: its long side, 'source' or 'auto'. even: round to even sides, which video codecs need.
+    Raises UsageError for a result that is too small for the network.
+    """
+    long = max(width, height)
+    wanted = min(long, AUTO_SIZE) if size == "auto" else long if size == "source" else int(size)
+    unit = 2 if even else 1
+    fitted = tuple(unit * max(1, round(side * wanted / long / unit)) for side in (width, height))
+    if min(fitted) < SMALLEST:
+        raise UsageError(
+            f"--size: expected a result of at least {SMALLEST} pixels a side, got "
+            f"{fitted[0]} x {fitted[1]} from {width} x {height}; choose a larger --size"
+        )
+    return fitted[0], fitted[1]
+
+
+def fingerprint(files: Sequence[Path]) -> dict[str, Any]:
+    """Return what tells the content of files from another's: bytes and sha256 of each.
+
+    The names of several files count, their folder does not. Raises MediaError.
+    """
+    try:
+        if len(files) == 1:
+            return {"bytes": files[0].stat().st_size, "sha256": sha256_of(files[0])}
+        return {"files": [[path.name, sha256_of(path)] for path in files]}
+    except OSError as error:
+        raise MediaError(
+            f"cannot read {error.filename}: {error.strerror}; check the file"
+        ) from error
+
+
+def version_of(package: str) -> str | None:
+    """Return the installed version of a package without importing it; None if it is not there."""
+    for name in (package, f"{package}-cpu", package.removesuffix("-headless")):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _check_source(source: Path) -> None:
+    if not source.exists() and "%" not in source.name:
+        raise MediaError(f"the source {source} does not exist; check the path")
+
+
+_FLAGS = {"mask": "--mask", "map": "--map", "style_map": "--style-map"}
+
+
+def _check_guides(job: Job) -> None:
+    """Refuse masks and maps that the technique does not take, and a lack of those it needs."""
+    name = type(job.technique).__name__.lower()
+    given = {"mask": job.masks, "map": job.map, "style_map": job.style_maps}
+    for kind, flag in _FLAGS.items():
+        if given[kind] and kind not in job.technique.takes:
+            raise UsageError(f"{flag}: {name} takes none; leave it out, or choose another command")
+        if not given[kind] and kind in job.technique.needs:
+            raise UsageError(f"{name}: expected {flag} PICTURE, got none; add one")
+    if given["map"] and not given["style_map"]:
+        raise UsageError("expected a --style-map for the --map to answer, got none; add one")
+    if given["style_map"] and not given["map"] and "map" in job.technique.takes:
+        raise UsageError("expected a --map for the --style-map to answer, got none; add one")
+    if job.style_maps and len(job.style_maps) != len(job.styles):
+        raise UsageError(
+            f"expected a --style-map for each --style, in the same order, got {len(job.styles)} "
+            f"styles and {len(job.style_maps)} maps"
+        )
+    for path in job.guides:
+        if not path.exists() and "%" not in path.name:
+            raise MediaError(f"the mask or map {path} does not exist; check the path")
+
+
+def _paths(given: Paths) -> tuple[Path, ...]:
+    return tuple(Path(p) for p in ([given] if isinstance(given, (str, Path)) else given))
+
+
+def _files_of(path: Path) -> Sequence[Path]:
+    from vidstyle.media import probe
+
+    return probe(path, count=False).files or (path,)
+
+
+def _check_differs(path: Path, output: Path) -> None:
+    """Refuse an output that is one of the inputs, under whatever name, or the folder of one."""
+    same = output.resolve() == path.resolve() or (
+        output.exists() and path.exists() and output.samefile(path)
+    )
+    if same:
+        raise UsageError(f"the output {output} is also an input; choose another output")
+    if output.is_dir() and not path.is_dir() and path.resolve().parent == output.resolve():
+        raise UsageError(
+            f"the output folder {output} holds the input {path}; choose another folder"
+        )
+
+
+def _blend(styles: Iterable[tuple[Path, float]]) -> tuple[tuple[Path, float], ...]:
+    """Check the styles and return them with weights as shares of 1."""
+    styles = tuple(styles)
+    if not styles:
+        raise UsageError("expected one or more style pictures, got none; add --style PICTURE")
+    for path, weight in styles:
+        if not path.exists():
+            raise MediaError(f"the style {path} does not exist; check the path")
+        if not (math.isfinite(weight) and weight > 0):
+            raise UsageError(f"--style {path}: expected a weight above 0, got {weight:g}")
+    total = math.fsum(weight for _, weight in styles)
+    return tuple((path, weight / total) for path, weight in styles)
+
+
+def _weighed(style: Styles) -> Iterable[tuple[Path, float]]:
+    """Yield (path, weight) of each style; equal weights where none is given."""
+    entries = [_entry(one) for one in _listed(style)]
+    given = [weight for _, weight in entries if weight is not None]
+    if given and len(given) < len(entries):
+        raise UsageError("--style: expected a weight for every style or for none, got some of both")
+    return ((path, 1.0 if weight is None else weight) for path, weight in entries)
+
+
+def _listed(style: Styles) -> Sequence[StyleLike]:
+    """Return the styles as a list, also where one is given alone."""
+    pair = isinstance(style, tuple) and len(style) == 2 and not isinstance(style[1], (str, Path))
+    single = isinstance(style, (str, Path)) or (pair and not isinstance(style[1], tuple))
+    return [style] if single else style  # type: ignore[list-item, return-value]
+
+
+def _entry(style: StyleLike) -> tuple[Path, float | None]:
+    if isinstance(style, tuple):
+        return Path(style[0]), float(style[1])
+    return parse_style(style) if isinstance(style, str) else (style, None)
+
+
+def _check_names(given: Iterable[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+            raise SettingsError(f"expected the name of an option, got {name!r}{hint}")
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}

@@ -1,0 +1,67 @@
+"""Tracked maps and masks as pictures, one a frame: to look at, and to mend."""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vidstyle import media
+from vidstyle.atomic import settle
+from vidstyle.errors import UsageError, writing
+from vidstyle.guides import palette as palettes
+from vidstyle.guides.frame_guides import Series
+from vidstyle.media.clip import Image
+
+__all__ = ["write_tracks"]
+
+
+def write_tracks(  # noqa: PLR0913 - what is tracked, where to, and who is told
+    source: Path,
+    output: Path,
+    *,
+    map: Path | None = None,
+    mask: Path | None = None,
+    overwrite: bool = False,
+    notify: Callable[[int, int], None] = lambda done, of: None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> int:
+    """Write a PNG for every frame of `source` into the folder `output`; return how many.
+
+    map, mask: one of them; key frames, or pictures for all frames. A file bears the number of its
+    frame, from 0, so that the folder serves as --map or --mask again. notify(frames done, frames
+    in all) is called after each. Raises VidstyleError.
+    """
+    if (map is None) == (mask is None):
+        raise UsageError("track: expected either --map or --mask, got both or neither")
+    if output.exists() and not (output.is_dir() and (overwrite or not any(output.iterdir()))):
+        raise UsageError(
+            f"{output}: expected a new or empty folder; add --overwrite, or choose another output"
+        )
+    rate = None if source.is_file() else Fraction(25)  # of a folder; which one does not matter
+    clip = media.probe(source, rate=rate)
+    series = Series(clip, range(clip.frames), lambda _: (clip.width, clip.height), warn)
+    pictures = _maps(series, map) if map else _masks(series, mask or Path())
+    with writing(output):
+        output.mkdir(exist_ok=True)
+        for index, picture in enumerate(pictures):
+            draft = output / f"{index:06d}.tmp.png"
+            media.write_picture(draft, picture)
+            settle(draft, output / f"{index:06d}.png")
+            notify(index + 1, clip.frames)
+    return clip.frames
+
+
+def _maps(series: Series, path: Path) -> Iterator[Image]:
+    """Yield the map of each frame in its own colours."""
+    drawn = series.open(path)
+    palette = palettes.palette_of(drawn.pictures(), str(path))
+    matches = [palettes.Match(place, name, ()) for place, name in enumerate(palette.names)]
+    for planes in series.maps(drawn, palette, matches, palettes.TOLERANCE):
+        yield np.asarray(planes @ palette.colors, np.float32)
+
+
+def _masks(series: Series, path: Path) -> Iterator[Image]:
+    """Yield the mask of each frame in grey."""
+    for plane in series.masks(series.open(path)):
+        yield np.repeat(plane, 3, axis=2)

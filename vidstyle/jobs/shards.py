@@ -1,0 +1,88 @@
+"""Shots: one clip shared out among the workers of a cluster, each of which does a shard of it."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Self
+
+from vidstyle.jobs.batch import Kept, when_free
+from vidstyle.jobs.cluster import workers_at
+from vidstyle.jobs.job import Job, Network, find_network
+from vidstyle.jobs.pipeline import MakeStylizer, make_stylizer, run, run_shard
+from vidstyle.jobs.plan import Event, OnEvent
+
+__all__ = ["run_shots"]
+
+
+def run_shots(
+    job: Job,
+    address: str,
+    notify: OnEvent,
+    *,
+    make_stylizer: MakeStylizer = make_stylizer,
+    verbose: bool = False,
+) -> None:
+    """Do a job, the shots of its clip on the workers at an address. Raises VidstyleError."""
+    network, merged = find_network(job, notify), _Merged(notify)
+    with workers_at(address, verbose=verbose) as workers:
+        workers.do(_Shards(job, make_stylizer, network, workers.count), merged)
+    run(job, merged, make_stylizer=make_stylizer, network=network)
+
+
+@dataclass(frozen=True)
+class _Shards:
+    """The shards of one clip."""
+
+    clip: Job
+    make_stylizer: MakeStylizer
+    network: Network
+    of: int
+
+    def __len__(self) -> int:
+        return self.of
+
+    def source(self, _: int) -> str:
+        return str(self.clip.source)
+
+    def job(self) -> Job:
+        return self.clip
+
+    def prepared(self, network: Network) -> Self:
+        return replace(self, make_stylizer=Kept(self.make_stylizer), network=network)
+
+    def do(self, index: int, notify: OnEvent, *, patient: bool = False) -> Event:
+        del patient
+        shard, make, network = (index + 1, self.of), self.make_stylizer, self.network
+
+        def act() -> Event:
+            return run_shard(self.clip, shard, notify, make_stylizer=make, network=network)
+
+        return when_free(act, notify)
+
+    def failed(self, _: int, error: Exception) -> Event:
+        raise error
+
+
+class _Merged:
+    """Passes on the events of all shards of a clip as those of one run."""
+
+    def __init__(self, notify: OnEvent) -> None:
+        self._notify = notify
+        self._left: int | None = None
+        self._stylized = 0
+        self._began = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "start" and self._left is None:
+            self._left = event["left"]
+            self._notify(event)
+        elif kind == "frame" and self._left is not None:
+            self._left = max(0, self._left - 1 - event["evaluations"])
+            self._notify({**event, "left": self._left})
+        elif kind == "shard":
+            self._stylized += event["stylized"]
+        elif kind == "done":
+            stylized, seconds = self._stylized + event["stylized"], time.monotonic() - self._began
+            self._notify({**event, "stylized": stylized, "seconds": seconds})
+        elif kind in ("warning", "step"):
+            self._notify(event)

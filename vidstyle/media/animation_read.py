@@ -1,0 +1,126 @@
+"""Animated stills (GIF, WebP, APNG, AVIF): every frame with its exact duration, through Pillow."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import accumulate
+from pathlib import Path
+
+import PIL.Image
+
+from vidstyle.errors import MediaError, OutputError
+from vidstyle.media.clip import Clip, Image, mend, span
+from vidstyle.media.pictures import PICTURE_FAULTS, has_clear_pixels, open_picture, quiet, to_pixels
+
+__all__ = [
+    "check_durations",
+    "in_ticks",
+    "is_animation",
+    "plays",
+    "probe_animation",
+    "read_animation",
+]
+
+_FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
+_NO_DURATION = 100  # milliseconds that browsers show a frame that names none
+
+
+def is_animation(picture: PIL.Image.Image) -> bool:
+    """Tell whether an open picture moves (a TIFF of several pages does not)."""
+    return picture.format in _FORMATS and getattr(picture, "n_frames", 1) > 1
+
+
+def probe_animation(path: Path, count: bool) -> Clip:
+    """Probe an animated picture; see `probe`. Times are in milliseconds, as Pillow gives them."""
+    with open_picture(path) as picture:
+        width, height = picture.size
+        clip = Clip(
+            path=path,
+            kind="animation",
+            width=width,
+            height=height,
+            time_base=Fraction(1, 1000),
+            frames=getattr(picture, "n_frames", 1),
+            counted=False,
+            files=(path,),
+        )
+        if not count:
+            return clip
+        durations, alpha, fault = _frames_of(picture, path)
+    times = [0, *accumulate(durations)]
+    notes = (f"damaged after {len(durations)} frames ({fault})",) if fault else ()
+    return replace(
+        clip,
+        timestamps=tuple(times[:-1]),
+        end=times[-1],
+        frames=len(durations),
+        alpha=alpha,
+        counted=True,
+        rate=Fraction(len(durations) * 1000, times[-1]),
+        variable=max(durations) - min(durations) > 1,
+        duration=times[-1] / 1000,
+        notes=notes,
+    )
+
+
+def _frames_of(picture: PIL.Image.Image, path: Path) -> tuple[list[int], bool, str]:
+    """Return what decodes: each frame's milliseconds; whether any has alpha; why it stops early."""
+    durations: list[int] = []
+    alpha = False
+    for index in range(getattr(picture, "n_frames", 1)):
+        try:
+            picture.seek(index)
+            picture.load()
+        except PICTURE_FAULTS as error:
+            if not durations:
+                raise MediaError(f"{path}: expected frames, got none that decodes") from error
+            return durations, alpha, str(error)
+        alpha = alpha or has_clear_pixels(picture)
+        durations.append(round(picture.info.get("duration", 0)) or _NO_DURATION)
+    return durations, alpha, ""
+
+
+def read_animation(path: Path, indices: range) -> Iterator[Image]:
+    """Yield the frames of `indices`, with alpha, not over white, where they have it."""
+    with open_picture(path) as picture:
+        for index in indices:
+            with quiet():
+                picture.seek(index)
+                pixels = to_pixels(picture)
+            yield pixels
+
+
+def plays(path: Path) -> int:
+    """Return how often an animation plays: 0 for ever. A GIF says how often it does so again."""
+    with open_picture(path) as picture:
+        count = picture.info.get("loop")
+        again = picture.format == "GIF"
+    if count is None:
+        return 1
+    return int(count) + (again and count > 0)
+
+
+def in_ticks(clip: Clip, indices: range, tick: Fraction) -> list[int]:
+    """Return each frame's tick from 0 and the end's, rounded one by one so that no error adds up.
+
+    tick: in seconds.
+    """
+    stamps, end, _ = span(clip, indices)
+    base = clip.time_base or Fraction(1)
+    return mend([round((stamp - stamps[0]) * base / tick) for stamp in [*stamps, end]])
+
+
+def check_durations(part: Path, durations: list[int]) -> None:
+    """Read a written file back. Raises OutputError unless each frame has its milliseconds."""
+    try:
+        with open_picture(part) as picture:
+            found, _, _ = _frames_of(picture, part)
+    except MediaError as error:
+        raise OutputError(
+            f"{part} cannot be read back: {error}; run the same command again"
+        ) from error
+    if found != durations:
+        raise OutputError(
+            f"{part} is not whole: expected {len(durations)} frames with the source's timing, "
+            f"got {len(found)}; run the same command again, or choose .mp4"
+        )

@@ -1,0 +1,300 @@
+"""Video files: opened, timed and decoded with PyAV, every frame once, in one fixed order."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.codec.context import CodecContext
+from av.container import InputContainer
+from av.sidedata.sidedata import Type
+from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from vidstyle.errors import MediaError
+from vidstyle.media.clip import Image, Stream
+from vidstyle.media.container_crop import Crop, crop_of
+from vidstyle.media.pictures import resize
+from vidstyle.media.tonemap import HDR, is_wide, to_standard
+
+__all__ = [
+    "FAULTS",
+    "SCALER",
+    "Shape",
+    "codec_name",
+    "decoded",
+    "has_clear_pixels",
+    "is_video",
+    "main_stream",
+    "open_video",
+    "packets",
+    "read_video",
+    "reason",
+    "refuse_unknown_colours",
+    "shape_of",
+    "streams_of",
+]
+
+# What PyAV raises on damaged files, beside its own errors (found by fuzzing: docs/media.md).
+FAULTS = (av.error.FFmpegError, OSError, ValueError, IndexError, RuntimeError, UnicodeDecodeError)
+SCALER = int(
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+    | Interpolation.BITEXACT
+)
+# These follow references to other files, or turn any text into pictures.
+_NOT_MEDIA = {"tty", "concat", "hls", "dash", "imf", "sdp", "image2", "lavfi", "webvtt", "srt"}
+_MATRICES = {1, 4, 5, 6, 7, 9}  # tags that name a YUV matrix, alike in FFmpeg's codecs and scaler
+_BT709, _BT601 = 1, 5
+_ICTCP = (14, 15)
+_CLEAR_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own drop the alpha
+_PATIENCE = 100  # unreadable places in a row before the rest of a file is given up
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[InputContainer]:
+    """Open a video file. Raises MediaError if it is none."""
+    try:
+        container = av.open(f"file:{path}", "r", metadata_errors="replace")
+    except FAULTS as error:
+        raise MediaError(
+            f"{path}: expected a picture or a video, got a file that is neither, or is damaged "
+            f"({reason(error)}); try to play it, or get it again from where it came"
+        ) from error
+    with container:
+        if container.format.name in _NOT_MEDIA:
+            raise MediaError(
+                f"{path}: expected a picture or a video, got a file that is neither; "
+                "name another source"
+            )
+        yield container
+
+
+def reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def is_video(path: Path) -> bool:
+    """Tell whether the file holds a video stream."""
+    try:
+        with open_video(path) as container:
+            main_stream(container, path)
+    except MediaError:
+        return False
+    return True
+
+
+def main_stream(container: InputContainer, path: Path) -> VideoStream:
+    """Return the first video stream that is no cover picture. Raises MediaError without one."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic and stream.time_base:
+            if stream.codec_context is None:
+                raise MediaError(
+                    f"{path}: expected a video that can be decoded, got one in a codec that is not "
+                    "known here; convert it to another first, H.264 for instance"
+                )
+            return stream
+    raise MediaError(
+        f"{path}: expected a video, got a file without a video stream; name another source"
+    )
+
+
+def streams_of(container: InputContainer) -> tuple[Stream, ...]:
+    """Return every stream of the file, as they are numbered."""
+    return tuple(
+        Stream(
+            index=stream.index,
+            kind=stream.type,
+            codec=codec_name(stream),
+            language=stream.language,
+        )
+        for stream in container.streams
+    )
+
+
+def codec_name(stream: Any) -> str:
+    """Return what FFmpeg calls a stream's codec, or the file that it is; "unknown" if nothing."""
+    name = getattr(stream.codec_context, "name", None) or getattr(stream, "name", None)
+    return name or "unknown"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How decoded frames become upright with square pixels.
+
+    coded: (width, height) of the first frame as it decodes. crop: what the container cuts off it.
+    width, height: after that and after widening, before turning. rotation: clockwise degrees.
+    """
+
+    coded: tuple[int, int]
+    crop: Crop | None
+    width: int
+    height: int
+    rotation: int
+    pixel_aspect: Fraction
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height as shown."""
+        turned = self.rotation in (90, 270)
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+
+def shape_of(path: Path, frame: VideoFrame, stream: VideoStream) -> Shape:
+    """Return the shape of the first frame, which is every frame's."""
+    crop = crop_of(path, stream.container.format.name)
+    cut = crop or Crop()
+    coded = (frame.width, frame.height)
+    shown, height = coded[0] - cut.left - cut.right, coded[1] - cut.top - cut.bottom
+    if min(shown, height) < 1:
+        crop, (shown, height) = None, coded  # a broken header
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    if not Fraction(1, 10) < aspect < 10:
+        aspect = Fraction(1)  # a broken header
+    return Shape(
+        coded=coded,
+        crop=crop,
+        width=shown if aspect == 1 else max(2, 2 * round(shown * aspect / 2)),
+        height=height,
+        rotation=-90 * round(frame.rotation / 90) % 360,
+        pixel_aspect=aspect,
+    )
+
+
+def packets(container: InputContainer, streams: list[Any], faults: list[str]) -> Iterator[Any]:
+    """Yield the packets of some streams, past places that cannot be read, which go to `faults`."""
+    broken = 0
+    while broken < _PATIENCE:
+        try:
+            for packet in container.demux(streams):
+                broken = 0
+                yield packet
+            return
+        except FAULTS as error:
+            faults.append(reason(error))
+            broken += 1
+
+
+def decoded(
+    container: InputContainer,
+    stream: VideoStream,
+    faults: list[str],
+    watch: Callable[[Any], None] | None = None,
+) -> Iterator[VideoFrame]:
+    """Yield every frame that decodes, in order. watch: is shown every packet of every stream."""
+    wanted = [stream] if watch is None else list(container.streams)
+    decoder = _decoder(stream)
+    for packet in packets(container, wanted, faults):
+        if watch is not None:
+            watch(packet)
+        if packet.stream_index == stream.index and packet.size:
+            yield from _attempt(decoder, packet, faults)
+    yield from _attempt(decoder, None, faults)
+
+
+def _decoder(stream: VideoStream) -> VideoCodecContext:
+    """Return the stream's decoder; where FFmpeg's own drops the alpha, that of libvpx."""
+    context = stream.codec_context
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    if tags.get("alpha_mode") != "1" or context.name not in _CLEAR_DECODERS:
+        return context
+    decoder: Any = CodecContext.create(_CLEAR_DECODERS[context.name], "r")
+    decoder.thread_count = context.thread_count
+    return decoder
+
+
+def _attempt(decoder: VideoCodecContext, packet: Any, faults: list[str]) -> list[VideoFrame]:
+    try:
+        return decoder.decode(packet)
+    except av.error.EOFError:
+        return []
+    except FAULTS as error:
+        faults.append(reason(error))
+        return []
+
+
+def has_clear_pixels(frame: VideoFrame) -> bool:
+    """Tell whether any pixel of a decoded frame is not opaque."""
+    if not any(part.is_alpha for part in frame.format.components):
+        return False
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
+
+
+def refuse_unknown_colours(path: Path, frame: VideoFrame) -> None:
+    """Raise MediaError for colours that nothing here can bring to RGB."""
+    dolby = Type.DOVI_METADATA in frame.side_data
+    if frame.colorspace in _ICTCP or (dolby and frame.color_trc not in HDR):
+        kind = "Dolby Vision without a standard base layer (profile 5)" if dolby else "ICtCp"
+        raise MediaError(
+            f"{path}: expected colours in RGB or YCbCr, got {kind}, which would turn green and "
+            "purple; convert it first, with ffmpeg's filter libplacebo for instance"
+        )
+
+
+def read_video(path: Path, indices: range) -> Iterator[Image]:
+    """Yield the frames of `indices` (counted in decoding order), upright, with square pixels.
+
+    RGBA [H, W, 4], colour not multiplied by alpha, where they have alpha. Raises MediaError.
+    """
+    shape: Shape | None = None
+    scaler = VideoReformatter()
+    with open_video(path) as container:
+        stream = main_stream(container, path)
+        for index, frame in enumerate(decoded(container, stream, [])):
+            shape = shape or shape_of(path, frame, stream)
+            if index in indices:
+                yield _to_pixels(frame, shape, scaler)
+            if index + 1 >= indices.stop:
+                return
+    raise MediaError(
+        f"{path}: expected {indices.stop} frames, got fewer; has the file changed meanwhile?"
+    )
+
+
+def _to_pixels(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Image:
+    """Convert one frame: its own colours to those of a standard picture, turned upright.
+
+    Frames of 8 bits go by way of 8: by way of 16 the scaler makes opaque pixels less than 1.
+    """
+    parts = frame.format.components
+    wide = is_wide(frame.color_trc, frame.color_primaries)
+    deep = wide or any(part.bits > 8 for part in parts)
+    clear = any(part.is_alpha for part in parts)
+    size = shape.coded if shape.crop else (shape.width, shape.height)
+    coded = scaler.reformat(
+        frame,
+        width=size[0],
+        height=size[1],
+        format={0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear],
+        src_colorspace=_matrix(frame),
+        interpolation=SCALER,
+    ).to_ndarray()
+    pixels = coded.astype(np.float32) / np.float32(65535 if deep else 255)
+    if wide:
+        pixels[..., :3] = to_standard(coded[..., :3], frame.color_trc, frame.color_primaries)
+    if shape.crop:
+        pixels = resize(_cut(pixels, shape.crop), shape.width, shape.height)
+    turns = shape.rotation // 90
+    return np.ascontiguousarray(np.rot90(pixels, -turns)) if turns else pixels
+
+
+def _cut(pixels: Image, crop: Crop) -> Image:
+    height, width = pixels.shape[:2]
+    return pixels[crop.top : height - crop.bottom, crop.left : width - crop.right]
+
+
+def _matrix(frame: VideoFrame) -> int:
+    """Return the YUV matrix as tagged; untagged frames of 720 lines and more are BT.709."""
+    if frame.colorspace in _MATRICES:
+        return int(frame.colorspace)
+    return _BT709 if frame.height >= 720 else _BT601

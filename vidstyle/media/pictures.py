@@ -1,0 +1,331 @@
+"""Stills: pictures read and written with Pillow, frames kept as 16-bit PNG with OpenCV.
+
+Integer pixels, profiles, palettes and EXIF end here: everything else sees `Image`.
+"""
+
+import io
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from PIL import ImageCms, ImageOps
+
+from vidstyle.errors import MediaError, OutputError, reading, writing
+from vidstyle.media.clip import Image
+
+__all__ = [
+    "CLEAR",
+    "PICTURES",
+    "PICTURE_FAULTS",
+    "WRITABLE",
+    "difference_of_gaussians",
+    "has_clear_pixels",
+    "is_opaque",
+    "load_frame",
+    "open_picture",
+    "over_white",
+    "quiet",
+    "read_picture",
+    "read_pixels",
+    "recolored",
+    "resize",
+    "save_frame",
+    "signatures",
+    "to_bytes",
+    "to_pixels",
+    "to_words",
+    "upright_size",
+    "write_picture",
+]
+
+_OPAQUE = 1 - 2**-17  # of 1: half a step of 16 bits below it; rounding errs by a hundredth of that
+LIMIT = 300_000_000  # pixels; beyond it a picture is a mistake or a bomb
+
+# Pillow's formats that are pictures by their first bytes; its others guess, or are videos.
+_FORMATS = (
+    "AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP",
+)  # fmt: skip
+PICTURES = frozenset(
+    (
+        ".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
+        ".ppm", ".tif", ".tiff", ".webp",
+    )
+)  # fmt: skip
+WRITABLE: dict[str, dict[str, Any]] = {
+    ".png": {"compress_level": 4},
+    ".jpg": {"quality": 95, "subsampling": 0},
+    ".jpeg": {"quality": 95, "subsampling": 0},
+    ".webp": {"lossless": True, "quality": 40},
+    ".tif": {"compression": "tiff_deflate"},
+    ".tiff": {"compression": "tiff_deflate"},
+    ".bmp": {},
+}
+CLEAR = frozenset((".png", ".webp", ".tif", ".tiff"))  # these keep alpha
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+PICTURE_FAULTS = (  # what Pillow raises on damaged files (found by fuzzing)
+    struct.error, OSError, ValueError, SyntaxError, RuntimeError, TypeError, IndexError, KeyError,
+    EOFError, OverflowError, MemoryError, PIL.Image.DecompressionBombError,
+)  # fmt: skip
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[PIL.Image.Image]:
+    """Open a picture by its content; whatever Pillow raises inside becomes a MediaError."""
+    try:
+        with _opened(path) as picture:
+            yield picture
+    except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
+        raise MediaError(
+            f"{path}: expected a picture of at most {LIMIT // 1_000_000} million pixels, "
+            "got a larger one; shrink it first"
+        ) from error
+    except PIL.UnidentifiedImageError as error:
+        raise MediaError(f"{path}: expected a picture, {_instead(path)}") from error
+    except PICTURE_FAULTS as error:
+        raise MediaError(_unreadable(path, error)) from error
+
+
+def _opened(path: Path) -> PIL.Image.Image:
+    before = PIL.Image.MAX_IMAGE_PIXELS
+    PIL.Image.MAX_IMAGE_PIXELS = LIMIT
+    try:
+        with quiet():
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            return PIL.Image.open(path, formats=list(signatures()))
+    finally:
+        PIL.Image.MAX_IMAGE_PIXELS = before
+
+
+def signatures() -> dict[str, Callable[[bytes], bool | str] | None]:
+    """Return the test of a file's first bytes for each of _FORMATS that this Pillow reads."""
+    PIL.Image.init()
+    return {name: PIL.Image.OPEN[name][1] for name in _FORMATS if name in PIL.Image.OPEN}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Pillow's remarks on odd headers from the terminal; what cannot be read still raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _unreadable(path: Path, error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: expected a picture, but there is no such file; check the path"
+    if isinstance(error, IsADirectoryError):
+        return f"{path}: expected a picture, got a folder; name one of the files in it"
+    if isinstance(error, PermissionError):
+        return f"{path}: expected a picture that can be read, but permission is denied"
+    return (
+        f"{path}: expected a whole picture, got one that is damaged or cut short "
+        f"({error}); get it again from where it came"
+    )
+
+
+def _instead(path: Path) -> str:
+    """Say what a file is that is no picture."""
+    from vidstyle.media import decode
+
+    if path.stat().st_size == 0:
+        return "got an empty file (0 bytes); get it again from where it came"
+    if decode.is_video(path):
+        return "got a video; save one of its frames as a PNG and name that"
+    return "got a file of another kind; PNG and JPEG always work"
+
+
+def read_picture(path: Path) -> Image:
+    """Read any still, upright, as sRGB; transparent parts lie over white. Raises MediaError."""
+    return over_white(read_pixels(path))
+
+
+def read_pixels(path: Path) -> Image:
+    """Read what `read_picture` does, but RGBA [H, W, 4], not over white, where it has alpha."""
+    with open_picture(path) as picture, quiet():
+        return to_pixels(ImageOps.exif_transpose(picture))
+
+
+def upright_size(picture: PIL.Image.Image) -> tuple[int, int]:
+    """Return (width, height) after the EXIF orientation, from the header alone."""
+    width, height = picture.size
+    turned = picture.getexif().get(_ORIENTATION) in _TURNED
+    return (height, width) if turned else (width, height)
+
+
+def has_clear_pixels(picture: PIL.Image.Image) -> bool:
+    """Tell whether any pixel is not opaque."""
+    if not picture.has_transparency_data:
+        return False
+    return bool(np.asarray(picture.convert("RGBA").getchannel("A")).min() < 255)
+
+
+def is_opaque(alpha: Image) -> bool:
+    """Tell whether an alpha of any shape, in 0..1, is 1 everywhere but for rounding."""
+    return bool(alpha.min() > _OPAQUE)
+
+
+def to_pixels(picture: PIL.Image.Image) -> Image:
+    """Return a Pillow picture of any mode as an Image, profile applied; RGBA where it has alpha."""
+    if picture.mode.startswith("I"):
+        return _grey(np.asarray(picture).astype(np.float32) / 65535)
+    if picture.mode == "F":
+        return _grey(np.nan_to_num(np.asarray(picture, np.float32)))
+    profile = picture.info.get("icc_profile")
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        colour = _to_srgb(rgba.convert("RGB"), profile)
+        return _unit(np.dstack([np.asarray(colour), np.asarray(rgba.getchannel("A"))]))
+    if picture.mode in ("1", "P", "PA", "LA", "La", "RGBX"):
+        picture = picture.convert("RGB")
+    return _unit(np.asarray(_to_srgb(picture, profile)))
+
+
+def _unit(pixels: np.ndarray[Any, Any]) -> Image:
+    """Return uint8 pixels as float32 of 0..1."""
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def _grey(plane: np.ndarray[Any, Any]) -> Image:
+    return np.repeat(np.clip(plane, 0, 1)[..., None], 3, axis=2)
+
+
+def over_white(pixels: Image) -> Image:
+    """Lay an Image with alpha, [H, W, 4], over white; return one without as it is."""
+    if pixels.shape[2] == 3:
+        return pixels
+    alpha = pixels[..., 3:]
+    over: Image = pixels[..., :3] * alpha + (1 - alpha)
+    return over
+
+
+def _to_srgb(picture: PIL.Image.Image, profile: bytes | None) -> PIL.Image.Image:
+    """Convert to RGB through the embedded ICC profile; a profile that makes no sense is ignored."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "sRGB" not in ImageCms.getProfileDescription(source):
+                target = ImageCms.createProfile("sRGB")
+                converted = ImageCms.profileToProfile(picture, source, target, outputMode="RGB")
+                return converted or picture.convert("RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            pass
+    return picture.convert("RGB")
+
+
+def to_words(image: Image) -> np.ndarray[Any, Any]:
+    """Return an Image, with or without alpha, as uint16 of the same shape, rounded."""
+    return np.rint(np.clip(image, 0, 1) * 65535).astype(np.uint16)
+
+
+def from_words(words: np.ndarray[Any, Any]) -> Image:
+    """Return what `to_words` made into words as an Image again."""
+    return np.asarray(words.astype(np.float32) / np.float32(65535))
+
+
+def to_bytes(image: Image) -> np.ndarray[Any, Any]:
+    """Return an Image, with or without alpha, as uint8 of the same shape, rounded."""
+    whole: Image = np.rint(np.clip(image, 0, 1) * 255)
+    return whole.astype(np.uint8)
+
+
+def write_picture(
+    path: Path, image: Image, suffix: str | None = None, described: dict[str, Any] | None = None
+) -> None:
+    """Write an 8-bit picture in the format of `suffix` (default: the path's own), synced to disk.
+
+    PNG, WebP, TIFF and BMP without loss, JPEG at quality 95 with whole colour. image: with alpha
+    where the format is one of CLEAR. described: further words for Pillow, see
+    described.py. Raises OutputError.
+    """
+    kind = (suffix or path.suffix).lower()
+    with writing(path), path.open("wb") as file:
+        PIL.Image.fromarray(to_bytes(image)).save(
+            file,
+            format=PIL.Image.registered_extensions()[kind],
+            **{**WRITABLE[kind], **(described or {})},
+        )
+        _sync(file)
+
+
+def save_frame(path: Path, image: Image) -> None:
+    """Write a frame as 16-bit PNG straight to `path`, synced to disk. Raises OutputError."""
+    import cv2
+
+    done, data = cv2.imencode(".png", to_words(image)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise OutputError(f"cannot write {path}: the frame could not be packed as PNG")
+    with writing(path), path.open("wb") as file:
+        file.write(data.tobytes())
+        _sync(file)
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def load_frame(path: Path) -> Image:
+    """Read what `save_frame` wrote. MediaError if it is damaged, OutputError if it is not there."""
+    import cv2
+
+    with reading(path):
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    deep = None if not _whole_png(data) else cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
+        raise MediaError(
+            f"{path}: expected a whole 16-bit PNG frame, got a damaged one; "
+            "delete it and run the same command again"
+        )
+    return from_words(deep[..., ::-1])
+
+
+def _whole_png(data: np.ndarray[Any, Any]) -> bool:
+    """Check every chunk's sum, down to the last: OpenCV fills what is missing with black."""
+    raw = data.tobytes()
+    place = 8
+    while place + 12 <= len(raw):
+        size = int.from_bytes(raw[place : place + 4])
+        body = raw[place + 4 : place + 8 + size]
+        if zlib.crc32(body).to_bytes(4) != raw[place + 8 + size : place + 12 + size]:
+            return False
+        if body[:4] == b"IEND":
+            return True
+        place += 12 + size
+    return False
+
+
+def difference_of_gaussians(image: np.ndarray, fine: float, coarse: float) -> np.ndarray:
+    """Return what a blur of `fine` leaves of [H, W, …] and one of `coarse` takes; in pixels."""
+    import cv2
+
+    narrow, wide = (cv2.GaussianBlur(image, (0, 0), size) for size in (fine, coarse))
+    return np.asarray(narrow - wide)
+
+
+def resize(image: Image, width: int, height: int) -> Image:
+    """Return the image at another size: area means when shrinking, cubic when enlarging."""
+    import cv2
+
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = width <= image.shape[1] and height <= image.shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    resized: Image = cv2.resize(image, (width, height), interpolation=method)
+    return np.clip(resized, 0, 1)
+
+
+def recolored(image: Image, colors: Image) -> Image:
+    """Return the luma of `image` with the chroma of `colors`, both [H, W, 3], within 0..1."""
+    import cv2
+
+    luma, chroma = (cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb) for picture in (image, colors))
+    merged = np.dstack([luma[..., :1], chroma[..., 1:]])
+    return np.clip(cv2.cvtColor(merged, cv2.COLOR_YCrCb2RGB), 0, 1)

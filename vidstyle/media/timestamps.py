@@ -1,0 +1,220 @@
+"""When the frames of a video are shown: as they decode, or as its packets promise."""
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from vidstyle.errors import MediaError
+from vidstyle.media.clip import Clip, mend
+from vidstyle.media.decode import (
+    Shape,
+    decoded,
+    has_clear_pixels,
+    main_stream,
+    open_video,
+    packets,
+    refuse_unknown_colours,
+    shape_of,
+    streams_of,
+)
+from vidstyle.media.tonemap import HDR
+
+__all__ = ["is_variable", "packet_timeline", "probe_video"]
+
+_MISSING = 0.5  # seconds that may lack at the end before a file is called cut short
+_STEADY = 0.002  # seconds that gaps may differ by rounding alone: containers keep milliseconds
+
+
+@dataclass
+class _Line:
+    """What decoding shows. reach: seconds at which the last packet of any stream ends.
+
+    index: of the picture stream; stored: when the first of its packets is decoded, and when the
+    last one's time is over.
+    """
+
+    path: Path
+    index: int
+    stamps: list[int] = field(default_factory=list)
+    end: int = 0
+    shape: Shape | None = None
+    faults: list[str] = field(default_factory=list)
+    reach: float = 0.0
+    sizes: set[tuple[int, int]] = field(default_factory=set)
+    transfer: str | None = None
+    interlaced: bool = False
+    corrupt: int = 0
+    depth: int = 8
+    clear: bool = False
+    declared_end: int | None = None
+    stored: tuple[int, int] | None = None
+
+    def see_packet(self, packet: Any) -> None:
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is not None and packet.time_base:
+            end = float((stamp + (packet.duration or 0)) * packet.time_base)
+            self.reach = max(self.reach, end)
+        if packet.dts is not None and packet.stream.index == self.index:
+            first = self.stored[0] if self.stored else packet.dts
+            self.stored = (first, packet.dts + (packet.duration or 0))
+
+    def see_frame(self, frame: Any, stream: VideoStream, gap: int) -> None:
+        self.shape = self.shape or shape_of(self.path, frame, stream)
+        self.transfer = self.transfer or HDR.get(frame.color_trc)
+        self.interlaced = self.interlaced or frame.interlaced_frame
+        self.corrupt += frame.is_corrupt
+        self.depth = max(self.depth, *(part.bits for part in frame.format.components))
+        self.clear = self.clear or has_clear_pixels(frame)
+        self.sizes.add((frame.width, frame.height))
+        stamp = self.end if frame.pts is None else frame.pts
+        self.stamps.append(stamp)
+        self.end = stamp + (frame.duration or gap)
+
+
+def probe_video(path: Path, count: bool) -> Clip:
+    """Probe a video file; see `probe`."""
+    with open_video(path) as container:
+        stream = main_stream(container, path)
+        gap, line = _usual_gap(stream), _Line(path, stream.index)
+        for frame in decoded(container, stream, line.faults, line.see_packet if count else None):
+            if not line.stamps:
+                refuse_unknown_colours(path, frame)
+            line.see_frame(frame, stream, gap)
+            if not count:
+                break
+        if stream.duration and stream.start_time is not None and "mp4" in container.format.name:
+            line.declared_end = stream.start_time + stream.duration
+        clip = _clip(path, container, stream, line)
+        cut = _cut_short(container, line)
+    if count:
+        return replace(clip, **_counted(line, clip), notes=_notes(line, cut))
+    return replace(clip, **_promised(path, clip))
+
+
+def _usual_gap(stream: VideoStream) -> int:
+    """Return the ticks of a frame that does not say how long it is."""
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    return max(1, round(1 / (rate * _time_base(stream))))
+
+
+def _time_base(stream: VideoStream) -> Fraction:
+    return stream.time_base or Fraction(1, 1000)
+
+
+def _clip(path: Path, container: InputContainer, stream: VideoStream, line: _Line) -> Clip:
+    if line.shape is None:
+        why = f" ({line.faults[0]})" if line.faults else ""
+        raise MediaError(
+            f"{path}: expected a video with frames, got one of which none decodes{why}; "
+            "try to play it, or get it again from where it came"
+        )
+    width, height = line.shape.upright
+    return Clip(
+        path=path,
+        kind="video",
+        width=width,
+        height=height,
+        rate=stream.average_rate or stream.guessed_rate,
+        time_base=_time_base(stream),
+        frames=stream.frames,
+        counted=False,
+        rotation=line.shape.rotation,
+        pixel_aspect=line.shape.pixel_aspect,
+        depth=line.depth,
+        alpha=line.clear,
+        streams=streams_of(container),
+    )
+
+
+def _counted(line: _Line, clip: Clip) -> dict[str, Any]:
+    stamps, base = mend(line.stamps), clip.time_base or Fraction(1)
+    end = _true_end(stamps, line, base)
+    length = (end - stamps[0]) * base
+    return {
+        "timestamps": tuple(stamps),
+        "end": end,
+        "frames": len(stamps),
+        "counted": True,
+        "variable": is_variable(stamps, base),
+        "duration": float(length),
+        "rate": clip.rate or Fraction(len(stamps) / length).limit_denominator(100_000),
+    }
+
+
+def _true_end(stamps: list[int], line: _Line, base: Fraction) -> int:
+    """Return where the last frame ends.
+
+    An MP4 keeps gaps between decoding times: with a varying rate and reordered frames the last
+    frame's own is another frame's, and the stream's whole length, kept to a millisecond, says
+    better; if it is the length of what is there, or else makes no frame the longest.
+    """
+    end, told = max(line.end, stamps[-1] + 1), line.declared_end
+    longest = max((later - earlier for earlier, later in pairwise(stamps)), default=0)
+    if told is None or told <= stamps[-1] or abs(told - end) * base < _STEADY:
+        return end
+    whole = line.stored is not None and told - stamps[0] == line.stored[1] - line.stored[0]
+    return told if whole or told - stamps[-1] <= longest else end
+
+
+def _promised(path: Path, clip: Clip) -> dict[str, Any]:
+    with open_video(path) as container:
+        stamps, end = packet_timeline(container, main_stream(container, path))
+    if not stamps:
+        return {"frames": max(clip.frames, 1)}
+    length = (max(end, stamps[-1] + 1) - stamps[0]) * (clip.time_base or Fraction(1))
+    rate = clip.rate or Fraction(len(stamps) / length).limit_denominator(100_000)
+    return {"frames": len(stamps), "duration": float(length), "rate": rate}
+
+
+def is_variable(stamps: list[int], time_base: Fraction) -> bool:
+    """Tell whether the gaps between frames differ by more than rounding."""
+    gaps = [later - earlier for earlier, later in pairwise(stamps)]
+    if not gaps:
+        return False
+    return (max(gaps) - min(gaps)) > max(1, _STEADY / time_base)
+
+
+def packet_timeline(container: InputContainer, stream: VideoStream) -> tuple[list[int], int]:
+    """Return (sorted timestamps, end) as the packets promise, without decoding."""
+    faults: list[str] = []
+    stamps, end = [], 0
+    for packet in packets(container, [stream], faults):
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is not None and packet.size and not packet.is_discard:
+            stamps.append(stamp)
+            end = max(end, stamp + (packet.duration or 0))
+    return sorted(stamps), end
+
+
+def _cut_short(container: InputContainer, line: _Line) -> tuple[float, float] | None:
+    """Return the (promised, real) seconds of a file whose end is missing."""
+    from_zero = "matroska" in container.format.name  # its duration includes a late start
+    start = 0 if from_zero else max(0, container.start_time or 0) / 1_000_000
+    promised, real = (container.duration or 0) / 1_000_000, line.reach - start
+    return (promised, real) if promised - real > _MISSING else None
+
+
+def _notes(line: _Line, cut: tuple[float, float] | None) -> tuple[str, ...]:
+    notes = []
+    if cut:
+        notes.append(f"promises {cut[0]:.2f} s but ends after {cut[1]:.2f} s: it may be cut short")
+    if line.faults:
+        count = len(line.faults)
+        notes.append(f"{count} damaged place(s) passed over (the first: {line.faults[0]})")
+    if line.corrupt:
+        notes.append(f"{line.corrupt} frame(s) are damaged in part, as decoded")
+    if len(line.sizes) > 1 and line.shape:
+        notes.append(
+            f"the frame size changes on the way: all become "
+            f"{line.shape.upright[0]}x{line.shape.upright[1]}"
+        )
+    if line.transfer:
+        notes.append(f"high dynamic range ({line.transfer}) is mapped down to standard range")
+    if line.interlaced:
+        notes.append("interlaced: both fields of a frame are kept as they are")
+    return tuple(notes)

@@ -1,0 +1,227 @@
+"""Video files written: the picture beside the source's own sound, at the source's own times.
+
+The number of threads is fixed and every writer's own mark is off, so that the same frames give the
+same bytes on the same machine.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from vidstyle.errors import OutputError, writing
+from vidstyle.media.clip import MOVIES, Clip, Image, span
+from vidstyle.media.codecs import Form
+from vidstyle.media.decode import SCALER, main_stream, open_video, reason
+from vidstyle.media.pictures import to_bytes, to_words
+from vidstyle.media.remux import Carrier, Window, copy_tags
+from vidstyle.media.timestamps import packet_timeline
+
+__all__ = ["write_movie", "writing_media"]
+
+_RGB, _BT709, _TV, _FULL = 0, 1, 1, 2
+_THREADS = 4
+_TOLERANCE = 0.001  # seconds that a timestamp may move: containers keep milliseconds
+
+
+@contextmanager
+def writing_media(path: Path) -> Iterator[None]:
+    """Turn a refusal of the disk or of an encoder into an OutputError of one sentence."""
+    try:
+        with writing(path):
+            yield
+    except av.error.FFmpegError as error:
+        raise OutputError(
+            f"cannot write {path}: the encoder refuses ({reason(error)}); "
+            "try another kind of output"
+        ) from error
+
+
+def write_movie(
+    clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: Form
+) -> list[str]:
+    """Write a video file and what else the source holds. Returns what could not be kept.
+
+    frames: with alpha, [H, W, 4], if the form has it. part: its suffix is a key of MOVIES.
+    Raises OutputError if the file is not as it should be.
+    """
+    stamps, end, shift = span(clip, indices)
+    base = clip.time_base or Fraction(1)
+    whole = len(indices) == clip.frames
+    window = None if whole else (shift * base, (shift + end) * base)
+    kind = MOVIES[part.suffix.lower()]
+    with writing_media(part), ExitStack() as stack:
+        out = stack.enter_context(_create(part, kind, base))
+        movie = _Movie(clip, out, kind, form)
+        carrier = _carrier(stack, clip, out, window, movie.stream)
+        movie.write(frames, stamps, end, carrier)
+    tags = _verify(part, stamps, base)
+    if carrier is None:
+        return movie.warnings
+    carrier.check_tags(tags)
+    return movie.warnings + carrier.warnings
+
+
+def _create(part: Path, kind: str, base: Fraction) -> OutputContainer:
+    options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
+    if kind in ("mp4", "mov"):
+        options |= {"movflags": "+faststart", "movie_timescale": str(_timescale(base))}
+        options["write_tmcd"] = "1"  # a timecode, if there is one
+    return av.open(f"file:{part}", "w", format=kind, options=options)
+
+
+def _timescale(base: Fraction) -> int:
+    """Return ticks a second in which an MP4 may state its start as exactly as its frames."""
+    return base.denominator if 1000 <= base.denominator < 2**31 else 1000
+
+
+def _carrier(
+    stack: ExitStack, clip: Clip, out: OutputContainer, window: Window, target: VideoStream
+) -> Carrier | None:
+    """Return what carries the source's other streams; None if it is no video file."""
+    if clip.kind != "video":
+        return None
+    source = stack.enter_context(open_video(clip.path))
+    main = main_stream(source, clip.path)
+    copy_tags(main.metadata, target.metadata)
+    target.disposition = main.disposition
+    if window is None and "timecode" in main.metadata:
+        target.metadata["timecode"] = main.metadata["timecode"]
+    return Carrier(source, main.index, out, window)
+
+
+class _Movie:
+    """The picture stream of an output, and what had to be changed for it."""
+
+    def __init__(self, clip: Clip, out: OutputContainer, kind: str, form: Form):
+        self.warnings: list[str] = []
+        self._out, self._form = out, form
+        self._kind, self._scaler = kind, VideoReformatter()
+        self._base = clip.time_base or Fraction(1)
+        quality = {} if form.crf is None else {"crf": str(form.crf)}
+        os.environ.setdefault("SVT_LOG", "1")  # or libsvtav1 talks of itself
+        stream: Any = out.add_stream(form.codec.encoder, options=form.codec.options | quality)
+        self.stream: VideoStream = stream
+        self._prepare(self.stream.codec_context, clip)
+
+    def _prepare(self, context: Any, clip: Clip) -> None:
+        context.time_base = self._base
+        context.framerate = clip.rate or Fraction(25)
+        context.pix_fmt = self._form.pix_fmt
+        context.thread_count = _THREADS
+        context.flags |= av.codec.context.Flags.bitexact
+        context.color_primaries = context.color_trc = _BT709
+        context.colorspace = _RGB if context.format.is_rgb else _BT709
+        context.color_range = _FULL if self._full(context.format) else _TV
+        if tag := self._form.codec.tags.get(self._kind):
+            context.codec_tag = tag
+        self.stream.time_base = self._base
+
+    @staticmethod
+    def _full(pixels: Any) -> bool:
+        return pixels.is_rgb or pixels.name.startswith("yuvj")
+
+    def write(
+        self, frames: Iterable[Image], stamps: list[int], end: int, carrier: Carrier | None
+    ) -> None:
+        """Encode the frames, and beside each what the carrier has for that time."""
+        for packet in self._timed(self._packets(frames, stamps), stamps, end):
+            if carrier and packet.dts is not None:
+                carrier.until(Fraction(packet.dts * packet.time_base))
+            self._out.mux(packet)
+        if carrier:
+            carrier.until(None)
+
+    def _timed(self, packets: Iterator[Any], stamps: list[int], end: int) -> Iterator[Any]:
+        """Give each packet the duration of its frame.
+
+        An MP4 keeps decoding times, and its length is the sum of their gaps and of the duration of
+        the packet stored last; the encoder's gaps are not those between frames where the rate
+        varies. So here they are the frames' own times, earlier by what reordering needs.
+        """
+        durations = [later - stamp for stamp, later in pairwise([*stamps, end])]
+        shown = dict(zip(stamps, durations, strict=True))
+        reordered = self._form.codec.reordered
+        waits = (b - a for a, b in zip(stamps, stamps[reordered:], strict=False))
+        early = max(waits, default=end - stamps[0]) if reordered else 0
+        for place, packet in enumerate(packets):
+            packet.duration = shown.get(packet.pts, 0)
+            if self._kind in ("mp4", "mov"):
+                packet.dts = stamps[place] - early
+                packet.duration = packet.duration if place + 1 < len(stamps) else durations[-1]
+            yield packet
+
+    def _packets(self, frames: Iterable[Image], stamps: list[int]) -> Iterator[Any]:
+        height, width = 0, 0
+        for image, stamp in zip(frames, stamps, strict=True):
+            if not width:
+                height, width = image.shape[:2]
+                self._set_size(width, height)
+            yield from self.stream.encode(self._frame(image, stamp))
+        yield from self.stream.encode(None)
+
+    def _set_size(self, width: int, height: int) -> None:
+        wide, high = self._odd(width), self._odd(height)
+        self.stream.width, self.stream.height = width + wide, height + high
+        if wide or high:
+            self.warnings.append(
+                f"the frame of {width}x{height} was widened to {self.stream.width}x"
+                f"{self.stream.height} by repeating its edge: {self._form.codec.encoder} needs "
+                "even sizes"
+            )
+
+    def _odd(self, side: int) -> int:
+        return side % 2 if self._form.even else 0
+
+    def _frame(self, image: Image, stamp: int) -> VideoFrame:
+        height, width = image.shape[:2]
+        deep, clear = self._form.depth > 8, image.shape[2] == 4
+        pixels = to_words(image) if deep else to_bytes(image)
+        pixels = np.pad(pixels, ((0, self._odd(height)), (0, self._odd(width)), (0, 0)), "edge")
+        name = {0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear]
+        target = self.stream.codec_context.format
+        frame = self._scaler.reformat(
+            VideoFrame.from_ndarray(pixels, format=name),
+            format=self._form.pix_fmt,
+            dst_colorspace=_BT709,
+            dst_color_range=_FULL if self._full(target) else _TV,
+            interpolation=SCALER,
+        )
+        frame.color_primaries = frame.color_trc = _BT709
+        frame.pts, frame.time_base = stamp, self._base
+        return frame
+
+
+def _verify(part: Path, stamps: list[int], base: Fraction) -> dict[str, str]:
+    """Read a written file back; return its titles and the like.
+
+    Raises OutputError unless it has these frames at these times.
+    """
+    with open_video(part) as container:
+        tags = dict(container.metadata)
+        stream = main_stream(container, part)
+        found, _ = packet_timeline(container, stream)
+        tick = stream.time_base or base
+    if len(found) != len(stamps):
+        raise OutputError(
+            f"{part} is not whole: expected {len(stamps)} frames, got {len(found)}; "
+            "run the same command again, or choose another kind of output"
+        )
+    late = max(abs(have * tick - want * base) for have, want in zip(found, stamps, strict=True))
+    if late > _TOLERANCE:
+        raise OutputError(
+            f"{part}: expected the source's timing, got frames {float(late):.4f} s off; "
+            "choose another kind of output (.mkv keeps most)"
+        )
+    return tags

@@ -1,0 +1,279 @@
+"""What a result may be, and the result written: a video, an animation, a picture or a folder."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vidstyle.errors import OutputError, UsageError, writing
+from vidstyle.media.clip import MOVIES, Clip, Image
+from vidstyle.media.codecs import PICTURE_CODECS, Form, Wish, choose
+from vidstyle.media.metadata import write_described
+from vidstyle.media.pictures import CLEAR, WRITABLE, is_opaque, over_white, resize, write_picture
+from vidstyle.media.sources import read_alpha
+
+__all__ = ["check_output", "encode", "is_folder", "needs_even_sides", "result_suffix"]
+
+_ANIMATIONS = (".gif", ".webp", ".apng")
+_KNOWN = ", ".join([*MOVIES, *_ANIMATIONS, *(kind for kind in WRITABLE if kind != ".webp")])
+_ANY = Wish()
+_HARD_EDGES = 1 / 512  # alpha: what is less is nothing
+
+
+def is_folder(output: Path) -> bool:
+    """Tell whether the result is a folder of pictures: one that exists, or has no suffix."""
+    return output.is_dir() or not output.suffix
+
+
+def result_suffix(clip: Clip, suffix: str) -> str:
+    """Return the suffix of this source's result: `suffix` if the result can be that, else another.
+
+    It is "" for pictures that are a folder or match a pattern, which become a folder.
+    """
+    kinds: dict[str, tuple[str, ...]] = {
+        "picture": (".png", *WRITABLE),
+        "animation": (_ANIMATED.get(clip.path.suffix.lower(), ".gif"), *_ANIMATIONS, *MOVIES),
+        "video": (".mp4", *_ANIMATIONS, *MOVIES),
+    }
+    if clip.kind not in kinds:
+        return ""
+    usual, *others = kinds[clip.kind]
+    return suffix if suffix.lower() in (usual, *others) else usual
+
+
+_ANIMATED = {".png": ".apng", ".apng": ".apng", ".webp": ".webp"}
+
+
+def needs_even_sides(clip: Clip, output: Path, wish: Wish) -> bool:
+    """Tell whether the frames of this output must have even sides."""
+    form = _form(clip, output, wish)
+    return form is not None and form.even
+
+
+def pixel_bytes(clip: Clip, output: Path, wish: Wish) -> float:
+    """Return about how many bytes a pixel of this output takes at most: strokes pack badly."""
+    form = _form(clip, output, wish)
+    if form is None:
+        return 3.0
+    return 0.5 if form.crf is not None else form.depth / 2 if form.codec.lavish else 1.0
+
+
+def _form(clip: Clip, output: Path, wish: Wish) -> Form | None:
+    """Return how a video is written, None for another kind of output. Raises UsageError."""
+    if is_folder(output) or output.suffix.lower() not in MOVIES:
+        return None
+    return choose(clip, output.suffix, wish)
+
+
+def check_output(clip: Clip, output: Path, wish: Wish = _ANY) -> None:
+    """Raise UsageError if this source cannot become this output. Decodes nothing."""
+    _check_apart(clip, output)
+    suffix = output.suffix.lower()
+    moving = (*MOVIES, *_ANIMATIONS)
+    if is_folder(output):
+        if output.is_file():
+            raise UsageError(f"{output}: expected a folder, got a file; choose another output")
+    elif suffix not in moving and suffix not in WRITABLE:
+        raise UsageError(
+            f"{output}: expected one of {_KNOWN}, or a folder (no suffix), got {suffix!r}"
+        )
+    elif clip.kind == "picture" and suffix not in WRITABLE:
+        raise UsageError(
+            f"{output}: expected a picture ({', '.join(WRITABLE)}) since the source is one, "
+            f"got {suffix!r}"
+        )
+    elif clip.kind == "photos":
+        raise UsageError(
+            f"{output}: expected a folder for {clip.frames} photos, got {suffix!r}; leave the "
+            "suffix out, or say with --rate that they are the frames of a sequence"
+        )
+    elif clip.kind != "picture" and suffix not in moving:
+        raise UsageError(
+            f"{output}: expected a video, an animation ({', '.join(_ANIMATIONS)}) or a folder for "
+            f"{clip.frames} frames, got {suffix!r}; choose {output.with_suffix('.mp4').name} for "
+            "instance"
+        )
+    _form(clip, output, wish)
+
+
+def _check_apart(clip: Clip, output: Path) -> None:
+    target = output.resolve()
+    sources = {clip.path.resolve(), *(file.resolve() for file in clip.files)}
+    if is_folder(output):
+        sources |= {file.parent for file in sources if file in _resolved(clip)}
+    if target in sources:
+        raise UsageError(
+            f"{output}: expected an output apart from the source, got the source itself; "
+            "choose another name"
+        )
+
+
+def _resolved(clip: Clip) -> set[Path]:
+    return {file.resolve() for file in clip.files}
+
+
+def encode(
+    clip: Clip,
+    indices: range,
+    frames: Iterable[Image],
+    output: Path,
+    part: Path,
+    wish: Wish = _ANY,
+) -> list[str]:
+    """Write the frames to `part` as what `output` names, and read it back.
+
+    indices: which frames of the counted `clip` these are; its sound, its other streams and its
+    alpha are carried over for that time. part: a file or folder beside `output`, which is itself
+    never touched. Returns a sentence for each thing that could not be kept. Raises OutputError.
+    """
+    suffix = output.suffix.lower()
+    frames = _exactly(frames, len(indices), output)
+    if is_folder(output):
+        return _write_folder(clip, indices, frames, part, wish)
+    form = _form(clip, output, wish)
+    warnings = _unheard(wish, form, suffix)
+    if clip.alpha and (form.alpha if form else suffix in _CLEAR):
+        frames = _with_alpha(frames, clip, indices)
+    elif clip.alpha:
+        warnings.append(_flat(output.name, suffix))
+    elif form and form.alpha:
+        frames = (np.dstack([frame, np.ones_like(frame[..., :1])]) for frame in frames)
+    warnings += _write(clip, indices, frames, part, form)
+    _sync(part)
+    return warnings
+
+
+_CLEAR = (*CLEAR, ".apng")
+
+
+def _write(
+    clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: Form | None
+) -> list[str]:
+    """Write one file of the kind that its suffix says."""
+    suffix = part.suffix.lower()
+    if form:
+        from vidstyle.media import video_write
+
+        return video_write.write_movie(clip, indices, frames, part, form)
+    if suffix == ".gif":
+        from vidstyle.media import gif_write
+
+        return gif_write.write_gif(clip, indices, frames, part)
+    if clip.kind != "picture":
+        from vidstyle.media import animation_write
+
+        write = animation_write.write_webp if suffix == ".webp" else animation_write.write_apng
+        write(clip, indices, frames, part)
+        return []
+    warnings = []
+    for image in frames:
+        warnings += write_described(part, image, clip.path, suffix)
+    return warnings
+
+
+def _unheard(wish: Wish, form: Form | None, suffix: str) -> list[str]:
+    """Return a sentence for each wish that has no meaning for this output."""
+    if form is None:
+        asked = {"--codec": wish.codec, "--pix-fmt": wish.pix_fmt}
+        return [
+            f"{flag}: {suffix} cannot be written so; {value} was not used"
+            for flag, value in asked.items()
+            if value is not None
+        ]
+    if wish.crf is None or wish.crf == form.crf:
+        return []
+    if form.crf is None:
+        return [f"--crf: {form.codec.encoder} has no such scale, so {wish.crf} was not used"]
+    return [
+        f"--crf: {form.codec.encoder} goes up to {form.codec.worst}, which was used in place of "
+        f"{wish.crf}"
+    ]
+
+
+def _flat(name: str, suffix: str) -> str:
+    return (
+        f"{name}: the source is transparent in parts, which {suffix} as it is written does not "
+        "keep: it lies over white; .webm, .mov, .webp, .apng, .png keep it"
+    )
+
+
+def _with_alpha(frames: Iterable[Image], clip: Clip, indices: range) -> Iterator[Image]:
+    """Yield the frames with the alpha of their sources, [H, W, 4]; over white they look the same.
+
+    Results are made of sources that lie over white, so the white is taken out of their colours.
+    """
+    for image, alpha in zip(frames, read_alpha(clip, indices), strict=False):
+        height, width = image.shape[:2]
+        sized = resize(alpha, width, height).reshape(height, width, 1)
+        colour = (image - (1 - sized)) / np.maximum(sized, _HARD_EDGES)
+        yield np.dstack([np.where(sized < _HARD_EDGES, image, np.clip(colour, 0, 1)), sized])
+
+
+def _exactly(frames: Iterable[Image], count: int, output: Path) -> Iterator[Image]:
+    """Yield the frames; raise OutputError if there are fewer or more of them."""
+    given = 0
+    for given, image in enumerate(frames, start=1):
+        if given > count:
+            break
+        yield image
+    if given != count:
+        raise OutputError(
+            f"cannot write {output}: expected {count} frames, got "
+            f"{'more' if given > count else given}; run the same command again"
+        )
+
+
+def _write_folder(
+    clip: Clip, indices: range, frames: Iterable[Image], part: Path, wish: Wish
+) -> list[str]:
+    with writing(part):
+        part.mkdir(parents=True, exist_ok=True)
+    names = _names(clip, indices, PICTURE_CODECS.get(wish.codec or ""))
+    kept = clip.alpha and any(Path(name).suffix.lower() in CLEAR for name in names)
+    if kept:
+        frames = _with_alpha(frames, clip, indices)
+    heard = replace(wish, codec=None) if wish.codec in PICTURE_CODECS else wish
+    warnings = _unheard(heard, None, "a folder")
+    for name, index, image in zip(names, indices, frames, strict=True):
+        suffix = Path(name).suffix.lower()
+        clear = kept and not is_opaque(image[..., 3])
+        if clear and suffix not in CLEAR:
+            warnings.append(_flat(name, suffix))
+        shown = image if clear and suffix in CLEAR else over_white(image)
+        if len(clip.files) == clip.frames:
+            warnings += write_described(part / name, shown, clip.files[index], suffix)
+        else:
+            write_picture(part / name, shown)
+    if clip.alpha and not kept:
+        warnings.append(_flat(part.name, Path(names[0]).suffix))
+    _sync(part)
+    return warnings
+
+
+def _names(clip: Clip, indices: range, kind: str | None) -> list[str]:
+    """Return a name for each picture: its source's, or its number. kind: the suffix, if asked."""
+    if len(clip.files) != clip.frames:
+        return [f"{index:06d}{kind or '.png'}" for index in indices]
+    names = [_name(clip.files[index], kind) for index in indices]
+    uses = Counter(names)
+    return [
+        f"{clip.files[index].name}{kind or '.png'}" if uses[name] > 1 else name
+        for index, name in zip(indices, names, strict=True)
+    ]
+
+
+def _name(file: Path, kind: str | None) -> str:
+    kept = file.suffix.lower() in WRITABLE and kind in (None, file.suffix.lower())
+    return file.name if kept else f"{file.stem}{kind or '.png'}"
+
+
+def _sync(path: Path) -> None:
+    with writing(path):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,79 @@
+"""Rehearsal: a stylizer that optimises nothing; and what a run needs of any stylizer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vidstyle.coherence.deflicker import Finest
+    from vidstyle.coherence.warm_start import Prior
+    from vidstyle.guides.guide import Guide
+    from vidstyle.media import Image
+
+__all__ = ["Rehearsal", "Rehearsed", "Result", "Stylizes"]
+
+
+class Result(Protocol):
+    """What a stylizer returns: engine.Stylized, or a stand-in."""
+
+    @property
+    def image(self) -> "Image": ...
+    @property
+    def losses(self) -> dict[str, float]: ...
+    @property
+    def evaluations(self) -> int: ...
+    @property
+    def matches(self) -> "np.ndarray | None": ...
+    @property
+    def drawn(self) -> "Image | None": ...
+    @property
+    def finest(self) -> "Finest | None": ...
+
+
+class Stylizes(Protocol):
+    """What a run needs of a stylizer: engine.Stylizer, or a stand-in."""
+
+    def begin(self, content: "Image", guide: "Guide | None" = None) -> "Image": ...
+
+    def stylize(
+        self,
+        content: "Image",
+        *,
+        guide: "Guide | None" = None,
+        prior: "Prior | None" = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Result: ...
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """The result of a rehearsal; has the fields of engine.Stylized."""
+
+    image: "Image"
+    losses: dict[str, float]
+    evaluations: int = 0
+    matches: "np.ndarray | None" = None
+    drawn: "Image | None" = None
+    finest: "Finest | None" = None
+
+
+class Rehearsal:
+    """A stylizer that optimises nothing: each frame is what an optimiser would start from."""
+
+    def begin(self, content: "Image", guide: "Guide | None" = None) -> "Image":
+        """Return the frame."""
+        del guide
+        return content
+
+    def stylize(
+        self,
+        content: "Image",
+        *,
+        guide: "Guide | None" = None,
+        prior: "Prior | None" = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Rehearsed:
+        """Return the picture of the prior, or the frame if there is none."""
+        return Rehearsed(content if prior is None else prior.image, {})

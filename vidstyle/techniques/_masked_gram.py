@@ -1,0 +1,245 @@
+"""Planes: K weights for every position of a layer, and the Gram matrix of each in one pass.
+
+What K masks cost is what their overlap costs. Where few overlap, each plane's own places are
+gathered. Where many cover everything, their weights within a small tile of the layer are sums of a
+few (masks are smooth), and the Gram matrices of those few are mixed.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from vidstyle.vgg.crop import Window
+from vidstyle.vgg.losses import summed
+
+__all__ = ["Planes", "plane_grams", "planes_of", "style_of_planes"]
+
+_HELD = 8_000_000  # numbers of weighted features held at once where planes cover everything
+_LEFT_OUT = 1e-3  # of 1: what of the weights of a tile its sums may lack; 8 bits lack as much
+_MANY = 65_536  # positions: a layer with more has tiles of 16 x 16 cells, not 8 x 8
+
+
+class Planes(NamedTuple):
+    """Weights of K planes over P positions, sparse or, with M = 0 places, as sums in tiles.
+
+    places: int32 [M], where weights are not 0, plane after plane; weights: float32 [M, 1]; starts:
+    int32 [K + 1], where in them each plane begins; back: int32 [P, D], the up to D rows of
+    `places` that are a position, or M. tiles: int32 [T, N], the positions of each tile; parts:
+    float32 [T, N, R], of which its weights are sums; mix: float32 [T, R, K], the sums. untile:
+    int32 [P], where in the tiles a position is. T and N are the layer's, R is 0 if sparse.
+    totals: float32 [K], the sum of a plane's weights; shares: the same / all positions.
+    """
+
+    places: Any
+    weights: Any
+    starts: Any
+    back: Any
+    tiles: Any
+    parts: Any
+    mix: Any
+    untile: Any
+    totals: Any
+    shares: Any
+
+    def specification(self) -> "Planes":
+        """Return TensorSpecs for planes that may have any number of places and of parts."""
+        count, (tiles, size) = self.totals.shape[0], self.tiles.shape
+        return Planes(
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, 1], tf.float32),
+            tf.TensorSpec([count + 1], tf.int32),
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([tiles, size], tf.int32),
+            tf.TensorSpec([tiles, size, None], tf.float32),
+            tf.TensorSpec([tiles, None, count], tf.float32),
+            tf.TensorSpec(self.untile.shape, tf.int32),
+            tf.TensorSpec([count], tf.float32),
+            tf.TensorSpec([count], tf.float32),
+        )
+
+
+def planes_of(weights: np.ndarray, window: Window | None = None) -> Planes:
+    """Return weight planes [h, w, K] in 0..1 of a layer as Planes.
+
+    window: the part of the layer that features will be given of; all weights are to lie in it.
+    """
+    whole = weights.shape[0] * weights.shape[1]
+    if window is not None:
+        weights = window.cut(weights)
+    flat = weights.reshape(-1, weights.shape[2]).astype(np.float32)
+    size, count = flat.shape
+    which, places = np.nonzero(flat.T)
+    tiles, within = _tiles(*weights.shape)
+    parts, mix = np.zeros((*tiles.shape, 0)), np.zeros((len(tiles), 0, count))
+    if 2 * len(places) > size * count:
+        parts, mix = _as_sums(flat[tiles] * within[..., None])
+        which = places = np.empty(0, np.int64)
+    totals = flat.sum(axis=0)
+    return Planes(
+        tf.constant(places, tf.int32),
+        tf.constant(flat[places, which][:, None]),
+        tf.constant(np.searchsorted(which, np.arange(count + 1)), tf.int32),
+        tf.constant(_rows_of_positions(places, size), tf.int32),
+        tf.constant(tiles, tf.int32),
+        tf.constant(parts, tf.float32),
+        tf.constant(mix, tf.float32),
+        tf.constant(_where_in(tiles, within), tf.int32),
+        tf.constant(totals + np.float32(1e-12)),
+        tf.constant(totals / np.float32(whole)),
+    )
+
+
+def _rows_of_positions(places: np.ndarray, size: int) -> np.ndarray:
+    """Return for each position the rows of `places` that name it, [size, D]; filled with M."""
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
+    depth = int(np.bincount(places, minlength=1).max())
+    rows = np.full((size, max(1, depth)), len(places))
+    rows[ordered, np.arange(len(places)) - np.searchsorted(ordered, ordered)] = order
+    return rows
+
+
+def _tiles(height: int, width: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of each tile, [T, N], and where they are in the layer, not beyond it.
+
+    One plane is as simple in one tile as in many.
+    """
+    if count == 1:
+        return np.arange(height * width)[None], np.ones((1, height * width), bool)
+    side = 16 if height * width > _MANY else 8
+    down, across = (
+        np.arange(-(-length // side) * side).reshape(-1, side) for length in (height, width)
+    )
+    row = np.repeat(np.repeat(down, len(across), axis=0), side, axis=1)
+    column = np.tile(np.tile(across, (len(down), 1)), (1, side))
+    within = (row < height) & (column < width)
+    return np.where(within, row * width + column, 0), within
+
+
+def _where_in(tiles: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """Return where in the flattened tiles each position is."""
+    found = np.empty(int(within.sum()), np.int64)
+    found[tiles[within]] = np.flatnonzero(within.ravel())
+    return found
+
+
+def _as_sums(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return parts [T, N, R] and mix [T, R, K] whose product is weights [T, N, K], nearly.
+
+    By the eigenvectors of each tile's WᵀW; R is the most that any tile needs.
+    """
+    exact = weights.astype(np.float64)
+    values, vectors = np.linalg.eigh(exact.transpose(0, 2, 1) @ exact)  # ascending
+    left_out = np.cumsum(np.maximum(values, 0), axis=1) / (exact.shape[1] * exact.shape[2])
+    count = exact.shape[2] - int((left_out <= _LEFT_OUT**2).sum(axis=1).min())
+    kept = vectors[:, :, exact.shape[2] - max(1, count) :]
+    return exact @ kept, kept.transpose(0, 2, 1)
+
+
+def plane_grams(features: Any, over: Planes) -> Any:
+    """Return Σ_p w_k(p) f(p) f(p)ᵀ / Σ_p w_k(p) for each plane k: [K, C, C].
+
+    The weight enters once (in the original's techniques it is squared), and one pass of the network
+    serves all planes.
+    """
+    channels = features.shape[2]
+    rows = tf.reshape(features, (-1, channels))
+    dense = tf.shape(over.parts)[2] > 0
+
+    @tf.custom_gradient
+    def grams(rows: Any) -> tuple[Any, Any]:
+        gathered = tf.gather(rows, over.places)
+        weighed = gathered * over.weights
+        found = tf.cond(
+            dense,
+            lambda: _mixed_products(rows, over),
+            lambda: _products(weighed, gathered, over),
+        )
+        per_total = over.totals[:, None, None]
+
+        def backwards(up: Any) -> Any:
+            pulls = (up + tf.transpose(up, (0, 2, 1))) / per_total
+            return tf.cond(
+                dense,
+                lambda: _mixed_pulls(rows, over, pulls),
+                lambda: _pulls(weighed, over, pulls),
+            )
+
+        return found / per_total, backwards
+
+    return grams(rows)
+
+
+def _of_plane(rows: Any, over: Planes, index: int) -> Any:
+    first, size = over.starts[index], over.starts[index + 1] - over.starts[index]
+    return tf.slice(rows, [first, 0], [size, rows.shape[1]])
+
+
+def _products(weighed: Any, gathered: Any, over: Planes) -> Any:
+    """Return Σ w f fᵀ of each plane, [K, C, C], from its own places."""
+    products = [
+        tf.matmul(_of_plane(weighed, over, k), _of_plane(gathered, over, k), transpose_a=True)
+        for k in range(over.totals.shape[0])
+    ]
+    return tf.stack(products)
+
+
+def _pulls(weighed: Any, over: Planes, pulls: Any) -> Any:
+    """Return Σ_k w_k f · pull_k for each position, [P, C]; gathered, since scattering is slow."""
+    count, channels = over.totals.shape[0], weighed.shape[1]
+    parts = [tf.matmul(_of_plane(weighed, over, k), pulls[k]) for k in range(count)]
+    every = tf.concat([*parts, tf.zeros((1, channels))], axis=0)
+    return tf.reduce_sum(tf.gather(every, over.back), axis=1)
+
+
+def _wide(rows: Any, over: Planes) -> list[tuple[Any, Any, Any]]:
+    """Return for some tiles at a time their rows [t, N, C], these times every part, and the mix.
+
+    Parts stand beside one another, [t, N, R · C]; the mix [t · R, K] is as their rows.
+    """
+    (tiles, size), channels = over.tiles.shape, rows.shape[1]
+    count, planes = tf.shape(over.parts)[2], over.totals.shape[0]
+    step = max(1, _HELD // (size * channels * planes))
+    found = []
+    for first in range(0, tiles, step):
+        some = min(step, tiles - first)
+        part = tf.gather(rows, tf.slice(over.tiles, (first, 0), (some, size)))
+        weights = tf.slice(over.parts, (first, 0, 0), (some, size, count))
+        wide = tf.reshape(part[:, :, None] * weights[..., None], (some, size, count * channels))
+        mix = tf.slice(over.mix, (first, 0, 0), (some, count, planes))
+        found.append((part, wide, tf.reshape(mix, (-1, planes))))
+    return found
+
+
+def _mixed_products(rows: Any, over: Planes) -> Any:
+    """Return Σ w f fᵀ of each plane, [K, C, C], from those of each tile's parts."""
+    channels = rows.shape[1]
+    found = []
+    for part, wide, mix in _wide(rows, over):
+        products = tf.reshape(tf.matmul(wide, part, transpose_a=True), (-1, channels * channels))
+        found.append(tf.matmul(mix, products, transpose_a=True))
+    return tf.reshape(summed(found), (over.totals.shape[0], channels, channels))
+
+
+def _mixed_pulls(rows: Any, over: Planes, pulls: Any) -> Any:
+    """Return Σ_k w_k f · pull_k for each position, [P, C]."""
+    channels = rows.shape[1]
+    flat = tf.reshape(pulls, (-1, channels * channels))
+    found = []
+    for _, wide, mix in _wide(rows, over):
+        pull = tf.reshape(mix @ flat, (wide.shape[0], -1, channels))
+        found.append(tf.reshape(tf.matmul(wide, pull), (-1, channels)))
+    return tf.gather(tf.concat(found, axis=0), over.untile)
+
+
+def style_of_planes(features: Any, over: Planes, goals: Any) -> Any:
+    """Return Σ_k ω_k ‖G_k − A_k‖² / ‖A_k‖², G of features [h, w, C], A = goals [K, C, C].
+
+    ω_k is the plane's share of the frame: every position is pulled with its own weight, in a small
+    region as in a large one.
+    """
+    apart = tf.reduce_sum(tf.square(plane_grams(features, over) - goals), axis=(1, 2))
+    return tf.reduce_sum(
+        over.shares * apart / (tf.reduce_sum(tf.square(goals), axis=(1, 2)) + 1e-12)
+    )

