@@ -49,7 +49,7 @@ def masks(*arms: Path) -> None:
 
 
 def _peak(arm: str) -> float:
-    command = [sys.executable, str(Path(__file__).parent / "bench"), "masks", arm]
+    command = [sys.executable, "-m", "benchmarks", "masks", arm]
     told = subprocess.run(command, capture_output=True, check=True, text=True)
     return float(told.stdout.split()[-1])
 

@@ -22,11 +22,10 @@ import numpy as np
 import PIL.Image
 from av.video.frame import VideoFrame
 
-from vidstyle import media  # noqa: F401 - before any fork
+from vidstyle import media
 from vidstyle.cli import main
-from vidstyle.jobs import batch, pipeline
+from vidstyle.jobs import pipeline
 from vidstyle.jobs.checkpoint import Workdir
-from vidstyle.motion import flow
 from vidstyle.stylizer.protocol import Rehearsal, Rehearsed
 
 MARKS = {"decode": "d", "stylise": "s", "encode": "e", "rename": "r"}

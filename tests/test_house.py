@@ -1,6 +1,7 @@
 """The house's own rules: imports go down, files are short, importing is light."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,43 +13,19 @@ import vidstyle
 
 ROOT = Path(vidstyle.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-ORDER = (  # a file imports only from lines below its own
+FLOORS = (  # a file imports only from its own room, or from rooms on floors below
     ("__main__",),
     ("cli",),
-    ("progress",),
-    ("report",),
-    ("shots",),
-    ("cluster",),
-    ("batch",),
-    ("run", "tracks", "evaluation"),
-    ("following",),
-    ("work",),
-    ("guidance",),
-    ("job", "engine", "workdir"),
-    ("padded", "scene"),
-    ("rehearsal",),
-    ("views",),
-    ("strips",),
+    ("jobs",),
+    ("evaluation", "stylizer"),
     ("techniques",),
-    ("distances",),
-    ("planes",),
-    ("losses", "optimizer", "encoder"),
-    ("convolution",),
-    ("weights",),
-    ("weight_files",),
+    ("vgg", "coherence"),
     ("guides",),
-    ("palettes", "tracking"),
-    ("metrics", "priors", "course", "lights"),
-    ("fading", "filling", "steadying"),
-    ("flow",),
-    ("items",),
+    ("motion",),
     ("media",),
-    ("arguments", "manifests"),
-    ("settings", "window"),
-    ("durable",),
-    ("errors", "memory", "device"),
+    ("atomic", "errors", "memory", "settings"),
 )
-RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 
 
 def part_of(path: Path) -> str:
@@ -73,14 +50,31 @@ def test_imports_go_down_only(path: Path) -> None:
     if part == "__init__":
         return
     for other in imported(path):
-        lower = RANK[other] > RANK[part]
-        same_package = other == part and (ROOT / part).is_dir()
-        assert lower or same_package, f"{part} imports {other}"
+        same_floor_of_files = RANK[other] == RANK[part] == len(FLOORS) - 1
+        assert other == part or RANK[other] > RANK[part] or same_floor_of_files, (
+            f"{part} imports {other}"
+        )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_under_400_lines(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) < 400
+
+
+def test_the_architecture_page_lists_every_package_and_what_it_imports() -> None:
+    page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| ([\w, ]*) ?\|$", page, flags=re.MULTILINE)
+    told = {name: set(filter(None, others.strip().split(", "))) for name, others in rows}
+    found: dict[str, set[str]] = {path.parent.name: set() for path in ROOT.glob("*/__init__.py")}
+    for path in FILES:
+        if (part := part_of(path)) in found:
+            found[part] |= {name for name in imported(path) if name in found and name != part}
+    assert told == found
+
+
+def test_contributing_prints_the_floors() -> None:
+    line = " → ".join(", ".join(names) for names in FLOORS)
+    assert line in (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def test_the_public_names_are_sorted_and_all_there() -> None:
@@ -103,7 +97,8 @@ def test_the_command_line_imports_nothing_heavy() -> None:
 
 def test_a_run_without_steps_never_imports_tensorflow() -> None:
     code = (
-        "import sys, vidstyle.jobs.pipeline, vidstyle.vgg.weights, vidstyle.media, vidstyle.techniques\n"
+        "import sys, vidstyle.jobs.pipeline, vidstyle.vgg.weights\n"
+        "import vidstyle.media, vidstyle.techniques\n"
         "print('tensorflow' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)

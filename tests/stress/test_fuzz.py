@@ -9,8 +9,6 @@ import pytest
 from stress.fuzz import KINDS, Mutant, fuzz, mutants, prepare
 from stress.torture import Table
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
-
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="waits as Linux does")
 FITTING = {  # of the files that are made, those that a role takes undamaged
     "source": ("h264.mp4", "vp9.webm", "moving.gif", "rgb.jpg", "cmyk.jpg", "grey16.png"),
@@ -24,7 +22,7 @@ FITTING = {  # of the files that are made, those that a role takes undamaged
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_slice_of_the_mutants_is_read_or_refused(kind: str) -> None:
-    command = [sys.executable, str(SCRIPTS / "fuzz"), kind, "--count", "40", "--seed", "7"]
+    command = [sys.executable, "-m", "stress.fuzz_main", kind, "--count", "40", "--seed", "7"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "\n0 failures" in found.stdout

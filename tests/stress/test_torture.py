@@ -20,14 +20,21 @@ from vidstyle.jobs import job
 from vidstyle.jobs.job import Job, Network, make_job
 from vidstyle.jobs.pipeline import run
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
-
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @pytest.mark.parametrize(("test", "count"), [("faults", 16), ("kills", 6), ("signals", 2)])
 def test_a_slice_of_the_torture_leaves_no_trace(test: str, count: int) -> None:
-    command = [sys.executable, str(SCRIPTS / "torture"), test, "--count", str(count), "--seed", "7"]
+    command = [
+        sys.executable,
+        "-m",
+        "stress.torture_main",
+        test,
+        "--count",
+        str(count),
+        "--seed",
+        "7",
+    ]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "| 0 |" in found.stdout

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.tiny import disc, narrow_encoder, stripes
+from tiny import disc, narrow_encoder, stripes
 
 from vidstyle.guides.guide import Guide
 from vidstyle.settings import Settings

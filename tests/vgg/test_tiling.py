@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.tiny import disc, narrow_encoder, stripes
+from tiny import disc, narrow_encoder, stripes
 
 from vidstyle.settings import Settings
 from vidstyle.stylizer.problem import Scene

@@ -83,7 +83,7 @@ def test_a_given_file_that_is_missing_is_refused_by_name(tmp_path, monkeypatch):
 
 def test_the_checkout_is_the_folder_with_our_readme(monkeypatch):
     monkeypatch.undo()
-    assert weights._checkout() == Path(__file__).resolve().parent.parent / "weights"
+    assert weights._checkout() == Path(__file__).resolve().parents[2] / "weights"
     monkeypatch.setattr(weights, "__file__", "/site-packages/vidstyle/vgg/weights.py")
     assert weights._checkout() is None
 

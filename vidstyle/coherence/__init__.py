@@ -1,0 +1,1 @@
+"""Temporal coherence: warm start, key frames, disocclusion, dissolves, fades, deflicker."""

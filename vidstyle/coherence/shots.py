@@ -14,11 +14,10 @@ from vidstyle.motion import flow
 
 if TYPE_CHECKING:
     from vidstyle.coherence.fades import Light
+    from vidstyle.coherence.history import FinishedFrames, Result, StartImage
     from vidstyle.coherence.warm_start import Prior
     from vidstyle.guides.guide import Guide
-    from vidstyle.jobs.checkpoint import Workdir
     from vidstyle.media import Image
-    from vidstyle.stylizer.protocol import Result, Stylizes
 
 __all__ = ["Following", "notes_on"]
 
@@ -60,8 +59,8 @@ class Following:
 
     def __init__(
         self,
-        state: "Workdir",
-        stylizer: "Stylizes",
+        state: "FinishedFrames",
+        begin: "StartImage",
         count: int,
         *,
         linked: bool,
@@ -69,7 +68,7 @@ class Following:
     ) -> None:
         self.shots = 0
         self.back: int | None = None
-        self._state, self._stylizer, self._count = state, stylizer, count
+        self._state, self._start, self._count = state, begin, count
         self._linked, self._shard = linked, shard
         self._earlier: _Seen | None = None
         self._here: _Seen | None = None
@@ -125,11 +124,11 @@ class Following:
             self._begin()
             return None
         step, self._step = self._step, None  # large, and the rest takes memory
-        before, further = self._painted(earlier, self._stylizer), None
+        before, further = self._painted(earlier, self._start), None
         if step.further is not None and step.anchor is not None:
             anchor = _Seen(here.position - step.age, step.anchor)
             further = (step.further, self._painted(anchor))
-        begun = self._stylizer.begin(here.frame, here.guide)
+        begun = self._start(here.frame, here.guide)
         found = warm_start.prior_along(step.motion, before, here.frame, begun, further, here.planes)
         if found.renewed:
             self._begin()
@@ -137,9 +136,9 @@ class Following:
         settled = warm_start.settled(found, first.frame, here.frame)
         return replace(found, settled=settled & unchanged(first.guide, here.guide))
 
-    def _painted(self, seen: _Seen, stylizer: "Stylizes | None" = None) -> warm_start.Painted:
-        """Return a finished frame; with what it begins with, if a stylizer is to tell."""
-        begun = None if stylizer is None else stylizer.begin(seen.frame, seen.guide)
+    def _painted(self, seen: _Seen, start: "StartImage | None" = None) -> warm_start.Painted:
+        """Return a finished frame; with its start image if `start` is given."""
+        begun = None if start is None else start(seen.frame, seen.guide)
         shown, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
         drawn, finest = notes.pop("drawn", None), notes.pop("finest", None)
         result = shown if drawn is None else media.from_words(drawn)

@@ -13,11 +13,10 @@ from vidstyle.guides import guide, propagation
 from vidstyle.guides import palette as palettes
 from vidstyle.guides.files import Drawing, Drawn, open_drawn, read_drawing
 from vidstyle.guides.guide import Guide
-from vidstyle.jobs.job import Job
+from vidstyle.guides.style import Style
 from vidstyle.media import Clip
-from vidstyle.techniques.base import Style
 
-__all__ = ["Guidance", "Series"]
+__all__ = ["Guidance", "GuideFiles", "Series"]
 
 Planes = np.ndarray  # float32 [H, W, K]
 
@@ -137,6 +136,22 @@ class Series:
                 yield tracked.planes
 
 
+@dataclass(frozen=True, kw_only=True)
+class GuideFiles:
+    """The files of a job that say where the style goes, and the technique's options for them.
+
+    styles: the style pictures, in the order of style_maps. source: serves as the map where there
+    is none, as for a drawing. options: the technique's fields by name.
+    """
+
+    source: Path
+    styles: tuple[Path, ...]
+    masks: tuple[Path, ...] = ()
+    map: Path | None = None
+    style_maps: tuple[Path, ...] = ()
+    options: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Guidance:
     """The masks or maps of a job, for the frames of its source and for its styles.
@@ -144,13 +159,13 @@ class Guidance:
     Raises GuideError, MediaError or UsageError for what does not fit, when it is checked or met.
     """
 
-    job: Job
+    files: GuideFiles
     series: Series
 
     def check(self) -> None:
         """Refuse what does not fit, before a frame is stylised."""
         for drawn in self._masks:
-            guide.check_covers(drawn, invert=self._options["invert_mask"])
+            guide.check_covers(drawn, invert=self.files.options["invert_mask"])
         if self._map is not None:
             _ = self._matches
 
@@ -164,63 +179,59 @@ class Guidance:
         """Yield the guide of each frame, in order, at the size of its result."""
         if self._map is not None:
             names = tuple(match.name for match in self._matches)
-            tolerance = self._options["tolerance"]
+            tolerance = self.files.options["tolerance"]
             maps = self.series.maps(self._map, self._palette, self._matches, tolerance)
             return (Guide(planes, names) for planes in maps)
         if self._masks:
             names = tuple(f"mask {number}" for number in range(1, len(self._masks) + 1))
-            invert, feather = self._options["invert_mask"], self._options["feather"]
+            invert, feather = self.files.options["invert_mask"], self.files.options["feather"]
             masks = [self.series.masks(m, invert=invert, feather=feather) for m in self._masks]
             return (Guide(np.dstack(planes), names) for planes in zip(*masks, strict=True))
         return (None for _ in self.series.indices)
 
     @cached_property
-    def _options(self) -> dict[str, Any]:
-        return {name: getattr(self.job.technique, name) for name in vars(self.job.technique)}
-
-    @cached_property
     def _masks(self) -> list[Drawn]:
-        return [self.series.open(path) for path in self.job.masks]
+        return [self.series.open(path) for path in self.files.masks]
 
     @cached_property
     def _map(self) -> Drawn | None:
-        if not self.job.style_maps:
+        if not self.files.style_maps:
             return None
-        path = self.job.map or self.job.source  # a drawing is its own map
+        path = self.files.map or self.files.source  # a drawing is its own map
         return self.series.open(path)
 
     @cached_property
     def _palette(self) -> palettes.Palette:
         assert self._map is not None
         what = str(self._map.clip.path)
-        return palettes.palette_of(self._map.pictures(), what, self._options["tolerance"])
+        return palettes.palette_of(self._map.pictures(), what, self.files.options["tolerance"])
 
     @cached_property
     def _style_maps(self) -> list[tuple[Drawing, palettes.Palette]]:
         found = []
-        for path in self.job.style_maps:
+        for path in self.files.style_maps:
             picture = read_drawing(path)
             named = [(str(path), picture)]
-            palette = palettes.palette_of(named, str(path), self._options["tolerance"])
+            palette = palettes.palette_of(named, str(path), self.files.options["tolerance"])
             found.append((picture, palette))
         return found
 
     @cached_property
     def _matches(self) -> tuple[palettes.Match, ...]:
-        text = self._options["regions"]
+        text = self.files.options["regions"]
         return palettes.matched(
             self._palette,
             [palette for _, palette in self._style_maps],
-            names=[path for path, _ in self.job.styles],
+            names=list(self.files.styles),
             regions=palettes.parse_regions(text) if text else (),
-            untouched=self._options["unmatched"] == "keep",
-            tolerance=self._options["tolerance"],
+            untouched=self.files.options["unmatched"] == "keep",
+            tolerance=self.files.options["tolerance"],
         )
 
     def _with_guide(self, place: int, style: Style) -> Style:
         picture, palette = self._style_maps[place]
         height, width = style.image.shape[:2]
-        what, tolerance = str(self.job.style_maps[place]), self._options["tolerance"]
+        what, tolerance = str(self.files.style_maps[place]), self.files.options["tolerance"]
         labels = self.series.labels(picture, palette, (width, height), what, tolerance)
         own = {m.name: dict(m.styles)[place] for m in self._matches if place in dict(m.styles)}
         planes = [(labels == color).astype(np.float32) for color in own.values()]

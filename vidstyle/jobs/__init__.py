@@ -1,0 +1,1 @@
+"""Jobs: sources and outputs, planned, run, saved and resumed; batches and clusters."""

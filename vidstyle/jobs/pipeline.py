@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidstyle import media
+from vidstyle.coherence.history import Result
 from vidstyle.coherence.shots import Following, notes_on
 from vidstyle.errors import UsageError, VidstyleError, writing
 from vidstyle.jobs.checkpoint import Workdir, check_space, check_target
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.plan import Event, OnEvent, Work, forecast, ignore, look, survey, wish
-from vidstyle.stylizer.protocol import Rehearsal, Rehearsed, Result, Stylizes
+from vidstyle.stylizer.protocol import Rehearsal, Rehearsed, Stylizes
 from vidstyle.stylizer.size_buckets import Padded
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ def _stylize_each(
 ) -> int:
     """Finish the shots of a shard; return how many there are of all."""
     count = len(work.indices)
-    follows = Following(state, stylizer, count, linked=work.linked, shard=shard)
+    follows = Following(state, stylizer.begin, count, linked=work.linked, shard=shard)
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         began = time.monotonic()
         light = work.lights.get(position)

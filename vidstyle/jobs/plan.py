@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vidstyle import media
 from vidstyle.coherence.fades import Light, lights, thumbnail
 from vidstyle.errors import MediaError
-from vidstyle.guides.frame_guides import Guidance, Series
+from vidstyle.guides.frame_guides import Guidance, GuideFiles, Series
 from vidstyle.jobs.job import Job, target_size
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Work:
         def warn(message: str) -> None:
             self.notify({"event": "warning", "message": message})
 
-        return Guidance(self.job, Series(self.clip, self.indices, self.size, warn))
+        return Guidance(_guide_files(self.job), Series(self.clip, self.indices, self.size, warn))
 
     @cached_property
     def lights(self) -> dict[int, Light]:
@@ -157,3 +157,14 @@ def wish(job: Job) -> media.Wish:
 
 def ignore(event: Event) -> None:
     """Take no notice: the caller wants no events."""
+
+
+def _guide_files(job: Job) -> GuideFiles:
+    return GuideFiles(
+        source=job.source,
+        styles=tuple(path for path, _ in job.styles),
+        masks=job.masks,
+        map=job.map,
+        style_maps=job.style_maps,
+        options=vars(job.technique),
+    )

@@ -1,0 +1,1 @@
+"""Motion between source frames: optical flow, warping, consistency."""

@@ -1,0 +1,1 @@
+"""The stylizer: one frame's optimisation, coarse to fine, by L-BFGS."""

@@ -8,28 +8,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vidstyle.coherence.deflicker import Finest
+    from vidstyle.coherence.history import Result
     from vidstyle.coherence.warm_start import Prior
     from vidstyle.guides.guide import Guide
     from vidstyle.media import Image
 
-__all__ = ["Rehearsal", "Rehearsed", "Result", "Stylizes"]
-
-
-class Result(Protocol):
-    """What a stylizer returns: engine.Stylized, or a stand-in."""
-
-    @property
-    def image(self) -> "Image": ...
-    @property
-    def losses(self) -> dict[str, float]: ...
-    @property
-    def evaluations(self) -> int: ...
-    @property
-    def matches(self) -> "np.ndarray | None": ...
-    @property
-    def drawn(self) -> "Image | None": ...
-    @property
-    def finest(self) -> "Finest | None": ...
+__all__ = ["Rehearsal", "Rehearsed", "Stylizes"]
 
 
 class Stylizes(Protocol):
@@ -44,7 +28,7 @@ class Stylizes(Protocol):
         guide: "Guide | None" = None,
         prior: "Prior | None" = None,
         progress: Callable[[int, float], None] | None = None,
-    ) -> Result: ...
+    ) -> "Result": ...
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vidstyle.coherence.history import Result
 from vidstyle.guides.guide import Guide
-from vidstyle.stylizer.protocol import Rehearsed, Result, Stylizes
+from vidstyle.stylizer.protocol import Rehearsed, Stylizes
 
 if TYPE_CHECKING:
     from vidstyle.coherence.warm_start import Prior

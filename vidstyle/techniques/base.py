@@ -1,14 +1,16 @@
 """Technique: what every technique is. They differ only in where Gram matrices are taken."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from vidstyle.guides.style import Style
 from vidstyle.media import Image
 from vidstyle.settings import check_options
+from vidstyle.vgg.features import Early, Features, Share, Strip, Sums
 
 if TYPE_CHECKING:
     from vidstyle.guides.guide import Guide
@@ -26,61 +28,7 @@ __all__ = [
     "Technique",
 ]
 
-Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C]
 Targets = dict[str, Any]  # a nested structure of tensors, Planes among them
-
-
-@dataclass(frozen=True)
-class Style:
-    """A style picture (an Image of any size) and its share when several are blended.
-
-    guide: where in the picture which style is, its planes [H, W, K] of the picture's own size; or
-    None: all of it is one.
-    """
-
-    image: Image
-    weight: float = 1.0
-    guide: "Guide | None" = None
-
-
-class Strip(NamedTuple):
-    """A strip of a frame of `size` (rows, columns) pixels: its number from the top, a tensor."""
-
-    size: tuple[int, int]
-    number: Any
-
-
-class Share(NamedTuple):
-    """What a strip adds to a sum over all strips: values [E, …], to its rows from `first` on.
-
-    of: how many rows the sum has, the same for all strips.
-    """
-
-    values: Any
-    first: Any
-    of: int
-
-
-class Sums(NamedTuple):
-    """What the strips of a frame of `size` pixels add up to, tensors [of, …] by layer."""
-
-    size: tuple[int, int]
-    sums: Features
-
-
-class Early(Protocol):
-    """The features of a picture at the first layers, a strip of rows at a time, when asked.
-
-    layers: those that are not among the others; rows: of pixels in a strip but the last.
-    """
-
-    @property
-    def layers(self) -> tuple[str, ...]: ...
-
-    @property
-    def rows(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Features]: ...
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ def normalized(network: weights.Network) -> weights.Network:
 
 def _reference_pictures() -> list[Image]:
     """Return the fixed pictures: beside the installed package, or in the checkout's samples/."""
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
     for folder in (here / "reference", here.parent / "samples" / "reference"):
         if paths := sorted(folder.glob("*.png")):
             return [read_picture(path) for path in paths]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from vidstyle.techniques import Share, Strip, Sums
 from vidstyle.vgg.crop import Window, window_around
 from vidstyle.vgg.encoder import Encoder, Features, Surroundings
+from vidstyle.vgg.features import Share, Strip, Sums
 from vidstyle.vgg.tiling import Early, Strips
 
 __all__ = ["Seen", "Views", "views_of"]

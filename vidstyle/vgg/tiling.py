@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from vidstyle.techniques import Share
 from vidstyle.vgg import losses
 from vidstyle.vgg.encoder import EARLY_MARGIN, Encoder, Features
+from vidstyle.vgg.features import Share
 
 __all__ = ["Early", "Strips", "Sums"]
 

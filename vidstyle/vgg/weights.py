@@ -83,7 +83,7 @@ def _cache() -> Path:
 
 
 def _checkout() -> Path | None:
-    folder = Path(__file__).resolve().parent.parent / "weights"
+    folder = Path(__file__).resolve().parents[2] / "weights"
     return folder if (folder / "README.md").is_file() else None
 
 

@@ -1,0 +1,1 @@
+"""Measurements of vidstyle, by subject; scripts/bench runs them."""

@@ -1,0 +1,361 @@
+"""Measure vidstyle: ratios within one run, A B A B, since absolute times depend on the machine.
+
+scripts/bench evaluation             one loss and gradient at 512x288: fast against plain
+scripts/bench memory                 peak memory of 30 and of 300 frames
+scripts/bench overhead [CLIP]        share of a default run that is not the network
+scripts/bench warm CLIP [CLIP …]     loss against evaluations, cold and warm
+scripts/bench crash [CLIP]           ten kill -9 at random moments, then the bytes compared
+scripts/bench masks                  time and memory of one evaluation with one mask and sixteen
+scripts/bench window                 one evaluation where a quarter of the frame is covered, and all
+scripts/bench patch                  memory of a 1920x1080 frame of patch, and what matching takes
+scripts/bench coherence FOLDER …     warping errors of ours and of other ways, in one table
+scripts/bench tracking FOLDER        intersection over union of tracked masks, FOLDER/davis/*
+scripts/bench sizes                  style distance at 256 of a 256 px and of a 768 px result
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from benchmarks.coherence import coherence
+from benchmarks.masks import masks, window
+from benchmarks.patch import patch
+from benchmarks.tracking import tracking
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+SAMPLES = Path(__file__).parent.parent / "samples"
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
+
+
+def main() -> None:
+    """Run the measurement that is named."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    measurements = (
+        evaluation,
+        memory,
+        overhead,
+        warm,
+        crash,
+        masks,
+        window,
+        patch,
+        tracking,
+        sizes,
+    )
+    named: dict[str, Callable[..., None]] = {measure.__name__: measure for measure in measurements}
+    parser.add_argument("what", choices=[*named, "coherence"])
+    parser.add_argument("clips", nargs="*", type=Path)
+    given, rest = parser.parse_known_args()
+    if given.what == "coherence" and len(given.clips) == 1:
+        coherence(given.clips[0], rest)
+        return
+    if rest or given.what == "coherence":
+        parser.error(f"{given.what}: expected paths that exist, got {given.clips, rest}")
+    if given.what == "warm" and not given.clips:
+        parser.error("warm: name one or more clips")
+    named[given.what](*given.clips)
+
+
+def evaluation() -> None:
+    """Print the time of one evaluation through Winograd products against plain convolution."""
+    import tensorflow as tf
+
+    from vidstyle.vgg import weights
+    from vidstyle.vgg.encoder import Encoder
+
+    network = weights.load(weights.find())
+    image = tf.constant(np.random.default_rng(0).random((288, 512, 3), np.float32))
+    steps = {
+        "plain": _network_step(Encoder(network, LAYERS, plain=True)),
+        "fast": _stylizer_step(Encoder(network, LAYERS, plain=False), image.numpy()),
+    }
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(10):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step(image)
+            if turn:  # the first call traces
+                times[name].append(time.perf_counter() - began)
+    ratios = [fast / plain for fast, plain in zip(times["fast"], times["plain"], strict=True)]
+    for name in steps:
+        print(f"{name:6} {statistics.median(times[name]):.3f} s")
+    print(f"fast (whole evaluation) / plain (network only): {statistics.median(ratios):.3f}")
+    _features(network, image)
+
+
+def _network_step(encoder: Any) -> Callable[[Any], Any]:
+    """Return forward and backward to the input through the network, and nothing else."""
+    import tensorflow as tf
+
+    @tf.function
+    def step(image: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            total = tf.add_n([tf.reduce_mean(values) for values in encoder(image).values()])
+        return tape.gradient(total, image)
+
+    return lambda image: step(image).numpy()
+
+
+def _stylizer_step(encoder: Any, content: Any) -> Callable[[Any], Any]:
+    """Return one whole evaluation of `basic`: every loss term and the gradient."""
+    from vidstyle import media
+    from vidstyle.coherence.warm_start import Prior
+    from vidstyle.settings import Settings
+    from vidstyle.stylizer.stylizer import Stylizer
+
+    style = media.read_picture(SAMPLES / "style.jpg")
+    stylizer = Stylizer([_style(style)], encoder=encoder, settings=Settings(steps_next=1))
+    with _watched(stylizer, content) as calls:
+        stylizer.stylize(content, prior=Prior(content, np.zeros((*content.shape[:2], 1), "f4")))
+    (_, *facts), _ = calls[0]
+    size = stylizer._at(content)
+    return lambda image: size._traced(image, *facts)[1].numpy()
+
+
+@contextmanager
+def _watched(stylizer: Any, frame: Any) -> Iterator[list[tuple[Any, Any]]]:
+    """Yield a list to which every evaluation adds its (arguments, result)."""
+    calls: list[tuple[Any, Any]] = []
+    kind = type(stylizer._at(frame))
+    traced = kind._traced
+
+    def noted(size: Any, *arguments: Any) -> Any:
+        found = traced(size, *arguments)
+        calls.append((arguments, found))
+        return found
+
+    with mock.patch.object(kind, "_traced", noted):
+        yield calls
+
+
+def _style(image: Any) -> Any:
+    from vidstyle.stylizer.stylizer import Style
+
+    return Style(image)
+
+
+def _features(network: Any, image: Any) -> None:
+    """Print how far the fast features are from the plain ones."""
+    from vidstyle.vgg.encoder import Encoder
+
+    plain, fast = (Encoder(network, LAYERS, plain=kind)(image) for kind in (True, False))
+    for layer, values in plain.items():
+        error = float(abs(fast[layer] - values).numpy().max() / values.numpy().max())
+        print(f"{layer}: largest difference {error:.1e} of the layer's maximum")
+
+
+def memory() -> None:
+    """Print the peak memory of two runs that differ only in their number of frames."""
+    peaks = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (30, 300):
+            clip = Path(folder) / f"{count}.mp4"
+            _moving(clip, count)
+            command = _command(clip, clip.with_suffix(".out.mp4"), steps=2, following=1)
+            child = os.spawnv(os.P_NOWAIT, sys.executable, command)
+            _, status, usage = os.wait4(child, 0)
+            if status:
+                sys.exit(f"the run of {count} frames failed")
+            peaks[count] = usage.ru_maxrss / 1024
+            print(f"{count} frames: peak {peaks[count]:.0f} MB")
+    print(f"300 frames / 30 frames: {peaks[300] / peaks[30]:.3f}")
+
+
+def _command(
+    clip: Path, output: Path, *, steps: int, following: int, size: str = "auto"
+) -> list[str]:
+    """Return the command that stylises a clip in so many steps, quietly."""
+    command = [sys.executable, "-m", "vidstyle", "basic", str(clip), "-o", str(output), "-q"]
+    command += ["--style", str(SAMPLES / "style.jpg"), "--size", size]
+    return [*command, "--steps", str(steps), "--steps-next", str(following)]
+
+
+def crash(clip: Path = SAMPLES / "clip.mp4") -> None:
+    """Kill real runs ten times at random moments; each is then finished and compared."""
+    random = np.random.default_rng()
+    with tempfile.TemporaryDirectory() as folder:
+        whole, output = (Path(folder) / name for name in ("whole.mp4", "killed.mp4"))
+        began = time.perf_counter()
+        subprocess.run(_command(clip, whole, steps=6, following=2, size="128"), check=True)
+        length = time.perf_counter() - began
+        killed, different = 0, 0
+        while killed < 10:
+            run = subprocess.Popen(_command(clip, output, steps=6, following=2, size="128"))
+            try:
+                run.wait(timeout=random.uniform(0.1, length))
+            except subprocess.TimeoutExpired:
+                run.kill()
+                run.wait()
+                killed += 1
+                frames = len(list(Path(f"{output}.vidstyle").glob("frames/*.png")))
+                print(f"killed with {frames} frames finished", flush=True)
+            if output.exists():
+                different += not _same(whole, output)
+        subprocess.run(_command(clip, output, steps=6, following=2, size="128"), check=True)
+        different += not _same(whole, output)
+    if different:
+        sys.exit(f"{different} of the finished outputs differ")
+
+
+def _same(whole: Path, output: Path) -> bool:
+    """Return and print whether two files are the same; remove the second for the next round."""
+    same = whole.read_bytes() == output.read_bytes()
+    print(f"finished: {'identical bytes' if same else 'DIFFERENT BYTES'}", flush=True)
+    output.unlink()
+    return same
+
+
+def _moving(path: Path, count: int) -> None:
+    """Write a clip of so many frames: a sample picture that slides by."""
+    import av
+
+    from vidstyle import media
+
+    picture = (media.read_picture(SAMPLES / "photo.png") * 255).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for index in range(count):
+            x = round(60 + 50 * np.sin(index / 20))
+            part = np.ascontiguousarray(picture[100:196, x : x + 160])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(part, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def overhead(clip: Path = SAMPLES / "clip.mp4") -> None:
+    """Print the share of a default run in which nothing is optimised."""
+    from vidstyle.jobs import pipeline as runs
+    from vidstyle.jobs.job import make_job
+
+    spent: list[float] = []
+    began: list[float] = []
+
+    class Timed:
+        """A stylizer that adds up the time it takes."""
+
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        def begin(self, *arguments: Any) -> Any:
+            return self.inner.begin(*arguments)
+
+        def stylize(self, *arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            result = self.inner.stylize(*arguments, **options)
+            spent.append(time.perf_counter() - start)
+            return result
+
+    def make(*arguments: Any) -> Any:
+        inner = runs.make_stylizer(*arguments)  # loading the network is not counted
+        began.append(time.perf_counter())
+        return Timed(inner)
+
+    with tempfile.TemporaryDirectory() as folder:
+        job = make_job(clip, Path(folder) / "out.mp4", style=SAMPLES / "style.jpg")
+        runs.run(job, make_stylizer=make)
+        whole = time.perf_counter() - began[0]
+    print(f"{len(spent)} frames, {whole:.1f} s, of which optimising {sum(spent):.1f} s")
+    print(f"decode, flow, encode and state: {100 * (1 - sum(spent) / whole):.1f} %")
+
+
+def warm(*clips: Path) -> None:
+    """Print loss against evaluations, at the default size, of a cold and a warm frame of each clip.
+
+    cold: 150 evaluations, over all its levels. warm: 15, from the frame before, which the defaults
+    made as the third of a shot. The temporal term and the pull to the coarse level are left out.
+    """
+    from vidstyle import media
+    from vidstyle.coherence import warm_start
+    from vidstyle.jobs.job import target_size
+    from vidstyle.settings import Settings
+    from vidstyle.stylizer.problem import levels
+    from vidstyle.stylizer.stylizer import Stylizer
+
+    style = _style(media.read_picture(SAMPLES / "style.jpg"))
+    usual = Stylizer([style])
+    marks = (1, 5, 10, 15, 25, 50, 100, 150)
+    print(f"{'loss after':32}" + "".join(f"{mark:>9}" for mark in marks))
+    for path in clips:
+        clip = media.probe(path)
+        size = target_size("auto", clip.width, clip.height)
+        frames = [media.resize(frame, *size) for frame in media.read(clip, range(8, 12))]
+        result, prior = usual.stylize(frames[0]).image, None
+        for before, frame in pairwise(frames):
+            prior = warm_start.prior(before, frame, result)
+            if frame is not frames[-1]:
+                result = usual.stylize(frame, prior=prior).image
+        steps = 150 // len(levels(size[1], size[0]))
+        settings = Settings(steps=steps, steps_next=15, temporal_weight=0)
+        compared = Stylizer([style], settings=settings)
+        cold, warm = (_curve(compared, frames[-1], start) for start in (None, prior))
+        for name, curve in (("cold", cold), ("warm", warm)):
+            row = "".join(f"{curve[m - 1]:9.4f}" if m <= len(curve) else " " * 9 for m in marks)
+            print(f"{path.name[:26]:26} {name:5}{row}")
+        reached = next((i + 1 for i, loss in enumerate(warm) if loss <= cold[-1]), None)
+        print(f"{'':26} cold's last is reached warm after {reached or 'more than 15'}", flush=True)
+
+
+def _curve(stylizer: Any, frame: Any, prior: Any) -> list[float]:
+    """Return the lowest weighted style, content and smoothness so far, an entry an evaluation."""
+    settings = stylizer.settings
+    with _watched(stylizer, frame) as calls:
+        stylizer.stylize(frame, prior=prior)
+    best = [
+        sum(getattr(settings, f"{name}_weight") * float(value)
+            for name, value in terms.items() if name != "temporal")
+        for _, (_, _, terms) in calls
+    ]  # fmt: skip
+    per_level = settings.steps_next if prior is not None else settings.steps
+    for first in range(0, len(best), per_level):  # each level starts anew
+        best[first : first + per_level] = np.minimum.accumulate(best[first : first + per_level])
+    return best
+
+
+def sizes() -> None:
+    """Print the style distance at 256 pixels of the sample pair made at 256 and at 768 pixels."""
+    import tensorflow as tf
+
+    from vidstyle import media
+    from vidstyle.jobs.job import target_size
+    from vidstyle.settings import Settings
+    from vidstyle.stylizer.stylizer import Stylizer
+    from vidstyle.vgg import losses
+    from vidstyle.vgg.encoder import load_encoder
+
+    photo = media.read_picture(SAMPLES / "photo.png")
+    style = media.read_picture(SAMPLES / "style.jpg")
+    settings = Settings()
+    stylizer = Stylizer([_style(style)], settings=settings)
+    encoder = load_encoder(None, settings.style_layers)
+    small = target_size(256, photo.shape[1], photo.shape[0])
+    scale = (small[0] * small[1] / (style.shape[0] * style.shape[1])) ** 0.5
+    goal_image = media.resize(style, round(style.shape[1] * scale), round(style.shape[0] * scale))
+    goals = {k: losses.gram(v) for k, v in encoder(tf.constant(goal_image)).items()}
+    distances = []
+    for side in (256, 768):
+        frame = media.resize(photo, *target_size(side, photo.shape[1], photo.shape[0]))
+        result = media.resize(stylizer.stylize(frame).image, *small)
+        grams = {k: losses.gram(v) for k, v in encoder(tf.constant(result)).items()}
+        distances.append(np.mean([float(losses.relative(grams[k], goals[k])) for k in goals]))
+        print(f"made at {side}: style distance at 256 is {distances[-1]:.4f}", flush=True)
+    print(f"they differ by {100 * abs(distances[1] / distances[0] - 1):.1f} %")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Draws the samples: rendered scenes, painted styles, maps and masks."""

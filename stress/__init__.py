@@ -1,0 +1,1 @@
+"""Stress tests of whole runs: faults and kills, damaged files, a corpus of media."""

@@ -1,0 +1,65 @@
+"""History: what coherence reads of the frames that are finished, and what a stylizer returns."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from vidstyle.coherence.deflicker import Finest
+from vidstyle.guides.guide import Guide
+from vidstyle.media import Image
+
+__all__ = ["FinishedFrame", "FinishedFrames", "Result", "StartImage"]
+
+
+class Result(Protocol):
+    """What a stylizer returns: stylizer.Stylized, or a stand-in."""
+
+    @property
+    def image(self) -> Image: ...
+    @property
+    def losses(self) -> dict[str, float]: ...
+    @property
+    def evaluations(self) -> int: ...
+    @property
+    def matches(self) -> np.ndarray | None: ...
+    @property
+    def drawn(self) -> Image | None: ...
+    @property
+    def finest(self) -> Finest | None: ...
+
+
+class StartImage(Protocol):
+    """A stylizer's `begin`: the image that a frame's optimisation starts from without a prior."""
+
+    def __call__(self, content: Image, guide: Guide | None = None) -> Image: ...
+
+
+class FinishedFrame(Protocol):
+    """The report on a finished frame: how it was reached from the frames before it."""
+
+    @property
+    def renewed(self) -> bool: ...
+    @property
+    def back(self) -> int | None: ...
+    @property
+    def follows(self) -> bool: ...
+
+
+class FinishedFrames(Protocol):
+    """The finished frames of a run, by position: jobs.checkpoint.Workdir, or a stand-in."""
+
+    @property
+    def finished(self) -> Mapping[int, FinishedFrame]: ...
+
+    def has(self, index: int) -> bool:
+        """Whether frame `index` is finished."""
+        ...
+
+    def load(self, index: int) -> Image:
+        """Return finished frame `index`."""
+        ...
+
+    def load_notes(self, index: int) -> dict[str, np.ndarray]:
+        """Return the notes on finished frame `index`, as they were saved."""
+        ...
