@@ -23,7 +23,7 @@ FLOORS = (  # a file imports only from its own room, or from rooms on floors bel
     ("guides",),
     ("motion",),
     ("media",),
-    ("atomic", "errors", "memory", "settings"),
+    ("atomic", "errors", "inputs", "memory", "settings"),
 )
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 

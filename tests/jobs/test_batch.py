@@ -139,6 +139,30 @@ def test_several_sources_and_a_list(
     assert len(made) == len(set(made.values())) == 3
 
 
+@pytest.mark.parametrize("folder", [False, True], ids=["list", "folder and list"])
+def test_one_more_line_and_a_wrong_one_move_no_result(
+    tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, *, folder: bool,
+) -> None:  # fmt: skip
+    """Wherever in the list they stand, and however they are written."""
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("in/a.png", "b/same.png", "c/same.png", "d/e/same.png")):
+        picture(tmp_path / name, seed)
+    asked = ["basic", *["in"] * folder, "--list", "list.txt", "-o", "out", "--style", str(style)]
+    lines = ["b/same.png", str(tmp_path / "c" / "same.png")]
+    Path("list.txt").write_text("\n".join(lines))
+    assert main([*asked, *REHEARSED, "--json"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
+    capsys.readouterr()
+    more = ["/nowhere/x.png", "d/e/same.png", *lines, "../none.png", "d"]
+    Path("list.txt").write_text("\n".join(more))
+    assert main([*asked, *REHEARSED, "--json"]) == 1
+    summary = told(capsys)[-1]
+    assert (summary["done"], summary["skipped"]) == (1, 2 + folder)
+    assert {one["source"] for one in summary["failed"]} == {"../none.png", "/nowhere/x.png"}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
 def test_a_dry_run_touches_nothing(
     tree: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

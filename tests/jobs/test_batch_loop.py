@@ -290,7 +290,8 @@ def test_killed_at_any_change_of_a_name_a_batch_goes_on(
     tree: Path, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each change is the last that happens, in turn; all is done in the end and nothing is left."""
-    sources = [tree / "a.png", tree / "b.jpg"]
+    monkeypatch.chdir(tree)
+    sources = [Path("a.png"), Path("b.jpg")]
     run_batch(collect(sources, tmp_path / "all"), make, silent, make_stylizer=Inverter())
     moment, fell = 0, True
     while fell:

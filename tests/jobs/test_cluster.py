@@ -144,7 +144,8 @@ def test_a_source_that_another_run_holds_is_waited_for(
 ) -> None:
     events: list[dict[str, Any]] = []
     make = partial(make_job, style=style, **REHEARSE)
-    batch = collect([tree / "a.mp4", tree / "photos" / "1.png"], tree.parent / "out")
+    monkeypatch.chdir(tree)
+    batch = collect([Path("a.mp4"), Path("photos/1.png")], tree.parent / "out")
     state = state_path(batch.output / "a.mp4")
     state.mkdir(parents=True)
     work = _work(batch, make)

@@ -57,12 +57,42 @@ def test_without_r_a_folder_gives_only_what_lies_in_it(tree: Path, out: Path) ->
     assert places(batch) == ["a.jpg", "a.png", "img2.jpg", "img10.jpg"]
 
 
-def test_several_sources_keep_their_places_below_the_folder_they_share(
-    tree: Path, out: Path
+def test_a_file_is_placed_under_its_path_as_written_and_a_folder_as_its_content_lies(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = collect([tree / "sub" / "a.jpg", tree / "a.jpg", tree / "day 2"], out)
-    assert places(batch) == ["a.jpg", "day 2/b.gif", "sub/a.jpg"]
-    assert places(collect([tree / "a.jpg", tree / "a.png"], out)) == ["a.jpg", "a.png"]
+    monkeypatch.chdir(tree)
+    sources = [Path("sub/a.jpg"), Path("./a.jpg"), Path("day 2")]
+    assert places(collect(sources, out)) == ["a.jpg", "b.gif", "sub/a.jpg"]
+    whole = Path(*tree.parts[1:])
+    for written in (tree / "a.png", Path("..", "in", "a.png")):
+        assert places(collect([written], out)) == [(whole / "a.png").as_posix()]
+
+
+def test_the_place_of_a_line_does_not_depend_on_the_other_lines(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree)
+    lines = [Path(name) for name in ("a.jpg", "sub/a.jpg", "day 2", "day 10", "sub/%05d.png")]
+    lines += [tree / "img2.jpg", Path("/nowhere/a.jpg"), Path("../none.mp4"), Path("../in/a.png")]
+    alone = {line: places(collect([], out, listed=[line])) for line in lines}
+    together = collect([], out, listed=lines)
+    for line, found in alone.items():
+        assert [i.place.as_posix() for i in together.items if i.given == line] == found
+    assert alone[Path("day 2")] == ["day 2/b.gif"]
+    more = collect([tree / "sub"], out, listed=[Path("img2.jpg"), tree / "img10.jpg"])
+    found = [item.place.as_posix() for item in more.items if item.given == tree / "sub"]
+    assert found == places(collect([tree / "sub"], out)) == ["a.jpg", "clip.AVI"]
+
+
+def test_two_results_at_one_place_are_refused_by_name(tree: Path, out: Path) -> None:
+    (tree / "day 3").mkdir()
+    (tree / "day 3" / "b.gif").touch()
+    with pytest.raises(
+        UsageError, match=r"b\.gif for both .*day 2/b\.gif and .*day 3/b\.gif; name"
+    ):
+        collect([tree / "day 2", tree / "day 3"], out)
+    listed = [tree / "day 2", tree / "day 3"]
+    assert len(set(places(collect([], out, listed=listed)))) == 2
 
 
 def test_a_source_named_twice_is_one(
@@ -114,24 +144,50 @@ def test_what_is_no_file_is_foreign_whatever_its_name(tree: Path, out: Path) -> 
 
 
 def test_our_own_results_are_never_sources(tree: Path) -> None:
-    for name in ("painted/a.jpg", "earlier/.vidstyle/b.json", "earlier/b.jpg"):
+    for name in ("earlier/.vidstyle/b.json", "earlier/b.jpg"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).touch()
     (tree / "clip.mp4.vidstyle" / "frames").mkdir(parents=True)
     (tree / "clip.mp4.vidstyle" / "frames" / "000000.png").touch()
-    batch = collect([tree], tree / "painted", recursive=True)
-    assert batch.left_out["results"] == 3
+    batch = collect([tree], tree.parent / "painted", recursive=True)
+    assert batch.left_out["results"] == 2
     assert len(batch.items) == 8
 
 
-def test_an_output_that_holds_a_source_is_refused(tree: Path) -> None:
-    for sources, output in (
-        ([tree], tree),
-        ([tree / "sub"], tree),
-        ([tree / "a.jpg", tree / "a.png"], tree),
-    ):
-        with pytest.raises(UsageError, match="apart from the sources"):
-            collect(sources, output, recursive=True)
+@pytest.mark.parametrize(
+    ("sources", "output", "words"),
+    [
+        ([""], "", "is also an input"),
+        (["sub"], "", "holds the input"),
+        (["a.jpg", "a.png"], "", "holds the input"),
+        ([""], "painted", "lies in the input folder"),
+        (["", "sub"], "sub/painted", "lies in the input folder"),
+        (["sub/%05d.png"], "sub", "holds the input"),
+    ],
+)
+def test_an_output_is_apart_from_the_sources(
+    tree: Path, sources: list[str], output: str, words: str
+) -> None:
+    (tree / "sub" / "00001.png").touch()
+    with pytest.raises(UsageError, match=words):
+        collect([tree / name for name in sources], tree / output, recursive=True)
+    with pytest.raises(UsageError, match=words):
+        collect([], tree / output, listed=[tree / name for name in sources], recursive=True)
+
+
+def test_a_source_that_links_into_the_output_is_refused(tree: Path, out: Path) -> None:
+    out.mkdir()
+    (out / "a.jpg").touch()
+    (tree / "sub" / "link.jpg").symlink_to(out / "a.jpg")
+    with pytest.raises(UsageError, match=r"holds the input .*link\.jpg"):
+        collect([tree], out, recursive=True)
+
+
+def test_a_list_within_the_output_is_refused(tree: Path, out: Path) -> None:
+    out.mkdir()
+    (out / "list.txt").write_text("a.jpg")
+    with pytest.raises(UsageError, match=r"holds the input .*list\.txt"):
+        read_list(str(out / "list.txt"), out)
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "in/a.jpg", "nowhere/out"])
@@ -175,18 +231,26 @@ def test_a_folder_that_cannot_be_read_is_a_fault_not_the_end(
         collect([tree / "sub"], out, recursive=True)
 
 
-def test_with_a_rate_each_folder_is_one_sequence(tree: Path, out: Path) -> None:
+def test_with_a_rate_each_folder_is_one_sequence(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tree / "shot.v2").mkdir()
     (tree / "shot_v2").mkdir()
-    batch = collect([tree / "shot.v2", tree / "shot_v2", tree / "day 2"], out, sequences=True)
-    assert places(batch) == ["day 2", "shot_v2", "shot_v2 2"]
+    monkeypatch.chdir(tree)
+    batch = collect([Path("shot.v2"), Path("day 2")], out, sequences=True)
+    assert places(batch) == ["day 2", "shot_v2"]
+    with pytest.raises(UsageError, match=r"shot_v2 for both .*shot"):
+        collect([Path("shot.v2"), Path("shot_v2")], out, sequences=True)
     with pytest.raises(UsageError, match="--rate: expected it without -r"):
         collect([tree], out, sequences=True, recursive=True)
 
 
-def test_patterns_have_places_of_their_own(tree: Path, out: Path) -> None:
-    patterns = [tree / "sub" / "%05d.png", tree / "sub" / "left_%d.png", tree / "a.jpg"]
-    assert places(collect(patterns, out)) == ["a.jpg", "sub", "sub/left"]
+def test_patterns_have_places_of_their_own(
+    tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree)
+    patterns = [Path("sub/%05d.png"), Path("sub/left_%d.png"), Path("a.jpg"), Path("%05d.png")]
+    assert places(collect(patterns, out)) == ["a.jpg", "in", "sub", "sub/left"]
 
 
 def test_shards_part_the_batch_by_place(tree: Path, out: Path) -> None:
@@ -194,7 +258,7 @@ def test_shards_part_the_batch_by_place(tree: Path, out: Path) -> None:
     parts = [collect([tree], out, recursive=True, shard=(i, 3)) for i in (1, 2, 3)]
     for number, part in enumerate(parts):
         assert part.items == whole.items[number::3]
-        assert (part.base, part.places) == (whole.base, whole.places)
+        assert (part.source, part.places) == (whole.source, whole.places)
     assert collect([tree], out, shard=(9, 9)).items == ()
 
 

@@ -253,12 +253,12 @@ def _source(folder: Path, kind: str) -> media.Clip:
     [
         ("video", "out.xyz", "expected one of .mp4"),
         ("video", "out.png", "expected a video, an animation"),
-        ("video", "a.mp4", "apart from the source"),
+        ("video", "a.mp4", "is also an input"),
         ("picture", "out.mp4", "expected a picture"),
-        ("picture", "in", "apart from the source"),
+        ("picture", "in", "holds the input"),
         ("photos", "out.mp4", "expected a folder for 1 photos"),
         ("photos", "out.png", "expected a folder for 1 photos"),
-        ("photos", "in", "apart from the source"),
+        ("photos", "in", "is also an input"),
         ("photos", "file", "expected a folder, got a file"),
     ],
 )

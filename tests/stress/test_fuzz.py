@@ -20,7 +20,7 @@ FITTING = {  # of the files that are made, those that a role takes undamaged
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "states"])
 def test_a_slice_of_the_mutants_is_read_or_refused(kind: str) -> None:
     command = [sys.executable, "-m", "stress.fuzz_main", kind, "--count", "40", "--seed", "7"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -163,7 +163,8 @@ def _add_technique(parser: argparse.ArgumentParser, name: str, kind: "type[Techn
     parser.set_defaults(technique=name)
     parser.add_argument(
         "sources", metavar="SOURCE", nargs="*", type=Path,
-        help=f"{_SOURCE}; several are a batch, and OUTPUT is the folder of their results",
+        help=f"{_SOURCE}; several are a batch, and OUTPUT is the folder of their results: as they "
+        "lie in a folder, or under the path of a file as written (an absolute one: from the root)",
     )  # fmt: skip
     parser.add_argument(
         "-o", "--output", metavar="OUTPUT", required=True, type=Path,
@@ -190,7 +191,10 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
         help="every video, animation and picture in a folder and below, into the same tree",
     )  # fmt: skip
     parser.add_argument(
-        "--list", metavar="FILE", help="more sources, one a line; - is the standard input"
+        "--list",
+        metavar="FILE",
+        help="more sources, one a line, each result under the path of its line; - is the standard "
+        "input",
     )
     parser.add_argument(
         "--shard", metavar="I/N",
@@ -299,8 +303,9 @@ def _stylize_batch(asked: argparse.Namespace) -> int:
 
     given = values(asked, Settings)
     batch = collect(
-        [*asked.sources, *(read_list(asked.list) if asked.list else ())],
+        asked.sources,
         asked.output,
+        listed=read_list(asked.list, asked.output) if asked.list else (),
         recursive=asked.recursive,
         sequences="rate" in given,
         shard=parse_shard(asked.shard or "1/1"),
@@ -353,7 +358,9 @@ def _evaluate(asked: argparse.Namespace) -> None:
     from vidstyle.evaluation.report import Album, check_page, read_log, write_report
 
     given = values(asked, Settings)
-    check_page(asked.html, asked.log, overwrite=given.pop("overwrite", False))
+    overwrite = given.pop("overwrite", False)
+    inputs = (asked.output, asked.source, asked.style, asked.mask, asked.cold, asked.weights)
+    check_page(asked.html, asked.log, inputs=filter(None, inputs), overwrite=overwrite)
     album = Album()
     with _told("measuring") as told:
         found = evaluate(
@@ -364,7 +371,8 @@ def _evaluate(asked: argparse.Namespace) -> None:
         )  # fmt: skip
     if asked.html is not None:
         log = None if asked.log is None else read_log(asked.log, found.frames)
-        write_report(asked.html, f"{asked.output} beside {asked.source}", found, album, log)
+        title = f"{asked.output} beside {asked.source}"
+        write_report(asked.html, title, found, album, log, overwrite=overwrite)
     print(json.dumps(as_json(found), indent=2) if asked.json else in_words(found))
 
 

@@ -3,16 +3,17 @@
 import base64
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from vidstyle.atomic import delete, settle
+from vidstyle.atomic import delete, draft_beside, settle
 from vidstyle.errors import MediaError, UsageError, writing
 from vidstyle.evaluation.evaluate import Evaluation
+from vidstyle.inputs import check_apart
 from vidstyle.media import Image, resize
 
 __all__ = ["Album", "check_page", "read_log", "write_report"]
@@ -88,12 +89,22 @@ def _picture(image: Image, side: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def check_page(page: Path | None, log: Path | None, *, overwrite: bool) -> None:
-    """Refuse, before anything is measured, a page that could not be written and a log not there."""
+def check_page(
+    page: Path | None,
+    log: Path | None,
+    *,
+    inputs: Iterable[Path | str] = (),
+    overwrite: bool,
+) -> None:
+    """Refuse, before anything is measured, a page that could not be written and a log not there.
+
+    inputs: the other files and folders that are read; the page is to be apart from them.
+    """
     if page is None:
         if log is not None:
             raise UsageError("--log: expected --html FILE too, which shows it, got none; add it")
         return
+    check_apart(page, (*map(Path, inputs), *filter(None, (log,))), "page")
     if page.is_dir() or not page.parent.is_dir():
         raise UsageError(
             f"--html: expected a file in a folder that exists, got {page}; mend the path"
@@ -127,8 +138,13 @@ def write_report(
     found: Evaluation,
     album: Album,
     log: dict[str, list[float | None]] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
-    """Write the page. log: the losses and times of the run, if they are known."""
+    """Write the page. log: the losses and times of the run, if they are known.
+
+    overwrite: replace a file of that name. Raises UsageError if there is one that may not be.
+    """
     series = {**found.series, **(log or {})}
     curves = [
         _curve(name, [(label, series[key]) for key, label in lines if key in series], found.cuts)
@@ -153,11 +169,16 @@ def write_report(
         f'content="width=device-width"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>"
     )
-    draft = path.with_name(f".{path.name}.draft")
+    draft = draft_beside(path)
     with writing(path):
         try:
             draft.write_text(page, "utf-8")
-            settle(draft, path)
+            settle(draft, path, overwrite=overwrite)
+        except FileExistsError as error:
+            raise UsageError(
+                f"{path} appeared while the video was measured, and is left as it is; add "
+                "--overwrite to replace it, or choose another --html"
+            ) from error
         finally:
             delete(draft)
 

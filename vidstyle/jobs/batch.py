@@ -39,11 +39,19 @@ from vidstyle.errors import (
 )
 from vidstyle.guides.files import missing
 from vidstyle.jobs import pipeline
-from vidstyle.jobs.checkpoint import is_whole
-from vidstyle.jobs.discovery import REASONS, Batch, Item, counterpart
+from vidstyle.jobs.discovery import LEDGER, REASONS, Batch, Item, counterpart
 from vidstyle.jobs.job import Job, Network, find_network
-from vidstyle.jobs.manifest import changes, differences, read_manifest, state_of, state_path
+from vidstyle.jobs.manifest import (
+    changes,
+    check_own,
+    differences,
+    read_manifest,
+    state_of,
+    state_path,
+)
 from vidstyle.jobs.plan import Event, OnEvent, forecast
+from vidstyle.jobs.state_folder import StateFolder
+from vidstyle.jobs.targets import is_whole
 from vidstyle.media.clip import MOVIES
 
 if TYPE_CHECKING:
@@ -76,8 +84,9 @@ def run_batch(
     the output folder, a full disk.
     """
     began = time.monotonic()
-    common = make(batch.base, batch.output)
+    common = make(batch.source, batch.output)
     common.read_styles()
+    _check_ledger(batch.output)
     _make_folder(batch.output)
     work = BatchWork(batch, make, make_stylizer, find_network(common, notify))
     tally = _Tally(len(batch.items), notify, _faults(batch))
@@ -95,7 +104,8 @@ def plan_batch(batch: Batch, make: MakeJob, notify: OnEvent) -> int:
     Each source is an item whose status is "planned", "skipped" or "failed"; the last event is a
     "plan", with the sums of what run.plan says of those that are planned. Touches nothing.
     """
-    make(batch.base, batch.output).read_styles()
+    make(batch.source, batch.output).read_styles()
+    _check_ledger(batch.output)
     sums: dict[str, Any] = dict.fromkeys(("frames", "evaluations", "seconds", "bytes"), 0)
     counts: Counter[str] = Counter()
     failed = _faults(batch)
@@ -108,6 +118,7 @@ def plan_batch(batch: Batch, make: MakeJob, notify: OnEvent) -> int:
             if job.output.exists() and batch.record(job.output).exists():
                 event["status"] = "skipped"
             else:
+                StateFolder(job.output).check(restart=job.settings.restart)
                 found = forecast(job)
                 sums = {name: value + found[name] for name, value in sums.items()}
         except Exception as error:
@@ -139,7 +150,7 @@ class BatchWork:
 
     def job(self) -> Job:
         """Return a job that stands for all, but for source and output."""
-        return self.make(self.batch.base, self.batch.output)
+        return self.make(self.batch.source, self.batch.output)
 
     def prepared(self, network: Network) -> Self:
         """Return the same for one process: it makes the model once, and has the network there."""
@@ -176,6 +187,7 @@ class BatchWork:
         job, clip = _job(self.batch, self.make, self.batch.items[index])
         record = self.batch.record(job.output)
         told = {"output": str(job.output)}
+        check_own(record)
         if _is_finished(job, clip, record, self.network):
             with suppress(OSError):  # left empty by a run that was killed as it ended
                 state_path(job.output).rmdir()
@@ -314,6 +326,15 @@ def _is_common(error: Exception) -> bool:
     cause = error.__cause__
     full = isinstance(error, OutputError) and isinstance(cause, OSError) and cause.errno in _FULL
     return full or isinstance(error, WeightsError)
+
+
+def _check_ledger(output: Path) -> None:
+    """Refuse a folder of records that is a link: what it leads to is not the batch's."""
+    if (output / LEDGER).is_symlink():
+        raise StateError(
+            f"{output / LEDGER} is a link, expected a folder of vidstyle's records; remove the "
+            "link, or choose another output"
+        )
 
 
 def _make_folder(output: Path) -> None:

@@ -7,17 +7,18 @@
         journal.jsonl       one line a finished frame: its sha256 and its report; only appended to
         journal.1-of-2.jsonl    the same, of the frames that the first of two shards finished
         part.mp4, part/     the output while it is written
+        part.json           the names of the files that are written into part/
         lock                held by the run at work; the system lets go of it if the run dies
         lock.1-of-2         held by the first of two shards at work, which holds `lock` as it begins
 
 Each file is written under a temporary name, synced and renamed. So it is whole or absent, whatever
-happens; a frame is finished when its file agrees with its line in the journal.
+happens; a frame is finished when its file agrees with its line in the journal. Only files of these
+exact names are deleted, see state_folder.py.
 """
 
 import json
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -25,26 +26,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from vidstyle.atomic import delete, lock, settle, sha256_of, sync, sync_folder, unstopped
-from vidstyle.errors import HeldError, OutputError, StateError, UsageError, reading, writing
-from vidstyle.jobs.manifest import (
-    MANIFEST,
-    Manifest,
-    differences,
-    read_manifest,
-    state_of,
-    state_path,
-)
+from vidstyle.errors import HeldError, StateError, UsageError, reading, writing
+from vidstyle.jobs.manifest import MANIFEST, Manifest, check_own, differences, read_manifest
+from vidstyle.jobs.state_folder import StateFolder
+from vidstyle.jobs.targets import agrees, is_whole
 from vidstyle.media import load_frame, save_frame
 
 if TYPE_CHECKING:
     from vidstyle.media import Image
 
-__all__ = [
-    "Workdir",
-    "check_space",
-    "check_target",
-    "is_whole",
-]
+__all__ = ["Workdir"]
 
 Report = dict[str, Any]
 
@@ -87,7 +78,8 @@ class Workdir:
         shard: tuple[int, int] | None = None,
     ) -> None:
         self.output = output
-        self.path = state_path(output)
+        self._folder = StateFolder(output)
+        self.path = self._folder.path
         self.finished: dict[int, Finished] = {}
         self.facts: Manifest = {}
         self._manifest = manifest
@@ -98,13 +90,14 @@ class Workdir:
 
     def __enter__(self) -> Self:
         with ExitStack() as undo, writing(self.path):
+            self._folder.check(restart=self._restart)
             self.path.mkdir(exist_ok=True)
             if self._mark:
                 with lock(self.path / "lock", patience=_PATIENCE):
                     undo.enter_context(lock(self.path / f"lock{self._mark}"))
                     self._open()
             else:
-                for path in (self.path / "lock", *_named(self.path, "lock.*")):
+                for path in dict.fromkeys((self.path / "lock", *self._folder.locks())):
                     undo.enter_context(lock(path))
                 undo.callback(self._leave)
                 self._open()
@@ -167,31 +160,65 @@ class Workdir:
         settle(draft, final)
         return digest
 
-    def part(self, *, folder: bool) -> Path:
-        """Return where to write the output before it is whole; nothing stands there."""
+    def part(self, *, folder: bool, names: Iterable[str] = ()) -> Path:
+        """Return where to write the output before it is whole; nothing stands there.
+
+        names: of the files, if the output is a folder; they alone are deleted from it afterwards.
+        """
         path = self.path / ("part" if folder else f"part{self.output.suffix}")
         with writing(path):
-            delete(path)
+            self._folder.clear_part()
+            if folder:
+                self._folder.note_parts(names)
         return path
 
-    def publish(self, part: Path, *, form: Manifest, kept: bool) -> None:
-        """Give the finished `part` its final name; replaces what stands there, file by file.
+    def publish(self, part: Path, *, form: Manifest, kept: bool, overwrite: bool = False) -> None:
+        """Give the finished `part` its final name, file by file.
 
-        form, kept: of this request, noted beside the sha256 of each file.
+        form, kept: of this request, noted beside the sha256 of each file. overwrite: replace what
+        stands there; without, only what an earlier run of this request put there is replaced.
+        Raises UsageError for anything else, which has appeared while the run was at work.
         """
         with writing(self.output):
             pairs = {self.output: part}
             if part.is_dir():
-                pairs = {self.output / file.name: file for file in sorted(part.iterdir())}
+                pairs = {self.output / name: part / name for name in sorted(self._folder.parts())}
             names = {target.name: sha256_of(file) for target, file in pairs.items()}
+            before = self.facts.get("files", {}) if self.facts.get("form") == form else {}
             facts = {"files": names, "frames": len(self.finished), "form": form, "kept": kept}
+            own = {target for target in pairs if agrees(target, before.get(target.name))}
+            free = set(pairs) if overwrite else own
+            self._check_free(set(pairs) - free)
             self._write_manifest(facts)
             if part.is_dir():
-                self.output.mkdir(exist_ok=True)
+                self._make_output_folder()
             for target, file in pairs.items():
-                file.replace(target)
-            for folder in {target.parent for target in pairs} | {self.output.absolute().parent}:
-                sync_folder(folder)
+                self._rename(file, target, overwrite=target in free)
+            sync_folder(self.output.absolute().parent)
+
+    def _check_free(self, targets: Iterable[Path]) -> None:
+        for target in targets:
+            if os.path.lexists(target):
+                raise UsageError(self._appeared(target))
+
+    def _make_output_folder(self) -> None:
+        try:
+            self.output.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            raise UsageError(self._appeared(self.output)) from error
+
+    def _rename(self, draft: Path, final: Path, *, overwrite: bool) -> None:
+        try:
+            settle(draft, final, overwrite=overwrite)
+        except FileExistsError as error:
+            raise UsageError(self._appeared(final)) from error
+
+    def _appeared(self, target: Path) -> str:
+        return (
+            f"{target} appeared while the run was at work, and is left as it is; move it away, or "
+            "add --overwrite to replace it, and run the same command again, or choose another "
+            f"output: the finished frames are kept in {self.path}"
+        )
 
     def stands(self, *, form: Manifest) -> bool:
         """Whether the output is there, whole, as an earlier run of this request wrote it."""
@@ -201,21 +228,21 @@ class Workdir:
 
     def record(self, path: Path) -> None:
         """Leave what the manifest says at `path`, for when the state is gone."""
+        check_own(path)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_name(f"{path.name}.tmp")
+            delete(draft)
             draft.write_text(self._stored(self.facts), encoding="utf-8")
             settle(draft, path)
 
-    def remove(self) -> None:
-        """Delete the state. The manifest goes last: until then a later run knows what was done."""
+    def remove(self) -> list[str]:
+        """Delete the state; return the names of files that vidstyle did not write, which stay.
+
+        The manifest goes last: until then a later run knows what was done.
+        """
         with writing(self.path):
-            self._clear()
-            for path in _named(self.path, "lock*"):
-                delete(path)
-            delete(self.path / MANIFEST)
-        with suppress(OSError):  # what is not ours stays
-            self.path.rmdir()
+            return self._folder.remove()
 
     @property
     def _frames(self) -> Path:
@@ -232,10 +259,11 @@ class Workdir:
         return self._frames / f"{index:06d}.npz"
 
     def _open(self) -> None:
+        self._folder.check(restart=self._restart)
         stored = None if self._restart else read_manifest(self.path / MANIFEST)
         if stored is None:
             self._ours = True
-            self._clear()
+            self._folder.clear()
             self._write_manifest({})
         elif found := differences(stored["job"], self._manifest):
             raise StateError(
@@ -244,7 +272,7 @@ class Workdir:
             )
         else:
             self.facts = stored["published"]
-            self._sweep()
+            self._folder.sweep(self._mark)
             self._read_journal()
             self._ours = True
         self._frames.mkdir(exist_ok=True)
@@ -255,9 +283,7 @@ class Workdir:
 
     def _forsake(self) -> None:
         """Leave nothing behind either if a shard failed, and none has finished a frame."""
-        others = [
-            path for path in _named(self.path, "lock*") if not path.match(f"lock{self._mark}")
-        ]
+        others = [path for path in self._folder.locks() if path.name != f"lock{self._mark}"]
         with suppress(HeldError), ExitStack() as held:
             for path in others:
                 held.enter_context(lock(path))
@@ -273,16 +299,10 @@ class Workdir:
     def _stored(self, published: Manifest) -> str:
         return json.dumps({"job": self._manifest, "published": published}, indent=1)
 
-    def _sweep(self) -> None:
-        """Delete what an interrupted write left; a shard, its own only."""
-        for folder in (self.path, self._frames):
-            for draft in _named(folder, f"*{self._mark}.tmp.*"):
-                draft.unlink()
-
     def _read_journal(self) -> None:
         """Read the reports of the frames whose files agree; cut a torn last line of our own."""
         reports: dict[int, Report] = {}
-        for journal in _named(self.path, "journal*.jsonl"):
+        for journal in self._folder.journals():
             lines, whole = journal.read_bytes(), 0
             for line, report in _records(lines):
                 whole += len(line)
@@ -292,78 +312,9 @@ class Workdir:
         self.finished = {
             index: _finished(report)
             for index, report in reports.items()
-            if _agrees(self._frame(index), report["sha256"])
-            and ("notes" not in report or _agrees(self._notes(index), report["notes"]))
+            if agrees(self._frame(index), report["sha256"])
+            and ("notes" not in report or agrees(self._notes(index), report["notes"]))
         }
-
-    def _clear(self) -> None:
-        """Delete all that is ours but the manifest and the lock."""
-        self._sweep()
-        for path in (self._frames, *_named(self.path, "journal*"), *_named(self.path, "part*")):
-            delete(path)
-
-
-def _named(folder: Path, pattern: str) -> list[Path]:
-    """Return what is so named in a folder, if it is there; glob says nothing of a denied one."""
-    return [path for path in folder.iterdir() if path.match(pattern)] if folder.is_dir() else []
-
-
-def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest) -> None:
-    """Raise unless `output` may be written: before any work, and without touching anything.
-
-    What stands there may be replaced if `overwrite` says so, or if the state beside it tells that
-    an earlier run of the same request put it there. Raises UsageError, OutputError or StateError.
-    """
-    folder = output.absolute().parent
-    if not folder.is_dir():
-        raise UsageError(f"the folder {folder} for the output does not exist; make it first")
-    for place in (folder, output) if output.is_dir() else (folder,):
-        if not os.access(place, os.W_OK | os.X_OK):
-            raise OutputError(f"cannot write in {place}: choose a folder that you may write to")
-    if overwrite or not (output.exists() or output.is_symlink()):
-        return
-    stored = None if restart else state_of(output)
-    facts = stored["published"] if stored else {}
-    known = facts["files"] if facts and facts.get("form") == form else {}
-    if not _consists_of(output, known):
-        with suppress(OSError):
-            state_path(output).rmdir()  # left empty by a run that was killed as it ended
-        what = "is a folder that is not empty" if output.is_dir() else "exists"
-        raise UsageError(
-            f"{output} {what}; add --overwrite to replace it, or choose another output"
-        )
-
-
-def check_space(output: Path, needed: int, frames: int) -> None:
-    """Raise OutputError if the disk of `output` has less than `needed` bytes free."""
-    folder = output.absolute().parent
-    with writing(folder):
-        free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OutputError(
-            f"expected about {needed / 1e6:,.0f} MB free in {folder} to finish {frames} frames and "
-            f"write {output.name}, got {free / 1e6:,.0f} MB; free some space, choose a smaller "
-            "--size or an output on another disk"
-        )
-
-
-def is_whole(output: Path, facts: Manifest) -> bool:
-    """Whether all files that `facts` tell of are at `output` as they were written."""
-    folder = output if output.is_dir() else output.parent
-    return all(_agrees(folder / name, known) for name, known in facts["files"].items())
-
-
-def _consists_of(output: Path, known: dict[str, str]) -> bool:
-    """Whether all that stands at `output` is in `known`: the sha256 of files, by name."""
-    there = [output]
-    if output.is_dir():
-        there = [path for path in output.iterdir() if not path.name.startswith(".")]
-    return all(_agrees(path, known.get(path.name)) for path in there)
-
-
-def _agrees(path: Path, sha256: str | None) -> bool:
-    with reading(path):
-        return sha256 is not None and path.is_file() and sha256_of(path) == sha256
 
 
 def _finished(report: Report) -> Finished:

@@ -1,4 +1,10 @@
-"""Items: the sources of a batch, in natural order, each with its own place below the output."""
+"""Items: the sources of a batch, in natural order, each with its own place below the output.
+
+The place depends on the source alone, never on the others. What is found in a folder that was named
+on the command line is placed as it lies in the folder. Any other source, and whatever a list names,
+is placed under its path as it was written: clips/a.mp4 at OUTPUT/clips/a.mp4; an absolute path, or
+one that leaves the current folder, from the root on: /data/a.mp4 at OUTPUT/data/a.mp4.
+"""
 
 import os
 import re
@@ -6,10 +12,11 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vidstyle.errors import MediaError, UsageError
+from vidstyle.inputs import NUMBER, check_apart
 from vidstyle.media import is_footage, natural
 
 __all__ = [
@@ -26,28 +33,29 @@ __all__ = [
 LEDGER = ".vidstyle"  # the folder in a batch's output that tells what each result was made of
 REASONS = ("hidden", "foreign", "linked", "results", "guides")  # why an entry is passed over
 _STATE = ".vidstyle"  # the suffix of a run's state
-_PATTERN = re.compile(r"%0?\d*d")
 
 
 @dataclass(frozen=True)
 class Item:
-    """A source, and its place below the output: where it stood, under the name that it had."""
+    """A source, and the place of its result below the output. given: as what it was named."""
 
     source: Path
     place: Path
+    given: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """What a batch consists of.
 
-    base: the folder that all sources lie in. items: of this shard. places: of all, in lower case.
-    faults: folders that cannot be read, with a sentence each. left_out: how many entries were
-    passed over, by reason: "hidden", "foreign" (no picture and no video), "linked" (a folder by a
-    link, which may be a loop), "results" (of this or another batch, or the state of a run).
+    source: any that exists, for a job that stands for all; if none does, the null device. items:
+    of this shard. places: of all, in lower case. faults: folders that cannot be read, with a
+    sentence each. left_out: how many entries were passed over, by reason: "hidden", "foreign" (no
+    picture and no video), "linked" (a folder by a link, which may be a loop), "results" (of this
+    or another batch, or the state of a run).
     """
 
-    base: Path
+    source: Path
     output: Path
     items: tuple[Item, ...]
     places: frozenset[str]
@@ -72,7 +80,7 @@ class Batch:
         return self.output / LEDGER / place.with_name(f"{place.name}.json")
 
 
-def collect(
+def collect(  # noqa: PLR0913 - what is named, and how it is split
     sources: Sequence[Path],
     output: Path,
     *,
@@ -80,36 +88,36 @@ def collect(
     sequences: bool = False,
     shard: tuple[int, int] = (1, 1),
     guides: Iterable[str | Sequence[str]] = (),
+    listed: Sequence[Path] = (),
 ) -> Batch:
     """Return the batch that these sources are: files, patterns, and what is in folders.
 
-    recursive: folders below a folder count too. sequences: a folder is one source, a sequence.
-    shard: (i, n), to return every n-th item from the i-th on. guides: the masks and maps, which are
-    no sources where they stand among them. Raises UsageError or MediaError.
+    listed: more sources, of a list. recursive: folders below a folder count too. sequences: a
+    folder is one source, a sequence. shard: (i, n), to return every n-th item from the i-th on.
+    guides: the masks and maps, which are no sources where they stand among them. Raises UsageError
+    or MediaError.
     """
-    if not sources:
+    if not (sources or listed):
         raise UsageError("expected a SOURCE, or a list of them in --list FILE, got none; name one")
     if sequences and recursive:
         raise UsageError(
             "--rate: expected it without -r, since a folder is one sequence then; name each "
             "folder of frames as a SOURCE"
         )
-    _check_output(sources, output)
+    _check_output(output)
     named = [[path] if isinstance(path, str) else path for path in guides]
     aside = frozenset(os.path.realpath(path) for paths in named for path in paths)
-    search = _Search(recursive, sequences, Path(os.path.realpath(output)), aside)
-    found = {
-        _absolute(source): (source, place)
-        for given in sources
-        for source, place in search.of(given)
-    }
+    search = _Search(recursive, sequences, output, aside)
+    found: dict[Path, Item] = {}
+    for given, in_list in (*((s, False) for s in sources), *((s, True) for s in listed)):
+        for item in search.of(given, in_list=in_list):
+            found.setdefault(_absolute(item.source), item)
     if not found:
-        raise MediaError(_nothing(sources, search))
-    base = Path(os.path.commonpath(search.inside))
-    items = _distinct(Item(source, place.relative_to(base)) for source, place in found.values())
+        raise MediaError(_nothing([*sources, *listed], search))
+    items = _distinct(found.values(), output)
     number, of = shard
     return Batch(
-        base=base,
+        source=next((item.source for item in items if _exists(item.source)), Path(os.devnull)),
         output=output,
         items=tuple(items[number - 1 :: of]),
         places=frozenset(_key(item.place) for item in items),
@@ -120,31 +128,31 @@ def collect(
 
 @dataclass
 class _Search:
-    """Looks for sources; `inside` are the folders that those it returned are in."""
+    """Looks for sources, and counts what it passes over."""
 
     recursive: bool
     sequences: bool
     output: Path
     aside: frozenset[str]
-    inside: set[str] = field(default_factory=set)
     faults: list[tuple[Path, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def of(self, given: Path) -> Iterator[tuple[Path, Path]]:
-        """Yield each source that `given` stands for, and its absolute place."""
-        place = _absolute(given)
-        _check_apart(given, self.output)
+    def of(self, given: Path, *, in_list: bool) -> Iterator[Item]:
+        """Yield each source that `given` stands for."""
+        check_apart(self.output, (given,))
+        place = _as_written(given)
         if given.is_dir() and not self.sequences:
-            self.inside.add(str(place))
-            yield from ((given / path, place / path) for path in self._below(given))
+            top = place if in_list else Path()
+            yield from (Item(given / path, top / path, given) for path in self._below(given))
             return
-        if _PATTERN.search(given.name) and not given.exists():
-            plain = _PATTERN.sub("", place.stem).strip("-_. ")
-            place = _as_folder(place.with_name(plain) if plain else place.parent)
+        above = _absolute(given).parent
+        if NUMBER.search(given.name) and not given.exists():
+            plain = NUMBER.sub("", place.stem).strip("-_. ")
+            parent = place.parent if place.parent.name else Path(above.name)
+            place = _as_folder(place.with_name(plain) if plain else parent)
         elif given.is_dir():
-            place = _as_folder(place)
-        self.inside.add(str(place.parent))
-        yield given, place
+            place = _as_folder(place if place.name else Path(_absolute(given).name))
+        yield Item(given, place, given)
 
     def _below(self, top: Path) -> Iterator[Path]:
         """Yield the footage in a folder, relative to it."""
@@ -162,6 +170,8 @@ class _Search:
                 elif kind := _passed_over(entry):
                     self.left_out[kind] += 1
                 else:
+                    if entry.is_symlink():
+                        check_apart(self.output, (Path(entry.path),))
                     yield folder / entry.name
 
     def _entries(self, folder: Path) -> "list[os.DirEntry[str]]":
@@ -174,19 +184,29 @@ class _Search:
             return []
 
     def _is_result(self, folder: Path) -> bool:
-        """Tell whether a folder holds what vidstyle made: the output, another's, or a state."""
-        ours = (
-            folder.suffix == _STATE
-            or (folder / LEDGER).is_dir()
-            or Path(os.path.realpath(folder)) == self.output
-        )
-        self.left_out["results"] += ours
-        return ours
+        """Tell whether a folder holds what vidstyle made: the results of a batch, or a state."""
+        made = folder.suffix == _STATE or (folder / LEDGER).is_dir()
+        self.left_out["results"] += made
+        return made
 
 
 def _absolute(path: Path) -> Path:
     """Return a path without dots, its links left as they are."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
+
+
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where a name is too long
+
+
+def _as_written(given: Path) -> Path:
+    """Return a path below the output: as it was written, or from the root on."""
+    path = Path(os.path.normpath(given))
+    if not path.is_absolute() and ".." not in path.parts:
+        return path
+    path = _absolute(given)
+    drive = re.sub(r"[^\w.-]+", "_", path.drive).strip("_")  # of Windows: C:
+    return Path(drive, *path.parts[1:])
 
 
 def _as_folder(place: Path) -> Path:
@@ -205,7 +225,7 @@ def _passed_over(entry: "os.DirEntry[str]") -> str | None:
     return None if stat.S_ISREG(mode) and is_footage(entry.name) else "foreign"
 
 
-def _check_output(sources: Sequence[Path], output: Path) -> None:
+def _check_output(output: Path) -> None:
     """Refuse an output that cannot be a folder."""
     if output.is_dir():
         return
@@ -220,16 +240,6 @@ def _check_output(sources: Sequence[Path], output: Path) -> None:
         )
 
 
-def _check_apart(given: Path, output: Path) -> None:
-    """Refuse an output that holds a source: results would be taken for sources, or replace them."""
-    real = Path(os.path.realpath(given))
-    if output == real or output in real.parents:
-        raise UsageError(
-            f"{output}: expected an output folder apart from the sources, got one that holds "
-            f"{given}; choose another folder"
-        )
-
-
 def _nothing(sources: Sequence[Path], search: _Search) -> str:
     if search.faults:
         return search.faults[0][1]
@@ -241,21 +251,29 @@ def _nothing(sources: Sequence[Path], search: _Search) -> str:
     )
 
 
-def _distinct(items: Iterable[Item]) -> list[Item]:
-    """Return the items in natural order; of those at one place, all but the first are numbered.
+def _distinct(found: Iterable[Item], output: Path) -> list[Item]:
+    """Return the items in natural order. Raises UsageError for two at one place.
 
-    Upper and lower case are one place: so they are on some disks.
+    Names that differ in case alone would be one file on some disks: all but the first are numbered.
     """
-    taken: set[str] = set()
-    found = []
-    for item in sorted(items, key=lambda item: [natural(part) for part in item.place.parts]):
+    taken: dict[str, Item] = {}
+    for item in sorted(found, key=lambda item: [natural(part) for part in item.place.parts]):
         place, number = item.place, 2
-        while _key(place) in taken:
+        while other := taken.get(_key(place)):
+            if other.given != item.given and other.place == item.place:
+                raise UsageError(_collision(other, item, output))
             place = item.place.with_name(f"{item.place.stem} {number}{item.place.suffix}")
             number += 1
-        taken.add(_key(place))
-        found.append(Item(item.source, place))
-    return found
+        taken[_key(place)] = replace(item, place=place)
+    return list(taken.values())
+
+
+def _collision(one: Item, other: Item, output: Path) -> str:
+    return (
+        f"expected a place for each result, got {output / one.place} for both {one.source} and "
+        f"{other.source}; name the folders in a --list, where each result lies under the path of "
+        "its line, or choose an output for each"
+    )
 
 
 def _key(place: Path) -> str:
@@ -280,11 +298,14 @@ def _bare(path: Path) -> str | None:
     return path.stem if is_footage(path.name) else None
 
 
-def read_list(name: str) -> list[Path]:
+def read_list(name: str, output: Path | None = None) -> list[Path]:
     """Return the sources that a file names, one a line; "-" is the standard input.
 
-    Raises MediaError if it cannot be read, or is no text.
+    Raises MediaError if it cannot be read, or is no text, and UsageError if `output` is or holds
+    the file.
     """
+    if output is not None and name != "-":
+        check_apart(output, (Path(name),))
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:

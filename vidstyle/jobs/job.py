@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from vidstyle.atomic import sha256_of
 from vidstyle.errors import MediaError, SettingsError, UsageError
+from vidstyle.inputs import check_apart
+from vidstyle.jobs.manifest import state_path
 from vidstyle.settings import Settings, options
 
 if TYPE_CHECKING:
@@ -67,8 +69,16 @@ class Job:
         _check_source(self.source)
         object.__setattr__(self, "styles", _blend(self.styles))
         _check_guides(self)
-        for path in (self.source, *(path for path, _ in self.styles), *self.guides):
-            _check_differs(path, self.output)
+        check_apart(self.output, self.inputs)
+        check_apart(state_path(self.output), self.inputs, "state folder")
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """All files and folders that were given to be read."""
+        named = os.environ.get("VIDSTYLE_WEIGHTS")
+        weights = self.weights or (Path(named).expanduser() if named else None)
+        styles = (path for path, _ in self.styles)
+        return (self.source, *styles, *self.guides, *filter(None, (weights,)))
 
     @property
     def guides(self) -> tuple[Path, ...]:
@@ -262,19 +272,6 @@ def _files_of(path: Path) -> Sequence[Path]:
     from vidstyle.media import probe
 
     return probe(path, count=False).files or (path,)
-
-
-def _check_differs(path: Path, output: Path) -> None:
-    """Refuse an output that is one of the inputs, under whatever name, or the folder of one."""
-    same = output.resolve() == path.resolve() or (
-        output.exists() and path.exists() and output.samefile(path)
-    )
-    if same:
-        raise UsageError(f"the output {output} is also an input; choose another output")
-    if output.is_dir() and not path.is_dir() and path.resolve().parent == output.resolve():
-        raise UsageError(
-            f"the output folder {output} holds the input {path}; choose another folder"
-        )
 
 
 def _blend(styles: Iterable[tuple[Path, float]]) -> tuple[tuple[Path, float], ...]:

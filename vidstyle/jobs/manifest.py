@@ -1,6 +1,7 @@
 """Manifests: what a state was made of, where it stands, and what differs between two."""
 
 import json
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,9 @@ __all__ = [
     "MANIFEST",
     "Manifest",
     "changes",
+    "check_own",
     "differences",
+    "is_own_manifest",
     "read_manifest",
     "state_of",
     "state_path",
@@ -42,6 +45,28 @@ def read_manifest(path: Path) -> Manifest | None:
     except (ValueError, KeyError, TypeError) as error:
         raise StateError(f"{path} is damaged; add --restart to discard that state") from error
     return None
+
+
+def is_own_manifest(data: bytes) -> bool:
+    """Tell whether vidstyle wrote a manifest of this content, be it damaged or cut off."""
+    start = b'{\n "job": '
+    if data.startswith(start) or start.startswith(data):
+        return True
+    try:
+        return "job" in dict(json.loads(data))
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def check_own(path: Path) -> None:
+    """Raise StateError if anything but a file that vidstyle wrote is at `path`, also a link."""
+    with reading(path), suppress(FileNotFoundError, NotADirectoryError):
+        regular = stat.S_ISREG(path.lstat().st_mode)
+        if not (regular and is_own_manifest(path.read_bytes())):
+            raise StateError(
+                f"{path}: expected no file or one that vidstyle wrote, got another; move it away, "
+                "or choose another output"
+            )
 
 
 def differences(old: Manifest, new: Manifest) -> list[str]:

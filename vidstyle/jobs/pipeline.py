@@ -27,10 +27,12 @@ from vidstyle import media
 from vidstyle.coherence.history import Result
 from vidstyle.coherence.shots import Following, notes_on
 from vidstyle.errors import UsageError, VidstyleError, writing
-from vidstyle.jobs.checkpoint import Workdir, check_space, check_target
+from vidstyle.jobs.checkpoint import Workdir
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.plan import Event, OnEvent, Work, forecast, ignore, look, survey, wish
+from vidstyle.jobs.state_folder import listed
+from vidstyle.jobs.targets import check_space, check_target
 from vidstyle.stylizer.protocol import Rehearsal, Rehearsed, Stylizes
 from vidstyle.stylizer.size_buckets import Padded
 
@@ -140,12 +142,13 @@ def run(
             warnings = _encode(work, state)
         if record is not None:
             state.record(record)
+        frames, kept = state.facts["frames"], _close(job, state, warnings, notify)
         outcome = Outcome(
             output=job.output,
-            frames=state.facts["frames"],
+            frames=frames,
             stylized=stylized,
             seconds=time.monotonic() - began,
-            kept=_close(job, state),
+            kept=kept,
             warnings=tuple(warnings),
         )
     notify({"event": "done", **_plain(outcome)})
@@ -318,14 +321,17 @@ def _stylize(
 def _encode(work: Work, state: Workdir) -> list[str]:
     """Write the output from the files of the frames and give it its name; return warnings."""
     job = work.job
-    part = state.part(folder=media.is_folder(job.output))
+    folder = media.is_folder(job.output)
+    names = media.picture_names(work.clip, work.indices, wish(job)) if folder else ()
+    part = state.part(folder=folder, names=names)
     frames = _finished(work, state)
     form = job.settings.of_scope("output")
     with writing(part):
         warnings = media.encode(work.clip, work.indices, frames, job.output, part, wish(job))
     for message in warnings:
         work.notify({"event": "warning", "message": message})
-    state.publish(part, form=form, kept=job.settings.keep_frames)
+    settings = job.settings
+    state.publish(part, form=form, kept=settings.keep_frames, overwrite=settings.overwrite)
     return warnings
 
 
@@ -339,11 +345,19 @@ def _finished(work: Work, state: Workdir) -> "Iterator[Image]":
         yield work.faded(position, media.recolored(state.load(position), frame))
 
 
-def _close(job: Job, state: Workdir) -> Path | None:
-    """Remove the state unless it is to be kept; return where it is kept."""
+def _close(job: Job, state: Workdir, warnings: list[str], notify: OnEvent) -> Path | None:
+    """Remove the state unless it is to be kept; return where it is kept.
+
+    Warns of files that vidstyle did not write, since the folder stays with them.
+    """
     if job.settings.keep_frames or state.facts["kept"]:
         return state.path
-    state.remove()
+    if others := state.remove():
+        warnings.append(
+            f"{state.path} stays, since it holds files that vidstyle did not write: "
+            f"{listed(others)}; move them away, or a later run of this output is refused"
+        )
+        notify({"event": "warning", "message": warnings[-1]})
     return None
 
 

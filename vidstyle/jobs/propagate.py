@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from vidstyle import media
-from vidstyle.atomic import settle
+from vidstyle.atomic import delete, draft_beside, settle
 from vidstyle.errors import UsageError, writing
 from vidstyle.guides import palette as palettes
 from vidstyle.guides.frame_guides import Series
+from vidstyle.inputs import check_apart
 from vidstyle.media.clip import Image
 
 __all__ = ["write_tracks"]
@@ -34,6 +35,7 @@ def write_tracks(  # noqa: PLR0913 - what is tracked, where to, and who is told
     """
     if (map is None) == (mask is None):
         raise UsageError("track: expected either --map or --mask, got both or neither")
+    check_apart(output, (source, *filter(None, (map, mask))))
     if output.exists() and not (output.is_dir() and (overwrite or not any(output.iterdir()))):
         raise UsageError(
             f"{output}: expected a new or empty folder; add --overwrite, or choose another output"
@@ -45,11 +47,23 @@ def write_tracks(  # noqa: PLR0913 - what is tracked, where to, and who is told
     with writing(output):
         output.mkdir(exist_ok=True)
         for index, picture in enumerate(pictures):
-            draft = output / f"{index:06d}.tmp.png"
-            media.write_picture(draft, picture)
-            settle(draft, output / f"{index:06d}.png")
+            _write(output / f"{index:06d}.png", picture, overwrite=overwrite)
             notify(index + 1, clip.frames)
     return clip.frames
+
+
+def _write(path: Path, picture: Image, *, overwrite: bool) -> None:
+    draft = draft_beside(path)
+    try:
+        media.write_picture(draft, picture)
+        settle(draft, path, overwrite=overwrite)
+    except FileExistsError as error:
+        raise UsageError(
+            f"{path} appeared while frames were tracked, and is left as it is; add --overwrite to "
+            "replace it, or choose another output"
+        ) from error
+    finally:
+        delete(draft)
 
 
 def _maps(series: Series, path: Path) -> Iterator[Image]:

@@ -20,6 +20,7 @@ from vidstyle.media.write import (
     encode,
     is_folder,
     needs_even_sides,
+    picture_names,
     pixel_bytes,
     result_suffix,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "load_frame",
     "natural",
     "needs_even_sides",
+    "picture_names",
     "pixel_bytes",
     "probe",
     "read",

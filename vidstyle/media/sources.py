@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from vidstyle.errors import MediaError, UsageError
+from vidstyle.inputs import NUMBER as _NUMBER
+from vidstyle.inputs import pattern_of as _pattern
 from vidstyle.media import animation_read
 from vidstyle.media.clip import Clip, Image
 from vidstyle.media.pictures import (
@@ -26,7 +28,6 @@ from vidstyle.media.pictures import (
 __all__ = ["is_footage", "natural", "probe", "read", "read_alpha"]
 
 _EXPECTED = "expected a video, a picture, a folder of pictures or a numbered pattern (f/%05d.png)"
-_NUMBER = re.compile(r"%0?(\d*)d")
 _VIDEOS = frozenset(
     (
         ".3gp", ".apng", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
@@ -175,11 +176,6 @@ def _listed(path: Path) -> list[Path]:
 
 def _looks_like_picture(file: Path) -> bool:
     return file.suffix.lower() in PICTURES and not file.name.startswith(".")
-
-
-def _pattern(path: Path) -> re.Pattern[str]:
-    before, width, after = _NUMBER.split(path.name, maxsplit=1)
-    return re.compile(f"{re.escape(before)}(\\d{{{width or 1},}}){re.escape(after)}")
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

@@ -9,13 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from vidstyle.errors import OutputError, UsageError, writing
+from vidstyle.inputs import check_apart
 from vidstyle.media.clip import MOVIES, Clip, Image
 from vidstyle.media.codecs import PICTURE_CODECS, Form, Wish, choose
 from vidstyle.media.metadata import write_described
 from vidstyle.media.pictures import CLEAR, WRITABLE, is_opaque, over_white, resize, write_picture
 from vidstyle.media.sources import read_alpha
 
-__all__ = ["check_output", "encode", "is_folder", "needs_even_sides", "result_suffix"]
+__all__ = [
+    "check_output",
+    "encode",
+    "is_folder",
+    "needs_even_sides",
+    "picture_names",
+    "result_suffix",
+]
 
 _ANIMATIONS = (".gif", ".webp", ".apng")
 _KNOWN = ", ".join([*MOVIES, *_ANIMATIONS, *(kind for kind in WRITABLE if kind != ".webp")])
@@ -70,7 +78,7 @@ def _form(clip: Clip, output: Path, wish: Wish) -> Form | None:
 
 def check_output(clip: Clip, output: Path, wish: Wish = _ANY) -> None:
     """Raise UsageError if this source cannot become this output. Decodes nothing."""
-    _check_apart(clip, output)
+    check_apart(output, (clip.path,))
     suffix = output.suffix.lower()
     moving = (*MOVIES, *_ANIMATIONS)
     if is_folder(output):
@@ -97,22 +105,6 @@ def check_output(clip: Clip, output: Path, wish: Wish = _ANY) -> None:
             "instance"
         )
     _form(clip, output, wish)
-
-
-def _check_apart(clip: Clip, output: Path) -> None:
-    target = output.resolve()
-    sources = {clip.path.resolve(), *(file.resolve() for file in clip.files)}
-    if is_folder(output):
-        sources |= {file.parent for file in sources if file in _resolved(clip)}
-    if target in sources:
-        raise UsageError(
-            f"{output}: expected an output apart from the source, got the source itself; "
-            "choose another name"
-        )
-
-
-def _resolved(clip: Clip) -> set[Path]:
-    return {file.resolve() for file in clip.files}
 
 
 def encode(
@@ -231,7 +223,7 @@ def _write_folder(
 ) -> list[str]:
     with writing(part):
         part.mkdir(parents=True, exist_ok=True)
-    names = _names(clip, indices, PICTURE_CODECS.get(wish.codec or ""))
+    names = picture_names(clip, indices, wish)
     kept = clip.alpha and any(Path(name).suffix.lower() in CLEAR for name in names)
     if kept:
         frames = _with_alpha(frames, clip, indices)
@@ -253,8 +245,9 @@ def _write_folder(
     return warnings
 
 
-def _names(clip: Clip, indices: range, kind: str | None) -> list[str]:
-    """Return a name for each picture: its source's, or its number. kind: the suffix, if asked."""
+def picture_names(clip: Clip, indices: range, wish: Wish) -> list[str]:
+    """Return the name of each picture in a folder of results: its source's, or its number."""
+    kind = PICTURE_CODECS.get(wish.codec or "")
     if len(clip.files) != clip.frames:
         return [f"{index:06d}{kind or '.png'}" for index in indices]
     names = [_name(clip.files[index], kind) for index in indices]

@@ -1,0 +1,145 @@
+"""State folders that vidstyle did not make, or that hold other files; none of those may be lost."""
+
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from stress.fuzz import CODES, FAULT, SECONDS
+from stress.torture import Table
+from stress.torture_rig import Child, start, write_inputs
+
+__all__ = ["States", "fuzz_states", "prepare_states"]
+
+# Names that vidstyle never writes: near its own, or with its own prefixes and suffixes.
+FOREIGN = (
+    "frames/holiday.jpg", "frames/1.png", "frames/000000.jpg", "frames/000000.tmp.txt",
+    "frames/more/000000.png", "frames/.hidden", "part.txt", "part 1.mp4", "part/letter.txt",
+    "part.mp4.old", "journal.txt", "journal", "journal.a.jsonl", "locked", "lock.txt", "lock.1",
+    "a.tmp.json", "manifest.json.bak", "notes/lock", "Manifest.json.txt",
+)  # fmt: skip
+# Names that vidstyle writes, with another's content: in a folder without a manifest.
+BORROWED = (
+    "frames/000000.png", "frames/000001.npz", "journal.jsonl", "lock", "lock.1-of-2", "part.mp4",
+    "manifest.json", "manifest.tmp.json",
+)  # fmt: skip
+LINKED = ("", "frames", "journal.jsonl", "manifest.json", "lock", "frames/000000.png")
+FLAGS = ((), ("--restart",), ("--overwrite",), ("--restart", "--overwrite"), ("--shard", "1/2"))
+
+
+@dataclass(frozen=True)
+class States:
+    """A folder to work in, with inputs and with the state of a run that wrote no output yet."""
+
+    folder: Path
+
+    @property
+    def genuine(self) -> Path:
+        return self.folder / "begun" / "out.mp4.vidstyle"
+
+    def command(self, output: Path, *more: str) -> list[str]:
+        """Return the command line that makes `output`."""
+        inputs = self.folder / "in"
+        words = ["basic", str(inputs / "clip.mp4"), "-o", str(output), "-q", *more]
+        return [*words, "--style", str(inputs / "style.png"), "--steps", "0", "--steps-next", "0"]
+
+
+def prepare_states(folder: Path) -> States:
+    """Make the inputs, and a genuine state."""
+    write_inputs(folder / "in")
+    states = States(folder)
+    states.genuine.parent.mkdir()
+    child = start(states.command(folder / "begun" / "out.mp4", "--shard", "1/1"), folder / "log")
+    child.wait()
+    if child.code:
+        raise RuntimeError(f"undisturbed: {child.said()}")
+    return states
+
+
+def fuzz_states(states: States, numbers: range, seed: int, table: Table) -> None:
+    """Let vidstyle meet each folder; note what came of it. Each depends on seed and number."""
+    for number in numbers:
+        chance = random.Random(f"{seed} states {number}")
+        place = states.folder / "place"
+        place.mkdir()
+        row = chance.choice(("strange", "borrowed", "genuine", "without manifest", "linked"))
+        wrong = _tried(states, place, row, chance, table)
+        if wrong:
+            table.fail(row, f"{number}: {wrong}")
+        shutil.rmtree(place)
+
+
+def _tried(
+    states: States, place: Path, row: str, chance: random.Random, table: Table
+) -> str | None:
+    """Make a folder, run vidstyle once, and return what is wrong with what it did."""
+    state, flags = place / "out.mp4.vidstyle", chance.choice(FLAGS)
+    others = _make(states, state, row, chance)
+    before = _contents(place)
+    child = start(states.command(place / "out.mp4", *flags), states.folder / "log")
+    try:
+        child.wait(SECONDS)
+    except TimeoutError as late:
+        return str(late)
+    table.add(row, folders=1, finished=int(child.code == 0), refused=int(child.code != 0))
+    after = _contents(place)
+    if wrong := _said_badly(child):
+        return f"{flags} {wrong}"
+    if lost := [name for name in others if after.get(name) != before[name]]:
+        return f"{flags} changed {', '.join(lost)}"
+    if row in ("strange", "borrowed", "linked") and (child.code != 2 or after != before):
+        return f"{flags} ended with {child.code}, expected 2 and nothing changed"
+    if row == "without manifest" and "--restart" not in flags and after != before:
+        return f"{flags} changed a state without a manifest"
+    return None
+
+
+def _said_badly(child: Child) -> str | None:
+    said = child.said()
+    if child.code not in CODES or any(sign in line for line in said for sign in FAULT):
+        return f"ended with {child.code}: {' '.join(said[-2:])}"
+    if child.code and not (said and said[-1].startswith("vidstyle: ")):
+        return f"ended with {child.code} and no sentence"
+    return None
+
+
+def _make(states: States, state: Path, row: str, chance: random.Random) -> list[str]:
+    """Make the folder; return the names, below its parent, of the files that may not change."""
+    if row in ("genuine", "without manifest", "linked"):
+        shutil.copytree(states.genuine, state)
+    if row == "without manifest":
+        (state / "manifest.json").unlink()
+        return []
+    if row == "linked":
+        return _link(state, chance)
+    names = chance.sample(FOREIGN, chance.randint(row == "strange", 4))
+    if row == "borrowed":
+        names = [*names, *chance.sample(BORROWED, chance.randint(1, 3))]
+    for name in names:
+        (state / name).parent.mkdir(parents=True, exist_ok=True)
+        (state / name).write_bytes(b"mine" + chance.randbytes(chance.randint(0, 40)))
+    return [f"{state.name}/{name}" for name in names]
+
+
+def _link(state: Path, chance: random.Random) -> list[str]:
+    """Put a link in the place of the state or of a file in it; return what it leads to."""
+    link = state / chance.choice(LINKED)
+    aside = state.parent / "aside"
+    if link.exists():
+        link.rename(aside)
+    else:
+        aside.write_bytes(b"mine")
+    link.symlink_to(aside)
+    found = [path for path in aside.rglob("*") if path.is_file()] if aside.is_dir() else [aside]
+    return [path.relative_to(state.parent).as_posix() for path in found]
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Return each file below a folder by its name; of a link where it leads to."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
+        )
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
