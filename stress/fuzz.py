@@ -11,12 +11,14 @@ from typing import NamedTuple
 import imageio_ffmpeg
 import PIL.Image
 
+import stress.hostile as _hostile
 from stress.torture import Table
 from stress.torture_rig import start
 
-__all__ = ["KINDS", "Bench", "Mutant", "fuzz", "mutants", "prepare"]
+__all__ = ["HOSTILE", "KINDS", "Bench", "Mutant", "fuzz", "mutants", "prepare"]
 
 SECONDS, MEMORY = 30.0, 2 * 2**30  # that a run may take; bytes that it may hold
+HEAVY = 4  # times as long where every picture may have 300 million pixels to decode
 LARGEST = 400_000  # bytes of a file from outside that is mutated
 HEAD = 512  # bytes at either end, where half of the damage is done
 FAULT = ("Traceback", "a fault of vidstyle itself", "memory ran out")
@@ -56,7 +58,10 @@ PICTURES: dict[str, tuple[str, dict[str, object]]] = {  # mode, and how it is sa
 KINDS = {  # kind -> the roles that its files play: where a mutant stands in the command
     "videos": ("source", "source", "source", "mask", "map", "probe"),
     "pictures": ("source", "style", "mask", "map", "style map", "probe"),
+    "playlists": ("source", "probe", "style", "mask", "map", "style map"),
+    "bombs": ("source", "probe", "style", "mask", "map", "style map"),
 }
+HOSTILE = ("playlists", "bombs")  # harmful as they are: each goes undamaged through each role first
 
 
 class Mutant(NamedTuple):
@@ -76,6 +81,7 @@ class Bench:
     """A folder to work in, with sound files for the roles that a mutant does not play."""
 
     folder: Path
+    size: str | None = "64"  # None: the default
 
     def is_film(self, mutant: Mutant) -> bool:
         """Tell whether what is stylised is a film: the mutant, or what it is the mask or map of."""
@@ -95,7 +101,8 @@ class Bench:
         roles[mutant.role] = str(place)
         output = self.output(mutant)
         words = [roles["source"], "-o", str(output), "--style", roles["style"]]
-        words += ["--size", "64", "--steps", "0", "--steps-next", "0", "-q"]
+        words += ["--steps", "0", "--steps-next", "0", "-q"]
+        words += [] if self.size is None else ["--size", self.size]
         words += ["--end", "0.4"] * self.is_film(mutant)
         if mutant.role == "mask":
             return ["mask", *words, "--mask", roles["mask"]]
@@ -115,6 +122,9 @@ def prepare(folder: Path, kind: str, outside: Path | None = None) -> tuple[Bench
     picture = _picture()
     picture.save(sound := folder / "sound.png")
     _film(sound, folder / "sound.mp4", VIDEOS["h264.mp4"])
+    if kind in HOSTILE:
+        _hostile.make_bombs(seeds) if kind == "bombs" else _hostile.make_playlists(seeds, folder)
+        return Bench(folder, None), sorted(seeds.iterdir())
     if kind == "videos":
         for name, words in VIDEOS.items():
             _film(sound, seeds / name, words)
@@ -156,6 +166,9 @@ def mutants(seeds: list[Path], kind: str, numbers: range, seed: int) -> Iterator
         chance = random.Random(f"{seed} {kind} {number}")
         origin = seeds[number % len(seeds)]
         data = bytearray(origin.read_bytes())
+        if kind in HOSTILE and number < len(seeds) * len(KINDS[kind]):
+            yield Mutant(number, origin, KINDS[kind][number // len(seeds)], bytes(data))
+            continue
         for _ in range(chance.choice((1, 1, 2, 4))):
             chance.choice(_DAMAGES)(data, chance)
         yield Mutant(number, origin, chance.choice(KINDS[kind]), bytes(data))
@@ -222,7 +235,7 @@ def _tried(bench: Bench, mutant: Mutant, place: Path, table: Table) -> str | Non
     output.parent.mkdir()
     child = start(bench.command(mutant, place), bench.folder / "log")
     try:
-        child.wait(SECONDS)
+        child.wait(SECONDS if bench.size else HEAVY * SECONDS)
     except TimeoutError as late:
         return str(late)
     finally:

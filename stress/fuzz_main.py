@@ -3,13 +3,16 @@
 scripts/fuzz videos             2,000 damaged videos and animations: as source, mask and map
 scripts/fuzz pictures           2,000 damaged pictures: as source, style, mask, map and style map
 scripts/fuzz states             2,000 state folders that are not vidstyle's, or hold other files
+scripts/fuzz playlists          playlists that name themselves or another file
+scripts/fuzz bombs              small files with pictures of hundreds of millions of pixels, at the
+                                default --size; each of these two kinds as it is first, then damaged
     --count 2000 --first 0 --seed 0     which: each depends on the seed and its number alone
     --more FOLDER                       damage the small files below it too
     --keep FOLDER                       keep those that fail
 
 The command line is the real one; the engine is one that optimises nothing. A run is to end within
-30 s, in 2 GB, with a result or with one sentence; no traceback, no signal, nothing half-written,
-and no file lost that vidstyle did not write.
+30 s (playlists and bombs: 120 s), in 2 GB, with a result or with one sentence; no traceback, no
+signal, nothing half-written, and no file lost that vidstyle did not write.
 Any failure is told in a sentence, and the exit code is 1. Needs Linux.
 """
 

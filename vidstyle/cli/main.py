@@ -29,6 +29,7 @@ from vidstyle.cli.progress import (
     print_json,
     silently,
 )
+from vidstyle.cli.terminal import printable
 from vidstyle.errors import UsageError, VidstyleError, explained
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
@@ -64,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(given: list[str], message: str, code: int) -> int:
     if "-v" in given or "--verbose" in given:
-        traceback.print_exc()
+        print(printable(traceback.format_exc(), keep="\n"), file=sys.stderr, end="")
     if "--json" in given:
         print_json({"event": "error", "message": message, "exit_code": code})
-    print(f"vidstyle: {message}", file=sys.stderr)
+    print(printable(f"vidstyle: {message}"), file=sys.stderr)
     return code
 
 
@@ -234,7 +235,7 @@ def _add_guide(
 def _add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", type=Path,
-        help="VGG-19: .npz, .pth, vgg19.npy or Keras' notop .h5 (default: found or fetched)",
+        help="VGG-19: .npz, .pth or Keras' notop .h5 (default: found or fetched)",
     )  # fmt: skip
 
 
@@ -337,7 +338,7 @@ def _told(what: str) -> Iterator[dict[str, Any]]:
             bar.update(done - bar.n)
 
         def warn(message: str) -> None:
-            bar.write(f"vidstyle: {message}", file=sys.stderr)
+            bar.write(printable(f"vidstyle: {message}"), file=sys.stderr)
 
         yield {"notify": notify, "warn": warn}
 
@@ -350,7 +351,7 @@ def _track(asked: argparse.Namespace) -> None:
             Path(asked.source), asked.output, map=asked.map, mask=asked.mask,
             overwrite=hasattr(asked, "overwrite"), **told,
         )  # fmt: skip
-    print(f"{asked.output}: {count} pictures")
+    print(printable(f"{asked.output}: {count} pictures"))
 
 
 def _evaluate(asked: argparse.Namespace) -> None:
@@ -396,4 +397,4 @@ def _weights(asked: argparse.Namespace) -> None:
     if bar is not None:
         bar.close()
     network = load(path)
-    print(f"{path}: VGG-19, {len(network)} layers, sha256 {digest(path)}")
+    print(printable(f"{path}: VGG-19, {len(network)} layers, sha256 {digest(path)}"))

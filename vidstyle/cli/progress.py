@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from vidstyle.cli.terminal import printable
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -31,7 +33,7 @@ class Reporter:
 
     def __init__(self, *, as_json: bool, quiet: bool, restart: bool = False, of: str = "") -> None:
         self._restart = restart
-        self._before = of and f"{of}, "
+        self._before = of and f"{printable(of)}, "
         self._json = as_json
         self._quiet = quiet
         self._bar: tqdm[NoReturn] | None = None
@@ -98,9 +100,9 @@ class Reporter:
 
     def _say(self, text: str, stream: Any) -> None:
         if self._bar is None:
-            print(text, file=stream)
+            print(printable(text), file=stream)
         else:
-            self._bar.write(text, file=stream)
+            self._bar.write(printable(text), file=stream)
 
     def _how_to_go_on(self) -> str:
         after = f" after {self._finished} of {self._of} frames" if self._of else ""
@@ -149,7 +151,7 @@ class BatchReporter:
             self._run({"source": self._source, **event})
         elif kind == "trace":
             if self._verbose:
-                print(event["text"], file=sys.stderr)
+                print(printable(event["text"], keep="\n"), file=sys.stderr)
         elif kind == "cluster":
             self._begin_all(event)
         elif self._all is None and kind != "done" and not self._json:
@@ -187,11 +189,11 @@ class BatchReporter:
         if self._json:
             print_json(event)
         elif event["status"] == "failed":
-            print(f"vidstyle: {_failure(event)}", file=sys.stderr)
+            print(printable(f"vidstyle: {_failure(event)}"), file=sys.stderr)
         elif event["status"] == "planned":
-            print(f"{event['source']} -> {event['output']}")
+            print(printable(f"{event['source']} -> {event['output']}"))
         elif event["status"] == "done" and not self._quiet:
-            print(f"{event['output']}: {duration(event['seconds'])}")
+            print(printable(f"{event['output']}: {duration(event['seconds'])}"))
 
     def _sum_up(self, event: "Event") -> None:
         self._close()
@@ -250,7 +252,7 @@ def _shut(stream: Any) -> Iterator[None]:
 def plan_in_words(found: dict[str, Any]) -> str:
     """Return what a run would do: see run.plan."""
     return (
-        f"{found['source']} ({found['kind']}) -> {found['output']}\n"
+        f"{printable(found['source'])} ({found['kind']}) -> {printable(found['output'])}\n"
         f"frames: {found['frames']} of {found['width']} x {found['height']} pixels\n"
         f"steps: {found['steps']} for a first frame, {found['steps_next']} for one that follows; "
         f"{found['evaluations']} evaluations\n"
@@ -295,7 +297,7 @@ def _summary_in_words(event: "Event") -> str:
         told += f"\n{event['frames']} frames, {event['evaluations']} evaluations"
         told += f", about {duration(event['seconds'])} on two CPU cores"
     told += f"; left out: {', '.join(left)}" if left else ""
-    return "\n".join([told, *(f"failed: {_failure(one)}" for one in event["failed"])])
+    return "\n".join([told, *(printable(f"failed: {_failure(one)}") for one in event["failed"])])
 
 
 def _failure(event: "Event") -> str:

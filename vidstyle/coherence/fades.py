@@ -15,9 +15,9 @@ import numpy as np
 
 from vidstyle.media import Image
 
-__all__ = ["Light", "lights", "thumbnail"]
+__all__ = ["THUMBNAIL", "Light", "lights", "thumbnail"]
 
-_SIDE = 16  # pixels of a thumbnail's sides
+THUMBNAIL = 16  # pixels of a thumbnail's sides
 _FLAT = 0.02  # of 1: what differs by less within a thumbnail shows nothing
 _STEP = 1.005  # the contrast of a frame over that of the next one into the dark, at least
 _ALIKE = 0.95  # cosine of the angle between these, at least; over a cut it is less
@@ -56,7 +56,9 @@ class Light:
 
 def thumbnail(frame: Image) -> np.ndarray:
     """Return what `lights` needs of a frame: float16 [16, 16, 3]."""
-    return cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float16)
+    return cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).astype(
+        np.float16
+    )
 
 
 def lights(thumbnails: Iterable[np.ndarray]) -> dict[int, Light]:

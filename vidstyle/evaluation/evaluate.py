@@ -81,7 +81,7 @@ class _Series:
 
 def make_distances(style: Path, weights: Path | None, size: tuple[int, int]) -> "Distances":
     """Return what gives a frame's distances from the style and from the content."""
-    picture = media.read_picture(style)  # before TensorFlow, which takes seconds
+    picture = media.read_style(style)  # before TensorFlow, which takes seconds
     from vidstyle.evaluation.perceptual import Distances
 
     scale = _SIDE / max(size)
@@ -162,8 +162,9 @@ def _pairs(
 ) -> Iterator[_Pair]:
     """Yield the frames of all at the output's size."""
     every = media.read(made, range(made.frames))
-    sources = media.read(clip, indices)
-    colds = repeat(None) if alone is None else media.read(alone, range(made.frames))
+    side = max(made.width, made.height)
+    sources = media.read(clip, indices, side)
+    colds = repeat(None) if alone is None else media.read(alone, range(made.frames), side)
     both = zip(every, sources, strict=True)
     for index, ((ours, theirs), cold) in enumerate(zip(both, colds, strict=False)):
         height, width = ours.shape[:2]

@@ -5,7 +5,7 @@ nothing is laid over white; palettes are expanded, 16 bits kept, EXIF orientatio
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from PIL import ImageOps
 from vidstyle.errors import GuideError
 from vidstyle.media import sources
 from vidstyle.media.clip import Clip
+from vidstyle.media.large import UPRIGHT, area_factor, exif_of, reduced_size
 from vidstyle.media.pictures import open_picture, quiet
 
 __all__ = ["Drawing", "Drawn", "missing", "open_drawn", "read_drawing"]
@@ -24,15 +25,6 @@ __all__ = ["Drawing", "Drawn", "missing", "open_drawn", "read_drawing"]
 Drawing = np.ndarray[Any, Any]  # float32 [H, W, 4], RGBA, 0..1; the alpha is not multiplied in
 
 _ORIENTATION = 0x0112
-_UPRIGHT: dict[int, Callable[[Drawing], Drawing]] = {  # EXIF orientation -> what undoes it
-    2: np.fliplr,
-    3: lambda drawing: np.rot90(drawing, 2),
-    4: np.flipud,
-    5: lambda drawing: drawing.transpose(1, 0, 2),
-    6: lambda drawing: np.rot90(drawing, -1),
-    7: lambda drawing: np.rot90(drawing, 2).transpose(1, 0, 2),
-    8: np.rot90,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,14 +244,29 @@ def read_drawing(path: Path) -> Drawing:
 
     Palettes are expanded. Grey and 1-bit pictures are grey RGB. Without transparency the alpha is
     1. Grey of 16 bits and floating point, and 16-bit colour in PNG and TIFF, keep their precision.
+    What has more than LARGE pixels is reduced to as many by taking single pixels, which keeps the
+    colours that labels have, with 8 bits a channel.
     """
     with open_picture(path) as picture, quiet():
         deep = ";16" in str(getattr(picture, "tile", "")) and picture.mode in ("RGB", "RGBA", "LA")
-        orientation: int = picture.getexif().get(_ORIENTATION) or 1
+        orientation: int = exif_of(picture).get(_ORIENTATION) or 1
         picture.load()
+        if area_factor(picture.size) > 1:
+            return np.ascontiguousarray(
+                UPRIGHT.get(orientation, np.asarray)(_to_drawing(_picked(picture)))
+            )
         if deep and (drawing := _read_deep(path)) is not None:
-            return np.ascontiguousarray(_UPRIGHT.get(orientation, np.asarray)(drawing))
+            return np.ascontiguousarray(UPRIGHT.get(orientation, np.asarray)(drawing))
         return _to_drawing(ImageOps.exif_transpose(picture))
+
+
+def _picked(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Return a picture of at most LARGE pixels, made of single pixels of a larger one."""
+    times = area_factor(picture.size)
+    if times == 1:
+        return picture
+    nearest = PIL.Image.Resampling.NEAREST
+    return picture.resize(reduced_size(picture.size, times), nearest)
 
 
 def _read_deep(path: Path) -> Drawing | None:
@@ -298,12 +305,12 @@ def _read_animation(path: Path, places: range) -> Iterator[Drawing]:
         for place in places:
             with quiet():
                 picture.seek(place)
-                drawing = _to_drawing(picture)
+                drawing = _to_drawing(_picked(picture))
             yield drawing
 
 
 def _read_video(path: Path, places: range) -> Iterator[Drawing]:
     from vidstyle.media import decode
 
-    for pixels in decode.read_video(path, places):
+    for pixels in decode.read_video(path, places, area_factor):
         yield pixels if pixels.shape[2] == 4 else _opaque(pixels)

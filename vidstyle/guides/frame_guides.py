@@ -126,7 +126,8 @@ class Series:
         first = max((key for key in keys if key <= begin), default=begin)
         last = min((key for key in keys if key >= end), default=end)
         span = range(first, last + 1)
-        frames = (media.resize(frame, *size) for frame in media.read(self.clip, span))
+        sources = media.read(self.clip, span, max(size))
+        frames = (media.resize(frame, *size) for frame in sources)
         read = _Keys(
             tuple(key - first for key in keys if key in span),
             lambda key: drawn_as(drawn.at(key + first), size, drawn.name(key + first)),

@@ -28,6 +28,13 @@ __all__ = ["Tasks", "Workers", "spread_over", "workers_at"]
 
 _PATIENCE = 20.0  # seconds until a scheduler or a first worker is taken to be absent
 _LOCAL = re.compile(r"local:([1-9][0-9]{0,3})")
+_LOCAL_CONFIG: dict[str, Any] = {
+    # dask would have its workers compute on one thread, which changes the last bits
+    "distributed.nanny.pre-spawn-environ": {},
+    # its servers of web pages, which cannot be left out, have none
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
 _PASSED_ON = ("warning", "start", "frame", "trace")  # what the client hears of a run at work
 
 
@@ -120,13 +127,13 @@ def _connected(address: str, verbose: bool) -> Iterator[Any]:
                 raise UsageError(
                     f"--scheduler: expected local:N with N from 1 (local:4), got {address!r}"
                 )
-            # dask would have its workers compute on one thread, which changes the last bits
-            with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
+            with dask.config.set(_LOCAL_CONFIG):
                 cluster = LocalCluster(
                     n_workers=int(match[1]),
                     threads_per_worker=1,
                     memory_limit=0,
-                    dashboard_address=":0",  # any free port: its own is often taken
+                    dashboard_address=None,
+                    security=_temporary_security(),
                     silence_logs=logging.INFO if verbose else logging.CRITICAL,
                 )
                 found = stack.enter_context(cluster)
@@ -140,6 +147,22 @@ def _connected(address: str, verbose: bool) -> Iterator[Any]:
         if found is not address:
             client.register_plugin(_deaf())
         yield client
+
+
+def _temporary_security() -> Any:
+    """Return TLS with a certificate of this process's own, which only its workers have.
+
+    Without it any user of the machine could connect to the scheduler and have code run.
+    """
+    from distributed import Security
+
+    try:
+        return Security.temporary()
+    except ImportError as error:
+        raise UsageError(
+            "--scheduler: expected the package 'cryptography', but it is not installed; "
+            "pip install 'vidstyle[cluster]'"
+        ) from error
 
 
 def _deaf() -> Any:

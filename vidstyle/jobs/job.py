@@ -92,10 +92,10 @@ class Job:
 
     def read_styles(self) -> "list[Style]":
         """Read the style pictures. Raises MediaError that names the one that cannot be used."""
-        from vidstyle.media import read_picture
+        from vidstyle.media import read_style
         from vidstyle.techniques.base import Style
 
-        return [Style(image=read_picture(path), weight=weight) for path, weight in self.styles]
+        return [Style(image=read_style(path), weight=weight) for path, weight in self.styles]
 
     def manifest(self, clip: "Clip", network: str | None) -> dict[str, Any]:
         """Return everything that the pixels depend on, as plain JSON values.

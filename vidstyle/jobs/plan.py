@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vidstyle import media
-from vidstyle.coherence.fades import Light, lights, thumbnail
+from vidstyle.coherence.fades import THUMBNAIL, Light, lights, thumbnail
 from vidstyle.errors import MediaError
 from vidstyle.guides.frame_guides import Guidance, GuideFiles, Series
 from vidstyle.jobs.job import Job, target_size
@@ -90,7 +90,7 @@ class Work:
         """The light of each frame that is not in full light, if any is to be painted."""
         if not (self.linked and self.job.optimises):
             return {}
-        return lights(map(thumbnail, media.read(self.clip, self.indices)))
+        return lights(map(thumbnail, media.read(self.clip, self.indices, THUMBNAIL)))
 
     def faded(self, position: int, result: "Image") -> "Image":
         """Return what was made of a frame in the frame's own light."""
@@ -103,7 +103,8 @@ class Work:
         Raises MediaError.
         """
         position = -1
-        for position, frame in enumerate(media.read(self.clip, self.indices)):
+        side = max(map(max, self.sizes()), default=1)
+        for position, frame in enumerate(media.read(self.clip, self.indices, side)):
             sized, light = media.resize(frame, *self.size(position)), self.lights.get(position)
             yield position, sized if light is None else light.lifted(sized)
         if position + 1 < len(self.indices):

@@ -10,6 +10,14 @@ import PIL.Image
 
 from vidstyle.errors import MediaError, OutputError
 from vidstyle.media.clip import Clip, Image, mend, span
+from vidstyle.media.large import (
+    Factor,
+    check_decoding,
+    check_room,
+    native,
+    read_reduced,
+    reduced_size,
+)
 from vidstyle.media.pictures import PICTURE_FAULTS, has_clear_pixels, open_picture, quiet, to_pixels
 
 __all__ = [
@@ -70,6 +78,7 @@ def _frames_of(picture: PIL.Image.Image, path: Path) -> tuple[list[int], bool, s
     for index in range(getattr(picture, "n_frames", 1)):
         try:
             picture.seek(index)
+            check_decoding(path, picture)  # a GIF's frames may enlarge it
             picture.load()
         except PICTURE_FAULTS as error:
             if not durations:
@@ -80,13 +89,19 @@ def _frames_of(picture: PIL.Image.Image, path: Path) -> tuple[list[int], bool, s
     return durations, alpha, ""
 
 
-def read_animation(path: Path, indices: range) -> Iterator[Image]:
-    """Yield the frames of `indices`, with alpha, not over white, where they have it."""
+def read_animation(path: Path, indices: range, factor: Factor = native) -> Iterator[Image]:
+    """Yield the frames of `indices`, with alpha, not over white, where they have it.
+
+    factor: by what they are reduced.
+    """
     with open_picture(path) as picture:
+        times = factor(picture.size)
+        check_room(path, reduced_size(picture.size, times), 4)
         for index in indices:
             with quiet():
                 picture.seek(index)
-                pixels = to_pixels(picture)
+                whole = times == 1
+                pixels = to_pixels(picture) if whole else read_reduced(picture, times, to_pixels)
             yield pixels
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,11 @@ from av.video.stream import VideoStream
 from vidstyle.errors import MediaError
 from vidstyle.media.clip import Image, Stream
 from vidstyle.media.container_crop import Crop, crop_of
+from vidstyle.media.containers import MOST_PIXELS, open_container
+from vidstyle.media.large import Factor, check_room, native, reduced_size
 from vidstyle.media.pictures import resize
 from vidstyle.media.tonemap import HDR, is_wide, to_standard
+from vidstyle.memory import bounded
 
 __all__ = [
     "FAULTS",
@@ -52,8 +55,9 @@ SCALER = int(
     | Interpolation.FULL_CHR_H_INP
     | Interpolation.BITEXACT
 )
-# These follow references to other files, or turn any text into pictures.
-_NOT_MEDIA = {"tty", "concat", "hls", "dash", "imf", "sdp", "image2", "lavfi", "webvtt", "srt"}
+_REDUCER = SCALER & ~int(Interpolation.BICUBIC) | int(Interpolation.AREA)
+_LIMITED = {"max_pixels": str(MOST_PIXELS)}  # a decoder's option: larger frames are an error
+_DECODING = 1 << 30  # bytes that decoding one packet may allocate, beside what is held already
 _MATRICES = {1, 4, 5, 6, 7, 9}  # tags that name a YUV matrix, alike in FFmpeg's codecs and scaler
 _BT709, _BT601 = 1, 5
 _ICTCP = (14, 15)
@@ -65,18 +69,13 @@ _PATIENCE = 100  # unreadable places in a row before the rest of a file is given
 def open_video(path: Path) -> Iterator[InputContainer]:
     """Open a video file. Raises MediaError if it is none."""
     try:
-        container = av.open(f"file:{path}", "r", metadata_errors="replace")
-    except FAULTS as error:
+        container = open_container(path)
+    except (*FAULTS, MemoryError) as error:
         raise MediaError(
             f"{path}: expected a picture or a video, got a file that is neither, or is damaged "
             f"({reason(error)}); try to play it, or get it again from where it came"
         ) from error
     with container:
-        if container.format.name in _NOT_MEDIA:
-            raise MediaError(
-                f"{path}: expected a picture or a video, got a file that is neither; "
-                "name another source"
-            )
         yield container
 
 
@@ -103,10 +102,22 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
                     f"{path}: expected a video that can be decoded, got one in a codec that is not "
                     "known here; convert it to another first, H.264 for instance"
                 )
+            _limit(stream, path)
             return stream
     raise MediaError(
         f"{path}: expected a video, got a file without a video stream; name another source"
     )
+
+
+def _limit(stream: VideoStream, path: Path) -> None:
+    """Have the decoder refuse frames of more than MOST_PIXELS; raise MediaError if they all are."""
+    context = stream.codec_context
+    if (context.width or 0) * (context.height or 0) > MOST_PIXELS:
+        raise MediaError(
+            f"{path}: expected a video of at most {MOST_PIXELS // 1_000_000} million pixels a "
+            f"frame, got one of {context.width}x{context.height}; scale it down first"
+        )
+    context.options = _LIMITED
 
 
 def streams_of(container: InputContainer) -> tuple[Stream, ...]:
@@ -134,6 +145,7 @@ class Shape:
 
     coded: (width, height) of the first frame as it decodes. crop: what the container cuts off it.
     width, height: after that and after widening, before turning. rotation: clockwise degrees.
+    is_reduced: all sizes are those of frames scaled down as they are converted.
     """
 
     coded: tuple[int, int]
@@ -142,6 +154,16 @@ class Shape:
     height: int
     rotation: int
     pixel_aspect: Fraction
+    is_reduced: bool = False
+
+    def reduced(self, factor: int) -> "Shape":
+        """Return the shape of frames that are scaled down by a factor as they are converted."""
+        if factor == 1:
+            return self
+        cut = self.crop and Crop(**{side: n // factor for side, n in vars(self.crop).items()})
+        width, height = reduced_size((self.width, self.height), factor)
+        coded = reduced_size(self.coded, factor)
+        return replace(self, coded=coded, crop=cut, width=width, height=height, is_reduced=True)
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -209,16 +231,17 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
     if tags.get("alpha_mode") != "1" or context.name not in _CLEAR_DECODERS:
         return context
     decoder: Any = CodecContext.create(_CLEAR_DECODERS[context.name], "r")
-    decoder.thread_count = context.thread_count
+    decoder.thread_count, decoder.options = context.thread_count, _LIMITED
     return decoder
 
 
 def _attempt(decoder: VideoCodecContext, packet: Any, faults: list[str]) -> list[VideoFrame]:
     try:
-        return decoder.decode(packet)
+        with bounded(_DECODING):
+            return decoder.decode(packet)
     except av.error.EOFError:
         return []
-    except FAULTS as error:
+    except (*FAULTS, MemoryError) as error:
         faults.append(reason(error))
         return []
 
@@ -227,7 +250,9 @@ def has_clear_pixels(frame: VideoFrame) -> bool:
     """Tell whether any pixel of a decoded frame is not opaque."""
     if not any(part.is_alpha for part in frame.format.components):
         return False
-    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
+    plane = frame.reformat(format="rgba").planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
+    return bool(rows[:, 3 : 4 * frame.width : 4].min() < 255)
 
 
 def refuse_unknown_colours(path: Path, frame: VideoFrame) -> None:
@@ -241,17 +266,21 @@ def refuse_unknown_colours(path: Path, frame: VideoFrame) -> None:
         )
 
 
-def read_video(path: Path, indices: range) -> Iterator[Image]:
+def read_video(path: Path, indices: range, factor: Factor = native) -> Iterator[Image]:
     """Yield the frames of `indices` (counted in decoding order), upright, with square pixels.
 
-    RGBA [H, W, 4], colour not multiplied by alpha, where they have alpha. Raises MediaError.
+    RGBA [H, W, 4], colour not multiplied by alpha, where they have alpha. factor: by what they are
+    reduced. Raises MediaError.
     """
     shape: Shape | None = None
     scaler = VideoReformatter()
     with open_video(path) as container:
         stream = main_stream(container, path)
         for index, frame in enumerate(decoded(container, stream, [])):
-            shape = shape or shape_of(path, frame, stream)
+            if shape is None:
+                shape = shape_of(path, frame, stream)
+                shape = shape.reduced(factor((shape.width, shape.height)))
+                check_room(path, (shape.width, shape.height), len(frame.format.components))
             if index in indices:
                 yield _to_pixels(frame, shape, scaler)
             if index + 1 >= indices.stop:
@@ -277,7 +306,7 @@ def _to_pixels(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Ima
         height=size[1],
         format={0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear],
         src_colorspace=_matrix(frame),
-        interpolation=SCALER,
+        interpolation=_REDUCER if shape.is_reduced else SCALER,
     ).to_ndarray()
     pixels = coded.astype(np.float32) / np.float32(65535 if deep else 255)
     if wide:

@@ -10,6 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from vidstyle.errors import MediaError
 from vidstyle.media.clip import Image
+from vidstyle.media.large import exif_of
 from vidstyle.media.pictures import open_picture, quiet, write_picture
 
 __all__ = ["write_described"]
@@ -51,8 +52,7 @@ def _description(source: Path, suffix: str) -> tuple[dict[str, Any], str]:
     profile, since results are sRGB. suffix: of the result.
     """
     with open_picture(source) as picture, quiet():
-        upright = ImageOps.exif_transpose(picture)
-        xmp = upright.info.get("xmp")
+        xmp = _upright_xmp(picture)
         exif = _exif(picture, xmp if suffix in _TIFF else None)
         comment, dpi = picture.info.get("comment"), picture.info.get("dpi")
         texts = getattr(picture, "text", {})
@@ -70,13 +70,23 @@ def _description(source: Path, suffix: str) -> tuple[dict[str, Any], str]:
     return words, ""
 
 
+def _upright_xmp(picture: PIL.Image.Image) -> bytes | None:
+    """Return the XMP of a picture as of one that stands upright, without decoding it."""
+    exif = exif_of(picture)
+    head = PIL.Image.new("L", (1, 1))
+    head.info = dict(picture.info)
+    if len(exif):
+        head.info["exif"] = exif.tobytes()
+    return ImageOps.exif_transpose(head).info.get("xmp")
+
+
 def _given(**words: Any) -> dict[str, Any]:
     return {name: value for name, value in words.items() if value}
 
 
 def _exif(picture: PIL.Image.Image, xmp: bytes | None) -> bytes:
     """Return the EXIF block of a picture, as of one that stands upright; empty if it has none."""
-    exif = picture.getexif()
+    exif = exif_of(picture)
     for tag in _OF_THE_FILE:
         exif.pop(tag, None)
     if xmp:

@@ -19,6 +19,18 @@ from PIL import ImageCms, ImageOps
 
 from vidstyle.errors import MediaError, OutputError, reading, writing
 from vidstyle.media.clip import Image
+from vidstyle.media.large import (
+    UPRIGHT,
+    Factor,
+    area_factor,
+    check_decoding,
+    check_regular,
+    check_room,
+    exif_of,
+    native,
+    read_reduced,
+    reduced_size,
+)
 
 __all__ = [
     "CLEAR",
@@ -34,6 +46,7 @@ __all__ = [
     "quiet",
     "read_picture",
     "read_pixels",
+    "read_style",
     "recolored",
     "resize",
     "save_frame",
@@ -46,6 +59,7 @@ __all__ = [
 ]
 
 _OPAQUE = 1 - 2**-17  # of 1: half a step of 16 bits below it; rounding errs by a hundredth of that
+_STRIP = 1 << 24  # pixels of a strip
 LIMIT = 300_000_000  # pixels; beyond it a picture is a mistake or a bomb
 
 # Pillow's formats that are pictures by their first bytes; its others guess, or are videos.
@@ -79,8 +93,10 @@ PICTURE_FAULTS = (  # what Pillow raises on damaged files (found by fuzzing)
 @contextmanager
 def open_picture(path: Path) -> Iterator[PIL.Image.Image]:
     """Open a picture by its content; whatever Pillow raises inside becomes a MediaError."""
+    check_regular(path)
     try:
         with _opened(path) as picture:
+            check_decoding(path, picture)
             yield picture
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
         raise MediaError(
@@ -147,16 +163,29 @@ def read_picture(path: Path) -> Image:
     return over_white(read_pixels(path))
 
 
-def read_pixels(path: Path) -> Image:
-    """Read what `read_picture` does, but RGBA [H, W, 4], not over white, where it has alpha."""
+def read_style(path: Path) -> Image:
+    """Read what `read_picture` does; one of more than LARGE pixels is reduced to as many."""
+    return over_white(read_pixels(path, area_factor))
+
+
+def read_pixels(path: Path, factor: Factor = native) -> Image:
+    """Read what `read_picture` does, but RGBA [H, W, 4], not over white, where it has alpha.
+
+    factor: by what it is reduced.
+    """
     with open_picture(path) as picture, quiet():
-        return to_pixels(ImageOps.exif_transpose(picture))
+        times = factor(picture.size)
+        check_room(path, reduced_size(picture.size, times), len(picture.getbands()))
+        if times == 1:
+            return to_pixels(ImageOps.exif_transpose(picture))
+        turn = UPRIGHT.get(exif_of(picture).get(_ORIENTATION) or 1, np.asarray)
+        return np.ascontiguousarray(turn(read_reduced(picture, times, to_pixels)))
 
 
 def upright_size(picture: PIL.Image.Image) -> tuple[int, int]:
     """Return (width, height) after the EXIF orientation, from the header alone."""
     width, height = picture.size
-    turned = picture.getexif().get(_ORIENTATION) in _TURNED
+    turned = exif_of(picture).get(_ORIENTATION) in _TURNED
     return (height, width) if turned else (width, height)
 
 
@@ -164,7 +193,15 @@ def has_clear_pixels(picture: PIL.Image.Image) -> bool:
     """Tell whether any pixel is not opaque."""
     if not picture.has_transparency_data:
         return False
-    return bool(np.asarray(picture.convert("RGBA").getchannel("A")).min() < 255)
+    alphas = (strip.convert("RGBA").getchannel("A") for strip in _strips(picture))
+    return any(np.asarray(alpha).min() < 255 for alpha in alphas)
+
+
+def _strips(picture: PIL.Image.Image) -> Iterator[PIL.Image.Image]:
+    """Yield a picture in strips of rows, so that no whole copy of it is made."""
+    rows = max(1, _STRIP // picture.width)
+    for top in range(0, picture.height, rows):
+        yield picture.crop((0, top, picture.width, min(top + rows, picture.height)))
 
 
 def is_opaque(alpha: Image) -> bool:

@@ -7,6 +7,7 @@ out. Every step below the first is reported by a sentence that names the stream.
 import io
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -14,6 +15,7 @@ import av.error
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 
+from vidstyle.media.containers import open_container
 from vidstyle.media.decode import FAULTS, codec_name, packets
 
 __all__ = ["Carrier", "Window", "copy_tags"]
@@ -102,7 +104,7 @@ class Carrier:
     def _attach_cover(self, stream: Any, source: InputContainer) -> None:
         """Make a cover picture an attachment, as Matroska keeps it."""
         kind = _COVERS.get(stream.codec_context.name)
-        with av.open(source.name, metadata_errors="replace") as again:
+        with open_container(Path(source.name.removeprefix("file:"))) as again:
             found = again.demux(again.streams[stream.index])
             data = next((bytes(packet) for packet in found if packet.size), None)
         if kind is None or data is None:

@@ -13,6 +13,15 @@ from vidstyle.inputs import NUMBER as _NUMBER
 from vidstyle.inputs import pattern_of as _pattern
 from vidstyle.media import animation_read
 from vidstyle.media.clip import Clip, Image
+from vidstyle.media.large import (
+    LARGE,
+    Factor,
+    check_regular,
+    exif_of,
+    native,
+    reduced_size,
+    side_factor,
+)
 from vidstyle.media.pictures import (
     PICTURES,
     has_clear_pixels,
@@ -67,6 +76,7 @@ def is_footage(name: str) -> bool:
 
 
 def _check_file(path: Path) -> None:
+    check_regular(path)
     try:
         size = path.stat().st_size
         with path.open("rb"):
@@ -112,10 +122,12 @@ def _measure(path: Path, count: bool) -> tuple[tuple[int, int], int, bool]:
     alpha: with `count`, that a pixel is not opaque; without, that one may be.
     """
     with open_picture(path) as picture, quiet():
-        orientation: int = picture.getexif().get(0x0112) or 1
+        orientation: int = exif_of(picture).get(0x0112) or 1
         size = upright_size(picture)
         alpha = picture.has_transparency_data
         if count:
+            if picture.format == "JPEG" and picture.width * picture.height > LARGE:
+                picture.draft(picture.mode, (1, 1))  # all of it is read, at an eighth of its size
             picture.load()
             alpha = has_clear_pixels(picture)
         return size, _TURNS.get(orientation, 0), alpha
@@ -197,28 +209,33 @@ def _gaps(path: Path, files: list[Path]) -> tuple[str, ...]:
     return (f"{missing} of the numbers {numbers[0]} to {numbers[-1]} are missing: left out",)
 
 
-def read(clip: Clip, indices: range) -> Iterator[Image]:
-    """Yield the frames of `indices` at native size, upright, with square pixels, one at a time.
+def read(clip: Clip, indices: range, side: int | None = None) -> Iterator[Image]:
+    """Yield the frames of `indices`, upright, with square pixels, one at a time.
 
-    What is transparent lies over white. Raises MediaError if one cannot be read.
+    They come at their native size; those of more than LARGE pixels, if they are needed at `side`
+    pixels on the long side, at twice that or more. What is transparent lies over white. Raises
+    MediaError if one cannot be read.
     """
-    images = (over_white(pixels) for pixels in _read_pixels(clip, indices))
+    factor = native if side is None else side_factor(side)
+    images = (over_white(pixels) for pixels in _read_pixels(clip, indices, factor))
     if clip.kind == "sequence":
-        return (resize(image, clip.width, clip.height) for image in images)
+        size = (clip.width, clip.height)
+        reduced = reduced_size(size, factor(size))
+        return (resize(image, *reduced) for image in images)
     return images
 
 
-def read_alpha(clip: Clip, indices: range) -> Iterator[Image]:
-    """Yield the alpha of each frame, [H, W, 1], at its native size; 1 where it has none."""
-    for pixels in _read_pixels(clip, indices):
+def read_alpha(clip: Clip, indices: range, side: int | None = None) -> Iterator[Image]:
+    """Yield the alpha of each frame, [H, W, 1], at the size of `read`; 1 where it has none."""
+    for pixels in _read_pixels(clip, indices, native if side is None else side_factor(side)):
         yield pixels[..., 3:] if pixels.shape[2] == 4 else np.ones_like(pixels[..., :1])
 
 
-def _read_pixels(clip: Clip, indices: range) -> Iterator[Image]:
+def _read_pixels(clip: Clip, indices: range, factor: Factor) -> Iterator[Image]:
     if clip.kind == "video":
         from vidstyle.media import decode
 
-        return decode.read_video(clip.path, indices)
+        return decode.read_video(clip.path, indices, factor)
     if clip.kind == "animation":
-        return animation_read.read_animation(clip.path, indices)
-    return (read_pixels(clip.files[index]) for index in indices)
+        return animation_read.read_animation(clip.path, indices, factor)
+    return (read_pixels(clip.files[index], factor) for index in indices)

@@ -197,8 +197,12 @@ def _with_alpha(frames: Iterable[Image], clip: Clip, indices: range) -> Iterator
 
     Results are made of sources that lie over white, so the white is taken out of their colours.
     """
-    for image, alpha in zip(frames, read_alpha(clip, indices), strict=False):
+    alphas: Iterator[Image] | None = None
+    for index, image in zip(indices, frames, strict=False):
         height, width = image.shape[:2]
+        if alphas is None or clip.kind == "photos":  # whose sizes differ
+            alphas = read_alpha(clip, range(index, indices.stop), max(height, width))
+        alpha = next(alphas)
         sized = resize(alpha, width, height).reshape(height, width, 1)
         colour = (image - (1 - sized)) / np.maximum(sized, _HARD_EDGES)
         yield np.dstack([np.where(sized < _HARD_EDGES, image, np.clip(colour, 0, 1)), sized])

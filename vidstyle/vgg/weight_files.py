@@ -1,16 +1,18 @@
-"""The files that hold VGG-19: read any of five kinds without torch, write our own.
+"""The files that hold VGG-19: read any of four kinds without torch, write our own.
 
 A Network has the sixteen convolutions "conv1_1" … "conv5_4", each (kernel float32 [3, 3, I, O],
 bias float32 [O]). conv1_1 takes BGR, 0..255 minus (103.939, 116.779, 123.68); every file is
 brought to that form. Provenance, licence and checksums: weights/README.md.
 """
 
+import gzip
 import hashlib
 import io
 import os
 import pickle
+import pickletools
 import tarfile
-from collections import OrderedDict
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 
 from vidstyle.atomic import unstopped
 from vidstyle.errors import WeightsError
+from vidstyle.memory import bounded
 
 __all__ = [
     "ARCHIVE",
@@ -43,7 +46,6 @@ FINGERPRINT = "ecd40fe47b8f50aa57758b39c5650a35c0e3afb1bdfb11b441a09b647fd4f341"
 NAMES = (
     "vgg19.npz",
     "vgg_normalized.pth",
-    "vgg19.npy",
     "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
     ARCHIVE,
 )
@@ -54,6 +56,7 @@ _MEMBER_BYTES = 80_102_481
 _WIDTHS = {1: (64, 64), 2: (128, 128), 3: (256,) * 4, 4: (512,) * 4, 5: (512,) * 4}
 _MEANS = (103.939, 116.779, 123.68)
 _LARGEST = 3 * 3 * 512 * 512  # values in one array
+_MEMORY = 1 << 30  # bytes that reading a file may allocate: six times what the largest kind takes
 
 
 def _shapes() -> Iterator[tuple[str, tuple[int, int, int, int]]]:
@@ -68,12 +71,12 @@ def _shapes() -> Iterator[tuple[str, tuple[int, int, int, int]]]:
 def load(path: Path) -> Network:
     """Read a VGG-19 file of any of the accepted kinds; the kind is told by its first bytes.
 
-    Kinds: vgg19.npz (ours), vgg_normalized.pth, the archive that has it, the original's vgg19.npy,
-    Keras' …_notop.h5. Pickles inside may only name arrays. Raises WeightsError unless all sixteen
-    layers are there, of the right shape and finite.
+    Kinds: vgg19.npz (ours), vgg_normalized.pth, the archive that has it, Keras' …_notop.h5. Nothing
+    that a file names is called or opened. Raises WeightsError unless all sixteen layers are there,
+    of the right shape and finite.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, bounded(_MEMORY):
             return _checked(_read(file))
     except Exception as error:  # a damaged pickle, archive or HDF5 file may raise anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -108,13 +111,59 @@ def _checked(network: Layers) -> Network:
 
 
 def _read_npz(file: IO[bytes]) -> Layers:
-    with np.load(file, allow_pickle=False) as arrays:  # checks a CRC-32 of each array
-        names = [name for name, _ in _shapes() if f"{name}/kernel" in arrays]
-        return {name: (arrays[f"{name}/kernel"], arrays[f"{name}/bias"]) for name in names}
+    with zipfile.ZipFile(file) as archive:  # checks a CRC-32 of each array
+        there = set(archive.namelist())
+        names = [name for name, _ in _shapes() if f"{name}/kernel.npy" in there]
+        return {n: _pair(archive, n) for n in names}
+
+
+def _pair(archive: zipfile.ZipFile, name: str) -> tuple[np.ndarray, np.ndarray]:
+    return _member(archive, f"{name}/kernel"), _member(archive, f"{name}/bias")
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Read an array of an npz, whose sizes in the zip's and in its own header are checked first."""
+    entry = archive.getinfo(f"{name}.npy")
+    most = 8 * _LARGEST + _HEADER
+    if entry.file_size > most or entry.compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,  # the one compression of which zipfile unpacks no more than asked
+    ):
+        raise ValueError(f"{name} has {entry.file_size} bytes, or is compressed in an unusual way")
+    with archive.open(entry) as packed:
+        content = io.BytesIO(packed.read(most))
+        packed.read(1)  # the end, where the CRC is checked
+    head = np.lib.format
+    known = {(1, 0): head.read_array_header_1_0, (2, 0): head.read_array_header_2_0}
+    shape, _, dtype = known[head.read_magic(content)](content)
+    left = len(content.getbuffer()) - content.tell()
+    if not dtype.hasobject and prod(shape) * dtype.itemsize > left:
+        raise ValueError(f"{name} claims the shape {shape}, but has {left} bytes")
+    content.seek(0)
+    return head.read_array(content, allow_pickle=False)
+
+
+class _Limited:
+    """A file of which at most `left` bytes may be read."""
+
+    def __init__(self, file: Any, left: int) -> None:
+        self._file, self._left = file, left
+
+    def read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError("it unpacks to more than such an archive has")
+        return content
 
 
 def _read_archive(file: IO[bytes]) -> Layers:
-    with tarfile.open(fileobj=file, mode="r|gz") as archive:
+    with gzip.open(file) as unpacked:
+        return _read_tar(_Limited(unpacked, 2 * ARCHIVE_BYTES))
+
+
+def _read_tar(file: Any) -> Layers:
+    with tarfile.open(fileobj=file, mode="r|") as archive:
         for member in archive:
             if member.name == _MEMBER and member.isreg() and member.size == _MEMBER_BYTES:
                 content = archive.extractfile(member)
@@ -137,18 +186,28 @@ def _read_hdf5(file: IO[bytes]) -> Layers:
     with h5py.File(file, "r") as root:
         for name, _ in _shapes():
             found: dict[int, Any] = {}
-            group = root[f"block{name[4]}_{name[:4]}{name[6:]}"]
-            group.visititems(lambda _, item, found=found: found.update(_by_rank(item)))
+            group = f"block{name[4]}_{name[:4]}{name[6:]}"
+            if not isinstance(root.get(group, getlink=True), h5py.HardLink):
+                raise ValueError(f"{group} is a link, or is not there")
+            # follows hard links only: no other file is opened
+            root[group].visititems(lambda _, item, found=found: found.update(_by_rank(item)))
             network[name] = found[4], found[1]
     return network
 
 
 def _by_rank(item: Any) -> dict[int, Any]:
-    shape = getattr(item, "shape", ())  # a group has none
-    return {len(shape): item[...]} if shape and prod(shape) <= _LARGEST else {}
+    """Return an array by its number of axes; nothing for a group, and for what is too large."""
+    shape = getattr(item, "shape", ()) or ()
+    if not shape or prod(shape) > _LARGEST:
+        return {}
+    if item.external or item.is_virtual:
+        raise ValueError(f"{item.name} has its values in another file")
+    if item.dtype.kind != "f" or prod(item.chunks or ()) > _LARGEST:
+        raise ValueError(f"{item.name} is not an array of numbers of that size")
+    return {len(shape): item[...]}
 
 
-# Pickles: only the names that rebuild an array are known, so nothing else can be run
+# Pickles of torch: known operations and names only, and the names stand for inert values here
 
 
 class _Tensor(NamedTuple):
@@ -162,6 +221,11 @@ class _Tensor(NamedTuple):
     hooks: Any
 
     def within(self, storages: Mapping[str, np.ndarray]) -> np.ndarray:
+        sizes = (self.offset, *self.shape)
+        if not all(type(size) is int and 0 <= size <= _LARGEST for size in sizes):
+            raise ValueError(f"a tensor has the offset {self.offset} and the shape {self.shape}")
+        if len(self.shape) > 4 or self.storage[1] is not _FLOATS:
+            raise ValueError(f"a tensor of {len(self.shape)} axes is not of 32-bit numbers")
         rowwise = tuple(prod(self.shape[axis + 1 :]) for axis in range(len(self.shape)))
         if self.strides != rowwise:
             raise ValueError(f"a tensor has the strides {self.strides}, not {rowwise}")
@@ -169,54 +233,96 @@ class _Tensor(NamedTuple):
         return values.reshape(self.shape)
 
 
-def _dtype(code: str, *flags: int) -> np.dtype[Any]:
-    return np.dtype(code, *map(bool, flags))  # Python 2 wrote 0 and 1, which NumPy 2.4 dislikes
+class _Dict(dict[Any, Any]):
+    """Stands for an OrderedDict; what else such a one carries is passed over."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Take no notice."""
 
 
-_TORCH = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
-    ("torch", "FloatStorage"): np.float32,
+class _Maker:
+    """A name that a pickle may call: makes an inert value, and takes no state itself."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+
+    def __call__(self, *facts: Any) -> Any:
+        return self._make(*facts)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it gives a state to a name")
+
+
+_FLOATS = object()  # stands for a type: can be named, not called
+_STAND_INS = {
+    ("collections", "OrderedDict"): _Maker(_Dict),
+    ("torch._utils", "_rebuild_tensor_v2"): _Maker(_Tensor),
+    ("torch", "FloatStorage"): _FLOATS,
 }
-_NUMPY = {
-    ("numpy", "dtype"): _dtype,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-    ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-}
+_OPERATIONS = frozenset(  # of pickle protocol 2, as far as torch uses them
+    (
+        "APPEND", "APPENDS", "BINGET", "BININT", "BININT1", "BININT2", "BINPERSID", "BINPUT",
+        "BINSTRING", "BINUNICODE", "BUILD", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "GLOBAL",
+        "LONG1", "LONG_BINGET", "LONG_BINPUT", "MARK", "NEWFALSE", "NEWTRUE", "NONE", "PROTO",
+        "REDUCE", "SETITEM", "SETITEMS", "SHORT_BINSTRING", "STOP", "TUPLE", "TUPLE1", "TUPLE2",
+        "TUPLE3",
+    )
+)  # fmt: skip
+_HEAD = 1 << 20  # bytes that the five pickles may have; vgg_normalized.pth has 4,000
+_HEADER = 1 << 16  # bytes of an array's header in an npz, at most
+_STORAGES = 64  # arrays of a torch file; VGG-19 has 34
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows only `names`; text of Python 2 is taken as Latin-1."""
+    """Knows only _STAND_INS; text of Python 2 is taken as Latin-1."""
 
-    def __init__(self, file: IO[bytes], names: Mapping[tuple[str, str], Any]) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file, encoding="latin1")
-        self._names = names
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        if (module_name, global_name) not in self._names:
+        if (module_name, global_name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
-        return self._names[module_name, global_name]
+        return _STAND_INS[module_name, global_name]
 
     def persistent_load(self, pid: Any) -> Any:
         return pid
 
 
-def _read_npy(file: IO[bytes]) -> Layers:
-    """Read vgg19.npy of machrisaa/tensorflow-vgg: a pickled dict, name -> [kernel HWIO, bias]."""
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else None
-    if header is None or not header(file)[2].hasobject:
-        raise ValueError("it is an array of numbers")
-    layers = _Unpickler(file, _NUMPY).load().item()
-    return {name: tuple(layers[name]) for name, _ in _shapes() if name in layers}
+def _unpickled(file: io.BytesIO) -> Any:
+    """Read one pickle whose operations and indices have been checked."""
+    start = file.tell()
+    for operation, argument, _ in pickletools.genops(file):
+        if operation.name not in _OPERATIONS:
+            raise pickle.UnpicklingError(f"it has the operation {operation.name}")
+        if (
+            operation.name == "LONG_BINPUT" and int(argument or 0) > _HEAD
+        ):  # that many places are allocated
+            raise pickle.UnpicklingError(f"it has {argument} places")
+    file.seek(start)
+    return _Unpickler(file).load()
 
 
 def _read_torch(file: IO[bytes]) -> Layers:
     """Read a legacy torch file: five pickles, then each storage's count and values."""
-    *_, tensors, keys = [_Unpickler(file, _TORCH).load() for _ in range(5)]
+    start = file.tell()
+    head = io.BytesIO(file.read(_HEAD))
+    *_, tensors, keys = [_unpickled(head) for _ in range(5)]
+    file.seek(start + head.tell())
+    if not isinstance(keys, list) or len(keys) > _STORAGES:
+        raise ValueError("it has no list of the arrays that VGG-19 has")
     storages = {key: _storage(file) for key in keys}
+    if not isinstance(tensors, dict) or not all(map(_is_tensor, tensors.values())):
+        raise ValueError("it has something else than tensors")
     return _sequential({name: tensor.within(storages) for name, tensor in tensors.items()})
+
+
+def _is_tensor(value: Any) -> bool:
+    if not isinstance(value, _Tensor):
+        return False
+    parts: tuple[Any, ...] = (value.storage, value.shape, value.strides)
+    return all(isinstance(part, tuple) for part in parts) and len(value.storage) > 2
 
 
 def _storage(file: IO[bytes]) -> np.ndarray:
@@ -248,10 +354,19 @@ def _sequential(arrays: Mapping[str, np.ndarray]) -> Layers:
     }
 
 
+def _refuse_npy(file: IO[bytes]) -> Layers:
+    """Refuse vgg19.npy of tensorflow-vgg: a pickled dict of arrays, which NumPy itself rebuilds."""
+    del file
+    raise ValueError(
+        "a .npy of layers is a pickle, which can harm the process that reads it, and is no longer "
+        "read (the network in the other kinds is the same)"
+    )
+
+
 _READERS: dict[bytes, Callable[[IO[bytes]], Layers]] = {
     b"PK\x03\x04": _read_npz,
     b"\x1f\x8b": _read_archive,
-    b"\x93NUMPY": _read_npy,
+    b"\x93NUMPY": _refuse_npy,
     b"\x89HDF": _read_hdf5,
     b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46": _read_torch,
 }

