@@ -33,10 +33,23 @@ VIDEOS = {
     "h264.mkv": ["-c:v", "libx264", "-pix_fmt", "yuv444p", "-c:a", "flac"],
     "mpeg4.avi": ["-c:v", "mpeg4", "-c:a", "mp3"],
     "mpeg2.ts": ["-c:v", "mpeg2video", "-c:a", "mp2"],
+    "program.vob": ["-c:v", "mpeg2video", "-c:a", "mp2"],
+    "adpcm.avi": ["-c:v", "mpeg4", "-ar", "22050", "-c:a", "adpcm_ms"],
+    "eight_bits.avi": ["-c:v", "mpeg4", "-ar", "11025", "-c:a", "pcm_u8"],
+    "wma.wmv": ["-c:v", "wmv2", "-c:a", "wmav2"],
+    "side.mkv": ["-c:v", "mpeg4", "-af", "aformat=channel_layouts=5.1(side)", "-c:a", "ac3"],
+    "custom.mov": [
+        "-c:v", "mpeg4", "-c:a", "pcm_s16le",
+        "-af", "aformat=channel_layouts=7.1,aformat=channel_layouts=FL+FR+FC+LFE+SL+SR+BL+BR",
+    ],
+    "unnamed.mkv": [
+        "-c:v", "mpeg4", "-c:a", "pcm_s16le", "-af", "pan=9C|c0=c0|c1=c0|c2=c0|c3=c0|c8=c0",
+    ],
     "moving.gif": ["-an"],
     "moving.webp": ["-c:v", "libwebp_anim", "-an"],
     "moving.png": ["-c:v", "apng", "-f", "apng", "-plays", "0", "-an"],
-}
+}  # fmt: skip
+RESTARTING = ("mpeg2.ts", "program.vob", "h264.mkv")  # also joined: their clock restarts
 PICTURES: dict[str, tuple[str, dict[str, object]]] = {  # mode, and how it is saved
     "rgb.png": ("RGB", {}),
     "rgba.png": ("RGBA", {}),
@@ -128,6 +141,9 @@ def prepare(folder: Path, kind: str, outside: Path | None = None) -> tuple[Bench
     if kind == "videos":
         for name, words in VIDEOS.items():
             _film(sound, seeds / name, words)
+        for name in RESTARTING:
+            whole = (seeds / name).read_bytes()
+            (seeds / f"joined_{name}").write_bytes(whole + whole[: len(whole) // 2] + whole)
     else:
         for name, (mode, how) in PICTURES.items():
             deep = mode == "I;16"

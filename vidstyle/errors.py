@@ -10,6 +10,7 @@ VidstyleError            exit code 1
 │   ├── GuideError       3   a map or a mask does not fit
 │   └── WeightsError     3   the VGG-19 file is missing, damaged or of an unknown kind
 └── OutputError          4   the disk is full, a folder is not writable, the result is not whole
+    └── ContainerError   4   or the container refuses what it is to hold
 """
 
 import errno
@@ -19,6 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 __all__ = [
+    "ContainerError",
     "GuideError",
     "HeldError",
     "InputError",
@@ -81,6 +83,16 @@ class OutputError(VidstyleError):
     """The disk is full, a folder is not writable, or a written result is not whole."""
 
     exit_code = 4
+
+
+class ContainerError(OutputError):
+    """The encoder or the container refuses finished frames, which serve another output.
+
+    output, instead: the one that failed and one that may do, once they are known.
+    """
+
+    output: Path | None = None
+    instead: Path | None = None
 
 
 def explained(error: Exception) -> tuple[str, int]:

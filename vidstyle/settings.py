@@ -181,11 +181,21 @@ class Settings:
     keep_frames: bool = option(
         False, "keep OUTPUT.vidstyle/ with every frame when done", scope="run"
     )
+    resume_from: str | None = option(
+        None,
+        "go on with the frames of an earlier run of the same request that was to write this "
+        "other output",
+        scope="run",
+    )
     overwrite: bool = option(False, "replace an output that exists", scope="run")
     restart: bool = option(False, "discard the state of an earlier run and begin anew", scope="run")
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.restart and self.resume_from is not None:
+            raise SettingsError(
+                "--resume-from: expected it without --restart, which discards frames; choose one"
+            )
         if self.end is not None and self.end <= (self.start or 0):
             begin = self.start or 0
             raise SettingsError(

@@ -13,6 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from conftest import write_clip
+from sounds import write_film
 
 from vidstyle.cli.main import main
 
@@ -76,6 +77,27 @@ def test_one_bad_file_never_stops_the_rest(
     made = results(tree.parent / "out")
     assert len(made) == 7
     assert {Path(name).parent for name in made} == {Path(), Path("deep/er"), Path("clips")}
+
+
+def test_the_summary_names_what_became_of_the_sound(
+    tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    names = [str(folder / f"{number}.avi") for number in range(7)]
+    for name in names:
+        write_film(Path(name), "adpcm_ms", "-fflags", "+bitexact", video="mpeg4")
+    words = ["basic", str(folder), "-o", str(tmp_path / "out"), "-r", "--style", str(style)]
+    assert main([*words, *REHEARSED, "--end", "0.1"]) == 0
+    sound = "audio stream 1 (adpcm_ms): it cannot be copied into mp4, so it was encoded anew as AAC"
+    *_, summary = capsys.readouterr().out.split("7 done")
+    assert f"warning: {sound} (in {', '.join(names[:5])} and 2 more)" in summary
+    assert main([*words, *REHEARSED, "--end", "0.1", "--overwrite", "--restart", "--json"]) == 0
+    summary = told(capsys)[-1]
+    assert summary["event"] == "summary"
+    assert [one for one in summary["warnings"] if one["message"] == sound] == [
+        {"source": name, "message": sound} for name in names
+    ]
 
 
 def test_what_is_finished_is_passed_by(

@@ -103,7 +103,7 @@ _LOST = "cannot hold it, so it was left out"
         (
             ".webm",
             [("video", "vp9"), ("audio", "opus"), ("subtitle", "webvtt")],
-            [f"audio stream 1 (aac, fra): webm {_CONVERTED}",
+            ["audio stream 1 (aac, fra): it cannot be copied into webm, so it was encoded anew",
              f"subtitle stream 2 (srt, deu): webm {_CONVERTED}", f"font.ttf): webm {_LOST}",
              f"video stream 4 (mjpeg): webm {_LOST}"],
         ),
@@ -166,3 +166,4 @@ def test_a_timecode_goes_along_with_the_whole_clip_and_is_named_with_a_part(
     assert tags["timecode"] == "01:00:00:00"
     _, warnings = _copy(source, suffix, start=0.4)
     assert warnings[0].startswith("data stream 1")
+    assert (".mkv" in warnings[0]) == (suffix != ".mkv")  # no advice of what was just used

@@ -81,7 +81,7 @@ def test_sound_that_a_container_refuses_is_encoded_anew_and_named(tmp_path: Path
     assert [stream.codec for stream in result.streams] == ["vp9", "opus"]
     assert _sound(tmp_path / "part.webm")[2] == pytest.approx(_sound(path)[2], abs=0.03)
     assert len(warnings) == 1
-    assert warnings[0].startswith("audio stream 1 (aac, fra): webm does not take it")
+    assert warnings[0].startswith("audio stream 1 (aac, fra): it cannot be copied into webm")
 
 
 def test_a_part_begins_at_zero_with_its_own_sound(tmp_path: Path) -> None:

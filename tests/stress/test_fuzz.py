@@ -12,13 +12,16 @@ from stress.torture import Table
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="waits as Linux does")
 COUNTS = {"states": 40, "videos": 40, "pictures": 40, "playlists": 14, "bombs": 4}
 FITTING = {  # of the files that are made, those that a role takes undamaged
-    "source": ("h264.mp4", "vp9.webm", "moving.gif", "rgb.jpg", "cmyk.jpg", "grey16.png"),
+    "source": (
+        "h264.mp4", "vp9.webm", "adpcm.avi", "eight_bits.avi", "wma.wmv", "side.mkv", "custom.mov",
+        "unnamed.mkv", "joined_program.vob", "moving.gif", "rgb.jpg", "cmyk.jpg", "grey16.png",
+    ),
     "style": ("palette.png", "packed.tif", "rgb.bmp"),
     "mask": ("mpeg4.avi", "moving.webp", "rgba.png", "grey.png"),
     "map": ("hevc.mp4", "moving.png", "cmyk.jpg", "palette.gif"),
     "style map": ("progressive.jpg", "rgb.webp"),
-    "probe": ("prores.mov", "mpeg2.ts", "plain.tif"),
-}
+    "probe": ("prores.mov", "mpeg2.ts", "joined_mpeg2.ts", "plain.tif"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "count"), COUNTS.items())

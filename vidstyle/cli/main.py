@@ -30,7 +30,7 @@ from vidstyle.cli.progress import (
     silently,
 )
 from vidstyle.cli.terminal import printable
-from vidstyle.errors import UsageError, VidstyleError, explained
+from vidstyle.errors import ContainerError, UsageError, VidstyleError, explained
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
 
@@ -59,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(given, "nobody reads the output any more", VidstyleError.exit_code)
+    except ContainerError as error:
+        from vidstyle.jobs.takeover import told_with_command
+
+        return _fail(given, told_with_command(error, given), error.exit_code)
     except Exception as error:
         return _fail(given, *explained(error))
 

@@ -288,7 +288,7 @@ _FATES: tuple[str, ...] = ("done", "planned", "skipped")
 
 
 def _summary_in_words(event: "Event") -> str:
-    """Return what became of the sources of a batch: numbers, then each that failed and why."""
+    """Return what became of the sources of a batch: numbers, what was lost, then what failed."""
     counts = {word: event[word] for word in _FATES if word in event}
     counts["failed"] = len(event["failed"])
     left = [f"{count} {kind}" for kind, count in event["left_out"].items() if count]
@@ -297,7 +297,26 @@ def _summary_in_words(event: "Event") -> str:
         told += f"\n{event['frames']} frames, {event['evaluations']} evaluations"
         told += f", about {duration(event['seconds'])} on two CPU cores"
     told += f"; left out: {', '.join(left)}" if left else ""
-    return "\n".join([told, *(printable(f"failed: {_failure(one)}") for one in event["failed"])])
+    lost = _warnings_in_words(event.get("warnings", []))
+    return "\n".join(
+        [told, *lost, *(printable(f"failed: {_failure(one)}") for one in event["failed"])]
+    )
+
+
+_SOURCES_NAMED = 5  # of those with the same warning; --json has all
+
+
+def _warnings_in_words(warnings: "list[dict[str, str]]") -> list[str]:
+    """Return a line for each warning, with the sources that have it."""
+    sources: dict[str, list[str]] = {}
+    for one in warnings:
+        sources.setdefault(one["message"], []).append(one["source"])
+    lines = []
+    for message, names in sources.items():
+        more = len(names) - _SOURCES_NAMED
+        named = ", ".join(names[:_SOURCES_NAMED]) + (f" and {more} more" if more > 0 else "")
+        lines.append(printable(f"warning: {message} (in {named})"))
+    return lines
 
 
 def _failure(event: "Event") -> str:

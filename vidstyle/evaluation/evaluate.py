@@ -112,6 +112,9 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     notify(frames done, frames in all) is told. Raises VidstyleError.
     """
     made, clip = media.probe(output), media.probe(source)
+    for told in (made, clip):
+        for note in told.notes:
+            warn(f"{told.path}: {note}")
     indices = media.select(clip, start, end)
     _check_count(made, indices, source)
     size = (made.width, made.height)

@@ -4,12 +4,14 @@ Progress goes out as the events of each run (see run.py), and with these besides
 
     batch    of, faults, left_out       before the first source
     next     index, of, source          a source is begun
-    item     index, of, source, output, status, seconds, left, and if it failed message, exit_code
-    summary  of, done, skipped, failed, left_out, seconds
+    item     index, of, source, output, status, seconds, left, and if it failed message, exit_code,
+             if it is done warnings
+    summary  of, done, skipped, failed, warnings, left_out, seconds
 
 index: from 0, in this shard. status: "done", "skipped" (finished before) or "failed". left: about
 how many seconds the rest of the batch takes, None until that can be told. In the summary done and
-skipped are numbers, failed is a list of source, message and exit_code. On a cluster (see there)
+skipped are numbers, failed is a list of source, message and exit_code, warnings (what of a source
+could not be kept in its output) one of source and message. On a cluster (see there)
 one event tells its workers, and there is no next.
 """
 
@@ -33,6 +35,7 @@ from vidstyle.errors import (
     MediaError,
     OutputError,
     StateError,
+    UsageError,
     WeightsError,
     explained,
     writing,
@@ -85,6 +88,10 @@ def run_batch(
     """
     began = time.monotonic()
     common = make(batch.source, batch.output)
+    if common.settings.resume_from is not None:
+        raise UsageError(
+            "--resume-from: expected one source, got a batch; run it for that source alone"
+        )
     common.read_styles()
     _check_ledger(batch.output)
     _make_folder(batch.output)
@@ -195,8 +202,8 @@ class BatchWork:
         with writing(job.output):
             job.output.parent.mkdir(parents=True, exist_ok=True)
         kept, network = self.make_stylizer, self.network
-        pipeline.run(job, notify, make_stylizer=kept, network=network, record=record)
-        return {**told, "status": "done"}
+        outcome = pipeline.run(job, notify, make_stylizer=kept, network=network, record=record)
+        return {**told, "status": "done", "warnings": list(outcome.warnings)}
 
 
 def when_free(act: Callable[[], Event], notify: OnEvent) -> Event:
@@ -231,6 +238,7 @@ class _Tally:
 
     def __init__(self, of: int, notify: OnEvent, faults: list[dict[str, Any]]) -> None:
         self.failed = faults
+        self.warnings: list[dict[str, str]] = []
         self._notify = notify
         self._fates: Counter[str] = Counter()
         self._left = of
@@ -245,6 +253,8 @@ class _Tally:
     def _count(self, event: Event) -> None:
         self._left -= 1
         self._fates[event["status"]] += 1
+        for message in event.get("warnings", ()):
+            self.warnings.append({"source": event["source"], "message": message})
         if event["status"] == "failed":
             self.failed.append({name: event[name] for name in ("source", "message", "exit_code")})
 
@@ -257,7 +267,7 @@ class _Tally:
     @property
     def counts(self) -> dict[str, Any]:
         fates = {name: self._fates[name] for name in ("done", "skipped")}
-        return {**fates, "failed": self.failed}
+        return {**fates, "failed": self.failed, "warnings": self.warnings}
 
 
 def _failure(error: Exception) -> Event:

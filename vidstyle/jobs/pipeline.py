@@ -26,12 +26,23 @@ from typing import TYPE_CHECKING, Any
 from vidstyle import media
 from vidstyle.coherence.history import Result
 from vidstyle.coherence.shots import Following, notes_on
-from vidstyle.errors import UsageError, VidstyleError, writing
+from vidstyle.errors import ContainerError, UsageError, VidstyleError, writing
 from vidstyle.jobs.checkpoint import Workdir
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
-from vidstyle.jobs.plan import Event, OnEvent, Work, forecast, ignore, look, survey, wish
+from vidstyle.jobs.plan import (
+    Event,
+    OnEvent,
+    Work,
+    each_warning_once,
+    forecast,
+    ignore,
+    look,
+    survey,
+    wish,
+)
 from vidstyle.jobs.state_folder import listed
+from vidstyle.jobs.takeover import check_sizes, for_another, take_over
 from vidstyle.jobs.targets import check_space, check_target
 from vidstyle.stylizer.protocol import Rehearsal, Rehearsed, Stylizes
 from vidstyle.stylizer.size_buckets import Padded
@@ -126,10 +137,12 @@ def run(
     returned it; found anew by default. record: where to leave what the output was made of.
     """
     began = time.monotonic()
-    notify = on_event or ignore
+    notify = each_warning_once(on_event or ignore)
     clip, styles = _prepare(job)
     network = network or find_network(job, notify)
     manifest = job.manifest(clip, network.digest)
+    if job.settings.resume_from is not None:
+        take_over(Path(job.settings.resume_from), job.output, manifest)
     with Workdir(job.output, manifest, restart=job.settings.restart) as state:
         stylized, warnings = 0, []
         if not state.stands(form=job.settings.of_scope("output")):
@@ -171,6 +184,10 @@ def run_shard(
     """
     began = time.monotonic()
     notify = on_event or ignore
+    if job.settings.resume_from is not None:
+        raise UsageError(
+            "--resume-from: expected it without --shard and --scheduler; run once without them"
+        )
     if job.settings.restart:
         raise UsageError(
             "--restart: expected it without --shard and --scheduler, which share one state; delete "
@@ -248,6 +265,12 @@ def _stylize_frames(
     )
     if not todo:
         return None
+    if work.job.settings.resume_from is not None:
+        check_sizes(state, sizes)
+    for message in media.try_output(
+        work.clip, work.indices, work.job.output, wish(work.job), sizes[0]
+    ):
+        work.notify({"event": "warning", "message": message})
     stylizer = make() if work.linked else Padded(make())
     return _stylize_each(work, state, stylizer, work.left(todo), shard)
 
@@ -326,8 +349,11 @@ def _encode(work: Work, state: Workdir) -> list[str]:
     part = state.part(folder=folder, names=names)
     frames = _finished(work, state)
     form = job.settings.of_scope("output")
-    with writing(part):
-        warnings = media.encode(work.clip, work.indices, frames, job.output, part, wish(job))
+    try:
+        with writing(part):
+            warnings = media.encode(work.clip, work.indices, frames, job.output, part, wish(job))
+    except ContainerError as error:
+        raise for_another(job.output, state, error) from error
     for message in warnings:
         work.notify({"event": "warning", "message": message})
     settings = job.settings

@@ -18,6 +18,7 @@ __all__ = [
     "Event",
     "OnEvent",
     "Work",
+    "each_warning_once",
     "forecast",
     "ignore",
     "look",
@@ -169,3 +170,17 @@ def _guide_files(job: Job) -> GuideFiles:
         style_maps=job.style_maps,
         options=vars(job.technique),
     )
+
+
+def each_warning_once(notify: OnEvent) -> OnEvent:
+    """Return the same, but that a warning which was given before the work is not given after it."""
+    given: set[str] = set()
+
+    def once(event: Event) -> None:
+        if event["event"] == "warning":
+            if event["message"] in given:
+                return
+            given.add(event["message"])
+        notify(event)
+
+    return once

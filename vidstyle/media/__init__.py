@@ -24,6 +24,7 @@ from vidstyle.media.write import (
     picture_names,
     pixel_bytes,
     result_suffix,
+    try_output,
 )
 
 __all__ = [
@@ -55,5 +56,6 @@ __all__ = [
     "save_frame",
     "select",
     "to_words",
+    "try_output",
     "write_picture",
 ]

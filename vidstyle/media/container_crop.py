@@ -27,22 +27,25 @@ class Crop:
     bottom: int = 0
 
 
-def crop_of(path: Path, format_name: str) -> Crop | None:
-    """Return what the container says of its first picture stream that has a crop; else None."""
+def crop_of(path: Path, format_name: str, track: int) -> Crop | None:
+    """Return the crop that the container gives for a track, by its place in the file; else None."""
     search = {"mov": _of_mp4, "matroska": _of_matroska}.get(format_name.partition(",")[0])
     if search is None:
         return None
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
-            found = search(file, size)
+            found = search(file, size, track)
     except (OSError, struct.error, ZeroDivisionError, IndexError):
         return None
     return found if found is not None and found != Crop() else None
 
 
-def _of_mp4(file: BinaryIO, size: int) -> Crop | None:
-    for start, end in _boxes_on(file, 0, size, _WAY):
+def _of_mp4(file: BinaryIO, size: int, track: int) -> Crop | None:
+    tracks = list(_boxes_on(file, 0, size, _WAY[:2]))
+    if track >= len(tracks):
+        return None
+    for start, end in _boxes_on(file, *tracks[track], _WAY[2:]):
         for _, entry, until in _boxes(file, start + 8, end):
             file.seek(entry)
             width, height = struct.unpack(">HH", file.read(_ENTRY - 8)[24:28])
@@ -89,8 +92,11 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
         start = until
 
 
-def _of_matroska(file: BinaryIO, size: int) -> Crop | None:
-    for video in _elements_on(file, 0, size, (_SEGMENT, _TRACKS, _ENTRY_OF_TRACK, _VIDEO)):
+def _of_matroska(file: BinaryIO, size: int, track: int) -> Crop | None:
+    tracks = list(_elements_on(file, 0, size, (_SEGMENT, _TRACKS, _ENTRY_OF_TRACK)))
+    if track >= len(tracks):
+        return None
+    for video in _elements_on(file, *tracks[track], (_VIDEO,)):
         found = {}
         for name, start, end in _elements(file, *video):
             if name in _SIDES:

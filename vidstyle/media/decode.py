@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,6 @@ import numpy as np
 from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.sidedata.sidedata import Type
-from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
@@ -23,6 +24,8 @@ from vidstyle.errors import MediaError
 from vidstyle.media.clip import Image, Stream
 from vidstyle.media.container_crop import Crop, crop_of
 from vidstyle.media.containers import MOST_PIXELS, open_container
+from vidstyle.media.continuity import Clock, Continuity, Timeline
+from vidstyle.media.film import candidates, choose_film, has_side_data
 from vidstyle.media.large import Factor, check_room, native, reduced_size
 from vidstyle.media.pictures import resize
 from vidstyle.media.tonemap import HDR, is_wide, to_standard
@@ -44,6 +47,7 @@ __all__ = [
     "refuse_unknown_colours",
     "shape_of",
     "streams_of",
+    "timeline_of",
 ]
 
 # What PyAV raises on damaged files, beside its own errors (found by fuzzing: docs/media.md).
@@ -62,6 +66,8 @@ _MATRICES = {1, 4, 5, 6, 7, 9}  # tags that name a YUV matrix, alike in FFmpeg's
 _BT709, _BT601 = 1, 5
 _ICTCP = (14, 15)
 _CLEAR_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own drop the alpha
+_REMEMBERED = 64  # timelines: a run opens its source, masks and result several times
+_MIXED = 2000  # packets by which a stream multiplexer may bring them out of their order in the file
 _PATIENCE = 100  # unreadable places in a row before the rest of a file is given up
 
 
@@ -94,19 +100,55 @@ def is_video(path: Path) -> bool:
 
 
 def main_stream(container: InputContainer, path: Path) -> VideoStream:
-    """Return the first video stream that is no cover picture. Raises MediaError without one."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic and stream.time_base:
-            if stream.codec_context is None:
-                raise MediaError(
-                    f"{path}: expected a video that can be decoded, got one in a codec that is not "
-                    "known here; convert it to another first, H.264 for instance"
-                )
-            _limit(stream, path)
-            return stream
-    raise MediaError(
-        f"{path}: expected a video, got a file without a video stream; name another source"
-    )
+    """Return the video stream that is the film. Raises MediaError without one."""
+    streams = candidates(container)
+    if not streams:
+        raise MediaError(
+            f"{path}: expected a video, got a file without a video stream; name another source"
+        )
+    film = streams[0] if len(streams) == 1 else choose_film(streams, timeline_of(container))
+    if film.codec_context is None:
+        raise MediaError(
+            f"{path}: expected a video that can be decoded, got one in a codec that is not "
+            "known here; convert it to another first, H.264 for instance"
+        )
+    _limit(film, path)
+    return film
+
+
+def timeline_of(container: InputContainer) -> Timeline:
+    """Return the timeline of an open file; its packets are read once more, and remembered."""
+    path = Path(container.name.removeprefix("file:"))
+    facts = path.stat()
+    return _scanned(path, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _scanned(path: Path, changed: int, size: int) -> Timeline:
+    """Return the timeline of a file in this state; changed, size: what tells it from another."""
+    del changed, size
+    with open_video(path) as container:
+        found = Continuity(container.format.name)
+        for seen in _in_place(found, _raw_packets(container, list(container.streams), [])):
+            found.place(seen)
+        streams = candidates(container)
+        film = choose_film(streams, found.timeline(None)).index if streams else None
+        return found.timeline(film)
+
+
+def _in_place(found: Continuity, stream: Iterator[Any]) -> Iterator[Any]:
+    """Yield what counts of each packet, in the order of their places in the file."""
+    waiting: list[Any] = []
+    for packet in stream:
+        seen = found.read(packet)
+        if seen is not None and found.in_order:
+            yield seen
+        elif seen is not None:
+            heappush(waiting, seen)
+            if len(waiting) > _MIXED:
+                yield heappop(waiting)
+    while waiting:
+        yield heappop(waiting)
 
 
 def _limit(stream: VideoStream, path: Path) -> None:
@@ -174,7 +216,7 @@ class Shape:
 
 def shape_of(path: Path, frame: VideoFrame, stream: VideoStream) -> Shape:
     """Return the shape of the first frame, which is every frame's."""
-    crop = crop_of(path, stream.container.format.name)
+    crop = crop_of(path, stream.container.format.name, stream.index)
     cut = crop or Crop()
     coded = (frame.width, frame.height)
     shown, height = coded[0] - cut.left - cut.right, coded[1] - cut.top - cut.bottom
@@ -194,7 +236,18 @@ def shape_of(path: Path, frame: VideoFrame, stream: VideoStream) -> Shape:
 
 
 def packets(container: InputContainer, streams: list[Any], faults: list[str]) -> Iterator[Any]:
-    """Yield the packets of some streams, past places that cannot be read, which go to `faults`."""
+    """Yield the packets of some streams at continuous times; see continuity.
+
+    Places that cannot be read are passed over and go to `faults`.
+    """
+    clock = Clock(timeline_of(container))
+    for packet in _raw_packets(container, streams, faults):
+        clock.set(packet)
+        yield packet
+
+
+def _raw_packets(container: InputContainer, streams: list[Any], faults: list[str]) -> Iterator[Any]:
+    """Yield the packets of some streams at the times that the file says."""
     broken = 0
     while broken < _PATIENCE:
         try:
@@ -257,7 +310,7 @@ def has_clear_pixels(frame: VideoFrame) -> bool:
 
 def refuse_unknown_colours(path: Path, frame: VideoFrame) -> None:
     """Raise MediaError for colours that nothing here can bring to RGB."""
-    dolby = Type.DOVI_METADATA in frame.side_data
+    dolby = has_side_data(frame, Type.DOVI_METADATA)
     if frame.colorspace in _ICTCP or (dolby and frame.color_trc not in HDR):
         kind = "Dolby Vision without a standard base layer (profile 5)" if dolby else "ICtCp"
         raise MediaError(

@@ -16,12 +16,14 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 
 from vidstyle.media.containers import open_container
-from vidstyle.media.decode import FAULTS, codec_name, packets
+from vidstyle.media.decode import FAULTS, open_video, packets, timeline_of
+from vidstyle.media.lanes import Lane, PicturesLane, SoundLane, WordsLane, is_cover
+from vidstyle.media.sound import Plan, plan_sounds
+from vidstyle.media.sound import stream_title as _title
+from vidstyle.media.transcoding import Transcoder, Window, add_encoder
 
 __all__ = ["Carrier", "Window", "copy_tags"]
 
-_AUDIO = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
-_RATES = {"libopus": 48000}
 _WORDS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "webvtt"}
 # QuickTime has its own list of languages, in other words for these.
 _QUICKTIME = {
@@ -29,7 +31,6 @@ _QUICKTIME = {
     "sqi": "alb",
 }  # fmt: skip
 _COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
-_BITS = 192_000
 _OWN_TAGS = {
     "encoder", "major_brand", "minor_version", "compatible_brands", "duration", "rotate",
     "timecode", "vendor_id", "alpha_mode", "number_of_frames", "number_of_bytes", "bps",
@@ -37,21 +38,30 @@ _OWN_TAGS = {
 _NAMED = 6  # titles that are named when they are lost
 _AHEAD = 10  # seconds that streams of one file may lie apart
 
-Window = tuple[Fraction, Fraction] | None  # seconds of the source that are kept; None keeps all
-
 
 class Carrier:
     """Moves every stream but the picture from `source` into `out`, alongside the picture.
 
-    window: what lies outside is left out, and times count from its beginning.
+    window: what lies outside is left out, and times count from its beginning. without: indices of
+    streams that are left out.
     """
 
-    def __init__(self, source: InputContainer, main: int, out: OutputContainer, window: Window):
+    def __init__(
+        self,
+        source: InputContainer,
+        main: int,
+        out: OutputContainer,
+        window: Window,
+        without: frozenset[int] = frozenset(),
+    ):
         self.warnings: list[str] = []
         self._out, self._window = out, window
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[int, Lane] = {}
+        self._sounds = _plans(source, out.format.name, window)
         for stream in source.streams:
-            if stream.index != main:
+            if stream.index in without:
+                self._leave_out(_title(stream))
+            elif stream.index != main:
                 self._admit(stream, source)
         self._copy_head(source)
         self._queue = self._packets(source)
@@ -62,14 +72,21 @@ class Carrier:
         format_name, title = self._out.format.name, _title(stream)
         if stream.type == "attachment":
             self._attach(stream, title)
-        elif _is_cover(stream) and format_name == "matroska":
+        elif is_cover(stream) and format_name == "matroska":
             self._attach_cover(stream, source)
-        elif _is_cover(stream) and format_name == "mov":  # its muxer would take it, and lose it
+        elif is_cover(stream) and format_name == "mov":  # its muxer would take it, and lose it
             self._leave_out(title)
         elif stream.type == "data":
             self._admit_data(stream, source)
+        elif stream.type == "audio":
+            self._admit_sound(stream, self._sounds[stream.index])
         elif _takes(format_name, lambda out: _copy_of(stream, out)):
-            self._lanes[stream.index] = _Lane(_copy_of(stream, self._out))
+            target = _copy_of(stream, self._out)
+            self._lanes[stream.index] = Lane(target, title)
+            if stream.type == "video" and not is_cover(stream):
+                self._lanes[stream.index] = PicturesLane(target, title)
+                target.disposition &= ~Disposition.default  # players show the film
+                self.warnings.append(f"{title}: not the film, so it is copied as it is")
         elif make := _converter(stream, format_name):
             self._lanes[stream.index] = make(self._out)
             self.warnings.append(
@@ -77,6 +94,17 @@ class Carrier:
             )
         else:
             self._leave_out(title)
+
+    def _admit_sound(self, stream: Any, plan: Plan) -> None:
+        if plan.note:
+            self.warnings.append(plan.note)
+        if plan.way == "copy":
+            self._lanes[stream.index] = Lane(_copy_of(stream, self._out), _title(stream))
+        elif plan.encoding:
+            target = add_encoder(self._out, plan.encoding)
+            _describe(target, stream, self._out)
+            maker = Transcoder(stream, target, plan.encoding, self._window)
+            self._lanes[stream.index] = SoundLane(target, _title(stream), maker)
 
     def _admit_data(self, stream: Any, source: InputContainer) -> None:
         """Name what is left out, but not what the output's own muxer writes.
@@ -90,9 +118,13 @@ class Carrier:
 
     def _leave_out(self, title: str) -> None:
         self.warnings.append(
-            f"{title}: {self._out.format.name} cannot hold it, so it was left out; "
-            "an .mkv output may keep it"
+            f"{title}: {self._out.format.name} cannot hold it, so it was left out"
+            f"{self._advice('an .mkv output may keep it')}"
         )
+
+    def _advice(self, text: str) -> str:
+        """Return what follows a loss; nothing where the output is what would be advised."""
+        return "" if self._out.format.name == "matroska" else f"; {text}"
 
     def _attach(self, stream: Any, title: str) -> None:
         if self._out.format.name == "matroska":
@@ -115,7 +147,9 @@ class Carrier:
     def _copy_head(self, source: InputContainer) -> None:
         self._tags = dict(source.metadata)
         copy_tags(source.metadata, self._out.metadata)
-        chapters = [kept for chapter in source.chapters() if (kept := self._chapter(chapter))]
+        shift = timeline_of(source).shift
+        shifted = (_shifted(chapter, shift) for chapter in source.chapters())
+        chapters = [kept for chapter in shifted if (kept := self._chapter(chapter))]
         if chapters:
             self._out.set_chapters(chapters)
 
@@ -131,7 +165,7 @@ class Carrier:
         for packet in packets(source, wanted, []) if wanted else ():
             if self._beyond(packet):
                 return
-            if packet.size and (packet.dts is not None or _is_cover(packet.stream)):
+            if packet.size:
                 yield packet
 
     def _beyond(self, packet: Any) -> bool:
@@ -148,7 +182,8 @@ class Carrier:
             more = " and others" if len(lost) > _NAMED else ""
             self.warnings.append(
                 f"{self._out.format.name} cannot hold these titles of the file: "
-                f"{', '.join(sorted(lost)[:_NAMED])}{more}; an .mkv output keeps them"
+                f"{', '.join(sorted(lost)[:_NAMED])}{more}"
+                f"{self._advice('an .mkv output keeps them')}"
             )
 
     def until(self, seconds: Fraction | None) -> None:
@@ -172,6 +207,7 @@ class Carrier:
 
     def _move(self, packet: Any) -> None:
         lane = self._lanes[packet.stream_index]
+        lane.met += 1
         try:
             lane.move(packet, self._window, self._out)
         except OSError:
@@ -181,83 +217,40 @@ class Carrier:
 
     def _finish(self) -> None:
         for lane in self._lanes.values():
-            lane.flush(self._out)
-            if lane.lost:
+            try:
+                lane.flush(self._out)
+            except OSError:
+                raise
+            except FAULTS:
+                lane.lost += 1
+            if lane.skipped:
                 self.warnings.append(
-                    f"{_title(lane.target)}: {lane.lost} damaged packet(s) were left out"
+                    f"{lane.title}: {lane.skipped} frame(s) before its first key frame in "
+                    "this part were left out"
                 )
+            if lane.lost:
+                self.warnings.append(_damage(lane))
 
 
-class _Lane:
-    """The way of one stream: its packets as they are. lost: how many could not go."""
-
-    def __init__(self, target: Any):
-        self.target, self.lost = target, 0
-
-    def move(self, packet: Any, window: Window, out: OutputContainer) -> None:
-        if _is_cover(packet.stream):
-            packet.pts = packet.dts = 0
-        elif not _within(packet.pts if packet.pts is not None else packet.dts, packet, window):
-            return
-        else:
-            _shift(packet, window)
-        if not _is_priming(packet, out):
-            packet.stream = self.target
-            out.mux(packet)
-
-    def flush(self, out: OutputContainer) -> None:
-        """Let go of what was held back."""
+def _damage(lane: Lane) -> str:
+    """Return a sentence on the packets of a stream that could not go."""
+    if lane.lost < lane.met:
+        return f"{lane.title}: {lane.lost} damaged packet(s) were left out"
+    what = "the sound is lost" if lane.target.type == "audio" else "it is lost"
+    return f"{lane.title}: {what}: all of its {lane.met} packet(s) are damaged"
 
 
-class _Sound(_Lane):
-    """The way of a sound that is decoded and encoded anew."""
-
-    def move(self, packet: Any, window: Window, out: OutputContainer) -> None:
-        for frame in packet.decode():
-            if frame.pts is not None and _within(frame.pts, frame, window):
-                if window:
-                    frame.pts -= round(window[0] / frame.time_base)
-                out.mux(self.target.encode(frame))
-
-    def flush(self, out: OutputContainer) -> None:
-        out.mux(self.target.encode(None))
+def _shifted(chapter: Any, seconds: Fraction) -> Any:
+    ticks = round(seconds / chapter["time_base"])
+    return {**chapter, "start": chapter["start"] + ticks, "end": chapter["end"] + ticks}
 
 
-class _Words(_Lane):
-    """The way of subtitles whose text is decoded and encoded anew."""
-
-    def move(self, packet: Any, window: Window, out: OutputContainer) -> None:
-        found = packet.stream.codec_context.decode2(packet)
-        if found is None:
-            return
-        made = self.target.codec_context.encode_subtitle(found)
-        made.time_base = packet.time_base
-        made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
-        if _within(made.pts, made, window):
-            _shift(made, window)
-            made.stream = self.target
-            out.mux(made)
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _within(stamp: int, timed: Any, window: Window) -> bool:
-    return window is None or bool(window[0] <= stamp * timed.time_base < window[1])
-
-
-def _is_priming(packet: Any, out: OutputContainer) -> bool:
-    """Tell whether a packet ends before 0, unheard, in a format that has no times before 0."""
-    before = packet.pts is not None and packet.pts + (packet.duration or 0) <= 0
-    return before and out.format.name in ("matroska", "webm")
-
-
-def _shift(packet: Any, window: Window) -> None:
-    if window:
-        ticks = round(window[0] / packet.time_base)
-        packet.dts -= ticks
-        packet.pts = packet.dts if packet.pts is None else packet.pts - ticks
+def _plans(source: InputContainer, format_name: str, window: Window) -> dict[int, Plan]:
+    """Decide on each audio stream with a second look at the file, from its beginning."""
+    if not source.streams.audio:
+        return {}
+    with open_video(Path(source.name.removeprefix("file:"))) as again:
+        return plan_sounds(again, format_name, window)
 
 
 def _takes(format_name: str, add: Callable[[OutputContainer], Any]) -> bool:
@@ -281,16 +274,16 @@ def _describe(target: Any, stream: Any, out: OutputContainer) -> None:
     """Give a stream of the result the title, the language and the role of the source's."""
     target.disposition = stream.disposition
     copy_tags(stream.metadata, target.metadata)
+    if "name" in stream.metadata:  # an MP4 keeps the title of a track under this name
+        target.metadata.setdefault("title", target.metadata.pop("name"))
     if out.format.name == "mov" and stream.language in _QUICKTIME:
         target.metadata["language"] = _QUICKTIME[stream.language]
 
 
-def _converter(stream: Any, format_name: str) -> Callable[[OutputContainer], _Lane] | None:
+def _converter(stream: Any, format_name: str) -> Callable[[OutputContainer], Lane] | None:
     """Return what makes the lane in which a stream is converted to what the container takes."""
-    if stream.type == "audio" and _takes(format_name, lambda out: _sound_for(stream, out)):
-        return lambda out: _Sound(_sound_for(stream, out))
     if stream.type == "subtitle" and _takes(format_name, lambda out: _words_for(stream, out)):
-        return lambda out: _Words(_words_for(stream, out))
+        return lambda out: WordsLane(_words_for(stream, out), _title(stream))
     return None
 
 
@@ -308,22 +301,8 @@ def _words_for(stream: Any, out: OutputContainer) -> Any:
     return target
 
 
-def _sound_for(stream: Any, out: OutputContainer) -> Any:
-    codec = _AUDIO[out.format.name]
-    target: Any = out.add_stream(codec, rate=_RATES.get(codec, stream.rate))
-    target.layout = stream.layout.name
-    target.bit_rate = _BITS
-    _describe(target, stream, out)
-    return target
-
-
 def copy_tags(source: dict[str, str], target: dict[str, str]) -> None:
     """Copy titles, languages, dates; not what a muxer says of its own file."""
     for name, value in source.items():
         if name.lower() not in _OWN_TAGS and not name.startswith("_STATISTICS"):
             target[name] = value
-
-
-def _title(stream: Any) -> str:
-    language = f", {stream.language}" if stream.language not in (None, "und") else ""
-    return f"{stream.type} stream {stream.index} ({codec_name(stream)}{language})"

@@ -1,5 +1,6 @@
 """When the frames of a video are shown: as they decode, or as its packets promise."""
 
+import re
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -11,6 +12,7 @@ from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
 from vidstyle.media.clip import Clip, mend
+from vidstyle.media.continuity import Timeline
 from vidstyle.media.decode import (
     Shape,
     decoded,
@@ -21,12 +23,19 @@ from vidstyle.media.decode import (
     refuse_unknown_colours,
     shape_of,
     streams_of,
+    timeline_of,
 )
+from vidstyle.media.film import told_of
 from vidstyle.media.tonemap import HDR
 
 __all__ = ["is_variable", "packet_timeline", "probe_video"]
 
 _MISSING = 0.5  # seconds that may lack at the end before a file is called cut short
+_HEADS = {  # how a file of these formats begins
+    "flv": re.compile(rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09"),
+    "matroska,webm": re.compile(rb"\x1a\x45\xdf\xa3.{1,64}?(?:matroska|webm)", re.DOTALL),
+}
+_TAIL = 1 << 24  # bytes after the last packet in which another file may begin: an index comes first
 _STEADY = 0.002  # seconds that gaps may differ by rounding alone: containers keep milliseconds
 
 
@@ -87,12 +96,17 @@ def probe_video(path: Path, count: bool) -> Clip:
             line.see_frame(frame, stream, gap)
             if not count:
                 break
+        timeline = timeline_of(container)
         if stream.duration and stream.start_time is not None and "mp4" in container.format.name:
-            line.declared_end = stream.start_time + stream.duration
+            moved = round(timeline.shift / _time_base(stream))
+            line.declared_end = stream.start_time + stream.duration + moved
         clip = _clip(path, container, stream, line)
-        cut = _cut_short(container, line)
+        began = line.stamps[0] * _time_base(stream)
+        notes = (*_of_streams(container, stream, timeline), *_of_time(timeline, began))
+        notes += _unread(path, container.format.name, timeline.reach)
+        cut = _cut_short(container, line, timeline)
     if count:
-        return replace(clip, **_counted(line, clip), notes=_notes(line, cut))
+        return replace(clip, **_counted(line, clip), notes=notes + _notes(line, cut))
     return replace(clip, **_promised(path, clip))
 
 
@@ -191,12 +205,59 @@ def packet_timeline(container: InputContainer, stream: VideoStream) -> tuple[lis
     return sorted(stamps), end
 
 
-def _cut_short(container: InputContainer, line: _Line) -> tuple[float, float] | None:
-    """Return the (promised, real) seconds of a file whose end is missing."""
-    from_zero = "matroska" in container.format.name  # its duration includes a late start
-    start = 0 if from_zero else max(0, container.start_time or 0) / 1_000_000
+def _cut_short(
+    container: InputContainer, line: _Line, timeline: Timeline
+) -> tuple[float, float] | None:
+    """Return the (promised, real) seconds of a file whose end is missing.
+
+    What a file with jumps of its clock promises is the clock's length, not its own.
+    """
+    if timeline.joins:
+        return None
+    start = max(0, container.start_time or 0) / 1_000_000
+    if container.format.name in ("matroska,webm", "nut"):  # their durations count from 0
+        start = float(timeline.shift)
     promised, real = (container.duration or 0) / 1_000_000, line.reach - start
     return (promised, real) if promised - real > _MISSING else None
+
+
+def _of_streams(
+    container: InputContainer, stream: VideoStream, timeline: Timeline
+) -> tuple[str, ...]:
+    told = told_of(stream, container, timeline)
+    return () if told is None else (told,)
+
+
+def _of_time(timeline: Timeline, began: Fraction) -> tuple[str, ...]:
+    """Return a sentence on each change of the times that the file says. began: of the film, s."""
+    notes = []
+    if timeline.joins:
+        first = max(0.0, float(timeline.joins[0] - began))
+        notes.append(
+            f"its clock jumps {len(timeline.joins)} time(s), first {first:.2f} s after its "
+            "beginning: the parts follow one another, picture, sound and subtitles together"
+        )
+    if timeline.shift:
+        notes.append(
+            f"its picture begins {float(timeline.shift):.3f} s before time 0: picture, sound and "
+            "subtitles are shifted together so that it begins at 0"
+        )
+    return tuple(notes)
+
+
+def _unread(path: Path, format_name: str, reach: int) -> tuple[str, ...]:
+    """Return a sentence on a file that was joined to this one, which FFmpeg does not go on to."""
+    if format_name not in _HEADS:
+        return ()
+    with path.open("rb") as file:
+        file.seek(reach)
+        found = _HEADS[format_name].search(file.read(_TAIL))
+    if found is None:
+        return ()
+    return (
+        f"another file was joined to it at byte {reach + found.start()} and is not read: join them "
+        "with ffmpeg's concat demuxer in place of byte by byte",
+    )
 
 
 def _notes(line: _Line, cut: tuple[float, float] | None) -> tuple[str, ...]:

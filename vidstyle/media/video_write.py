@@ -8,41 +8,45 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import av.error
 import numpy as np
 from av.container import OutputContainer
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidstyle.errors import OutputError, writing
+from vidstyle.errors import ContainerError, UsageError, writing
 from vidstyle.media.clip import MOVIES, Clip, Image, span
 from vidstyle.media.codecs import Form
-from vidstyle.media.decode import SCALER, main_stream, open_video, reason
+from vidstyle.media.decode import FAULTS, SCALER, main_stream, open_video, reason
+from vidstyle.media.film import candidates
 from vidstyle.media.pictures import to_bytes, to_words
 from vidstyle.media.remux import Carrier, Window, copy_tags
 from vidstyle.media.timestamps import packet_timeline
 
-__all__ = ["write_movie", "writing_media"]
+__all__ = ["Trial", "try_movie", "write_movie", "writing_media"]
 
 _RGB, _BT709, _TV, _FULL = 0, 1, 1, 2
 _THREADS = 4
+_TRIAL_SIZE = (128, 96)  # pixels, width and height: every encoder takes it
 _TOLERANCE = 0.001  # seconds that a timestamp may move: containers keep milliseconds
 
 
 @contextmanager
 def writing_media(path: Path) -> Iterator[None]:
-    """Turn a refusal of the disk or of an encoder into an OutputError of one sentence."""
+    """Turn a refusal of the disk or of an encoder into an OutputError."""
     try:
         with writing(path):
             yield
     except av.error.FFmpegError as error:
-        raise OutputError(
+        raise ContainerError(
             f"cannot write {path}: the encoder refuses ({reason(error)}); "
             "try another kind of output"
         ) from error
@@ -56,15 +60,14 @@ def write_movie(
     frames: with alpha, [H, W, 4], if the form has it. part: its suffix is a key of MOVIES.
     Raises OutputError if the file is not as it should be.
     """
-    stamps, end, shift = span(clip, indices)
+    stamps, end, _ = span(clip, indices)
     base = clip.time_base or Fraction(1)
-    whole = len(indices) == clip.frames
-    window = None if whole else (shift * base, (shift + end) * base)
     kind = MOVIES[part.suffix.lower()]
+    without = try_movie(clip, indices, kind, form).refused
     with writing_media(part), ExitStack() as stack:
-        out = stack.enter_context(_create(part, kind, base))
+        out = stack.enter_context(_create(f"file:{part}", kind, base))
         movie = _Movie(clip, out, kind, form)
-        carrier = _carrier(stack, clip, out, window, movie.stream)
+        carrier = _carrier(stack, clip, out, _window(clip, indices), movie.stream, without)
         movie.write(frames, stamps, end, carrier)
     tags = _verify(part, stamps, base)
     if carrier is None:
@@ -73,12 +76,100 @@ def write_movie(
     return movie.warnings + carrier.warnings
 
 
-def _create(part: Path, kind: str, base: Fraction) -> OutputContainer:
+class Trial(NamedTuple):
+    """What came of a trial. error: what ended it, None if nothing. warnings: as of `write_movie`.
+
+    refused: indices of the source's streams that were left out since the container refuses them.
+    """
+
+    error: BaseException | None
+    warnings: tuple[str, ...] = ()
+    refused: frozenset[int] = frozenset()
+
+
+def try_movie(
+    clip: Clip, indices: range, kind: str, form: Form, size: tuple[int, int] = _TRIAL_SIZE
+) -> Trial:
+    """Find which of the source's streams this container refuses at some packet.
+
+    A trial file, of which nothing is kept, gets every packet of the source at its time, one black
+    picture at the time of each frame, and its end. kind: a value of MOVIES. size: (width, height)
+    of the picture. Raises UsageError if the encoder or the container refuses the picture itself, or
+    takes each stream alone but not all of them.
+    """
+    trial = partial(_trial, clip, indices, kind, form, size)
+    found = trial(frozenset())
+    if found.error is not None:
+        carried = {stream.index for stream in clip.streams}
+        alone = ((index, carried - {index}) for index in carried)
+        found = trial(frozenset(index for index, rest in alone if trial(frozenset(rest)).error))
+    if found.error is not None:
+        raise UsageError(
+            f"{clip.path}: expected an output that takes frames of {size[0]}x{size[1]} at these "
+            f"times, but {form.codec.encoder} in {kind} refuses ({reason(found.error)}); choose "
+            "another --size, --codec or output: "
+            f"{', '.join(suffix for suffix, other in MOVIES.items() if other != kind)}"
+        )
+    return found
+
+
+def _trial(
+    clip: Clip,
+    indices: range,
+    kind: str,
+    form: Form,
+    size: tuple[int, int],
+    without: frozenset[int],
+) -> Trial:
+    """Write a trial file without some of the source's streams."""
+    stamps, end, _ = span(clip, indices)
+    try:
+        with ExitStack() as stack:
+            out = stack.enter_context(_create(_Sink(), kind, clip.time_base or Fraction(1)))
+            movie = _Movie(clip, out, kind, form)
+            carrier = _carrier(stack, clip, out, _window(clip, indices), movie.stream, without)
+            movie.rehearse(size, stamps, end, carrier)
+    except FAULTS as error:
+        return Trial(error)
+    carried = carrier.warnings if carrier else []
+    return Trial(None, tuple(movie.warnings + carried), without)
+
+
+class _Sink:
+    """A file that keeps nothing but its length."""
+
+    def __init__(self) -> None:
+        self._place = self._length = 0
+
+    def write(self, data: bytes) -> int:
+        self._place += len(data)
+        self._length = max(self._length, self._place)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._length}[whence]
+        self._place = base + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+
+def _window(clip: Clip, indices: range) -> Window:
+    """Return the seconds of the source that the frames take, None if these are all."""
+    _, end, shift = span(clip, indices)
+    base = clip.time_base or Fraction(1)
+    return None if len(indices) == clip.frames else (shift * base, (shift + end) * base)
+
+
+def _create(target: str | _Sink, kind: str, base: Fraction) -> OutputContainer:
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     if kind in ("mp4", "mov"):
-        options |= {"movflags": "+faststart", "movie_timescale": str(_timescale(base))}
+        options["movie_timescale"] = str(_timescale(base))
         options["write_tmcd"] = "1"  # a timecode, if there is one
-    return av.open(f"file:{part}", "w", format=kind, options=options)
+        if isinstance(target, str):  # the muxer reads the file again for it
+            options["movflags"] = "+faststart"
+    return av.open(target, "w", format=kind, options=options)
 
 
 def _timescale(base: Fraction) -> int:
@@ -87,7 +178,12 @@ def _timescale(base: Fraction) -> int:
 
 
 def _carrier(
-    stack: ExitStack, clip: Clip, out: OutputContainer, window: Window, target: VideoStream
+    stack: ExitStack,
+    clip: Clip,
+    out: OutputContainer,
+    window: Window,
+    target: VideoStream,
+    without: frozenset[int],
 ) -> Carrier | None:
     """Return what carries the source's other streams; None if it is no video file."""
     if clip.kind != "video":
@@ -96,9 +192,11 @@ def _carrier(
     main = main_stream(source, clip.path)
     copy_tags(main.metadata, target.metadata)
     target.disposition = main.disposition
+    if len(candidates(source)) > 1:
+        target.disposition |= Disposition.default
     if window is None and "timecode" in main.metadata:
         target.metadata["timecode"] = main.metadata["timecode"]
-    return Carrier(source, main.index, out, window)
+    return Carrier(source, main.index, out, window, without)
 
 
 class _Movie:
@@ -136,7 +234,26 @@ class _Movie:
         self, frames: Iterable[Image], stamps: list[int], end: int, carrier: Carrier | None
     ) -> None:
         """Encode the frames, and beside each what the carrier has for that time."""
-        for packet in self._timed(self._packets(frames, stamps), stamps, end):
+        self._mux(self._timed(self._packets(frames, stamps), stamps, end), carrier)
+
+    def rehearse(
+        self, size: tuple[int, int], stamps: list[int], end: int, carrier: Carrier | None
+    ) -> None:
+        """Write one black picture again and again in place of the frames."""
+        self._mux(self._timed(self._repeated(size, stamps), stamps, end), carrier)
+
+    def _repeated(self, size: tuple[int, int], stamps: list[int]) -> Iterator[Any]:
+        image = np.zeros((*size[::-1], 4 if self._form.alpha else 3), np.float32)
+        data = bytes(next(self._packets([image], stamps[:1])))
+        for stamp in stamps:
+            packet = av.Packet(data)
+            packet.stream, packet.time_base = self.stream, self._base
+            packet.pts = packet.dts = stamp
+            packet.is_keyframe = True
+            yield packet
+
+    def _mux(self, packets: Iterator[Any], carrier: Carrier | None) -> None:
+        for packet in packets:
             if carrier and packet.dts is not None:
                 carrier.until(Fraction(packet.dts * packet.time_base))
             self._out.mux(packet)
@@ -214,14 +331,14 @@ def _verify(part: Path, stamps: list[int], base: Fraction) -> dict[str, str]:
         found, _ = packet_timeline(container, stream)
         tick = stream.time_base or base
     if len(found) != len(stamps):
-        raise OutputError(
+        raise ContainerError(
             f"{part} is not whole: expected {len(stamps)} frames, got {len(found)}; "
             "run the same command again, or choose another kind of output"
         )
     late = max(abs(have * tick - want * base) for have, want in zip(found, stamps, strict=True))
     if late > _TOLERANCE:
-        raise OutputError(
+        raise ContainerError(
             f"{part}: expected the source's timing, got frames {float(late):.4f} s off; "
-            "choose another kind of output (.mkv keeps most)"
+            f"choose another kind of output{'' if part.suffix == '.mkv' else ' (.mkv keeps most)'}"
         )
     return tags

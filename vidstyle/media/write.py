@@ -23,6 +23,7 @@ __all__ = [
     "needs_even_sides",
     "picture_names",
     "result_suffix",
+    "try_output",
 ]
 
 _ANIMATIONS = (".gif", ".webp", ".apng")
@@ -107,6 +108,22 @@ def check_output(clip: Clip, output: Path, wish: Wish = _ANY) -> None:
     _form(clip, output, wish)
 
 
+def try_output(
+    clip: Clip, indices: range, output: Path, wish: Wish, size: tuple[int, int]
+) -> tuple[str, ...]:
+    """Return a sentence for each thing that a video file cannot keep, as far as can be foretold.
+
+    Nothing is written. indices: which frames of the counted `clip` it is to have, at this (width,
+    height). Raises UsageError if its encoder or container refuses them.
+    """
+    form = _form(clip, output, wish)
+    if form is None:
+        return ()
+    from vidstyle.media import video_write
+
+    return video_write.try_movie(clip, indices, MOVIES[output.suffix.lower()], form, size).warnings
+
+
 def encode(
     clip: Clip,
     indices: range,
@@ -124,9 +141,9 @@ def encode(
     suffix = output.suffix.lower()
     frames = _exactly(frames, len(indices), output)
     if is_folder(output):
-        return _write_folder(clip, indices, frames, part, wish)
+        return _pictures_only(clip, "a folder") + _write_folder(clip, indices, frames, part, wish)
     form = _form(clip, output, wish)
-    warnings = _unheard(wish, form, suffix)
+    warnings = _unheard(wish, form, suffix) + ([] if form else _pictures_only(clip, suffix))
     if clip.alpha and (form.alpha if form else suffix in _CLEAR):
         frames = _with_alpha(frames, clip, indices)
     elif clip.alpha:
@@ -164,6 +181,18 @@ def _write(
     for image in frames:
         warnings += write_described(part, image, clip.path, suffix)
     return warnings
+
+
+def _pictures_only(clip: Clip, kind: str) -> list[str]:
+    """Return a sentence on the sound and the words that a kind of output without them loses."""
+    lost = [
+        f"{stream.kind} stream {stream.index} ({stream.codec})"
+        for stream in clip.streams
+        if stream.kind in ("audio", "subtitle")
+    ]
+    if not lost:
+        return []
+    return [f"{', '.join(lost)}: {kind} holds pictures only, so it was left out; .mkv keeps it"]
 
 
 def _unheard(wish: Wish, form: Form | None, suffix: str) -> list[str]:

@@ -1,0 +1,349 @@
+"""Discontinuities: where packet times jump inside a file, and the offsets that join the segments.
+
+The clock of a joined MPEG-TS or VOB file restarts at each join, and that of a recording wraps. As
+FFmpeg's `ts_discontinuity_detect` does, one offset is added to all streams from a jump on. Differs:
+all packets are seen first, each stream enters a segment at its own first packet of it, and the
+offset is the least by which no stream overlaps itself, so that sync holds.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from av.stream import Disposition
+
+__all__ = ["Clock", "Continuity", "Timeline"]
+
+_BACK = 0.1  # seconds that decoding times may go back without a restart: jitter of careless muxers
+_REORDERED = 8  # frames by which a container without decoding times may mix them up
+_NEAR = 0.5  # seconds between packets of two streams that lie side by side in a file
+_CONTIGUOUS = 0.1  # seconds between a packet's expected and real time where nothing is missing
+_REACH = 10.0  # seconds that streams of one file may lie apart
+_STRAY = 8  # stays elsewhere from which a stream may come back to a segment
+_HEAD = 32  # packets of a stream among which the first frame shown is
+_RESTARTING = ("mpegts", "mpeg")  # formats whose clock may jump at any place
+_JUMP, _RARE_JUMP = 600.0, 3600.0  # seconds ahead that are a jump of the clock: in these, in others
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Offsets that make the packet times of a file continuous, and what else its packets tell.
+
+    offsets: by stream index, (number of its packet from which on, seconds to add) in order; empty
+    if all times stay. joins: seconds at which a segment follows another. shift: seconds by which
+    all was moved so that no frame lies before 0.
+    packets, seconds: number of packets and length, by stream index. reach: where the last packet
+    ends, in bytes from the file's beginning.
+    """
+
+    offsets: dict[int, tuple[tuple[int, Fraction], ...]]
+    joins: tuple[Fraction, ...]
+    shift: Fraction
+    packets: dict[int, int]
+    seconds: dict[int, float]
+    reach: int
+
+
+class Clock:
+    """Moves the times of a file's packets, shown in demuxing order, onto its timeline."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._offsets = timeline.offsets
+        self._seen: Counter[int] = Counter()
+
+    def set(self, packet: Any) -> None:
+        """Move pts and dts of a packet."""
+        offsets = self._offsets.get(packet.stream_index)
+        if offsets is None or not packet.size:
+            return
+        number = self._seen[packet.stream_index]
+        self._seen[packet.stream_index] += 1
+        place = bisect_right(offsets, number, key=lambda offset: offset[0]) - 1
+        ticks = round(offsets[place][1] / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + ticks
+        packet.dts = None if packet.dts is None else packet.dts + ticks
+
+
+class _Seen(NamedTuple):
+    """What counts of one packet; sorts by its place in the file. number: in its stream."""
+
+    position: int
+    order: int
+    stream: int
+    number: int
+    dts: int | None
+    pts: int | None
+    duration: int
+    discarded: bool
+
+
+@dataclass
+class _Run:
+    """Consecutive packets of one stream in one segment, in ticks of the stream.
+
+    first, last: decoding times. low, high: of what is shown first and last. reach: where it ends.
+    gap: between the last two packets. count, shown: packets with a time of decoding, and with any.
+    """
+
+    segment: int
+    number: int
+    first: int
+    last: int
+    low: int | None = None
+    high: int | None = None
+    reach: int | None = None
+    gap: int = 0
+    count: int = 0
+    shown: int = 0
+
+    def add(self, seen: _Seen) -> None:
+        """Take note of a packet. One without a decoding time tells only when it is shown."""
+        shown = seen.dts if seen.pts is None else seen.pts
+        if seen.discarded or shown is None:
+            return
+        if seen.dts is not None:
+            self.gap = seen.duration or max(0, seen.dts - self.last) or self.gap
+            self.last = max(self.last, seen.dts)
+            self.count += 1
+        self.gap = self.gap or seen.duration
+        if self.shown < _HEAD:
+            self.low = shown if self.low is None else min(self.low, shown)
+        self.high = shown if self.high is None else max(self.high, shown)
+        end = shown + self.gap
+        self.reach = end if self.reach is None else max(self.reach, end)
+        self.shown += 1
+
+
+@dataclass
+class _Track:
+    """A stream. timed: pictures or sound, whose packets follow one another without large gaps."""
+
+    base: Fraction
+    timed: bool
+    runs: list[_Run] = field(default_factory=list)
+    count: int = 0
+    position: int = 0
+
+    def seconds(self, ticks: int) -> float:
+        return float(ticks * self.base)
+
+    @property
+    def expected(self) -> float:
+        """Seconds at which the next packet is due."""
+        return self.seconds(self.runs[-1].last + self.runs[-1].gap)
+
+
+@dataclass
+class _Segment:
+    """What lies between two jumps of the clock: seconds of its first and last packet."""
+
+    low: float
+    high: float
+
+    def distance(self, time: float) -> float:
+        return max(self.low - time, time - self.high, 0.0)
+
+
+class Continuity:
+    """Finds the segments of a file. It is shown all packets in demuxing order, then asked."""
+
+    def __init__(self, format_name: str) -> None:
+        restarting = format_name in _RESTARTING
+        self._jump = _JUMP if restarting else _RARE_JUMP
+        self.in_order = not restarting
+        self._tracks: dict[int, _Track] = {}
+        self._segments: list[_Segment] = []
+        self._order = self._reach = 0
+
+    def read(self, packet: Any) -> _Seen | None:
+        """Return what counts of a packet; None if it has no data."""
+        if not packet.size or not packet.time_base:
+            return None
+        stream = packet.stream
+        track = self._tracks.get(stream.index)
+        if track is None:
+            cover = stream.disposition & Disposition.attached_pic
+            timed = stream.type in ("video", "audio") and not cover
+            track = self._tracks[stream.index] = _Track(packet.time_base, timed)
+        self._order += 1
+        track.count += 1
+        track.position = max(track.position, packet.pos or 0)
+        self._reach = max(self._reach, (packet.pos or 0) + packet.size)
+        return _Seen(
+            0 if self.in_order else track.position,
+            self._order,
+            stream.index,
+            track.count - 1,
+            packet.dts,
+            packet.pts,
+            packet.duration or 0,
+            bool(packet.is_discard),
+        )
+
+    def place(self, seen: _Seen) -> None:
+        """Put a packet into its segment; packets come in the order of their places in the file."""
+        track = self._tracks[seen.stream]
+        stamp = seen.dts if seen.dts is not None or track.runs else seen.pts
+        if stamp is None:
+            if track.runs:
+                track.runs[-1].add(seen)
+            return
+        time = track.seconds(stamp)
+        shown = time if seen.pts is None else track.seconds(seen.pts)
+        segment = self._segment_for(track, time, shown)
+        if not track.runs or track.runs[-1].segment != segment:
+            track.runs.append(_Run(segment, seen.number, stamp, stamp))
+        track.runs[-1].add(seen)
+        if track.timed:
+            place = self._segments[segment]
+            place.low, place.high = min(place.low, time), max(place.high, time)
+
+    def _segment_for(self, track: _Track, time: float, shown: float) -> int:
+        """Return the segment of a packet. time, shown: when it is decoded and shown, in seconds."""
+        if not self._segments:
+            return self._open(time)
+        newest = len(self._segments) - 1
+        if not track.runs:
+            return newest
+        current = track.runs[-1].segment
+        near = self._segments[newest].distance(time)
+        if not track.timed:
+            closer = near <= max(_REACH, self._segments[current].distance(time))
+            return newest if closer else current
+        if current != newest:
+            missed = abs(time - track.expected)
+            if near <= missed or (near <= _NEAR and missed > _CONTIGUOUS):
+                return newest
+        if not self._jumps(track, time, shown):
+            return current
+        earlier = self._rejoined(track, time)
+        return self._open(time) if earlier is None else earlier
+
+    def _open(self, time: float) -> int:
+        self._segments.append(_Segment(time, time))
+        return len(self._segments) - 1
+
+    def _jumps(self, track: _Track, time: float, shown: float) -> bool:
+        """Tell whether a stream's clock jumps. A gap that another stream fills is no jump."""
+        run = track.runs[-1]
+        back = track.seconds(run.last) - time
+        if run.high is not None:
+            back = min(back, track.seconds(run.high) - shown)
+        if back > max(_BACK, _REORDERED * track.seconds(run.gap)):
+            return True
+        if back > 0 and run.count > 1 and run.low is not None:
+            again = time <= track.seconds(run.first) and shown <= track.seconds(run.low)
+            if again:  # from the segment's own beginning, however short it is
+                return True
+        if time - track.expected <= self._jump:
+            return False
+        return not any(
+            other.expected >= time - _REACH
+            for other in self._tracks.values()
+            if other is not track
+            and other.timed
+            and other.runs
+            and other.runs[-1].segment == run.segment
+        )
+
+    def _rejoined(self, track: _Track, time: float) -> int | None:
+        """Return the earlier segment that a stream comes back to after a stray packet, or None."""
+        for other in self._tracks.values():
+            if not (other.timed and other.runs) or other is track:
+                continue
+            segment = other.runs[-1].segment
+            recent = track.runs[-1 - _STRAY : -1]
+            before = [run for run in recent if run.segment == segment]
+            behind = before and track.seconds(before[-1].last) <= time
+            if behind and abs(time - self._segments[segment].high) <= _REACH:
+                return segment
+        return None
+
+    def timeline(self, film: int | None) -> Timeline:
+        """Return the timeline. film: index of the stream whose frames must not lie before 0."""
+        edges = self._edges()
+        offsets = self._offsets(edges)
+        shift = self._before_zero(film, offsets)
+        offsets = [offset + shift for offset in offsets]
+        begins = [low + offset for (low, _), offset in zip(edges, offsets, strict=True)]
+        return Timeline(
+            offsets=self._changes(offsets) if any(offsets) else {},
+            joins=tuple(begins[1:]),
+            shift=shift,
+            packets={index: track.count for index, track in self._tracks.items()},
+            seconds={index: _length(track) for index, track in self._tracks.items()},
+            reach=self._reach,
+        )
+
+    def _changes(self, offsets: list[Fraction]) -> dict[int, tuple[tuple[int, Fraction], ...]]:
+        changes = {}
+        for index, track in self._tracks.items():
+            found = [(run.number, offsets[run.segment]) for run in track.runs]
+            if found:
+                changes[index] = ((0, found[0][1]), *found[1:])
+        return changes
+
+    def _before_zero(self, film: int | None, offsets: list[Fraction]) -> Fraction:
+        """Return the seconds by which the film begins before 0."""
+        track = None if film is None else self._tracks.get(film)
+        first = track.runs[0] if track and track.runs else None
+        if track is None or first is None or first.low is None:
+            return Fraction(0)
+        return max(Fraction(0), -(first.low * track.base + offsets[first.segment]))
+
+    def _offsets(self, edges: list[tuple[Fraction, Fraction]]) -> list[Fraction]:
+        """Return what is added to the times of each segment, in seconds.
+
+        edges: as of `_edges`; they count where no stream goes from an earlier segment to this one.
+        """
+        entries: list[list[tuple[int, Fraction]]] = [[] for _ in edges]
+        for track in self._tracks.values():
+            for before, after in _entries(track):
+                overlap = max(_overlaps(before, after)) * track.base
+                entries[after.segment].append((before.segment, overlap))
+        offsets: list[Fraction] = []
+        end = Fraction(0)
+        for (low, high), entered in zip(edges, entries, strict=True):
+            least = [offsets[segment] + overlap for segment, overlap in entered]
+            offsets.append(max(least, default=end - low if offsets else Fraction(0)))
+            end = max(end, high + offsets[-1])
+        return offsets
+
+    def _edges(self) -> list[tuple[Fraction, Fraction]]:
+        """Return where the first frame or sound of each segment begins and the last one ends."""
+        found: list[tuple[Fraction, Fraction] | None] = [None for _ in self._segments]
+        for track in self._tracks.values():
+            for run in track.runs if track.timed else ():
+                if run.low is None or run.reach is None:
+                    continue
+                low, high = run.low * track.base, run.reach * track.base
+                known = found[run.segment]
+                if known is not None:
+                    low, high = min(low, known[0]), max(high, known[1])
+                found[run.segment] = (low, high)
+        return [edge or (Fraction(0), Fraction(0)) for edge in found]
+
+
+def _entries(track: _Track) -> Iterator[tuple[_Run, _Run]]:
+    """Yield the run before a stream's first in each segment, and that one."""
+    entered: set[int] = set()
+    for before, after in zip(track.runs, track.runs[1:], strict=False):
+        if track.timed and before.segment < after.segment and after.segment not in entered:
+            yield before, after
+        entered.add(after.segment)
+
+
+def _overlaps(before: _Run, after: _Run) -> list[int]:
+    """Return the ticks by which decoding and showing after a jump would overlap what was before."""
+    found = [before.last + before.gap - after.first]
+    if before.reach is not None and after.low is not None:
+        found.append(before.reach - after.low)
+    return found
+
+
+def _length(track: _Track) -> float:
+    whole = [run.reach - run.low for run in track.runs if run.reach and run.low is not None]
+    return track.seconds(sum(whole))

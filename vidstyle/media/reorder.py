@@ -1,0 +1,43 @@
+"""Decoding times of packets that are copied, made anew from the times at which they are shown."""
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from typing import Any
+
+__all__ = ["DecodingTimes"]
+
+_REORDERED = 32  # packets within which frames are stored in another order than shown
+
+
+class DecodingTimes:
+    """Gives the packets of one video stream decoding times, a few packets later.
+
+    Containers without decoding times (Matroska) leave some unknown or later than the frame is
+    shown, which muxers refuse. Made anew, they are the sorted times at which frames are shown,
+    earlier by what reordering needs.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Any] = []
+        self._shown: list[int] = []
+        self._early: int | None = None
+
+    def put(self, packet: Any) -> Iterator[Any]:
+        """Take a packet, which has a pts; yield those that are ready."""
+        self._waiting.append(packet)
+        heappush(self._shown, packet.pts)
+        if len(self._waiting) > _REORDERED:
+            yield self._next()
+
+    def rest(self) -> Iterator[Any]:
+        """Yield the packets that are left."""
+        while self._waiting:
+            yield self._next()
+
+    def _next(self) -> Any:
+        if self._early is None:
+            pairs = zip(sorted(self._shown), self._waiting, strict=True)
+            self._early = max(0, *(stamp - packet.pts for stamp, packet in pairs))
+        packet = self._waiting.pop(0)
+        packet.dts = min(heappop(self._shown) - self._early, packet.pts)
+        return packet
