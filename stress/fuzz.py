@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import imageio_ffmpeg
+import numpy as np
 import PIL.Image
+import pillow_heif
 
 import stress.hostile as _hostile
 from stress.torture import Table
 from stress.torture_rig import start
+from vidstyle.media import write_picture
 
 __all__ = ["HOSTILE", "KINDS", "Bench", "Mutant", "fuzz", "mutants", "prepare"]
 
@@ -67,7 +70,9 @@ PICTURES: dict[str, tuple[str, dict[str, object]]] = {  # mode, and how it is sa
     "rgb.webp": ("RGB", {"lossless": True}),
     "palette.gif": ("P", {}),
     "rgb.bmp": ("RGB", {}),
+    "photo.heic": ("RGB", {"quality": 80}),
 }
+DEEP = ("rgb16.png", "rgb16.tif")  # pictures of 16 bits a channel
 KINDS = {  # kind -> the roles that its files play: where a mutant stands in the command
     "videos": ("source", "source", "source", "mask", "map", "probe"),
     "pictures": ("source", "style", "mask", "map", "style map", "probe"),
@@ -145,10 +150,13 @@ def prepare(folder: Path, kind: str, outside: Path | None = None) -> tuple[Bench
             whole = (seeds / name).read_bytes()
             (seeds / f"joined_{name}").write_bytes(whole + whole[: len(whole) // 2] + whole)
     else:
+        pillow_heif.register_heif_opener()
         for name, (mode, how) in PICTURES.items():
             deep = mode == "I;16"
             made = picture.convert("I").point(lambda v: v * 257) if deep else picture
             made.convert(mode).save(seeds / name, **how)  # type: ignore[arg-type]
+        for name in DEEP:
+            write_picture(seeds / name, np.asarray(picture, np.float32) / 255, depth=16)
     found = sorted(outside.rglob("*")) if outside else []
     suffixes = {Path(name).suffix for name in (VIDEOS if kind == "videos" else PICTURES)}
     own = [path for path in found if path.suffix.lower() in suffixes and _is_small(path)]

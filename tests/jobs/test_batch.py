@@ -65,7 +65,8 @@ def test_one_bad_file_never_stops_the_rest(
     tree: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command(tree, style, "--json")) == 1
-    *items, summary = told(capsys)
+    warning, *items, summary = told(capsys)
+    assert warning["message"] == "left out: notes.txt"
     left = [item["left"] for item in items]  # seconds, once there is something to tell it by
     assert left[0] is not None
     assert left[-1] == 0

@@ -42,7 +42,7 @@ def test_a_tree_is_mirrored_in_natural_order(tree: Path, out: Path) -> None:
 
 def test_what_is_passed_over_is_counted(tree: Path, out: Path) -> None:
     batch = collect([tree], out, recursive=True)
-    assert batch.left_out == {"hidden": 2, "foreign": 2, "results": 0}
+    assert batch.left_out == {"hidden": 2, "system": 1, "foreign": 1, "results": 0}
 
 
 def test_masks_and_maps_among_the_sources_are_none(tree: Path, out: Path) -> None:
@@ -140,7 +140,7 @@ def test_links_to_folders_are_not_followed_so_that_loops_end(tree: Path, out: Pa
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders")
 def test_what_is_no_file_is_foreign_whatever_its_name(tree: Path, out: Path) -> None:
     os.mkfifo(tree / "pipe.mp4")
-    assert collect([tree], out).left_out["foreign"] == 2
+    assert collect([tree], out).left_out["foreign"] == 1
 
 
 def test_our_own_results_are_never_sources(tree: Path) -> None:
@@ -283,3 +283,27 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
     for name in ("picture.png", "missing.txt", "."):
         with pytest.raises(MediaError, match="--list: expected a"):
             read_list(str(tmp_path / name))
+
+
+def test_folders_and_files_of_a_nas_or_a_system_are_passed_by(tmp_path: Path, out: Path) -> None:
+    for name in (
+        "in/a.jpg", "in/@eaDir/a.jpg/SYNOFILE_THUMB_M.jpg", "in/__MACOSX/a.jpg", "in/desktop.ini",
+        "in/#recycle/a.jpg", "in/$RECYCLE.BIN/a.jpg", "in/lost+found/a.jpg", "in/.Trashes/a.jpg",
+        "in/.Spotlight-V100/a.jpg", "in/System Volume Information/a.jpg", "in/._a.jpg",
+        "in/.DS_Store", "in/thumbs.DB",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for recursive in (True, False):
+        batch = collect([tmp_path / "in"], out, recursive=recursive)
+        assert places(batch) == ["a.jpg"]
+        assert +batch.left_out == {"hidden": 4, "system": 8}
+        assert batch.unread == ()
+
+
+def test_what_is_left_out_has_a_name(tmp_path: Path, out: Path) -> None:
+    for name in ("in/a.jpg", "in/IMG_2.CR3", "in/sub/b.jpg", "in/sub/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert collect([tmp_path / "in"], out, recursive=True).unread == ("IMG_2.CR3", "sub/notes.txt")
+    assert collect([tmp_path / "in"], out).unread == ("IMG_2.CR3", "sub/")

@@ -15,9 +15,10 @@ FITTING = {  # of the files that are made, those that a role takes undamaged
     "source": (
         "h264.mp4", "vp9.webm", "adpcm.avi", "eight_bits.avi", "wma.wmv", "side.mkv", "custom.mov",
         "unnamed.mkv", "joined_program.vob", "moving.gif", "rgb.jpg", "cmyk.jpg", "grey16.png",
+        "photo.heic",
     ),
-    "style": ("palette.png", "packed.tif", "rgb.bmp"),
-    "mask": ("mpeg4.avi", "moving.webp", "rgba.png", "grey.png"),
+    "style": ("palette.png", "packed.tif", "rgb.bmp", "rgb16.png"),
+    "mask": ("mpeg4.avi", "moving.webp", "rgba.png", "grey.png", "rgb16.tif"),
     "map": ("hevc.mp4", "moving.png", "cmyk.jpg", "palette.gif"),
     "style map": ("progressive.jpg", "rgb.webp"),
     "probe": ("prores.mov", "mpeg2.ts", "joined_mpeg2.ts", "plain.tif"),

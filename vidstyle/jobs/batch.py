@@ -56,6 +56,7 @@ from vidstyle.jobs.plan import Event, OnEvent, forecast
 from vidstyle.jobs.state_folder import StateFolder
 from vidstyle.jobs.targets import is_whole
 from vidstyle.media.clip import MOVIES
+from vidstyle.media.codecs import PICTURE_CODECS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +99,7 @@ def run_batch(
     work = BatchWork(batch, make, make_stylizer, find_network(common, notify))
     tally = _Tally(len(batch.items), notify, _faults(batch))
     notify({"event": "batch", "of": len(batch.items), **_passed(batch)})
+    _tell_unread(batch, notify)
     (each or _one_by_one)(work, tally)
     seconds = round(time.monotonic() - began, 3)
     told = {"of": len(batch.items), **tally.counts, **_passed(batch), "seconds": seconds}
@@ -116,6 +118,7 @@ def plan_batch(batch: Batch, make: MakeJob, notify: OnEvent) -> int:
     sums: dict[str, Any] = dict.fromkeys(("frames", "evaluations", "seconds", "bytes"), 0)
     counts: Counter[str] = Counter()
     failed = _faults(batch)
+    _tell_unread(batch, notify)
     for index, item in enumerate(batch.items):
         event: Event = {"event": "item", "index": index, "of": len(batch.items)}
         event["source"] = str(item.source)
@@ -192,6 +195,10 @@ class BatchWork:
 
     def _do(self, index: int, notify: OnEvent) -> Event:
         job, clip = _job(self.batch, self.make, self.batch.items[index])
+        asked = self.job().settings.codec
+        if job.settings.codec != asked:
+            message = f"{job.source}: --codec {asked} is for stills: it was not used here"
+            notify({"event": "warning", "message": message})
         record = self.batch.record(job.output)
         told = {"output": str(job.output)}
         check_own(record)
@@ -279,8 +286,11 @@ def _job(batch: Batch, make: MakeJob, item: Item) -> tuple[Job, media.Clip]:
     """Return the job of a source, and what the source really is, which its output depends on."""
     job = make(item.source, batch.output / item.place)
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
-    result = batch.result(item, media.result_suffix(clip, item.place.suffix))
+    codec = job.settings.codec
+    result = batch.result(item, media.result_suffix(clip, item.place.suffix, codec))
     job = make(item.source, result)
+    if codec in PICTURE_CODECS and result.suffix and clip.kind != "picture":
+        job = replace(job, settings=replace(job.settings, codec=None))  # it is for the stills
     still = clip.kind == "picture"
     own = [_own_guide(path, batch, item, still=still) for path in job.masks]
     drawn = None if job.map is None else _own_guide(job.map, batch, item, still=still)
@@ -361,6 +371,12 @@ def _faults(batch: Batch) -> list[dict[str, Any]]:
 
 def _passed(batch: Batch) -> dict[str, Any]:
     return {"left_out": {reason: batch.left_out[reason] for reason in REASONS}}
+
+
+def _tell_unread(batch: Batch, notify: OnEvent) -> None:
+    """Name what is left out of the folders, in one line."""
+    if batch.unread:
+        notify({"event": "warning", "message": media.told_left_out(list(batch.unread))})
 
 
 class Kept:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vidstyle.errors import MediaError, UsageError
 from vidstyle.inputs import NUMBER, check_apart
-from vidstyle.media import is_footage, natural
+from vidstyle.media import is_footage, is_system, natural, told_left_out
 
 __all__ = [
     "LEDGER",
@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 LEDGER = ".vidstyle"  # the folder in a batch's output that tells what each result was made of
-REASONS = ("hidden", "foreign", "linked", "results", "guides")  # why an entry is passed over
+# Why an entry is passed over.
+REASONS = ("hidden", "system", "foreign", "linked", "results", "guides")
 _STATE = ".vidstyle"  # the suffix of a run's state
 
 
@@ -50,9 +51,10 @@ class Batch:
 
     source: any that exists, for a job that stands for all; if none does, the null device. items:
     of this shard. places: of all, in lower case. faults: folders that cannot be read, with a
-    sentence each. left_out: how many entries were passed over, by reason: "hidden", "foreign" (no
-    picture and no video), "linked" (a folder by a link, which may be a loop), "results" (of this
-    or another batch, or the state of a run).
+    sentence each. left_out: how many entries were passed over, by reason: "hidden", "system" (of a
+    NAS, an archive or an operating system), "foreign" (no picture and no video), "linked" (a folder
+    by a link, which may be a loop), "results" (of this or another batch, or the state of a run).
+    unread: the names of the foreign, and of folders (name/) that are left out without `recursive`.
     """
 
     source: Path
@@ -61,6 +63,7 @@ class Batch:
     places: frozenset[str]
     faults: tuple[tuple[Path, str], ...]
     left_out: Counter[str]
+    unread: tuple[str, ...] = ()
 
     def result(self, item: Item, suffix: str) -> Path:
         """Return where the result of an item goes if its suffix is to be this one.
@@ -123,6 +126,7 @@ def collect(  # noqa: PLR0913 - what is named, and how it is split
         places=frozenset(_key(item.place) for item in items),
         faults=tuple(search.faults),
         left_out=search.left_out,
+        unread=tuple(sorted(search.unread, key=natural)),
     )
 
 
@@ -136,6 +140,7 @@ class _Search:
     aside: frozenset[str]
     faults: list[tuple[Path, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    unread: list[str] = field(default_factory=list)
 
     def of(self, given: Path, *, in_list: bool) -> Iterator[Item]:
         """Yield each source that `given` stands for."""
@@ -162,13 +167,20 @@ class _Search:
             for entry in self._entries(top / folder):
                 if entry.name.startswith("."):
                     self.left_out["hidden"] += 1
+                elif is_system(entry.name):
+                    self.left_out["system"] += 1
                 elif os.path.realpath(entry.path) in self.aside:
                     self.left_out["guides"] += 1
                 elif entry.is_dir(follow_symlinks=False):
-                    if self.recursive and not self._is_result(Path(entry.path)):
+                    if self._is_result(Path(entry.path)):
+                        continue
+                    if self.recursive:
                         folders.append(folder / entry.name)
+                    else:
+                        self.unread.append(f"{folder / entry.name}/")
                 elif kind := _passed_over(entry):
                     self.left_out[kind] += 1
+                    self.unread += [str(folder / entry.name)] * (kind == "foreign")
                 else:
                     if entry.is_symlink():
                         check_apart(self.output, (Path(entry.path),))
@@ -245,9 +257,11 @@ def _nothing(sources: Sequence[Path], search: _Search) -> str:
         return search.faults[0][1]
     deeper = "" if search.recursive else "; add -r for what is in folders below"
     passed = sum(search.left_out.values())
+    files = [name for name in search.unread if not name.endswith("/")]
+    named = told_left_out(sorted(files, key=natural))
     return (
         f"{', '.join(map(str, sources[:3]))}: expected pictures, animations or videos, got none "
-        f"({passed} other entries){deeper or '; name another folder'}"
+        f"({named or f'{passed} other entries'}){deeper or '; name another folder'}"
     )
 
 

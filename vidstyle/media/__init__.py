@@ -2,6 +2,7 @@
 
 from vidstyle.media.clip import Clip, Image, Stream, as_json, select
 from vidstyle.media.codecs import Wish
+from vidstyle.media.listing import is_footage, is_system, natural, told_left_out
 from vidstyle.media.pictures import (
     difference_of_gaussians,
     from_words,
@@ -15,7 +16,7 @@ from vidstyle.media.pictures import (
     to_words,
     write_picture,
 )
-from vidstyle.media.sources import is_footage, natural, probe, read, read_alpha
+from vidstyle.media.sources import probe, read, read_alpha
 from vidstyle.media.write import (
     check_output,
     encode,
@@ -40,6 +41,7 @@ __all__ = [
     "is_folder",
     "is_footage",
     "is_opaque",
+    "is_system",
     "load_frame",
     "natural",
     "needs_even_sides",
@@ -56,6 +58,7 @@ __all__ = [
     "save_frame",
     "select",
     "to_words",
+    "told_left_out",
     "try_output",
     "write_picture",
 ]

@@ -24,16 +24,19 @@ _OF_THE_FILE = (
 )  # fmt: skip
 
 
-def write_described(path: Path, image: Image, source: Path, suffix: str) -> list[str]:
+def write_described(
+    path: Path, image: Image, source: Path, suffix: str, depth: int = 8
+) -> list[str]:
     """Write a picture with what its source says of itself; return what of that could not be kept.
 
-    suffix: of the result. See `write_picture`. Raises OutputError.
+    suffix: of the result. depth: bits of a channel of the source. See `write_picture`. Raises
+    OutputError.
     """
     try:
         words, lost = _description(source, suffix)
-        write_picture(path, image, suffix, words)
+        write_picture(path, image, suffix, words, depth=depth)
     except _UNFIT as error:
-        write_picture(path, image, suffix)
+        write_picture(path, image, suffix, depth=depth)
         return [
             f"{source}: what it says of itself (EXIF, XMP) does not fit into {suffix}, so it was "
             f"left out ({error})"

@@ -3,11 +3,9 @@
 Integer pixels, profiles, palettes and EXIF end here: everything else sees `Image`.
 """
 
-import io
 import os
 import struct
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-from PIL import ImageCms, ImageOps
+from PIL import ImageOps
 
 from vidstyle.errors import MediaError, OutputError, reading, writing
+from vidstyle.media import deep_pictures, heif, jpegs
 from vidstyle.media.clip import Image
 from vidstyle.media.large import (
     UPRIGHT,
@@ -31,6 +30,8 @@ from vidstyle.media.large import (
     read_reduced,
     reduced_size,
 )
+from vidstyle.media.profiles import to_srgb
+from vidstyle.media.raws import check_developed
 
 __all__ = [
     "CLEAR",
@@ -40,6 +41,7 @@ __all__ = [
     "difference_of_gaussians",
     "has_clear_pixels",
     "is_opaque",
+    "is_picture",
     "load_frame",
     "open_picture",
     "over_white",
@@ -64,12 +66,12 @@ LIMIT = 300_000_000  # pixels; beyond it a picture is a mistake or a bomb
 
 # Pillow's formats that are pictures by their first bytes; its others guess, or are videos.
 _FORMATS = (
-    "AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP",
+    "AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP",
 )  # fmt: skip
 PICTURES = frozenset(
     (
-        ".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
-        ".ppm", ".tif", ".tiff", ".webp",
+        ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm",
+        ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
     )
 )  # fmt: skip
 WRITABLE: dict[str, dict[str, Any]] = {
@@ -95,7 +97,9 @@ def open_picture(path: Path) -> Iterator[PIL.Image.Image]:
     """Open a picture by its content; whatever Pillow raises inside becomes a MediaError."""
     check_regular(path)
     try:
+        check_developed(path)
         with _opened(path) as picture:
+            check_developed(path, picture)
             check_decoding(path, picture)
             yield picture
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
@@ -115,7 +119,8 @@ def _opened(path: Path) -> PIL.Image.Image:
     try:
         with quiet():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            return PIL.Image.open(path, formats=list(signatures()))
+            file = jpegs.mended(path) if jpegs.lacks_end(path) else path
+            return PIL.Image.open(file, formats=list(signatures()))
     finally:
         PIL.Image.MAX_IMAGE_PIXELS = before
 
@@ -123,7 +128,16 @@ def _opened(path: Path) -> PIL.Image.Image:
 def signatures() -> dict[str, Callable[[bytes], bool | str] | None]:
     """Return the test of a file's first bytes for each of _FORMATS that this Pillow reads."""
     PIL.Image.init()
-    return {name: PIL.Image.OPEN[name][1] for name in _FORMATS if name in PIL.Image.OPEN}
+    heif.register()
+    tests = {name: PIL.Image.OPEN[name][1] for name in _FORMATS if name in PIL.Image.OPEN}
+    return tests | {heif.FORMAT: heif.is_still}
+
+
+def is_picture(path: Path) -> bool:
+    """Tell whether a file's first bytes are those of a picture, whole or not."""
+    with path.open("rb") as file:
+        start = file.read(32)
+    return any(test and test(start) is True for test in signatures().values())
 
 
 @contextmanager
@@ -141,9 +155,10 @@ def _unreadable(path: Path, error: BaseException) -> str:
         return f"{path}: expected a picture, got a folder; name one of the files in it"
     if isinstance(error, PermissionError):
         return f"{path}: expected a picture that can be read, but permission is denied"
+    told = " ".join(str(error).split())  # libheif ends its messages with a line break
     return (
         f"{path}: expected a whole picture, got one that is damaged or cut short "
-        f"({error}); get it again from where it came"
+        f"({told}); get it again from where it came"
     )
 
 
@@ -153,6 +168,8 @@ def _instead(path: Path) -> str:
 
     if path.stat().st_size == 0:
         return "got an empty file (0 bytes); get it again from where it came"
+    if is_picture(path):
+        return "got one that is damaged or cut short; get it again from where it came"
     if decode.is_video(path):
         return "got a video; save one of its frames as a PNG and name that"
     return "got a file of another kind; PNG and JPEG always work"
@@ -176,6 +193,8 @@ def read_pixels(path: Path, factor: Factor = native) -> Image:
     with open_picture(path) as picture, quiet():
         times = factor(picture.size)
         check_room(path, reduced_size(picture.size, times), len(picture.getbands()))
+        if deep_pictures.reads_deep(path, picture):
+            return deep_pictures.read_deep(path, picture, reduced_size(picture.size, times))
         if times == 1:
             return to_pixels(ImageOps.exif_transpose(picture))
         turn = UPRIGHT.get(exif_of(picture).get(_ORIENTATION) or 1, np.asarray)
@@ -218,11 +237,11 @@ def to_pixels(picture: PIL.Image.Image) -> Image:
     profile = picture.info.get("icc_profile")
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
-        colour = _to_srgb(rgba.convert("RGB"), profile)
+        colour = to_srgb(rgba.convert("RGB"), profile)
         return _unit(np.dstack([np.asarray(colour), np.asarray(rgba.getchannel("A"))]))
     if picture.mode in ("1", "P", "PA", "LA", "La", "RGBX"):
         picture = picture.convert("RGB")
-    return _unit(np.asarray(_to_srgb(picture, profile)))
+    return _unit(np.asarray(to_srgb(picture, profile)))
 
 
 def _unit(pixels: np.ndarray[Any, Any]) -> Image:
@@ -243,20 +262,6 @@ def over_white(pixels: Image) -> Image:
     return over
 
 
-def _to_srgb(picture: PIL.Image.Image, profile: bytes | None) -> PIL.Image.Image:
-    """Convert to RGB through the embedded ICC profile; a profile that makes no sense is ignored."""
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "sRGB" not in ImageCms.getProfileDescription(source):
-                target = ImageCms.createProfile("sRGB")
-                converted = ImageCms.profileToProfile(picture, source, target, outputMode="RGB")
-                return converted or picture.convert("RGB")
-        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            pass
-    return picture.convert("RGB")
-
-
 def to_words(image: Image) -> np.ndarray[Any, Any]:
     """Return an Image, with or without alpha, as uint16 of the same shape, rounded."""
     return np.rint(np.clip(image, 0, 1) * 65535).astype(np.uint16)
@@ -274,16 +279,26 @@ def to_bytes(image: Image) -> np.ndarray[Any, Any]:
 
 
 def write_picture(
-    path: Path, image: Image, suffix: str | None = None, described: dict[str, Any] | None = None
+    path: Path,
+    image: Image,
+    suffix: str | None = None,
+    described: dict[str, Any] | None = None,
+    *,
+    depth: int = 8,
 ) -> None:
-    """Write an 8-bit picture in the format of `suffix` (default: the path's own), synced to disk.
+    """Write a picture in the format of `suffix` (default: the path's own), synced to disk.
 
     PNG, WebP, TIFF and BMP without loss, JPEG at quality 95 with whole colour. image: with alpha
     where the format is one of CLEAR. described: further words for Pillow, see
-    described.py. Raises OutputError.
+    described.py. depth: bits of a channel of the source; PNG and TIFF have 16 where these are
+    more than 8, all others 8. Raises OutputError.
     """
     kind = (suffix or path.suffix).lower()
     with writing(path), path.open("wb") as file:
+        if depth > 8 and kind in deep_pictures.DEEP:
+            deep_pictures.write_deep(file, to_words(image), kind, described or {})
+            _sync(file)
+            return
         PIL.Image.fromarray(to_bytes(image)).save(
             file,
             format=PIL.Image.registered_extensions()[kind],
@@ -314,29 +329,15 @@ def load_frame(path: Path) -> Image:
     import cv2
 
     with reading(path):
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    deep = None if not _whole_png(data) else cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        data = path.read_bytes()
+    whole = deep_pictures.whole_png(data)
+    deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
     if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
         raise MediaError(
             f"{path}: expected a whole 16-bit PNG frame, got a damaged one; "
             "delete it and run the same command again"
         )
     return from_words(deep[..., ::-1])
-
-
-def _whole_png(data: np.ndarray[Any, Any]) -> bool:
-    """Check every chunk's sum, down to the last: OpenCV fills what is missing with black."""
-    raw = data.tobytes()
-    place = 8
-    while place + 12 <= len(raw):
-        size = int.from_bytes(raw[place : place + 4])
-        body = raw[place + 4 : place + 8 + size]
-        if zlib.crc32(body).to_bytes(4) != raw[place + 8 + size : place + 12 + size]:
-            return False
-        if body[:4] == b"IEND":
-            return True
-        place += 12 + size
-    return False
 
 
 def difference_of_gaussians(image: np.ndarray, fine: float, coarse: float) -> np.ndarray:

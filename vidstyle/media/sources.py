@@ -1,18 +1,17 @@
 """What a source is, told by its content, measured and counted; and its frames, one by one."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from vidstyle.errors import MediaError, UsageError
-from vidstyle.inputs import NUMBER as _NUMBER
-from vidstyle.inputs import pattern_of as _pattern
 from vidstyle.media import animation_read
 from vidstyle.media.clip import Clip, Image
+from vidstyle.media.deep_pictures import depth_of, has_clear_words, loses_depth, reads_deep
+from vidstyle.media.jpegs import lacks_end
 from vidstyle.media.large import (
     LARGE,
     Factor,
@@ -22,27 +21,22 @@ from vidstyle.media.large import (
     reduced_size,
     side_factor,
 )
+from vidstyle.media.listing import is_pattern, listed
 from vidstyle.media.pictures import (
-    PICTURES,
     has_clear_pixels,
+    is_picture,
     open_picture,
     over_white,
     quiet,
     read_pixels,
     resize,
-    signatures,
     upright_size,
 )
+from vidstyle.media.raws import check_developed
 
-__all__ = ["is_footage", "natural", "probe", "read", "read_alpha"]
+__all__ = ["probe", "read", "read_alpha"]
 
 _EXPECTED = "expected a video, a picture, a folder of pictures or a numbered pattern (f/%05d.png)"
-_VIDEOS = frozenset(
-    (
-        ".3gp", ".apng", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
-        ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
-    )
-)  # fmt: skip
 _TURNS = {3: 180, 6: 90, 8: 270}  # EXIF orientation -> clockwise degrees; the rest mirror as well
 
 
@@ -53,26 +47,22 @@ def probe(source: Path | str, *, rate: Fraction | None = None, count: bool = Tru
     count: decode everything, so that counts and times are those of the frames that really come.
     """
     path = Path(source)
-    if path.is_dir() or (_NUMBER.search(path.name) and not path.exists()):
-        return _probe_pictures(path, _listed(path), rate, count)
+    if path.is_dir() or is_pattern(path):
+        return _probe_pictures(path, rate, count)
     _check_file(path)
+    check_developed(path)
     if rate is not None:
         raise UsageError(
             f"--rate: expected a folder of pictures or a numbered pattern, got one file ({path}); "
             "leave --rate out"
         )
-    if not _is_picture(path):
+    if not is_picture(path):
         from vidstyle.media import timestamps
 
         return timestamps.probe_video(path, count)
     with open_picture(path) as picture:
         moves = animation_read.is_animation(picture)
     return animation_read.probe_animation(path, count) if moves else _probe_picture(path, count)
-
-
-def is_footage(name: str) -> bool:
-    """Tell whether a file of this name is taken for a picture, an animation or a video."""
-    return Path(name).suffix.lower() in PICTURES | _VIDEOS and not name.startswith(".")
 
 
 def _check_file(path: Path) -> None:
@@ -93,49 +83,70 @@ def _check_file(path: Path) -> None:
         raise MediaError(f"{path}: {_EXPECTED}, got an empty file (0 bytes); get it again")
 
 
-def _is_picture(path: Path) -> bool:
-    """Tell whether Pillow knows the file's first bytes, whole or not."""
-    with path.open("rb") as file:
-        start = file.read(32)
-    return any(test and test(start) is True for test in signatures().values())
-
-
 def _probe_picture(path: Path, count: bool) -> Clip:
-    size, rotation, alpha = _measure(path, count)
+    found = _measure(path, count)
     return Clip(
         path=path,
         kind="picture",
-        width=size[0],
-        height=size[1],
-        sizes=(size,),
+        width=found.size[0],
+        height=found.size[1],
+        sizes=(found.size,),
         frames=1,
         counted=count,
-        rotation=rotation,
-        alpha=alpha,
+        rotation=found.rotation,
+        depth=found.depth,
+        alpha=found.alpha,
         files=(path,),
+        notes=_oddities([path], [found]),
     )
 
 
-def _measure(path: Path, count: bool) -> tuple[tuple[int, int], int, bool]:
-    """Return ((width, height), rotation, alpha) of a picture; with `count` it must decode as well.
+@dataclass(frozen=True)
+class _Measured:
+    """A picture's (width, height) upright, degrees to turn it, bits of a channel, transparency.
 
-    alpha: with `count`, that a pixel is not opaque; without, that one may be.
+    alpha: if the picture was decoded, that a pixel is not opaque; if not, that one may be.
+    shallow: it is read with fewer bits than it has.
     """
+
+    size: tuple[int, int]
+    rotation: int
+    depth: int
+    alpha: bool
+    shallow: bool
+
+
+def _measure(path: Path, count: bool) -> _Measured:
+    """Measure a picture by its header; with `count` it must decode as well."""
     with open_picture(path) as picture, quiet():
         orientation: int = exif_of(picture).get(0x0112) or 1
-        size = upright_size(picture)
-        alpha = picture.has_transparency_data
-        if count:
+        size, depth = upright_size(picture), depth_of(path, picture)
+        alpha, shallow = picture.has_transparency_data, loses_depth(path, picture)
+        if count and reads_deep(path, picture):
+            alpha = has_clear_words(path, picture)
+        elif count:
             if picture.format == "JPEG" and picture.width * picture.height > LARGE:
                 picture.draft(picture.mode, (1, 1))  # all of it is read, at an eighth of its size
             picture.load()
             alpha = has_clear_pixels(picture)
-        return size, _TURNS.get(orientation, 0), alpha
+        return _Measured(size, _TURNS.get(orientation, 0), depth, alpha, shallow)
 
 
-def _probe_pictures(path: Path, files: list[Path], rate: Fraction | None, count: bool) -> Clip:
-    found = [_measure(file, count) for file in files]
-    sizes = tuple(size for size, _, _ in found)
+def _oddities(files: list[Path], found: list[_Measured]) -> tuple[str, ...]:
+    """Return a sentence each for JPEG files without an end marker and for depth that is lost."""
+    mended = ", ".join(file.name for file in files if lacks_end(file))
+    shallow = ", ".join(file.name for file, one in zip(files, found, strict=True) if one.shallow)
+    notes = (
+        (mended, "the end marker is missing, but no pixels: taken as whole"),
+        (shallow, "16 bits a channel of this kind or size of picture are read as 8"),
+    )
+    return tuple(f"{names}: {told}" for names, told in notes if names)
+
+
+def _probe_pictures(path: Path, rate: Fraction | None, count: bool) -> Clip:
+    files, notes = listed(path, _EXPECTED)
+    found = _measured(path, files, count, rate is None)
+    sizes = tuple(one.size for one in found)
     clip = Clip(
         path=path,
         kind="photos",
@@ -144,11 +155,41 @@ def _probe_pictures(path: Path, files: list[Path], rate: Fraction | None, count:
         sizes=sizes,
         frames=len(files),
         counted=count,
-        alpha=any(alpha for _, _, alpha in found),
+        depth=max(one.depth for one in found),
+        alpha=any(one.alpha for one in found),
         files=tuple(files),
-        notes=_gaps(path, files),
+        notes=notes + _oddities(files, found),
     )
     return clip if rate is None else _as_sequence(clip, rate)
+
+
+def _measured(path: Path, files: list[Path], count: bool, unrelated: bool) -> list[_Measured]:
+    """Measure the pictures of a folder. Raises one MediaError that names all that are unusable.
+
+    unrelated: they are photos, not the frames of a sequence.
+    """
+    found, faults = [], []
+    for file in files:
+        try:
+            found.append(_measure(file, count))
+        except MediaError as error:
+            faults.append(f"{file.name} ({_fault(file, error)})")
+    if not faults:
+        return found
+    if not count:  # headers alone do not tell which others are damaged
+        return _measured(path, files, True, unrelated)
+    advice = "get them again, or add -r to go on without them" if unrelated else "get them again"
+    raise MediaError(
+        f"{path}: expected {len(files)} whole pictures, got {len(faults)} that cannot be used: "
+        f"{', '.join(faults)}; {advice}"
+    )
+
+
+def _fault(file: Path, error: MediaError) -> str:
+    """Return the part of a message that says what was got."""
+    message = str(error).removeprefix(f"{file}: ")
+    got = message.partition(", got ")[2] or message.partition(", but ")[2] or message
+    return got.rpartition("; ")[0] or got
 
 
 def _as_sequence(clip: Clip, rate: Fraction) -> Clip:
@@ -167,46 +208,6 @@ def _as_sequence(clip: Clip, rate: Fraction) -> Clip:
         duration=float(clip.frames / rate),
         notes=notes,
     )
-
-
-def _listed(path: Path) -> list[Path]:
-    """Return the pictures of a folder, or of a numbered pattern, in natural order."""
-    folder = path if path.is_dir() else path.parent
-    try:
-        present = [file for file in folder.iterdir() if file.is_file()]
-    except OSError as error:
-        raise MediaError(f"{path}: {_EXPECTED}, but {error.strerror}: {folder}") from error
-    if path.is_dir():
-        files = [file for file in present if _looks_like_picture(file)]
-    else:
-        files = [file for file in present if _pattern(path).fullmatch(file.name)]
-    if not files:
-        nothing = "no picture in it" if path.is_dir() else "no file that matches"
-        raise MediaError(f"{path}: expected pictures (.png, .jpg and others), got {nothing}")
-    return sorted(files, key=lambda file: natural(file.name))
-
-
-def _looks_like_picture(file: Path) -> bool:
-    return file.suffix.lower() in PICTURES and not file.name.startswith(".")
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Return a key that puts frame10 after frame9."""
-    parts = re.split(r"(\d+)", name.lower())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts] + [
-        (2, 0, name)
-    ]
-
-
-def _gaps(path: Path, files: list[Path]) -> tuple[str, ...]:
-    if path.is_dir():
-        return ()
-    pattern = _pattern(path)
-    numbers = [int(match[1]) for file in files if (match := pattern.fullmatch(file.name))]
-    missing = numbers[-1] - numbers[0] + 1 - len(numbers)
-    if missing <= 0:
-        return ()
-    return (f"{missing} of the numbers {numbers[0]} to {numbers[-1]} are missing: left out",)
 
 
 def read(clip: Clip, indices: range, side: int | None = None) -> Iterator[Image]:

@@ -12,8 +12,17 @@ from vidstyle.errors import OutputError, UsageError, writing
 from vidstyle.inputs import check_apart
 from vidstyle.media.clip import MOVIES, Clip, Image
 from vidstyle.media.codecs import PICTURE_CODECS, Form, Wish, choose
+from vidstyle.media.deep_pictures import DEEP, depth_of
 from vidstyle.media.metadata import write_described
-from vidstyle.media.pictures import CLEAR, WRITABLE, is_opaque, over_white, resize, write_picture
+from vidstyle.media.pictures import (
+    CLEAR,
+    WRITABLE,
+    is_opaque,
+    open_picture,
+    over_white,
+    resize,
+    write_picture,
+)
 from vidstyle.media.sources import read_alpha
 
 __all__ = [
@@ -37,11 +46,14 @@ def is_folder(output: Path) -> bool:
     return output.is_dir() or not output.suffix
 
 
-def result_suffix(clip: Clip, suffix: str) -> str:
+def result_suffix(clip: Clip, suffix: str, codec: str | None = None) -> str:
     """Return the suffix of this source's result: `suffix` if the result can be that, else another.
 
-    It is "" for pictures that are a folder or match a pattern, which become a folder.
+    It is "" for pictures that are a folder or match a pattern, which become a folder. codec: as
+    asked for; one for stills decides what a picture becomes.
     """
+    if clip.kind == "picture" and codec in PICTURE_CODECS:
+        return suffix if _is_written_as(suffix, codec) else PICTURE_CODECS[codec]
     kinds: dict[str, tuple[str, ...]] = {
         "picture": (".png", *WRITABLE),
         "animation": (_ANIMATED.get(clip.path.suffix.lower(), ".gif"), *_ANIMATIONS, *MOVIES),
@@ -53,6 +65,13 @@ def result_suffix(clip: Clip, suffix: str) -> str:
     return suffix if suffix.lower() in (usual, *others) else usual
 
 
+def _is_written_as(suffix: str, codec: str | None) -> bool:
+    """Tell whether a still of this suffix is what a codec for stills makes."""
+    kind = PICTURE_CODECS.get(codec or "")
+    return kind is not None and _SAME_KIND.get(suffix.lower(), suffix.lower()) == kind
+
+
+_SAME_KIND = {".jpeg": ".jpg", ".tif": ".tiff"}
 _ANIMATED = {".png": ".apng", ".apng": ".apng", ".webp": ".webp"}
 
 
@@ -66,8 +85,12 @@ def pixel_bytes(clip: Clip, output: Path, wish: Wish) -> float:
     """Return about how many bytes a pixel of this output takes at most: strokes pack badly."""
     form = _form(clip, output, wish)
     if form is None:
-        return 3.0
+        return 6.0 if clip.depth > 8 and (is_folder(output) or _is_deep(output.suffix)) else 3.0
     return 0.5 if form.crf is not None else form.depth / 2 if form.codec.lavish else 1.0
+
+
+def _is_deep(suffix: str) -> bool:
+    return suffix.lower() in DEEP
 
 
 def _form(clip: Clip, output: Path, wish: Wish) -> Form | None:
@@ -179,7 +202,7 @@ def _write(
         return []
     warnings = []
     for image in frames:
-        warnings += write_described(part, image, clip.path, suffix)
+        warnings += write_described(part, image, clip.path, suffix, clip.depth)
     return warnings
 
 
@@ -202,7 +225,7 @@ def _unheard(wish: Wish, form: Form | None, suffix: str) -> list[str]:
         return [
             f"{flag}: {suffix} cannot be written so; {value} was not used"
             for flag, value in asked.items()
-            if value is not None
+            if value is not None and not _is_written_as(suffix, value)
         ]
     if wish.crf is None or wish.crf == form.crf:
         return []
@@ -269,13 +292,22 @@ def _write_folder(
             warnings.append(_flat(name, suffix))
         shown = image if clear and suffix in CLEAR else over_white(image)
         if len(clip.files) == clip.frames:
-            warnings += write_described(part / name, shown, clip.files[index], suffix)
+            depth = _depth(clip, index)
+            warnings += write_described(part / name, shown, clip.files[index], suffix, depth)
         else:
-            write_picture(part / name, shown)
+            write_picture(part / name, shown, depth=clip.depth)
     if clip.alpha and not kept:
         warnings.append(_flat(part.name, Path(names[0]).suffix))
     _sync(part)
     return warnings
+
+
+def _depth(clip: Clip, index: int) -> int:
+    """Return the bits of a channel of a picture: of a photo its own, of a frame its sequence's."""
+    if clip.kind != "photos" or clip.depth == 8:
+        return clip.depth
+    with open_picture(clip.files[index]) as picture:
+        return depth_of(clip.files[index], picture)
 
 
 def picture_names(clip: Clip, indices: range, wish: Wish) -> list[str]:

@@ -1,0 +1,317 @@
+"""Pictures of 16 bits a channel: read and written as PNG and TIFF, without a step of 8 bits.
+
+Pillow has no RGB of 16 bits. It opens these files for their tags and its orientation; pixels come
+from imageio's tifffile plugin, or from OpenCV for PNG and for compressions that tifffile lacks.
+"""
+
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from PIL import TiffImagePlugin
+
+from vidstyle.media import heif
+from vidstyle.media.clip import Image
+from vidstyle.media.profiles import words_to_srgb
+from vidstyle.media.tiff_tags import with_exif
+
+__all__ = [
+    "DEEP",
+    "depth_of",
+    "has_clear_words",
+    "read_deep",
+    "reads_deep",
+    "upright",
+    "whole_png",
+    "write_deep",
+]
+
+DEEP = frozenset((".png", ".tif", ".tiff"))  # outputs that hold 16 bits a channel
+
+Words = np.ndarray[Any, Any]  # uint16 [H, W, channels]
+
+_MOST_PIXELS = 90_000_000  # decoding takes about 16 bytes a pixel: 1.4 GB; larger ones as 8 bits
+_PNG_GREY = (0, 4)  # colour types of PNG without colour
+_BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _COUNTS = 258, 259, 262, 273, 279  # TIFF tags
+_PLANAR, _EXTRA, _FORMAT = 284, 338, 339
+_PLAIN, _DEFLATE = 1, (8, 32946)  # compressions that tifffile decodes by itself
+_BY_PLANE = 2
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_PREMULTIPLIED = 1
+_TOP = 65535
+_PNG_LEVEL = 4  # zlib, as for PNG of 8 bits
+_ORIENTATION = 0x0112
+
+
+def depth_of(path: Path, picture: PIL.Image.Image) -> int:
+    """Return the bits of a channel that a picture is read with, by its header.
+
+    picture: the same file, open in Pillow.
+    """
+    if picture.format == heif.FORMAT:
+        return heif.depth_of(picture)
+    if picture.format == "PNG":
+        animated = getattr(picture, "is_animated", False)
+        return 16 if _png_header(path)[0] == 16 and not animated else 8
+    return 16 if _is_deep_tiff(picture) else 8
+
+
+def reads_deep(path: Path, picture: PIL.Image.Image) -> bool:
+    """Tell whether `read_deep` is to read a picture: Pillow would lose depth or colours."""
+    wide = picture.format == heif.FORMAT and heif.is_wide(picture)
+    return _fits(picture) and (wide or depth_of(path, picture) > 8)
+
+
+def _fits(picture: PIL.Image.Image) -> bool:
+    return picture.width * picture.height <= _MOST_PIXELS
+
+
+def loses_depth(path: Path, picture: PIL.Image.Image) -> bool:
+    """Tell whether a picture has 16 bits a channel but is read with 8: CMYK, Lab, or too large."""
+    bits = getattr(picture, "tag_v2", {}).get(_BITS, ())
+    other = set(bits) == {16} and not _is_deep_tiff(picture)
+    return other or (not _fits(picture) and depth_of(path, picture) > 8)
+
+
+def _png_header(path: Path) -> tuple[int, int]:
+    """Return (bits of a channel, colour type). Pillow forgets them when it decodes."""
+    with path.open("rb") as file:
+        bits, kind = file.read(26)[24:]
+    return bits, kind
+
+
+def _is_deep_tiff(picture: PIL.Image.Image) -> bool:
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return False
+    tags = picture.tag_v2
+    bits, formats = tags.get(_BITS, (1,)), tags.get(_FORMAT, (1,))
+    return (
+        tags.get(_PHOTOMETRIC) in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+        and set(bits) == {16}
+        and set(formats) == {1}
+        and len(bits) in (1, 3, 4)
+    )
+
+
+def read_deep(path: Path, picture: PIL.Image.Image, size: tuple[int, int]) -> Image:
+    """Read a picture upright as float32 sRGB, [H, W, 3], or [H, W, 4] where it has alpha.
+
+    picture: the same file, open in Pillow. size: (width, height) before it is turned; a smaller
+    one than the picture's is made by area means. Raises OSError or ValueError for damaged files.
+    """
+    colour, alpha = _decode(path, picture)
+    if size != picture.size:
+        colour, alpha = _reduced(colour, size), None if alpha is None else _reduced(alpha, size)
+    if picture.format == heif.FORMAT and heif.is_wide(picture):
+        image = heif.read_wide(np.broadcast_to(colour, (*colour.shape[:2], 3)), picture)
+    else:
+        image = words_to_srgb(colour, picture.info.get("icc_profile"))
+    if alpha is not None:
+        image = np.dstack([image, alpha.astype(np.float32) / np.float32(_TOP)])
+    turned = picture.format == heif.FORMAT  # by its decoder
+    orientation = 1 if turned else picture.getexif().get(_ORIENTATION, 1)
+    return np.ascontiguousarray(upright(image, orientation))
+
+
+def _reduced(words: Words, size: tuple[int, int]) -> Words:
+    """Return uint16 [H, W] or [H, W, C] at this (width, height), by area means."""
+    import cv2
+
+    small = np.asarray(cv2.resize(words, size, interpolation=cv2.INTER_AREA))
+    return small.reshape(*small.shape[:2], *words.shape[2:])
+
+
+def has_clear_words(path: Path, picture: PIL.Image.Image) -> bool:
+    """Decode a picture that `read_deep` reads; tell whether any pixel is not opaque."""
+    _, alpha = _decode(path, picture)
+    return alpha is not None and bool(alpha.min() < _TOP)
+
+
+def _decode(path: Path, picture: PIL.Image.Image) -> tuple[Words, Words | None]:
+    """Return uint16 (colours [H, W, 1 or 3], alpha [H, W] or None); grey has one channel."""
+    if picture.format == heif.FORMAT:
+        return _parted(heif.read_words(path), picture, grey=False)
+    png = picture.format == "PNG"
+    words = _png_words(path) if png else _tiff_words(path, picture)
+    if words.shape[:2] != picture.size[::-1]:
+        raise ValueError("the size is not the one in the header")
+    return _parted(words, picture, grey=_is_grey(path, picture))
+
+
+def _parted(words: Words, picture: PIL.Image.Image, *, grey: bool) -> tuple[Words, Words | None]:
+    """Part samples into colours and alpha."""
+    colour, alpha = words[..., :3], None
+    if words.shape[2] in (2, 4):
+        alpha = words[..., -1] if picture.has_transparency_data else None
+    return colour[..., :1] if grey or words.shape[2] == 2 else colour, alpha
+
+
+def _is_grey(path: Path, picture: PIL.Image.Image) -> bool:
+    if picture.format == "PNG":
+        return _png_header(path)[1] in _PNG_GREY
+    return picture.mode in ("I;16", "I;16B", "I;16L", "L", "LA")
+
+
+def upright(image: Image, orientation: int) -> Image:
+    """Turn and mirror [H, W, channels] as an EXIF orientation (1 to 8) says."""
+    turned = image.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else image
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    return turned
+
+
+def _png_words(path: Path) -> Words:
+    data = path.read_bytes()
+    if not whole_png(data):
+        raise OSError("a chunk is damaged or missing")
+    return _decoded(data)
+
+
+def _decoded(data: bytes) -> Words:
+    """Decode with OpenCV; the channels in the order of the file."""
+    import cv2
+
+    with _silent_opencv():
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None or found.dtype != np.uint16:
+        raise OSError("the pixels do not decode")
+    if found.ndim == 2:
+        return found[..., None]
+    return found[..., [2, 1, 0, 3][: found.shape[2]]]
+
+
+@contextmanager
+def _silent_opencv() -> Iterator[None]:
+    """Keep OpenCV's own messages on damaged files from the terminal."""
+    import cv2
+
+    log = cv2.utils.logging
+    before = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        log.setLogLevel(before)
+
+
+def whole_png(data: bytes) -> bool:
+    """Check every chunk's sum, down to the last: OpenCV fills missing pixels with black."""
+    place = 8
+    while place + 12 <= len(data):
+        size = int.from_bytes(data[place : place + 4])
+        body = data[place + 4 : place + 8 + size]
+        if zlib.crc32(body).to_bytes(4) != data[place + 8 + size : place + 12 + size]:
+            return False
+        if body[:4] == b"IEND":
+            return True
+        place += 12 + size
+    return False
+
+
+def _tiff_words(path: Path, picture: PIL.Image.Image) -> Words:
+    tags = getattr(picture, "tag_v2", {})
+    words = _tiff_samples(path, picture)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        words = _TOP - words
+    if words.shape[2] == 4 and _PREMULTIPLIED in tags.get(_EXTRA, ()):
+        alpha = np.maximum(words[..., 3:].astype(np.float64), 1) / _TOP
+        colour = np.rint(np.minimum(words[..., :3] / alpha, _TOP))
+        words = np.dstack([colour.astype(np.uint16), words[..., 3:]])
+    return words
+
+
+def _tiff_samples(path: Path, picture: PIL.Image.Image) -> Words:
+    """Return the samples of the first page as they are stored."""
+    tags = getattr(picture, "tag_v2", {})
+    compression, by_plane = tags.get(_COMPRESSION, _PLAIN), tags.get(_PLANAR) == _BY_PLANE
+    if compression != _PLAIN and not by_plane:
+        return _decoded(path.read_bytes())
+    if compression in _DEFLATE:
+        width, height = picture.size
+        _check_strips(path, tags, most=2 * width * height)
+    import imageio.v3 as iio
+
+    every: Any = ...
+    try:
+        with path.open("rb") as file:  # page, not series: a series may name other files
+            samples = np.asarray(iio.imread(file, plugin="tifffile", index=every, page=0))
+    except Exception as error:  # tifffile raises what it meets in a damaged file: many kinds
+        raise OSError(str(error)) from error
+    if samples.ndim == 2:
+        return samples[..., None]
+    return np.moveaxis(samples, 0, -1) if by_plane else samples
+
+
+def _check_strips(path: Path, tags: Any, most: int) -> None:
+    """Raise OSError if a deflated strip holds more than `most` bytes; tifffile does not look."""
+    with path.open("rb") as file:
+        for offset, count in zip(tags.get(_OFFSETS, ()), tags.get(_COUNTS, ()), strict=True):
+            file.seek(offset)
+            inflater = zlib.decompressobj()
+            try:
+                inflater.decompress(file.read(count), most)
+            except zlib.error as error:
+                raise OSError(str(error)) from error
+            if inflater.unconsumed_tail:
+                raise OSError("a strip holds more than the picture has")
+
+
+def write_deep(file: Any, words: Words, suffix: str, described: dict[str, Any]) -> None:
+    """Write uint16 RGB [H, W, 3] or RGBA [H, W, 4] into a binary file.
+
+    suffix: one of DEEP. described: EXIF, resolution and texts, as for Pillow's `save`.
+    """
+    file.write(_png(words, described) if suffix == ".png" else _tiff(words, described))
+
+
+def _png(words: Words, described: dict[str, Any]) -> bytes:
+    """Return a PNG with the ancillary chunks that Pillow makes of the description."""
+    import cv2
+
+    order = [2, 1, 0, 3][: words.shape[2]]
+    done, data = cv2.imencode(".png", words[..., order], [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
+    if not done:
+        raise OSError("the picture could not be packed as PNG")
+    packed, small = data.tobytes(), io.BytesIO()
+    PIL.Image.new("RGB", (1, 1)).save(small, format="PNG", **described)
+    header = 8 + 12 + 13  # signature and IHDR
+    return packed[:header] + _ancillary(small.getvalue()) + packed[header:]
+
+
+def _ancillary(data: bytes) -> bytes:
+    """Return the chunks of a PNG that are not of its pixels."""
+    found, place = b"", 8
+    while place + 12 <= len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4])
+        if data[place + 4 : place + 8] not in (b"IHDR", b"IDAT", b"IEND"):
+            found += data[place:end]
+        place = end
+    return found
+
+
+def _tiff(words: Words, described: dict[str, Any]) -> bytes:
+    import imageio.v3 as iio
+
+    dpi, exif = described.get("dpi"), described.get("exif")
+    options: dict[str, Any] = {"metadata": None, "software": False}
+    if dpi:
+        options |= {"resolution": tuple(map(float, dpi)), "resolutionunit": 2}
+    data = iio.imwrite(
+        "<bytes>",
+        words,
+        plugin="tifffile",
+        extension=".tif",
+        photometric="rgb",
+        extrasamples=["unassalpha"] * (words.shape[2] == 4),
+        compression="zlib",
+        predictor=True,
+        **options,
+    )
+    return with_exif(data, exif) if exif else data

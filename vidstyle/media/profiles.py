@@ -1,0 +1,145 @@
+"""ICC colour profiles: pictures of 8 and of 16 bits a channel converted to sRGB.
+
+A profile counts by what it does to colours, never by its name. One that makes no sense is ignored.
+"""
+
+import io
+import struct
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from PIL import ImageCms
+
+from vidstyle.media import icc
+from vidstyle.media.clip import Image
+
+__all__ = ["to_srgb", "words_to_srgb"]
+
+Words = np.ndarray[Any, Any]  # uint16 [H, W, 1 or 3]
+
+_SAME = 1  # of 255: what rounding to 8 bits alone changes
+_STEP = 5  # of 255: distance of the nodes of a colour table; divides 255
+_NODES = 255 // _STEP + 1
+_ROWS = 64  # rows of a picture that are converted at once, to bound the memory
+_FAULTS = (ImageCms.PyCMSError, OSError, ValueError, TypeError, struct.error)
+
+
+def to_srgb(picture: PIL.Image.Image, profile: bytes | None) -> PIL.Image.Image:
+    """Convert a Pillow picture of 8 bits to RGB through its ICC profile."""
+    if profile:
+        try:
+            transform = _transform(profile, picture.mode)
+            if not _keeps_colours(transform, picture.mode):
+                return ImageCms.applyTransform(picture, transform) or picture.convert("RGB")
+        except _FAULTS:
+            pass
+    return picture.convert("RGB")
+
+
+def words_to_srgb(words: Words, profile: bytes | None) -> Image:
+    """Convert 16 bits a channel to float32 sRGB [H, W, 3] in 0..1, without a step of 8 bits.
+
+    words: uint16 [H, W, 3], or [H, W, 1] of grey.
+    """
+    if profile:
+        try:
+            return _converted(words, profile)
+        except _FAULTS:
+            pass
+    return _plain(words)
+
+
+def _plain(words: Words) -> Image:
+    image: Image = words.astype(np.float32) / np.float32(65535)
+    return np.repeat(image, 3, axis=2) if words.shape[2] == 1 else image
+
+
+def _converted(words: Words, profile: bytes) -> Image:
+    mode = "L" if words.shape[2] == 1 else "RGB"
+    transform = _transform(profile, mode)
+    if _keeps_colours(transform, mode):
+        return _plain(words)
+    source, target = icc.parse(profile), icc.parse(_srgb().tobytes())
+    if source is not None and target is not None and len(source.curves) == words.shape[2]:
+        return _by_rows(words, lambda rows: icc.shaped(rows, source, target))
+    if mode == "L":
+        ramp = _grey_table(transform)
+        return _by_rows(words, lambda rows: _interpolated(rows, ramp))
+    table = _table(transform)
+    return _by_rows(words, lambda rows: _looked_up(rows, table))
+
+
+def _by_rows(words: Words, convert: Callable[[Words], Image]) -> Image:
+    """Convert a picture some rows at a time, to float32 [H, W, 3]."""
+    image = np.empty((*words.shape[:2], 3), np.float32)
+    for row in range(0, len(words), _ROWS):
+        image[row : row + _ROWS] = convert(words[row : row + _ROWS])
+    return image
+
+
+@cache
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    return ImageCms.buildTransform(source, _srgb(), mode, "RGB")
+
+
+def _keeps_colours(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Tell whether a transform to sRGB leaves a sample of all colours as they are."""
+    if mode not in ("L", "RGB"):
+        return False
+    greys = np.arange(256)
+    if mode == "L":
+        sample, expected = greys[None], np.repeat(greys[None, :, None], 3, axis=2)
+    else:
+        cube = np.stack(np.meshgrid(*[np.arange(0, 256, 51)] * 3), axis=-1).reshape(-1, 3)
+        sample = np.concatenate([cube, np.repeat(greys[:, None], 3, axis=1)])[None]
+        expected = sample
+    found = np.asarray(ImageCms.applyTransform(_picture(sample, mode), transform), np.int32)
+    return bool(np.abs(found - expected).max() <= _SAME)
+
+
+def _picture(levels: np.ndarray[Any, Any], mode: str) -> PIL.Image.Image:
+    picture = PIL.Image.fromarray(levels.astype(np.uint8))
+    if picture.mode != mode:
+        raise ValueError(f"expected levels of {mode}, got {picture.mode}")
+    return picture
+
+
+def _table(transform: ImageCms.ImageCmsTransform) -> Image:
+    """Return the sRGB of evenly spaced colours, float32 [N, N, N, 3], by red, green and blue."""
+    levels = np.arange(0, 256, _STEP)
+    nodes = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
+    picture = _picture(nodes.reshape(_NODES, -1, 3), "RGB")
+    found = np.asarray(ImageCms.applyTransform(picture, transform), np.float32) / 255
+    return found.reshape(_NODES, _NODES, _NODES, 3)
+
+
+def _grey_table(transform: ImageCms.ImageCmsTransform) -> Image:
+    """Return the sRGB of each grey of 8 bits, float32 [256, 3]."""
+    picture = ImageCms.applyTransform(_picture(np.arange(256)[None], "L"), transform)
+    return np.asarray(picture, np.float32)[0] / 255
+
+
+def _interpolated(words: Words, table: Image) -> Image:
+    levels = np.linspace(0, 65535, len(table))
+    return np.dstack([np.interp(words[..., 0], levels, table[:, i]) for i in range(3)])
+
+
+def _looked_up(words: Words, table: Image) -> Image:
+    """Look up colours between the nodes of a table, linearly along each channel."""
+    place = words.astype(np.float32) * np.float32((_NODES - 1) / 65535)
+    low = np.minimum(place.astype(np.int32), _NODES - 2)
+    part = place - low
+    found = np.zeros(words.shape, np.float32)
+    for corner in np.ndindex(2, 2, 2):
+        share = np.where(corner, part, 1 - part).prod(axis=2, keepdims=True)
+        red, green, blue = (low[..., i] + corner[i] for i in range(3))
+        found += share * table[red, green, blue]
+    return found
