@@ -6,6 +6,7 @@ scripts/bench overhead [CLIP]        share of a default run that is not the netw
 scripts/bench warm CLIP [CLIP …]     loss against evaluations, cold and warm
 scripts/bench crash [CLIP]           ten kill -9 at random moments, then the bytes compared
 scripts/bench masks                  time and memory of one evaluation with one mask and sixteen
+scripts/bench greys [FOLDER]         how far masks of five greys change a photo
 scripts/bench window                 one evaluation where a quarter of the frame is covered, and all
 scripts/bench patch                  memory of a 1920x1080 frame of patch, and what matching takes
 scripts/bench coherence FOLDER …     warping errors of ours and of other ways, in one table
@@ -31,7 +32,7 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.coherence import coherence
-from benchmarks.masks import masks, window
+from benchmarks.masks import greys, masks, window
 from benchmarks.patch import patch
 from benchmarks.tracking import tracking
 
@@ -52,6 +53,7 @@ def main() -> None:
         warm,
         crash,
         masks,
+        greys,
         window,
         patch,
         tracking,

@@ -23,7 +23,7 @@ FLOORS = (  # a file imports only from its own room, or from rooms on floors bel
     ("guides",),
     ("motion",),
     ("media",),
-    ("atomic", "errors", "inputs", "memory", "settings"),
+    ("atomic", "environment", "errors", "inputs", "memory", "settings", "validation"),
 )
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 

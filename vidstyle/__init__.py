@@ -64,7 +64,10 @@ _LATER = {
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'vidstyle' has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    from vidstyle.environment import preserved
+
+    with preserved():
+        return getattr(import_module(_LATER[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from vidstyle.errors import HeldError
 __all__ = [
     "delete",
     "draft_beside",
+    "is_special",
     "lock",
     "rename_new",
     "settle",
@@ -31,6 +33,21 @@ __all__ = [
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # of Linux's renameat2
 _RENAME_EXCL = 4  # of macOS's renamex_np
+_STOPS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+def is_special(path: Path) -> bool:
+    """Tell whether a path leads to a pipe, a device or a socket: no file, and no folder.
+
+    Such can be read once only, or never ends, or waits for ever for somebody to write.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def sha256_of(path: Path) -> str:
@@ -146,7 +163,7 @@ def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
 
 @contextmanager
 def unstopped() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until what is done meanwhile, which is to be short, is done.
+    """Let SIGINT, SIGTERM and SIGHUP wait until what is done meanwhile is done; it is to be short.
 
     For NumPy's archives: when a stop falls into one, closing it raises an error in its place.
     """
@@ -156,7 +173,7 @@ def unstopped() -> Iterator[None]:
     waiting: list[int] = []
     usual: dict[signal.Signals, Any] = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOPS:
             usual[number] = signal.signal(number, lambda stop, _: waiting.append(stop))
         yield
     finally:

@@ -31,6 +31,7 @@ __all__ = [
     "UsageError",
     "VidstyleError",
     "WeightsError",
+    "as_path",
     "explained",
     "reading",
     "writing",
@@ -93,6 +94,15 @@ class ContainerError(OutputError):
 
     output: Path | None = None
     instead: Path | None = None
+
+
+def as_path(value: object, what: str, error: type[VidstyleError] = MediaError) -> Path:
+    """Return `value`, a str or PathLike, as a Path. Raises `error` for another type."""
+    if isinstance(value, (str, os.PathLike)):
+        text = os.fspath(value)
+        if isinstance(text, str) and "\0" not in text:
+            return Path(text)
+    raise error(f"{what}: expected a path, got {type(value).__name__} {value!r:.60}")
 
 
 def explained(error: Exception) -> tuple[str, int]:

@@ -6,11 +6,20 @@ The command line, `--help`, the manifest and the Python API are derived from the
 import math
 from dataclasses import Field, asdict, dataclass, field, fields
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vidstyle.errors import SettingsError
 
-__all__ = ["LAYERS", "Option", "Scope", "Settings", "check_options", "option", "options"]
+__all__ = [
+    "LAYERS",
+    "Option",
+    "Scope",
+    "Settings",
+    "check_options",
+    "kinds_of",
+    "option",
+    "options",
+]
 
 # What an option bears on. look: the pixels of a frame, so a changed value refuses to continue
 # another run's state. output: only how finished frames are written. run: how the work is done.
@@ -58,17 +67,27 @@ def check_options(owner: Any) -> None:
             _check(f"--{name.replace('_', '-')}", value, declared, facts)
 
 
+def kinds_of(declared: Field[Any]) -> tuple[type, ...]:
+    """Return the types that an option's value may have, without None."""
+    kinds = get_args(declared.type) or (declared.type,)
+    return tuple(kind for kind in kinds if kind is not type(None))
+
+
 def _check(flag: str, value: Any, declared: Field[Any], facts: Option) -> None:
-    if isinstance(value, bool) or declared.type is bool:
-        if not isinstance(value, bool):
-            raise SettingsError(f"{flag}: expected true or false, got {value!r}")
-    elif facts.choices:
+    kinds = kinds_of(declared)
+    if facts.choices:
         _check_list(flag, value, facts)
+        return
+    if bool in kinds or isinstance(value, bool):
+        fits, expected = bool in kinds and isinstance(value, bool), "true or false"
     elif isinstance(value, str):
-        if facts.words and value not in facts.words:
-            raise SettingsError(f"{flag}: expected {_expected(facts)}, got {value!r}")
+        fits = str in kinds and (not facts.words or value in facts.words)
+        expected = ""
     else:
-        _check_number(flag, value, declared, facts)
+        fits, expected = _is_number(value, kinds, facts), ""
+    if not fits:
+        expected = expected if bool in kinds else _expected(kinds, facts)
+        raise SettingsError(f"{flag}: expected {expected}, got {value!r}")
 
 
 def _check_list(flag: str, value: Any, facts: Option) -> None:
@@ -83,20 +102,23 @@ def _check_list(flag: str, value: Any, facts: Option) -> None:
         )
 
 
-def _check_number(flag: str, value: Any, declared: Field[Any], facts: Option) -> None:
-    whole = declared.type in (int, int | None) or (isinstance(declared.default, int))
-    kinds = (int,) if whole or facts.words else (int, float, Fraction)
+def _is_number(value: Any, kinds: tuple[type, ...], facts: Option) -> bool:
+    """Tell whether a value is a number of these kinds, finite and within the bounds."""
+    numbers = (int, float, Fraction) if {float, Fraction} & {*kinds} else (int,)
+    if not isinstance(value, numbers) or not {int, float, Fraction} & {*kinds}:
+        return False
     low = -math.inf if facts.low is None else facts.low
     high = math.inf if facts.high is None else facts.high
-    fits = isinstance(value, kinds) and math.isfinite(value) and low <= value <= high
-    if not fits:
-        raise SettingsError(f"{flag}: expected {_expected(facts)}, got {value!r}")
+    try:
+        return math.isfinite(value) and low <= value <= high
+    except OverflowError:  # a whole number too large for a float
+        return False
 
 
-def _expected(facts: Option) -> str:
+def _expected(kinds: tuple[type, ...], facts: Option) -> str:
     words = "".join(f"'{word}' or " for word in facts.words)
     if facts.low is None and facts.high is None:
-        return (words + "a number") if not words else words.removesuffix(" or ")
+        return words.removesuffix(" or ") or ("a text" if str in kinds else "a number")
     upper = "" if facts.high is None else f" to {facts.high:g}"
     bounds = f"from {facts.low:g}{upper}"
     return f"{words}a number {bounds}{' ' + facts.unit if facts.unit else ''}"

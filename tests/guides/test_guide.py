@@ -132,7 +132,7 @@ def test_masks_side_by_side_are_one_guide() -> None:
     guide = mask_guide(planes, ["sky.png", "ground.png"])
     assert (guide.planes.shape, guide.names) == ((4, 6, 2), ("sky.png", "ground.png"))
     assert guide.planes[0, 0].tolist() == [0.25, 0.75]
-    with pytest.raises(ValueError, match="expected float32"):
+    with pytest.raises(GuideError, match="expected float32"):
         Guide(planes=guide.planes, names=("sky.png",))
 
 

@@ -5,30 +5,29 @@ Nothing heavy is imported before it is needed: help, version and refusals answer
 """
 
 import argparse
-import io
 import json
 import logging
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from vidstyle.cli.options import add_options, values
+from vidstyle.cli.options import add_options, add_printing, values
 from vidstyle.cli.progress import (
     BatchReporter,
     Reporter,
     bytes_bar,
     how_to_go_on,
-    new_bar,
     plan_in_words,
     print_json,
     silently,
+    told,
 )
+from vidstyle.cli.standard_streams import lost_output, prepare_streams, stop_signals
 from vidstyle.cli.terminal import printable
 from vidstyle.errors import ContainerError, UsageError, VidstyleError, explained
 from vidstyle.settings import Settings
@@ -48,30 +47,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow talks of itself otherwise
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # and of each size traced anew
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
+    prepare_streams()
     try:
-        signal.signal(signal.SIGTERM, _interrupt)
-        asked = _read(given)
-        return asked.act(asked) or 0
+        with stop_signals():
+            return _act(given)
     except KeyboardInterrupt as stop:
         return _fail(given, str(stop) or f"stopped; {how_to_go_on()}", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _fail(given, "nobody reads the output any more", VidstyleError.exit_code)
     except ContainerError as error:
         from vidstyle.jobs.takeover import told_with_command
 
         return _fail(given, told_with_command(error, given), error.exit_code)
     except Exception as error:
-        return _fail(given, *explained(error))
+        lost = lost_output() if isinstance(error, OSError) else None
+        return _fail(given, *(lost or explained(error)))
+
+
+def _act(given: list[str]) -> int:
+    """Do what is asked; return the exit code. Raises OSError if stdout cannot be written."""
+    try:
+        asked = _read(given)
+        return asked.act(asked) or 0
+    finally:  # --help and --version leave by SystemExit
+        sys.stdout.flush()
 
 
 def _fail(given: list[str], message: str, code: int) -> int:
     if "-v" in given or "--verbose" in given:
         print(printable(traceback.format_exc(), keep="\n"), file=sys.stderr, end="")
-    if "--json" in given:
-        print_json({"event": "error", "message": message, "exit_code": code})
+    with suppress(OSError):
+        if "--json" in given:
+            print_json({"event": "error", "message": message, "exit_code": code})
+    lost_output()
     print(printable(f"vidstyle: {message}"), file=sys.stderr)
     return code
 
@@ -110,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
                        help="where the pictures go, one a frame")  # fmt: skip
     for name in ("map", "mask"):
         track.add_argument(f"--{name}", metavar="PATH", type=Path, help=_GUIDES[name] + _SERIES)
-    add_options(track, Settings, only=("overwrite",))
+    add_options(track, Settings, only=(*_PART, "overwrite"))
+    add_printing(track)
     measure = _command(commands, "eval", "measure a stylised video against its source", _evaluate)
     measure.add_argument("output", metavar="OUTPUT", help="the stylised video, anyone's")
     measure.add_argument("--source", metavar="CLIP", required=True, help="what it was made of")
@@ -120,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         ("cold", "the same frames stylised one by one: their sharpness is compared"),
     ):
         measure.add_argument(f"--{name}", metavar="PATH", type=Path, help=meaning)
-    add_options(measure, Settings, only=("start", "end"))
+    add_options(measure, Settings, only=_PART)
     _add_weights(measure)
     for name, meaning in (
         ("html", "write a page with pictures too"),
@@ -128,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         measure.add_argument(f"--{name}", metavar="FILE", type=Path, help=meaning)
     add_options(measure, Settings, only=("overwrite",))
-    measure.add_argument("--json", action="store_true", help="print every frame's figures as JSON")
+    add_printing(measure, "; the last has every frame's figures", "; the figures too")
     probe = _command(commands, "probe", "say what is known of a source, as JSON", _probe)
     probe.add_argument("source", metavar="SOURCE", help=_SOURCE)
     add_options(probe, Settings, only=("rate",))
@@ -186,8 +193,10 @@ def _add_technique(parser: argparse.ArgumentParser, name: str, kind: "type[Techn
     add_options(parser, Settings)
     _add_weights(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and leave")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print errors and warnings only")
+    add_printing(parser)
+
+
+_PART = ("start", "end", "rate")  # options for which frames of a source are meant
 
 
 def _add_batch(parser: argparse.ArgumentParser) -> None:
@@ -328,34 +337,18 @@ def _stylize_batch(asked: argparse.Namespace) -> int:
     return VidstyleError.exit_code if failed else 0
 
 
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _told(what: str) -> Iterator[dict[str, Any]]:
-    """Yield `notify` and `warn`, which move a bar and write above it."""
-    with new_bar(total=0, desc=what) as bar:
-
-        def notify(done: int, of: int) -> None:
-            bar.total = of
-            bar.update(done - bar.n)
-
-        def warn(message: str) -> None:
-            bar.write(printable(f"vidstyle: {message}"), file=sys.stderr)
-
-        yield {"notify": notify, "warn": warn}
-
-
 def _track(asked: argparse.Namespace) -> None:
     from vidstyle.jobs.propagate import write_tracks
 
-    with _told("tracking") as told:
+    with told("tracking", as_json=asked.json, quiet=asked.quiet) as callbacks:
         count = write_tracks(
             Path(asked.source), asked.output, map=asked.map, mask=asked.mask,
-            overwrite=hasattr(asked, "overwrite"), **told,
+            **values(asked, Settings), **callbacks,
         )  # fmt: skip
-    print(printable(f"{asked.output}: {count} pictures"))
+    if asked.json:
+        print_json({"event": "done", "output": str(asked.output), "pictures": count})
+    elif not asked.quiet:
+        print(printable(f"{asked.output}: {count} pictures"))
 
 
 def _evaluate(asked: argparse.Namespace) -> None:
@@ -367,18 +360,21 @@ def _evaluate(asked: argparse.Namespace) -> None:
     inputs = (asked.output, asked.source, asked.style, asked.mask, asked.cold, asked.weights)
     check_page(asked.html, asked.log, inputs=filter(None, inputs), overwrite=overwrite)
     album = Album()
-    with _told("measuring") as told:
+    with told("measuring", as_json=asked.json, quiet=asked.quiet) as callbacks:
         found = evaluate(
             asked.output, asked.source, style=asked.style, mask=asked.mask, cold=asked.cold,
             weights=asked.weights, see=None if asked.html is None else album,
             make_distances=make_distances if asked.verbose else silently(make_distances),
-            **given, **told,
+            **given, **callbacks,
         )  # fmt: skip
     if asked.html is not None:
         log = None if asked.log is None else read_log(asked.log, found.frames)
         title = f"{asked.output} beside {asked.source}"
         write_report(asked.html, title, found, album, log, overwrite=overwrite)
-    print(json.dumps(as_json(found), indent=2) if asked.json else in_words(found))
+    if asked.json:
+        print_json({"event": "done", **as_json(found)})
+    else:
+        print(in_words(found))
 
 
 def _probe(asked: argparse.Namespace) -> None:

@@ -3,12 +3,12 @@
 import argparse
 from dataclasses import Field
 from fractions import Fraction
-from typing import Any, get_args
+from typing import Any
 
 from vidstyle.errors import SettingsError
-from vidstyle.settings import Option, options
+from vidstyle.settings import Option, kinds_of, options
 
-__all__ = ["add_options", "values"]
+__all__ = ["add_options", "add_printing", "values"]
 
 
 def add_options(
@@ -18,6 +18,14 @@ def add_options(
     for name, (declared, facts) in options(owner).items():
         if only is None or name in only:
             _add(parser, name, declared, facts)
+
+
+def add_printing(parser: argparse.ArgumentParser, as_json: str = "", quiet: str = "") -> None:
+    """Give `parser` --json and --quiet; as_json, quiet: what their help says besides."""
+    told = f"print one JSON object a line{as_json}"
+    parser.add_argument("--json", action="store_true", help=told)
+    told = f"print errors and warnings only{quiet}"
+    parser.add_argument("-q", "--quiet", action="store_true", help=told)
 
 
 def values(asked: argparse.Namespace, owner: Any) -> dict[str, Any]:
@@ -37,7 +45,7 @@ def _add(parser: argparse.ArgumentParser, name: str, declared: "Field[Any]", fac
         return
     parser.add_argument(
         flag,
-        metavar="NAME,..." if facts.choices else _METAVARS[_kinds(declared)[0]],
+        metavar="NAME,..." if facts.choices else _METAVARS[kinds_of(declared)[0]],
         default=argparse.SUPPRESS,
         help=told,
     )
@@ -61,19 +69,13 @@ def _told(declared: "Field[Any]", facts: Option) -> str:
     return told if plain else f"{told} (default: {declared.default})"
 
 
-def _kinds(declared: "Field[Any]") -> tuple[type, ...]:
-    """Return the types that an option's value may have, without None."""
-    kinds = get_args(declared.type) or (declared.type,)
-    return tuple(kind for kind in kinds if kind is not type(None))
-
-
 def _read(name: str, text: Any, declared: "Field[Any]", facts: Option) -> Any:
     """Turn the text of an option into its value. Raises SettingsError."""
     if isinstance(text, bool) or text in facts.words:
         return text
     if facts.choices:
         return tuple(entry.strip() for entry in text.split(","))
-    kind = _kinds(declared)[0]
+    kind = kinds_of(declared)[0]
     try:
         return kind(text)
     except (ValueError, ZeroDivisionError) as error:

@@ -25,6 +25,7 @@ __all__ = [
     "plan_in_words",
     "print_json",
     "silently",
+    "told",
 ]
 
 
@@ -75,6 +76,9 @@ class Reporter:
             self._say(_shard_in_words(event), sys.stdout)
         elif kind == "weights":
             self._bar = bytes_bar(self._bar, event)
+        elif kind == "guides":
+            if not self._before or event["taken"] == "keys":  # a batch would tell it of each
+                self._say(event["message"], sys.stdout)
         elif kind == "start":
             self.close()
             self._bar = new_bar(total=event["left"], unit="evaluation", desc=self._place())
@@ -209,12 +213,12 @@ def how_to_go_on(restart: bool = False) -> str:
     return f"run the same command{without} to go on"
 
 
-def new_bar(**facts: Any) -> "tqdm[NoReturn]":
-    """Return a bar, which shows on a terminal only."""
+def new_bar(*, quiet: bool = False, **facts: Any) -> "tqdm[NoReturn]":
+    """Return a bar, which shows on a terminal only, and not if quiet."""
     from tqdm import tqdm
 
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
-    return tqdm(bar_format=form, disable=None, leave=False, dynamic_ncols=True, **facts)
+    return tqdm(bar_format=form, disable=quiet or None, leave=False, dynamic_ncols=True, **facts)
 
 
 def bytes_bar(bar: "tqdm[NoReturn] | None", event: "Event") -> "tqdm[NoReturn]":
@@ -223,6 +227,33 @@ def bytes_bar(bar: "tqdm[NoReturn] | None", event: "Event") -> "tqdm[NoReturn]":
         bar = new_bar(total=event["total"], desc="fetching the VGG-19 weights")
     bar.update(event["received"] - bar.n)
     return bar
+
+
+@contextmanager
+def told(what: str, *, as_json: bool, quiet: bool) -> Iterator[dict[str, Any]]:
+    """Yield `notify`, `warn` and `note` of a command: they move a bar and print above it.
+
+    as_json: they print one JSON object a line in its place. quiet: warnings only.
+    """
+    with new_bar(total=0, desc=what, quiet=as_json or quiet) as bar:
+
+        def notify(done: int, of: int) -> None:
+            bar.total = of
+            bar.update(done - bar.n)
+
+        def warn(message: str) -> None:
+            if as_json:
+                print_json({"event": "warning", "message": message})
+            else:
+                bar.write(f"vidstyle: {message}", file=sys.stderr)
+
+        def note(event: dict[str, Any]) -> None:
+            if as_json:
+                print_json({"event": "guides", **event})
+            elif not quiet:
+                bar.write(event["message"], file=sys.stdout)
+
+        yield {"notify": notify, "warn": warn, "note": note}
 
 
 def silently(make: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """History: what coherence reads of the frames that are finished, and what a stylizer returns."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +28,8 @@ class Result(Protocol):
     def drawn(self) -> Image | None: ...
     @property
     def finest(self) -> Finest | None: ...
+    @property
+    def steadied(self) -> Image | None: ...
 
 
 class StartImage(Protocol):
@@ -48,6 +51,9 @@ class FinishedFrame(Protocol):
 
 class FinishedFrames(Protocol):
     """The finished frames of a run, by position: jobs.checkpoint.Workdir, or a stand-in."""
+
+    @property
+    def path(self) -> Path: ...
 
     @property
     def finished(self) -> Mapping[int, FinishedFrame]: ...

@@ -9,6 +9,7 @@ from vidstyle import media
 from vidstyle.coherence import warm_start
 from vidstyle.coherence.deflicker import Finest
 from vidstyle.coherence.keyframe import SPAN, Course, Step
+from vidstyle.errors import MediaError
 from vidstyle.guides.guide import unchanged
 from vidstyle.motion import flow
 
@@ -139,8 +140,15 @@ class Following:
     def _painted(self, seen: _Seen, start: "StartImage | None" = None) -> warm_start.Painted:
         """Return a finished frame; with its start image if `start` is given."""
         begun = None if start is None else start(seen.frame, seen.guide)
-        shown, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
-        drawn, finest = notes.pop("drawn", None), notes.pop("finest", None)
+        output, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
+        if output.shape != seen.frame.shape or not _are_notes(notes, output.shape):
+            raise MediaError(
+                f"{self._state.path}: expected what was saved with frame {seen.position}, got "
+                "something else; add --restart to discard that state"
+            )
+        names = ("drawn", "steadied", "finest")
+        drawn, steadied, finest = (notes.pop(name, None) for name in names)
+        shown = output if steadied is None else media.from_words(steadied)
         result = shown if drawn is None else media.from_words(drawn)
         kept = None if finest is None else Finest(*np.atleast_1d(finest).tolist())
         return warm_start.Painted(
@@ -187,16 +195,39 @@ class Following:
         return known.follows and not known.renewed and not all(map(self._state.has, coming))
 
 
+def _are_notes(notes: "dict[str, np.ndarray]", size: tuple[int, ...]) -> bool:
+    """Tell whether notes on a frame of shape `size` have the names, types and shapes they should.
+
+    Their sha256 agrees with the journal, but the journal may be anybody's.
+    """
+    ends = {"drawn": size, "steadied": size, "change": (4,), "matches": (5,), "finest": ()}
+    return notes.keys() <= ends.keys() and all(
+        array.dtype.kind in "fu"
+        and (array.dtype == np.uint16) == (name in ("drawn", "steadied"))
+        and array.ndim == (array.ndim if name == "finest" else 3)
+        and array.shape[array.ndim - len(ends[name]) :] == ends[name]
+        and (name != "finest" or 1 <= array.size <= 2)
+        for name, array in notes.items()
+    )
+
+
 def notes_on(made: "Result", prior: "Prior | None") -> "dict[str, np.ndarray | None]":
     """Return what the frames to come need to know besides a result; what is None they need not."""
     change = None if prior is None or prior.change is None else prior.change.astype(np.float16)
     finest = None if made.finest is None else np.asarray(made.finest)
-    return {"matches": made.matches, "change": change, "drawn": _drawn(made), "finest": finest}
+    steadied = made.image if made.steadied is None else made.steadied
+    return {
+        "matches": made.matches,
+        "change": change,
+        "drawn": _unlike(made.drawn, steadied),
+        "steadied": _unlike(made.steadied, made.image),
+        "finest": finest,
+    }
 
 
-def _drawn(made: "Result") -> np.ndarray | None:
-    """Return what was drawn as 16-bit words, where what is shown is not the same."""
-    if made.drawn is None or made.drawn is made.image:
+def _unlike(image: "Image | None", other: "Image") -> np.ndarray | None:
+    """Return an image in 16 bits, or None if it equals the other, which is read in its place."""
+    if image is None or image is other:
         return None
-    words = media.to_words(made.drawn)
-    return None if np.array_equal(words, media.to_words(made.image)) else words
+    words = media.to_words(image)
+    return None if np.array_equal(words, media.to_words(other)) else words

@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import reduce
 from itertools import repeat
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from vidstyle import media
 from vidstyle.errors import MediaError
 from vidstyle.evaluation import metrics
+from vidstyle.guides import guide
 from vidstyle.guides.frame_guides import Series
 from vidstyle.media import Clip, Image
 from vidstyle.motion.flow import followed, is_cut, optical_flow, trust
@@ -98,23 +100,28 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     cold: Path | str | None = None,
     start: float | None = None,
     end: float | None = None,
+    rate: Fraction | None = None,
     weights: Path | None = None,
     make_distances: "Callable[..., Distances]" = make_distances,
     see: Callable[[int, int, Image, Image, np.ndarray], None] | None = None,
     notify: Callable[[int, int], None] = lambda done, of: None,
     warn: Callable[[str], None] = lambda message: None,
+    note: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> Evaluation:
     """Measure `output`, anyone's, against the source it was made of.
 
     style: the style picture, for the distance from it; mask: only there; cold: the same frames
     stylised one by one, for the sharpness; start, end: the part of the source, in seconds, that the
-    output is of. see(index, frames in all, frame, its source, where it is measured) is shown all,
-    notify(frames done, frames in all) is told. Raises VidstyleError.
+    output is of; rate: of what is a folder of pictures. see(index, frames in all, frame, its
+    source, where it is measured) is shown all, notify(frames done, frames in all) is told, note as
+    in Series. Raises VidstyleError.
     """
-    made, clip = media.probe(output), media.probe(source)
+    made, clip = (_probed(path, rate) for path in (output, source))
+    if rate is not None and "sequence" not in (made.kind, clip.kind):
+        media.probe(source, rate=rate)  # which refuses it
     for told in (made, clip):
-        for note in told.notes:
-            warn(f"{told.path}: {note}")
+        for line in told.notes:
+            warn(f"{told.path}: {line}")
     indices = media.select(clip, start, end)
     _check_count(made, indices, source)
     size = (made.width, made.height)
@@ -124,8 +131,11 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     shot: deque[_Pair] = deque(maxlen=_LONG)
     masks = None
     if mask is not None:
-        series = Series(clip, indices, lambda _: size, warn)
-        masks = series.masks(series.open(Path(mask)))
+        series = Series(clip, indices, lambda _: size, warn, note)
+        drawn = series.open(Path(mask))
+        guide.check_covers(drawn)
+        series.tell(drawn)
+        masks = series.masks(drawn)
     alone = None if cold is None else _alone_stylised(Path(cold), made)
     for pair in _pairs(made, clip, indices, masks, alone):
         if shot and not _follow(pair, shot, figures):
@@ -140,6 +150,10 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
         shot.append(pair)
         notify(pair.index + 1, made.frames)
     return Evaluation(made.frames, tuple(cuts), _summary(figures), figures.values)
+
+
+def _probed(path: Path | str, rate: Fraction | None) -> Clip:
+    return media.probe(path, rate=None if Path(path).is_file() else rate)
 
 
 def _check_count(made: Clip, indices: range, source: Path | str) -> None:

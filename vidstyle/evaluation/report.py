@@ -3,14 +3,16 @@
 import base64
 import html
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from vidstyle.atomic import delete, draft_beside, settle
+from vidstyle.atomic import delete, draft_beside, is_special, settle
 from vidstyle.errors import MediaError, UsageError, writing
 from vidstyle.evaluation.evaluate import Evaluation
 from vidstyle.inputs import check_apart
@@ -105,7 +107,7 @@ def check_page(
             raise UsageError("--log: expected --html FILE too, which shows it, got none; add it")
         return
     check_apart(page, (*map(Path, inputs), *filter(None, (log,))), "page")
-    if page.is_dir() or not page.parent.is_dir():
+    if page.is_dir() or is_special(page) or not page.parent.is_dir():
         raise UsageError(
             f"--html: expected a file in a folder that exists, got {page}; mend the path"
         )
@@ -118,18 +120,29 @@ def check_page(
 def read_log(path: Path, count: int) -> dict[str, list[float | None]]:
     """Return the loss and the seconds of each frame from what a run printed with --json."""
     series: dict[str, list[float | None]] = {"loss": [None] * count, "seconds": [None] * count}
+    if is_special(path):
+        raise MediaError(
+            f"{path}: expected a file, got a pipe or a device; save it as a file first"
+        )
     try:
         events = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
         for event in events:
-            if event["event"] == "frame" and event["index"] < count:
-                series["loss"][event["index"]] = event["losses"].get("total")
-                series["seconds"][event["index"]] = event["seconds"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if event["event"] == "frame" and 0 <= event["index"] < count:
+                series["loss"][event["index"]] = _number(event["losses"].get("total"))
+                series["seconds"][event["index"]] = _number(event["seconds"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MediaError(
             f"{path}: expected what `vidstyle … --json` printed, a JSON object a line, got "
             f"{error}; save it with > run.jsonl, or leave --log out"
         ) from error
     return series
+
+
+def _number(value: Any) -> float | None:
+    """Return a number of a log; None for null. Raises ValueError or TypeError."""
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"the number {value}")
+    return None if value is None else float(value)
 
 
 def write_report(
@@ -172,7 +185,7 @@ def write_report(
     draft = draft_beside(path)
     with writing(path):
         try:
-            draft.write_text(page, "utf-8")
+            draft.write_text(page, "utf-8", errors="backslashreplace")
             settle(draft, path, overwrite=overwrite)
         except FileExistsError as error:
             raise UsageError(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
@@ -59,6 +59,11 @@ class Drawn:
     def frames(self, indices: range) -> tuple[int, ...]:
         """Return which frames of `indices` have a picture: all, but where `keys` are given."""
         return tuple(indices if self.keys is None else (k for k in self.keys if k in indices))
+
+    @property
+    def taken(self) -> Literal["still", "each", "keys"]:
+        """Return how the pictures are taken: one for all frames, one for each, or key frames."""
+        return "still" if self.still else "each" if self.keys is None else "keys"
 
     def read(self, indices: range) -> Iterator[tuple[int, Drawing]]:
         """Yield (frame, Drawing) of each of `frames(indices)`, in order, one at a time.

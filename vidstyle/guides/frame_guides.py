@@ -26,19 +26,46 @@ class Series:
     """Planes for the frames `indices` of a clip, drawn for each, for all, or for key frames.
 
     clip: counted. size: gives the (width, height) of a position, from 0. warn: is told, once for a
-    map, of pixels that are near no colour.
+    map, of pixels that are near no colour. note: is told what is no fault, as plain values for an
+    event: see `tell`.
     """
 
     clip: Clip
     indices: range
     size: Callable[[int], tuple[int, int]]
     warn: Callable[[str], None]
+    note: Callable[[dict[str, Any]], None] = lambda event: None
 
     def open(self, path: Path) -> Drawn:
         """Return the masks or maps at `path`. Raises GuideError if they fit no frames."""
         drawn = open_drawn(path, self.clip, self.indices)
         guide.check_sizes(drawn, self.indices, self._size_of)
         return drawn
+
+    def tell(self, drawn: Drawn) -> None:
+        """Note how the pictures of a path are taken, where there is more than one frame.
+
+        Through `warn`, if they are key frames although most frames have a picture: then one for
+        each frame may be meant, and some are missing.
+        """
+        count = len(self.indices)
+        if count == 1:
+            return
+        path, taken, keys = str(drawn.clip.path), drawn.taken, drawn.keys or ()
+        words = {
+            "still": f"one picture for all {count} frames",
+            "each": f"one picture for each of {count} frames",
+            "keys": f"{len(keys)} key frames, tracked over {count} frames",
+        }
+        self.note({"path": path, "taken": taken, "message": f"{path}: {words[taken]}"})
+        missing = sorted(set(range(self.clip.frames)) - set(keys))
+        if keys and len(missing) < len(keys):
+            some = ", ".join(map(str, missing[:3])) + (", …" if len(missing) > 3 else "")
+            self.warn(
+                f"{path}: expected {self.clip.frames} pictures for one a frame, got {len(keys)}, "
+                f"so they are taken as key frames and tracked; draw frame {some} if one a frame is "
+                "meant"
+            )
 
     def masks(
         self, drawn: Drawn, *, invert: bool = False, feather: float = 0.0
@@ -167,8 +194,11 @@ class Guidance:
         """Refuse what does not fit, before a frame is stylised."""
         for drawn in self._masks:
             guide.check_covers(drawn, invert=self.files.options["invert_mask"])
+            self.series.tell(drawn)
         if self._map is not None:
             _ = self._matches
+            if self.files.map is not None:
+                self.series.tell(self._map)
 
     def of_styles(self, styles: list[Style]) -> list[Style]:
         """Return the styles with the guides of their own maps."""

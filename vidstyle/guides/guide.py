@@ -16,6 +16,7 @@ from vidstyle.errors import GuideError
 from vidstyle.guides.files import Drawing, Drawn
 from vidstyle.guides.palette import CLEAR, TOLERANCE, Match, Palette, closed, labelled
 from vidstyle.media import is_opaque
+from vidstyle.validation import check_range
 
 __all__ = [
     "Guide",
@@ -38,31 +39,44 @@ Plane = np.ndarray[Any, Any]  # float32 [H, W], 0..1: how much of the style a pi
 _LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709, on the encoded values
 _ASPECT = 0.01  # by how much, of 1, the proportions may differ
 _SLIGHT = 0.02  # of 1: what a mask that is tracked through a scene that stands still may stray
-_FAINT = 0.01  # a mask whose brightest weight is no more covers nothing: it saves noise, or 0 and 1
+_WHOLE = 1 - 1e-5  # planes that add up to more are 1 but for rounding; a 16-bit step is 1.5e-5
+_FAINT = 8.5 / 255  # of 1: values up to 8 of 255, alone, are labels (0, 1, …) or noise, not weights
+_LABELLED = 0.01  # of the area: so much of a picture has such values, beside 0 and 255 alone
 
 
 @dataclass(frozen=True)
 class Guide:
     """Where: planes float32 [H, W, K], 0..1, and a name for each.
 
-    A mask is one soft plane, a label map K one-hot planes, named by colour ("#0000ff").
+    A mask is one soft plane, a label map K one-hot planes, named by colour ("#0000ff"). Raises
+    GuideError for another type, shape or range.
     """
 
     planes: np.ndarray[Any, Any]
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.planes, np.ndarray):
+            raise GuideError(f"planes: expected an array, got {type(self.planes).__name__}")
         shape = self.planes.shape
         if len(shape) != 3 or shape[2] != len(self.names) or self.planes.dtype != np.float32:
-            raise ValueError(
+            raise GuideError(
                 f"expected float32 [H, W, {len(self.names)}] for planes {self.names}, "
-                f"got {self.planes.dtype} {list(shape)}"
+                f"got {self.planes.dtype} {list(shape)}; convert them"
             )
+        if self.planes.size:
+            check_range(self.planes, "planes: expected weights in 0..1", GuideError)
 
     @cached_property
     def covered(self) -> np.ndarray[Any, Any]:
         """Where any plane is above 0: float32 [H, W, 1], 0 or 1."""
         return np.asarray((self.planes > 0).any(axis=2, keepdims=True), np.float32)
+
+    @cached_property
+    def weight(self) -> np.ndarray[Any, Any]:
+        """How opaque the stylised image is over the source: float32 [H, W, 1], min(1, Σ planes)."""
+        total = self.planes.sum(axis=2, keepdims=True, dtype=np.float64)
+        return np.where(total > _WHOLE, 1, total).astype(np.float32)
 
     def resized(self, width: int, height: int) -> "Guide":
         """Return the guide at another size; a hard edge becomes a fraction."""
@@ -101,19 +115,44 @@ def _luminance(picture: Drawing) -> Plane:
 
 
 def check_covers(drawn: Drawn, *, invert: bool = False) -> None:
-    """Raise GuideError if none of the masks covers anything; reads them only until one does.
+    """Raise GuideError if no mask covers anything, or if their values are labels, not weights.
 
-    A mask that is white everywhere is as good as any: the style covers the whole frame.
+    Reads them only until one covers something. A mask that is white everywhere is as good as any:
+    the style covers the whole frame. Labels (0 and 1, or 0 to 8, with or without a border of 255)
+    are refused, since as weights they would leave the source as it is without a word.
     """
-    brightest = 0.0
-    for _, picture in drawn.pictures():
-        brightest = max(brightest, float(mask_plane(picture, invert=invert).max()))
-        if brightest > _FAINT:
+    brightest, raw, faint = 0.0, 0.0, False
+    for what, picture in drawn.pictures():
+        plane = mask_plane(picture)
+        raw = max(raw, float(plane.max()))
+        brightest = max(brightest, float(1 - plane.min() if invert else plane.max()))
+        labelled = _is_labelled(plane)
+        if labelled and plane.max() > _FAINT:
+            raise GuideError(_labelled_mask(what))
+        faint = faint or labelled  # a mask that fades in begins so too
+        if brightest > _FAINT and (raw > _FAINT or not faint):
             return
+    if brightest > _FAINT:  # labels inverted: nearly white everywhere
+        raise GuideError(_labelled_mask(str(drawn.clip.path)))
     raise GuideError(
         f"{drawn.clip.path}: expected a mask that is white (or opaque) where the style belongs, "
         f"got weights of at most {brightest:.3f} of 1{' after --invert-mask' if invert else ''}; "
         f"{_mend(brightest, invert)}"
+    )
+
+
+def _is_labelled(plane: Plane) -> bool:
+    """Tell whether weights are labels: 0 and up to 8 of 255, and perhaps 255, none between."""
+    low = (plane > 0) & (plane <= _FAINT)
+    if not (plane == 0).any() or float(low.mean()) < _LABELLED:
+        return False
+    return bool((low | (plane == 0) | (plane >= _WHOLE)).all())
+
+
+def _labelled_mask(what: str) -> str:
+    return (
+        f"{what}: expected weights from 0 to 255, got a mask of labels (0 to 8, and at most "
+        "255 beside them); save it as 0 where the source stays and 255 where the style belongs"
     )
 
 

@@ -22,11 +22,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from zipfile import BadZipFile
 
 import numpy as np
 
 from vidstyle.atomic import delete, lock, settle, sha256_of, sync, sync_folder, unstopped
-from vidstyle.errors import HeldError, StateError, UsageError, reading, writing
+from vidstyle.errors import HeldError, MediaError, StateError, UsageError, reading, writing
 from vidstyle.jobs.manifest import MANIFEST, Manifest, check_own, differences, read_manifest
 from vidstyle.jobs.state_folder import StateFolder
 from vidstyle.jobs.targets import agrees, is_whole
@@ -122,8 +123,14 @@ class Workdir:
         if not self.finished[index].noted:
             return {}
         path = self._notes(index)
-        with reading(path), np.load(path) as notes:
-            return dict(notes)
+        try:
+            with reading(path), np.load(path) as notes:
+                return dict(notes)
+        except (ValueError, TypeError, KeyError, EOFError, AttributeError, BadZipFile) as error:
+            raise MediaError(
+                f"{path}: expected the arrays that a frame was saved with, got a damaged file; "
+                "delete it and run the same command again"
+            ) from error
 
     def save(
         self,
@@ -327,8 +334,8 @@ def _records(lines: bytes) -> Iterator[tuple[bytes, Report]]:
     for line in lines.splitlines(keepends=True):
         try:
             report = json.loads(line)
-            whole = line.endswith(b"\n") and isinstance(report["index"], int) and report["sha256"]
-        except (ValueError, KeyError, TypeError):
+            whole = line.endswith(b"\n") and type(report["index"]) is int and report["sha256"]
+        except (ValueError, KeyError, TypeError, RecursionError):
             return
         if not whole:
             return

@@ -9,11 +9,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidstyle.atomic import sha256_of
-from vidstyle.errors import MediaError, SettingsError, UsageError
+from vidstyle.atomic import is_special, sha256_of
+from vidstyle.errors import MediaError, SettingsError, UsageError, as_path
 from vidstyle.inputs import check_apart
 from vidstyle.jobs.manifest import state_path
 from vidstyle.settings import Settings, options
+from vidstyle.validation import check_weight
 
 if TYPE_CHECKING:
     from vidstyle.media import Clip
@@ -67,6 +68,11 @@ class Job:
 
     def __post_init__(self) -> None:
         _check_source(self.source)
+        if is_special(self.output):
+            raise UsageError(
+                f"{self.output}: expected the name of a file or a folder for the output, got a "
+                "pipe or a device; choose another output"
+            )
         object.__setattr__(self, "styles", _blend(self.styles))
         _check_guides(self)
         check_apart(self.output, self.inputs)
@@ -135,21 +141,21 @@ def make_job(  # noqa: PLR0913 - what a job is made of
     """
     from vidstyle.techniques import TECHNIQUES
 
-    if technique not in TECHNIQUES:
+    if not isinstance(technique, str) or technique not in TECHNIQUES:
         raise UsageError(f"technique: expected one of {', '.join(TECHNIQUES)}, got {technique!r}")
     kind = TECHNIQUES[technique]
     _check_names(values, (*options(Settings), *options(kind)))
     own = {name: value for name, value in values.items() if name in options(kind)}
     return Job(
-        source=Path(source),
-        output=Path(output),
+        source=as_path(source, "source", SettingsError),
+        output=as_path(output, "output", SettingsError),
         technique=kind(**own),
         styles=tuple(_weighed(style)),
         settings=Settings(**{k: v for k, v in values.items() if k not in own}),
-        masks=_paths(mask),
-        map=None if map is None else Path(map),
-        style_maps=_paths(style_map),
-        weights=None if weights is None else Path(weights),
+        masks=_paths(mask, "mask"),
+        map=None if map is None else as_path(map, "map", SettingsError),
+        style_maps=_paths(style_map, "style_map"),
+        weights=None if weights is None else as_path(weights, "weights", SettingsError),
     )
 
 
@@ -264,8 +270,9 @@ def _check_guides(job: Job) -> None:
             raise MediaError(f"the mask or map {path} does not exist; check the path")
 
 
-def _paths(given: Paths) -> tuple[Path, ...]:
-    return tuple(Path(p) for p in ([given] if isinstance(given, (str, Path)) else given))
+def _paths(given: Paths, what: str) -> tuple[Path, ...]:
+    several = given if isinstance(given, (list, tuple)) else [given]
+    return tuple(as_path(path, what, SettingsError) for path in several)
 
 
 def _files_of(path: Path) -> Sequence[Path]:
@@ -300,14 +307,18 @@ def _weighed(style: Styles) -> Iterable[tuple[Path, float]]:
 def _listed(style: Styles) -> Sequence[StyleLike]:
     """Return the styles as a list, also where one is given alone."""
     pair = isinstance(style, tuple) and len(style) == 2 and not isinstance(style[1], (str, Path))
-    single = isinstance(style, (str, Path)) or (pair and not isinstance(style[1], tuple))
+    single = not isinstance(style, (list, tuple)) or (pair and not isinstance(style[1], tuple))
     return [style] if single else style  # type: ignore[list-item, return-value]
 
 
 def _entry(style: StyleLike) -> tuple[Path, float | None]:
-    if isinstance(style, tuple):
-        return Path(style[0]), float(style[1])
-    return parse_style(style) if isinstance(style, str) else (style, None)
+    if isinstance(style, tuple) and len(style) == 2:
+        path = as_path(style[0], "style", SettingsError)
+        check_weight(style[1], f"style {path}")
+        return path, float(style[1])
+    if isinstance(style, str) and "\0" not in style:
+        return parse_style(style)
+    return as_path(style, "style", SettingsError), None
 
 
 def _check_names(given: Iterable[str], known: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from vidstyle.atomic import is_special
 from vidstyle.errors import StateError, reading
 
 __all__ = [
@@ -25,6 +26,9 @@ MANIFEST = "manifest.json"  # in the state beside an output
 
 Manifest = dict[str, Any]
 
+_GROUPS = ("options", "settings", "versions", "environment")  # of a job's values, by name
+_DEEPEST = 12  # levels of nesting; a manifest has six
+
 
 def state_path(output: Path) -> Path:
     """Return where the state of the run that makes `output` stands."""
@@ -38,13 +42,39 @@ def state_of(output: Path) -> Manifest | None:
 
 def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest at `path`; None if there is none. StateError if it is damaged."""
+    damaged = f"{path} is damaged; add --restart to discard that state"
+    if is_special(path):
+        raise StateError(damaged)
     try:
         with reading(path), suppress(FileNotFoundError, NotADirectoryError):
             stored = json.loads(path.read_bytes())
+            if not _is_manifest(stored):
+                raise StateError(damaged)
             return {"job": stored["job"], "published": stored["published"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise StateError(f"{path} is damaged; add --restart to discard that state") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StateError(damaged) from error
     return None
+
+
+def _is_manifest(stored: Any) -> bool:
+    """Tell whether what a file holds has the types of a manifest. Raises KeyError or TypeError."""
+    job, published = stored["job"], stored["published"]
+    if not (isinstance(job, dict) and isinstance(published, dict) and _is_shallow(stored)):
+        return False
+    groups = [job.get(name) for name in _GROUPS] + [published.get("form")]
+    if not all(isinstance(group, dict | None) for group in groups):
+        return False
+    if not published:  # nothing was written yet
+        return True
+    files, frames = published["files"], published["frames"]
+    named = isinstance(files, dict) and all(isinstance(digest, str) for digest in files.values())
+    return named and type(frames) is int and isinstance(published["kept"], bool)
+
+
+def _is_shallow(value: Any, levels: int = _DEEPEST) -> bool:
+    """Tell whether values are nested no deeper: comparing and printing deeper ones may fail."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_shallow(part, levels - 1) for part in parts)
 
 
 def is_own_manifest(data: bytes) -> bool:

@@ -7,6 +7,7 @@ Progress goes out as events, plain dicts with an "event" of these kinds; only cl
     step     index, evaluation, loss
     frame    index, of, losses, evaluations, seconds, cut, renewed, back, left
     warning  message
+    guides   path, taken, message    of masks and maps: taken is "still", "each" or "keys"
     done     output, frames, stylized, seconds, kept, warnings
     shard    output, shard, of, shots, stylized, finished, frames, seconds    in place of done
 
@@ -26,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from vidstyle import media
 from vidstyle.coherence.history import Result
 from vidstyle.coherence.shots import Following, notes_on
-from vidstyle.errors import ContainerError, UsageError, VidstyleError, writing
+from vidstyle.environment import preserved
+from vidstyle.errors import ContainerError, SettingsError, UsageError, VidstyleError, writing
 from vidstyle.jobs.checkpoint import Workdir
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
@@ -85,7 +87,8 @@ def make_stylizer(job: Job, styles: "Sequence[Style]", network: Path | None) -> 
     """Return the stylizer of a job; imports TensorFlow if any pixel is optimised."""
     if not job.optimises:
         return Rehearsal()
-    from vidstyle.stylizer.stylizer import Stylizer
+    with preserved():
+        from vidstyle.stylizer.stylizer import Stylizer
 
     return Stylizer(styles, technique=job.technique, settings=job.settings, weights=network)
 
@@ -109,6 +112,8 @@ def stylize(  # noqa: PLR0913 - what a job is made of
     mask, map, style_map: paths of what the technique takes. settings: any field of Settings or of
     the technique. Raises VidstyleError.
     """
+    if on_event is not None and not callable(on_event):
+        raise SettingsError(f"on_event: expected a function, got {type(on_event).__name__}")
     job = make_job(
         source,
         output,

@@ -69,8 +69,9 @@ class Work:
         """Return how many bytes it takes to finish these frames, and to write the whole result."""
         areas = [width * height for width, height in self.sizes()]
         coded = media.pixel_bytes(self.clip, self.job.output, wish(self.job))
-        steadied = self.linked and self.job.optimises  # these are kept as shown and as drawn
-        each = 2 * _PIXEL_BYTES if steadied else _PIXEL_BYTES
+        # The output image, the optimised one, and that after deflickering if a mask is soft.
+        images = 3 if self.job.masks else 2
+        each = images * _PIXEL_BYTES if self.linked and self.job.optimises else _PIXEL_BYTES
         return sum(areas[position] for position in positions) * each + round(sum(areas) * coded)
 
     def left(self, positions: list[int]) -> int:
@@ -84,7 +85,11 @@ class Work:
         def warn(message: str) -> None:
             self.notify({"event": "warning", "message": message})
 
-        return Guidance(_guide_files(self.job), Series(self.clip, self.indices, self.size, warn))
+        def note(event: Event) -> None:
+            self.notify({"event": "guides", **event})
+
+        series = Series(self.clip, self.indices, self.size, warn, note)
+        return Guidance(_guide_files(self.job), series)
 
     @cached_property
     def lights(self) -> dict[int, Light]:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vidstyle import media
 from vidstyle.atomic import delete, draft_beside, settle
 from vidstyle.errors import UsageError, writing
+from vidstyle.guides import guide
 from vidstyle.guides import palette as palettes
 from vidstyle.guides.frame_guides import Series
 from vidstyle.inputs import check_apart
@@ -23,15 +25,20 @@ def write_tracks(  # noqa: PLR0913 - what is tracked, where to, and who is told
     *,
     map: Path | None = None,
     mask: Path | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    rate: Fraction | None = None,
     overwrite: bool = False,
     notify: Callable[[int, int], None] = lambda done, of: None,
     warn: Callable[[str], None] = lambda message: None,
+    note: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> int:
     """Write a PNG for every frame of `source` into the folder `output`; return how many.
 
     map, mask: one of them; key frames, or pictures for all frames. A file bears the number of its
-    frame, from 0, so that the folder serves as --map or --mask again. notify(frames done, frames
-    in all) is called after each. Raises VidstyleError.
+    frame, from 0, so that the folder serves as --map or --mask again. start, end: of the source, in
+    seconds; rate: of a folder of pictures, which decides what these mean. notify(frames done,
+    frames in all) is called after each, note(event) as in Series. Raises VidstyleError.
     """
     if (map is None) == (mask is None):
         raise UsageError("track: expected either --map or --mask, got both or neither")
@@ -40,16 +47,18 @@ def write_tracks(  # noqa: PLR0913 - what is tracked, where to, and who is told
         raise UsageError(
             f"{output}: expected a new or empty folder; add --overwrite, or choose another output"
         )
-    rate = None if source.is_file() else Fraction(25)  # of a folder; which one does not matter
+    if rate is None and not source.is_file() and start is None and end is None:
+        rate = Fraction(25)  # of a folder; without a time, which one does not matter
     clip = media.probe(source, rate=rate)
-    series = Series(clip, range(clip.frames), lambda _: (clip.width, clip.height), warn)
+    indices = media.select(clip, start, end)
+    series = Series(clip, indices, lambda _: (clip.width, clip.height), warn, note)
     pictures = _maps(series, map) if map else _masks(series, mask or Path())
     with writing(output):
         output.mkdir(exist_ok=True)
-        for index, picture in enumerate(pictures):
+        for index, picture in zip(indices, pictures, strict=True):
             _write(output / f"{index:06d}.png", picture, overwrite=overwrite)
-            notify(index + 1, clip.frames)
-    return clip.frames
+            notify(index - indices.start + 1, len(indices))
+    return len(indices)
 
 
 def _write(path: Path, picture: Image, *, overwrite: bool) -> None:
@@ -69,6 +78,7 @@ def _write(path: Path, picture: Image, *, overwrite: bool) -> None:
 def _maps(series: Series, path: Path) -> Iterator[Image]:
     """Yield the map of each frame in its own colours."""
     drawn = series.open(path)
+    series.tell(drawn)
     palette = palettes.palette_of(drawn.pictures(), str(path))
     matches = [palettes.Match(place, name, ()) for place, name in enumerate(palette.names)]
     for planes in series.maps(drawn, palette, matches, palettes.TOLERANCE):
@@ -77,5 +87,8 @@ def _maps(series: Series, path: Path) -> Iterator[Image]:
 
 def _masks(series: Series, path: Path) -> Iterator[Image]:
     """Yield the mask of each frame in grey."""
-    for plane in series.masks(series.open(path)):
+    drawn = series.open(path)
+    guide.check_covers(drawn)
+    series.tell(drawn)
+    for plane in series.masks(drawn):
         yield np.repeat(plane, 3, axis=2)

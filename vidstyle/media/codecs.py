@@ -1,11 +1,11 @@
 """What a video file may be encoded as: which codecs a container holds, which pixels a codec."""
 
-import os
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from vidstyle.environment import variable
 from vidstyle.errors import UsageError
 from vidstyle.media.clip import MOVIES, Clip
 
@@ -181,11 +181,11 @@ def _encodes(encoder: str, pix_fmt: str, words: tuple[tuple[str, str], ...]) -> 
     context: Any = av.CodecContext.create(encoder, "w")
     context.width = context.height = 64
     context.pix_fmt, context.time_base, context.options = pix_fmt, Fraction(1, 25), dict(words)
-    os.environ.setdefault("SVT_LOG", "1")  # or libsvtav1 talks of itself
     try:
         frame = av.VideoFrame(64, 64, "rgba").reformat(format=pix_fmt)
         frame.pts = 0
-        return bool(context.encode(frame) + context.encode(None))
+        with variable("SVT_LOG", "1"):  # or libsvtav1 talks of itself
+            return bool(context.encode(frame) + context.encode(None))
     except (av.error.FFmpegError, OSError, ValueError):
         return False
 

@@ -4,7 +4,6 @@ A file of a few kilobytes can hold a picture of 300 million pixels: 3.6 GB as fl
 need the whole picture in bytes; float32 is made strip by strip, and only at the reduced size.
 """
 
-import stat
 from collections.abc import Callable
 from math import ceil, sqrt
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
+from vidstyle.atomic import is_special
 from vidstyle.errors import MediaError
 from vidstyle.media.clip import Image
 from vidstyle.memory import available
@@ -61,11 +61,7 @@ def check_regular(path: Path) -> None:
 
     What is not there or may not be read is left to whoever opens it.
     """
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    if is_special(path):
         raise MediaError(
             f"{path}: expected a regular file, got a pipe, a device or a socket; save its content "
             "as a file and name that"

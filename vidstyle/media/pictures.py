@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 from PIL import ImageOps
 
-from vidstyle.errors import MediaError, OutputError, reading, writing
+from vidstyle.errors import MediaError, OutputError, as_path, reading, writing
 from vidstyle.media import deep_pictures, heif, jpegs
 from vidstyle.media.clip import Image
 from vidstyle.media.large import (
@@ -95,6 +95,7 @@ PICTURE_FAULTS = (  # what Pillow raises on damaged files (found by fuzzing)
 @contextmanager
 def open_picture(path: Path) -> Iterator[PIL.Image.Image]:
     """Open a picture by its content; whatever Pillow raises inside becomes a MediaError."""
+    path = as_path(path, "picture")
     check_regular(path)
     try:
         check_developed(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidstyle.errors import MediaError, UsageError
+from vidstyle.errors import MediaError, UsageError, as_path
 from vidstyle.media import animation_read
 from vidstyle.media.clip import Clip, Image
 from vidstyle.media.deep_pictures import depth_of, has_clear_words, loses_depth, reads_deep
@@ -46,7 +46,7 @@ def probe(source: Path | str, *, rate: Fraction | None = None, count: bool = Tru
     rate: pictures of a folder or pattern are a sequence with this many frames a second.
     count: decode everything, so that counts and times are those of the frames that really come.
     """
-    path = Path(source)
+    path = as_path(source, "source")
     if path.is_dir() or is_pattern(path):
         return _probe_pictures(path, rate, count)
     _check_file(path)

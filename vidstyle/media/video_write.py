@@ -22,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from vidstyle.environment import variable
 from vidstyle.errors import ContainerError, UsageError, writing
 from vidstyle.media.clip import MOVIES, Clip, Image, span
 from vidstyle.media.codecs import Form
@@ -64,7 +65,8 @@ def write_movie(
     base = clip.time_base or Fraction(1)
     kind = MOVIES[part.suffix.lower()]
     without = try_movie(clip, indices, kind, form).refused
-    with writing_media(part), ExitStack() as stack:
+    quiet = variable("SVT_LOG", "1")  # or libsvtav1 talks of itself
+    with writing_media(part), quiet, ExitStack() as stack:
         out = stack.enter_context(_create(f"file:{part}", kind, base))
         movie = _Movie(clip, out, kind, form)
         carrier = _carrier(stack, clip, out, _window(clip, indices), movie.stream, without)
@@ -208,7 +210,6 @@ class _Movie:
         self._kind, self._scaler = kind, VideoReformatter()
         self._base = clip.time_base or Fraction(1)
         quality = {} if form.crf is None else {"crf": str(form.crf)}
-        os.environ.setdefault("SVT_LOG", "1")  # or libsvtav1 talks of itself
         stream: Any = out.add_stream(form.codec.encoder, options=form.codec.options | quality)
         self.stream: VideoStream = stream
         self._prepare(self.stream.codec_context, clip)

@@ -64,11 +64,13 @@ class Scene:
         """Return the image where pixels may change, and the frame elsewhere."""
         return np.asarray(np.where(self.support > 0, image, self.frame))
 
-    def shown(self, image: Image) -> tuple[Image, Finest | None]:
+    def shown(self, image: Image, *, steady: bool = True) -> tuple[Image, Finest | None]:
         """Return what is to be shown of an image: it does not tremble beside the frame before.
 
-        And the finest detail that what follows is to keep: the first's.
+        And the finest detail that what follows is to keep: the first's. steady: False: as it is.
         """
+        if not steady:
+            return image, None
         if self.prior is None:
             inside = self.support[..., 0] > 0
             return image, Finest.of(image, self.frame, inside) if inside.any() else None
@@ -76,6 +78,17 @@ class Scene:
         if looked is None:
             return image, None
         return self.kept(steadied(image, looked, self.frame, self.support)), looked.finest
+
+    def blended(self, image: Image) -> Image:
+        """Return the output image: frame + weight · (image - frame), weight: see Guide.weight.
+
+        `image` itself, to the bit, where the weight is 1 or the technique is not confined.
+        """
+        if self.guide is None or not self.confined:
+            return image
+        weight = self.guide.weight
+        soft = np.clip(self.frame + weight * (image - self.frame), 0, 1)
+        return np.asarray(np.where(weight == 1, image, soft))
 
     def resized(self, width: int, height: int) -> "Scene":
         guide = None if self.guide is None else self.guide.resized(width, height)

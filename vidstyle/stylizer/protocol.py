@@ -41,6 +41,7 @@ class Rehearsed:
     matches: "np.ndarray | None" = None
     drawn: "Image | None" = None
     finest: "Finest | None" = None
+    steadied: "Image | None" = None
 
 
 class Rehearsal:

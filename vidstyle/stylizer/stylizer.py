@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from vidstyle.coherence.deflicker import Finest
 from vidstyle.coherence.warm_start import Prior, carried
-from vidstyle.errors import UsageError
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image, resize
 from vidstyle.memory import give_back
@@ -22,6 +21,7 @@ from vidstyle.stylizer.lbfgs import Evaluation, Frequencies, minimise
 from vidstyle.stylizer.problem import Scene, levels
 from vidstyle.techniques import Encoded, Share, Strip, Style, Targets, Technique
 from vidstyle.techniques.basic import Basic
+from vidstyle.validation import check_frame, check_parts
 from vidstyle.vgg import losses
 from vidstyle.vgg.crop import Window
 from vidstyle.vgg.device import make_repeatable
@@ -43,10 +43,11 @@ _WINDOWS_KEPT = 8  # traced graphs of one size, for windows in it
 
 @dataclass(frozen=True)
 class Stylized:
-    """image: an Image; losses: total and each term, unweighted, at the last accepted step.
+    """image: the output Image; losses: total and each term, unweighted, at the last accepted step.
 
-    matches: which place of the style each block answers, where blocks are matched. drawn: what was
-    steadied, which the next frame goes on from; None: the image. finest: as in steadying.Looked.
+    matches: which place of the style each block answers, where blocks are matched. drawn: the
+    optimised image; None: steadied. steadied: that, deflickered, before a soft guide blends it with
+    the source; None: the output image. finest: as in steadying.Looked.
     """
 
     image: Image
@@ -55,6 +56,7 @@ class Stylized:
     matches: np.ndarray | None = None
     drawn: Image | None = None
     finest: Finest | None = None
+    steadied: Image | None = None
 
 
 class Stylizer:
@@ -74,11 +76,9 @@ class Stylizer:
         weights: Path | None = None,
         encoder: Callable[[Any], Features] | None = None,
     ) -> None:
-        if not styles or sum(style.weight for style in styles) <= 0:
-            raise UsageError("expected a style of weight above 0, got none; add --style PICTURE")
+        self.settings, self.technique = settings or Settings(), technique or Basic()
+        check_parts(styles, Style, self.settings, Settings, self.technique, Technique)
         make_repeatable()
-        self.settings = settings or Settings()
-        self.technique = technique or Basic()
         self._styles = tuple(styles)
         layers = (*self.settings.style_layers, *self.settings.content_layers)
         self.encode = encoder or load_encoder(weights, layers)
@@ -105,6 +105,7 @@ class Stylizer:
         without one the picture is begun anew, coarse to fine. progress: called after each
         evaluation; what it raises stops the work.
         """
+        check_frame(content, guide, prior, self.technique.needs)
         steps = self.settings.steps if prior is None else self.settings.steps_next
         scene = Scene(content, guide, self.technique.confined, prior)
         start = scene.kept(content if prior is None else prior.image)
@@ -121,10 +122,10 @@ class Stylizer:
         return self._shown(found, scene)
 
     def _shown(self, found: Stylized, scene: Scene) -> Stylized:
-        """Return the frame as it is to be shown."""
-        steady = self.settings.temporal_weight > 0
-        shown, finest = scene.shown(found.image) if steady else (found.image, None)
-        return replace(found, image=shown, drawn=found.image, finest=finest)
+        """Return the frame with its output image, and what later frames need of it."""
+        shown, finest = scene.shown(found.image, steady=self.settings.temporal_weight > 0)
+        output = scene.blended(shown)
+        return replace(found, image=output, drawn=found.image, finest=finest, steadied=shown)
 
     def _coarse_to_fine(
         self, whole: Scene, steps: int, count: Callable[[int], Progress]
