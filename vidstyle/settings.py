@@ -157,7 +157,7 @@ class Settings:
     )
     style_layers: tuple[str, ...] = option(
         ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
-        "VGG-19 layers whose Gram matrices are the style",
+        "VGG-19 layers whose means and covariances of features are the style",
         choices=LAYERS,
     )
     content_layers: tuple[str, ...] = option(

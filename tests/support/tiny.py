@@ -42,6 +42,26 @@ def narrow_encoder(*layers: str) -> Encoder:
     return Encoder(shapes, layers)
 
 
+def plain_style(rows: Any, weights: Any, goal_rows: Any, goal_weights: Any) -> Any:
+    """The style distance of features [P, C], weighted [P], from others', by its definition."""
+    (mean, spread), (goal_mean, goal_spread) = (
+        _mean_and_covariance(tf.convert_to_tensor(f), tf.constant(w, tf.float32))
+        for f, w in ((rows, weights), (goal_rows, goal_weights))
+    )
+    energy = tf.reduce_sum(goal_spread**2) + (0.05 * tf.reduce_sum(goal_mean**2)) ** 2
+    apart = (
+        tf.reduce_sum((spread - goal_spread) ** 2) / energy,
+        tf.reduce_sum((mean - goal_mean) ** 2) / tf.reduce_sum(goal_mean**2),
+    )
+    return sum(tf.sqrt(squared + 1e-5) - 1e-5**0.5 for squared in apart) / 2
+
+
+def _mean_and_covariance(rows: Any, weights: Any) -> tuple[Any, Any]:
+    parts = (weights / tf.reduce_sum(weights))[:, None]
+    mean = tf.reduce_sum(parts * rows, axis=0)
+    return mean, tf.transpose(rows - mean) @ (parts * (rows - mean))
+
+
 def disc(height: int, width: int, *, x: float = 0.5, y: float = 0.5) -> Image:
     """A soft orange disc at (x, y) of the size, on a blue gradient with a little texture."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import LAYERS, TinyEncoder, disc, stripes
+from tiny import LAYERS, TinyEncoder, disc, plain_style, stripes
 
 from vidstyle.coherence.warm_start import Prior, prior
 from vidstyle.guides.guide import Guide
@@ -14,6 +14,7 @@ from vidstyle.techniques import TECHNIQUES, Encoded
 from vidstyle.techniques._disoccluded import _PULL
 from vidstyle.techniques._receptive_field import counted, receptive_field
 from vidstyle.vgg.crop import Window
+from vidstyle.vgg.losses import over_layers
 
 SIZE = (32, 48)
 FRAME, STYLE = disc(*SIZE), stripes(40, 48)
@@ -47,7 +48,7 @@ def found(
 def alone(fresh: np.ndarray, mask: np.ndarray = WHOLE) -> tuple[float, np.ndarray]:
     """The pull of what is fresh in a mask and its gradient, by the definition, without _PULL."""
     pixels, style = tf.constant(FRAME), ENCODER(tf.constant(STYLE))
-    apart = []
+    apart = {}
     with tf.GradientTape() as tape:
         tape.watch(pixels)
         for layer, values in ENCODER(pixels).items():
@@ -57,11 +58,9 @@ def alone(fresh: np.ndarray, mask: np.ndarray = WHOLE) -> tuple[float, np.ndarra
             weights = counted(Guide(mask, ("a",)), layer, height, width)[..., 0]
             weights = weights * shrunk(fresh[..., 0], height) * shrunk(sees, height)
             flat, of_style = (tf.reshape(x, (-1, channels)) for x in (values, style[layer]))
-            own = tf.transpose(flat) @ (flat * weights.reshape(-1, 1)) / weights.sum()
-            goal = tf.transpose(of_style) @ of_style / len(of_style)
-            missed = tf.reduce_sum((own - goal) ** 2) / tf.reduce_sum(goal**2)
-            apart.append(weights.mean() * missed)
-        loss = tf.add_n(apart) / len(apart)
+            missed = plain_style(flat, weights.ravel(), of_style, np.ones(len(of_style)))
+            apart[layer] = weights.mean() * missed
+        loss = over_layers(apart)
     return float(loss), tape.gradient(loss, pixels).numpy()
 
 
@@ -120,7 +119,7 @@ def test_within_a_window_it_is_the_same() -> None:
 
 
 def test_new_ground_is_painted_though_all_else_is() -> None:
-    """Its own Gram matrices come nearer to the style's than where the whole frame's alone pull."""
+    """Its own moments come nearer to the style's than where the whole frame's alone pull."""
     settings = Settings(
         steps=60, steps_next=15, style_layers=LAYERS, content_layers=LAYERS[1:2], tv_weight=0
     )

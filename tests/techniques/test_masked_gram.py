@@ -1,4 +1,4 @@
-"""Gram matrices of weight planes: sparse, as sums and in a window, beside the plain formula."""
+"""Moments of weight planes: sparse, as sums and in a window, beside the plain formula."""
 
 from typing import Any
 from unittest import mock
@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 
 from vidstyle.techniques import _masked_gram
-from vidstyle.techniques._masked_gram import plane_grams, planes_of, style_of_planes
+from vidstyle.techniques._masked_gram import plane_moments, planes_of, style_of_planes
 from vidstyle.vgg.crop import Window
 
 RANDOM = np.random.default_rng(3)
 HEIGHT, WIDTH, CHANNELS = 20, 28, 6
 FEATURES = tf.constant(RANDOM.random((HEIGHT, WIDTH, CHANNELS)), tf.float32)
-PULL = tf.constant(RANDOM.normal(size=(4, CHANNELS, CHANNELS)), tf.float32)
+PULL = tf.constant(RANDOM.normal(size=(4, CHANNELS + 1, CHANNELS)), tf.float32)
 
 
 def bands(soft: bool) -> np.ndarray:
@@ -44,24 +44,25 @@ WEIGHTS = {
 
 def plain(features: Any, weights: np.ndarray) -> Any:
     total = weights.sum(axis=(0, 1))[:, None, None] + 1e-12
-    return tf.einsum("hwk,hwc,hwd->kcd", weights, features, features) / total
+    products = tf.einsum("hwk,hwc,hwd->kcd", weights, features, features)
+    return tf.concat([products, tf.einsum("hwk,hwc->kc", weights, features)[:, None]], 1) / total
 
 
 def with_gradient(function: Any) -> tuple[np.ndarray, np.ndarray]:
     with tf.GradientTape() as tape:
         tape.watch(FEATURES)
-        grams = function(FEATURES)
-        pulled = tf.reduce_sum(grams * PULL)
-    return grams.numpy(), tape.gradient(pulled, FEATURES).numpy()
+        moments = function(FEATURES)
+        pulled = tf.reduce_sum(moments * PULL)
+    return moments.numpy(), tape.gradient(pulled, FEATURES).numpy()
 
 
 @pytest.mark.parametrize("held", [64 * 24, 10**9])
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
-def test_grams_and_their_gradient_are_the_plain_formulas(weights: np.ndarray, held: int) -> None:
+def test_moments_and_their_gradient_are_the_plain_formulas(weights: np.ndarray, held: int) -> None:
     expected = with_gradient(lambda features: plain(features, weights))
     with mock.patch.object(_masked_gram, "_HELD", held):
         over = planes_of(weights)
-        found = with_gradient(tf.function(lambda features: plane_grams(features, over)))
+        found = with_gradient(tf.function(lambda features: plane_moments(features, over)))
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=4e-3 * abs(theirs).max())
 
@@ -86,14 +87,14 @@ def test_within_a_window_the_distance_is_that_of_the_whole(name: str) -> None:
     inside = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     window.cut(inside)[:] = 1
     weights = WEIGHTS[name] * inside
-    goals = PULL @ tf.transpose(PULL, (0, 2, 1))
+    goals = plain(tf.square(FEATURES), weights)
     whole = style_of_planes(FEATURES, planes_of(weights), goals)
     part = style_of_planes(window.cut(FEATURES), planes_of(weights, window), goals)
     assert float(part) == pytest.approx(float(whole), rel=2e-3)
 
 
 def test_one_specification_serves_planes_of_every_kind() -> None:
-    traced = tf.function(plane_grams).get_concrete_function(
+    traced = tf.function(plane_moments).get_concrete_function(
         tf.TensorSpec(FEATURES.shape, tf.float32),
         planes_of(WEIGHTS["hard"]).specification(),
     )
@@ -101,3 +102,22 @@ def test_one_specification_serves_planes_of_every_kind() -> None:
         found = traced(FEATURES, planes_of(weights)).numpy()
         expected = plain(FEATURES, weights).numpy()
         np.testing.assert_allclose(found, expected, atol=4e-3 * abs(expected).max())
+
+
+def test_a_plane_of_one_cell_is_drawn_by_its_mean_alone() -> None:
+    """One position has no covariance: what is left of its pull is rounding, and finite."""
+    weights = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    weights[7, 9] = 1
+    own = FEATURES[7, 9]
+    goal_mean = own + 0.5
+    spread = tf.eye(CHANNELS) + goal_mean[:, None] * goal_mean[None]
+    goal = tf.concat([spread, goal_mean[None]], axis=0)[None]
+    with tf.GradientTape() as tape:
+        tape.watch(FEATURES)
+        loss = style_of_planes(FEATURES, planes_of(weights), goal)
+    found = tape.gradient(loss, FEATURES).numpy()
+    norms = float(tf.norm(own - goal_mean)), float(tf.norm(goal_mean))
+    expected = (own - goal_mean) / (norms[0] * norms[1]) / 2 / (HEIGHT * WIDTH)
+    np.testing.assert_allclose(found[7, 9], expected, rtol=1e-3)
+    found[7, 9] = 0
+    assert not found.any()

@@ -5,7 +5,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import TinyEncoder, disc, stripes
+from tiny import TinyEncoder, disc, plain_style, stripes
 
 from vidstyle.coherence.warm_start import Prior, carried
 from vidstyle.techniques import Encoded, _patch_gram, _patch_match
@@ -40,13 +40,11 @@ def test_few_cells_and_many_give_the_same_distance() -> None:
     expected = 0.0
     theirs = answers((9, 11), centres, nodes, 2)
     for index in range(35):
-        grams = []
+        of_both: list[np.ndarray] = []
         for values, window in ((wide, over), (style, theirs)):
-            weights = window.weights[index][:, None]
             rows = values.numpy().reshape(-1, 40)[window.places[index]]
-            grams.append((rows * weights).T @ rows / weights.sum())
-        apart = ((grams[0] - grams[1]) ** 2).sum() / (grams[1] ** 2).sum()
-        expected += over.weights[index].sum() / 96 * apart
+            of_both += [rows, window.weights[index]]
+        expected += over.weights[index].sum() / 96 * float(plain_style(*of_both))
     assert found == pytest.approx(expected, rel=1e-4)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import plain_style
 
 from vidstyle.vgg import losses
 
@@ -14,6 +15,7 @@ FEATURES = RANDOM.random((5, 6, 4)).astype(np.float32)
 IMAGE = RANDOM.random((6, 7, 3)).astype(np.float32)
 PRIOR = RANDOM.random((6, 7, 3)).astype(np.float32)
 TRUST = RANDOM.random((6, 7, 1)).astype(np.float32)
+OTHER = (RANDOM.random((4, 5, 4)) * [1, 0.5, 2, 1]).astype(np.float32)
 GRAM = RANDOM.random((4, 4)).astype(np.float32)
 
 
@@ -28,6 +30,63 @@ def gradient(loss: Callable[[Any], Any], at: np.ndarray) -> np.ndarray:
 def test_gram_is_the_mean_outer_product_over_positions() -> None:
     rows = FEATURES.reshape(-1, 4)
     np.testing.assert_allclose(losses.gram(FEATURES), rows.T @ rows / 30, rtol=1e-5)
+
+
+def test_moments_are_the_gram_matrix_and_below_it_the_mean() -> None:
+    rows = FEATURES.reshape(-1, 4)
+    found = losses.moments(FEATURES)
+    np.testing.assert_allclose(found[:-1], rows.T @ rows / 30, rtol=1e-5)
+    np.testing.assert_allclose(found[-1], rows.mean(axis=0), rtol=1e-5)
+
+
+def test_the_style_distance_is_that_of_covariances_and_of_means() -> None:
+    rows, other = FEATURES.reshape(-1, 4), OTHER.reshape(-1, 4)
+    expected = float(plain_style(rows, np.ones(30), other, np.ones(20)))
+    covariances, means = (
+        [kind(values) for values in (rows, other)]
+        for kind in (lambda v: np.cov(v.T, bias=True), lambda v: v.mean(axis=0))
+    )
+    floor = 0.05**2 * (means[1] ** 2).sum() ** 2
+    squares = (
+        ((covariances[0] - covariances[1]) ** 2).sum() / ((covariances[1] ** 2).sum() + floor),
+        ((means[0] - means[1]) ** 2).sum() / (means[1] ** 2).sum(),
+    )
+    wanted = sum((d + 1e-5) ** 0.5 - 1e-5**0.5 for d in squares) / 2
+    assert expected == pytest.approx(wanted, rel=1e-4)
+    found = losses.style(losses.moments(FEATURES), losses.moments(OTHER))
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+    assert float(losses.style(losses.moments(OTHER), losses.moments(OTHER))) == 0
+
+
+def test_the_style_distance_is_relative() -> None:
+    found = [
+        float(losses.style(losses.moments(k * FEATURES), losses.moments(k * OTHER)))
+        for k in (1, np.float32(30))
+    ]
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("goal", [np.full((5, 6, 4), 0.5), np.zeros((5, 6, 4))], ids=["flat", "0"])
+def test_a_style_without_any_variance_gives_a_finite_pull(goal: np.ndarray) -> None:
+    aim = losses.moments(goal.astype(np.float32))
+    pull = gradient(lambda x: losses.style(losses.moments(x), aim), 0.5 + 0.01 * FEATURES)
+    assert np.isfinite(pull).all()
+    if goal.any():
+        assert np.abs(pull).max() < 1
+
+
+def test_equal_moments_have_a_finite_pull() -> None:
+    aim = losses.moments(FEATURES)
+    assert not gradient(lambda x: losses.style(losses.moments(x), aim), FEATURES).any()
+
+
+def test_shallow_layers_count_more_and_all_together_one() -> None:
+    layers = [f"relu{block}_1" for block in range(1, 6)]
+    assert float(losses.over_layers(dict.fromkeys(layers, tf.constant(3.0)))) == pytest.approx(3)
+    each = [float(losses.over_layers({layer: tf.constant(1.0)}, layers)) for layer in layers]
+    assert sum(each) == pytest.approx(1)
+    assert each == sorted(each, reverse=True)
+    assert each[0] > 10 * each[4]
 
 
 def test_gram_does_not_depend_on_how_often_a_texture_repeats() -> None:
@@ -100,12 +159,13 @@ def test_a_position_that_counts_more_is_smoothed_more() -> None:
 @pytest.mark.parametrize(
     ("loss", "at"),
     [
+        (lambda x: losses.style(losses.moments(x), losses.moments(OTHER)), FEATURES),
         (lambda x: losses.relative(losses.gram(x), GRAM), FEATURES),
         (lambda x: losses.content(x, FEATURES[::-1].copy(), losses.energy(FEATURES)), FEATURES),
         (lambda x: 1e4 * losses.total_variation(x), IMAGE),
         (lambda x: losses.temporal(x, PRIOR, TRUST), IMAGE),
     ],
-    ids=["style", "content", "tv", "temporal"],
+    ids=["style", "gram", "content", "tv", "temporal"],
 )
 def test_every_term_has_the_gradient_of_finite_differences(
     loss: Callable[[Any], Any], at: np.ndarray

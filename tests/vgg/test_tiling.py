@@ -11,7 +11,7 @@ from vidstyle.settings import Settings
 from vidstyle.stylizer.problem import Scene
 from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques import TECHNIQUES, Share, _patch_gram, basic, patch
-from vidstyle.techniques._patch_gram_tiled import Bands, WindowGrams
+from vidstyle.techniques._patch_gram_tiled import Bands, WindowMoments
 from vidstyle.vgg import forward, losses
 from vidstyle.vgg.tiling import Early, Strips
 
@@ -23,12 +23,12 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).random(shape).astype(np.float32)
 
 
-def products(features: Any) -> Any:
-    return {layer: losses.products(features[layer]) for layer in EARLY}
+def sums_of(features: Any) -> Any:
+    return {layer: losses.sums(features[layer]) for layer in EARLY}
 
 
 def shares(features: Any, number: Any) -> Any:
-    return {layer: Share(found[None], 0, 1) for layer, found in products(features).items()}
+    return {layer: Share(found[None], 0, 1) for layer, found in sums_of(features).items()}
 
 
 @pytest.mark.parametrize("height", [20, 32, 96, 97, 101, 133])
@@ -50,7 +50,7 @@ def test_features_sums_and_gradient_are_those_of_the_whole(height: int) -> None:
     with tf.GradientTape() as tape:
         tape.watch(image)
         whole = ENCODER(image)
-        expected = loss(whole, products(whole))
+        expected = loss(whole, sums_of(whole))
     late, total, gradient = in_strips(image)
     for layer in LATE:
         np.testing.assert_allclose(late[layer], whole[layer], atol=1e-5)
@@ -81,27 +81,27 @@ def test_sums_over_strips_are_what_windows_gather(
     bands, half = Bands(size, side), side // 2 // stride
     features = noise(*(-(-length // stride) for length in size), 5)
     over = _patch_gram.windows(features.shape[:2], bands.nodes, half)
-    expected = grams(features, over)
+    expected = moments(features, over)
     rows = bands.rows // stride
     assert bands.rows % 4 == 0
     strips = [tf.constant(features[at : at + rows]) for at in range(0, len(features), rows)]
     shares = [(bands.first(n), bands.sums(strip, n, stride)) for n, strip in enumerate(strips)]
-    sums = np.zeros((*bands.nodes, 5, 5), np.float32)
+    sums = np.zeros((*bands.nodes, 6, 5), np.float32)
     for first, share in shares:
         sums[first : first + len(share)] += share
     sums = tf.constant(sums)
-    np.testing.assert_allclose(bands.grams(sums, stride), expected, atol=1e-5)
-    goals = tf.constant(expected[::-1].copy())
-    aims = {"grams": goals, "norm": tf.reduce_sum(tf.square(goals), axis=(1, 2))}
+    np.testing.assert_allclose(bands.moments(sums, stride), expected, atol=1e-5)
+    goals = tf.constant(np.float32(1.3) * expected[::-1])
     tensors = _patch_gram.Windows(*map(tf.constant, over))
-    gathered = _patch_gram.distance(tf.constant(features), tensors, bands.nodes, aims)
+    gathered = _patch_gram.distance(tf.constant(features), tensors, bands.nodes, {"moments": goals})
     assert float(bands.distance(sums, goals, stride)) == pytest.approx(float(gathered), rel=1e-4)
 
 
-def grams(features: np.ndarray, over: _patch_gram.Windows) -> np.ndarray:
+def moments(features: np.ndarray, over: _patch_gram.Windows) -> np.ndarray:
     rows = features.reshape(-1, features.shape[2])[over.places]
     weights = over.weights[..., None] / over.weights.sum(axis=1)[:, None, None]
-    return np.einsum("mnc,mnd->mcd", rows * weights, rows)
+    products = np.einsum("mnc,mnd->mcd", rows * weights, rows)
+    return np.concatenate([products, (rows * weights).sum(axis=1, keepdims=True)], axis=1)
 
 
 @pytest.mark.parametrize("rows", [7, 16, 100])
@@ -109,11 +109,11 @@ def test_windows_anywhere_add_up_strip_by_strip(rows: int) -> None:
     style, random, nodes = noise(57, 83, 4), np.random.default_rng(1), (4, 5)
     centres = np.stack([random.integers(0, length, 20) for length in (57, 83)], axis=1)
     spans = _patch_gram.spans_at((57, 83), centres, nodes, 16)
-    found = WindowGrams(*spans)
+    found = WindowMoments(*spans)
     for first in range(0, 57, rows):
         found.add(tf.constant(style[first : first + rows]))
-    expected = grams(style, _patch_gram.crossed((57, 83), *spans))
-    np.testing.assert_allclose(found.grams, expected, atol=1e-5)
+    expected = moments(style, _patch_gram.crossed((57, 83), *spans))
+    np.testing.assert_allclose(found.moments, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["basic", "patch", "doodle"])

@@ -1,7 +1,8 @@
 """Distances: how far a picture is from a style and from a content, as the network sees it.
 
 Gatys, Ecker & Bethge (2016): relative squared distances of Gram matrices and of features. Taken at
-layers and at a size that the optimiser does not use, since it drives its own towards 0.
+layers and at a size that the optimiser does not use, since it drives its own towards 0, and as
+the plain Gram matrix, which it does not use either (see losses.style).
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from vidstyle.media import Image, resize
-from vidstyle.techniques._masked_gram import plane_grams, planes_of
+from vidstyle.techniques._masked_gram import plane_moments, planes_of
 from vidstyle.vgg import losses
 from vidstyle.vgg.encoder import load_encoder
 
@@ -69,4 +70,4 @@ class Distances:
             for long, short in zip(inside.shape, features.shape[:2], strict=True)
         )
         weights = (rows @ inside.astype(np.float32) @ columns.T)[..., None]
-        return plane_grams(features, planes_of(weights))[0]
+        return plane_moments(features, planes_of(weights))[0, :-1]

@@ -1,6 +1,6 @@
 """What nothing before this frame shows, and what is drawn to the style for itself there.
 
-A Gram matrix is of all of a frame, and where most of that is painted already, little pulls at the
+Moments are of all of a frame, and where most of that is painted already, little pulls at the
 few pixels that a pan or a turn has just brought in: frame by frame the style would wane.
 """
 
@@ -45,7 +45,7 @@ class Fresh(NamedTuple):
 def fresh_of(frame: Encoded, planes: Sequence[np.ndarray]) -> dict[str, Fresh]:
     """Return what is fresh of each plane at the layers that the frame has features of.
 
-    planes: for each of these layers the planes [h, w, K] that its Gram matrices are taken over. A
+    planes: for each of these layers the planes [h, w, K] that its moments are taken over. A
     feature counts for what it sees that is fresh: at the edge it sees what is held as it was, too,
     and to be like the style in spite of that, the few pixels within became streaks of glaring
     colour. Unlike at a mask's edge this is not made good for, so slivers hardly pull at all.
@@ -107,19 +107,19 @@ def _parted(values: Any, places: Any) -> tuple[Any, Any]:
 def fresh_loss(parts: Features, fresh: Mapping[str, Fresh], goals: Mapping[str, Any]) -> Any:
     """Return the style distance of what is fresh: 0 if nothing is.
 
-    Each plane is weighed by its area, as in planes.style_of_planes. goals: Gram matrices [K, C, C]
-    by layer; the mean is over all of these, also those that are seen in strips.
+    Each plane is weighed by its area, as in planes.style_of_planes. goals: moments
+    [K, C + 1, C] by layer; the mean is over all of these, also those that are seen in strips.
     """
     import tensorflow as tf
 
     from vidstyle.vgg import losses
 
-    apart = []
+    apart = {}
     for layer, over in fresh.items():
-        part, goal = parts[layer], goals[layer]
+        part = parts[layer]
         weighed = part[None] * tf.transpose(over.weights)[..., None]
-        grams = tf.matmul(weighed, part[None], transpose_a=True) / over.totals[:, None, None]
-        missed = tf.reduce_sum(tf.square(grams - goal), axis=(1, 2))
-        norm = tf.reduce_sum(tf.square(goal), axis=(1, 2)) + 1e-12
-        apart.append(tf.reduce_sum(over.shares * missed / norm))
-    return _PULL * losses.summed(apart) / len(goals)
+        products = tf.matmul(weighed, part[None], transpose_a=True)
+        sums = tf.concat([products, tf.reduce_sum(weighed, axis=1, keepdims=True)], axis=1)
+        missed = losses.style(sums / over.totals[:, None, None], goals[layer])
+        apart[layer] = tf.reduce_sum(over.shares * missed)
+    return _PULL * losses.over_layers(apart, goals)

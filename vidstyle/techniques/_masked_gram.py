@@ -1,8 +1,8 @@
-"""Planes: K weights for every position of a layer, and the Gram matrix of each in one pass.
+"""Planes: K weights for every position of a layer, and the moments of each in one pass.
 
 What K masks cost is what their overlap costs. Where few overlap, each plane's own places are
 gathered. Where many cover everything, their weights within a small tile of the layer are sums of a
-few (masks are smooth), and the Gram matrices of those few are mixed.
+few (masks are smooth), and the moments of those few are mixed.
 """
 
 from typing import Any, NamedTuple
@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from vidstyle.vgg.crop import Window
-from vidstyle.vgg.losses import summed
+from vidstyle.vgg.losses import style, summed
 
-__all__ = ["Planes", "plane_grams", "planes_of", "style_of_planes"]
+__all__ = ["Planes", "plane_moments", "planes_of", "style_of_planes"]
 
 _HELD = 8_000_000  # numbers of weighted features held at once where planes cover everything
 _LEFT_OUT = 1e-3  # of 1: what of the weights of a tile its sums may lack; 8 bits lack as much
@@ -137,38 +137,40 @@ def _as_sums(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return exact @ kept, kept.transpose(0, 2, 1)
 
 
-def plane_grams(features: Any, over: Planes) -> Any:
-    """Return Σ_p w_k(p) f(p) f(p)ᵀ / Σ_p w_k(p) for each plane k: [K, C, C].
+def plane_moments(features: Any, over: Planes) -> Any:
+    """Return the moments of features [h, w, C] for each plane k: [K, C + 1, C].
 
-    The weight enters once (in the original's techniques it is squared), and one pass of the network
-    serves all planes.
+    Σ_p w_k(p) f(p) f(p)ᵀ / Σ_p w_k(p), and below it Σ_p w_k(p) f(p) / Σ_p w_k(p). The weight
+    enters once (in the original's techniques it is squared), and one pass of the network serves
+    all planes.
     """
     channels = features.shape[2]
     rows = tf.reshape(features, (-1, channels))
     dense = tf.shape(over.parts)[2] > 0
 
     @tf.custom_gradient
-    def grams(rows: Any) -> tuple[Any, Any]:
+    def moments(rows: Any) -> tuple[Any, Any]:
         gathered = tf.gather(rows, over.places)
         weighed = gathered * over.weights
         found = tf.cond(
             dense,
-            lambda: _mixed_products(rows, over),
-            lambda: _products(weighed, gathered, over),
+            lambda: _mixed_sums(rows, over),
+            lambda: _sums(weighed, gathered, over),
         )
         per_total = over.totals[:, None, None]
 
         def backwards(up: Any) -> Any:
-            pulls = (up + tf.transpose(up, (0, 2, 1))) / per_total
+            up = up / per_total
+            pulls, shifts = up[:, :-1] + tf.transpose(up[:, :-1], (0, 2, 1)), up[:, -1]
             return tf.cond(
                 dense,
-                lambda: _mixed_pulls(rows, over, pulls),
-                lambda: _pulls(weighed, over, pulls),
+                lambda: _mixed_pulls(rows, over, pulls, shifts),
+                lambda: _pulls(weighed, over, pulls, shifts),
             )
 
         return found / per_total, backwards
 
-    return grams(rows)
+    return moments(rows)
 
 
 def _of_plane(rows: Any, over: Planes, index: int) -> Any:
@@ -176,28 +178,46 @@ def _of_plane(rows: Any, over: Planes, index: int) -> Any:
     return tf.slice(rows, [first, 0], [size, rows.shape[1]])
 
 
-def _products(weighed: Any, gathered: Any, over: Planes) -> Any:
-    """Return Σ w f fᵀ of each plane, [K, C, C], from its own places."""
-    products = [
-        tf.matmul(_of_plane(weighed, over, k), _of_plane(gathered, over, k), transpose_a=True)
-        for k in range(over.totals.shape[0])
-    ]
-    return tf.stack(products)
+def _sums(weighed: Any, gathered: Any, over: Planes) -> Any:
+    """Return Σ w f fᵀ and below it Σ w f of each plane, [K, C + 1, C], from its own places."""
+    found = []
+    for k in range(over.totals.shape[0]):
+        own = _of_plane(weighed, over, k)
+        products = tf.matmul(own, _of_plane(gathered, over, k), transpose_a=True)
+        found.append(tf.concat([products, tf.reduce_sum(own, axis=0, keepdims=True)], axis=0))
+    return tf.stack(found)
 
 
-def _pulls(weighed: Any, over: Planes, pulls: Any) -> Any:
-    """Return Σ_k w_k f · pull_k for each position, [P, C]; gathered, since scattering is slow."""
+def _pulls(weighed: Any, over: Planes, pulls: Any, shifts: Any) -> Any:
+    """Return Σ_k w_k (f · pull_k + shift_k) for each position, [P, C].
+
+    Gathered, since scattering is slow. pulls: [K, C, C]; shifts: [K, C].
+    """
     count, channels = over.totals.shape[0], weighed.shape[1]
-    parts = [tf.matmul(_of_plane(weighed, over, k), pulls[k]) for k in range(count)]
+    parts = [
+        tf.matmul(_of_plane(weighed, over, k), pulls[k])
+        + _of_plane(over.weights, over, k) * shifts[k]
+        for k in range(count)
+    ]
     every = tf.concat([*parts, tf.zeros((1, channels))], axis=0)
     return tf.reduce_sum(tf.gather(every, over.back), axis=1)
 
 
-def _wide(rows: Any, over: Planes) -> list[tuple[Any, Any, Any]]:
-    """Return for some tiles at a time their rows [t, N, C], these times every part, and the mix.
+class _Tiles(NamedTuple):
+    """Some tiles: rows [t, N, C], weights of their parts [t, N, R], rows times every part, and mix.
 
-    Parts stand beside one another, [t, N, R · C]; the mix [t · R, K] is as their rows.
+    wide: the products of rows and parts beside one another, [t, N, R · C]; mix: [t · R, K], whose
+    rows are as those products.
     """
+
+    rows: Any
+    parts: Any
+    wide: Any
+    mix: Any
+
+
+def _tiles_of(rows: Any, over: Planes) -> list[_Tiles]:
+    """Return all tiles, some at a time."""
     (tiles, size), channels = over.tiles.shape, rows.shape[1]
     count, planes = tf.shape(over.parts)[2], over.totals.shape[0]
     step = max(1, _HELD // (size * channels * planes))
@@ -208,38 +228,42 @@ def _wide(rows: Any, over: Planes) -> list[tuple[Any, Any, Any]]:
         weights = tf.slice(over.parts, (first, 0, 0), (some, size, count))
         wide = tf.reshape(part[:, :, None] * weights[..., None], (some, size, count * channels))
         mix = tf.slice(over.mix, (first, 0, 0), (some, count, planes))
-        found.append((part, wide, tf.reshape(mix, (-1, planes))))
+        found.append(_Tiles(part, weights, wide, tf.reshape(mix, (-1, planes))))
     return found
 
 
-def _mixed_products(rows: Any, over: Planes) -> Any:
-    """Return Σ w f fᵀ of each plane, [K, C, C], from those of each tile's parts."""
-    channels = rows.shape[1]
-    found = []
-    for part, wide, mix in _wide(rows, over):
-        products = tf.reshape(tf.matmul(wide, part, transpose_a=True), (-1, channels * channels))
-        found.append(tf.matmul(mix, products, transpose_a=True))
-    return tf.reshape(summed(found), (over.totals.shape[0], channels, channels))
+def _mixed_sums(rows: Any, over: Planes) -> Any:
+    """Return Σ w f fᵀ and below it Σ w f of each plane, [K, C + 1, C], from each tile's parts."""
+    channels, planes = rows.shape[1], over.totals.shape[0]
+    products, plain = [], []
+    for some in _tiles_of(rows, over):
+        own = tf.matmul(some.wide, some.rows, transpose_a=True)
+        own = tf.reshape(own, (-1, channels * channels))
+        products.append(tf.matmul(some.mix, own, transpose_a=True))
+        own = tf.reshape(tf.reduce_sum(some.wide, axis=1), (-1, channels))
+        plain.append(tf.matmul(some.mix, own, transpose_a=True))
+    square = tf.reshape(summed(products), (planes, channels, channels))
+    return tf.concat([square, summed(plain)[:, None]], axis=1)
 
 
-def _mixed_pulls(rows: Any, over: Planes, pulls: Any) -> Any:
-    """Return Σ_k w_k f · pull_k for each position, [P, C]."""
+def _mixed_pulls(rows: Any, over: Planes, pulls: Any, shifts: Any) -> Any:
+    """Return Σ_k w_k (f · pull_k + shift_k) for each position, [P, C]."""
     channels = rows.shape[1]
     flat = tf.reshape(pulls, (-1, channels * channels))
     found = []
-    for _, wide, mix in _wide(rows, over):
-        pull = tf.reshape(mix @ flat, (wide.shape[0], -1, channels))
-        found.append(tf.reshape(tf.matmul(wide, pull), (-1, channels)))
+    for some in _tiles_of(rows, over):
+        count = some.wide.shape[0]
+        pull = tf.reshape(some.mix @ flat, (count, -1, channels))
+        shift = tf.reshape(some.mix @ shifts, (count, -1, channels))
+        both = tf.matmul(some.wide, pull) + tf.matmul(some.parts, shift)
+        found.append(tf.reshape(both, (-1, channels)))
     return tf.gather(tf.concat(found, axis=0), over.untile)
 
 
 def style_of_planes(features: Any, over: Planes, goals: Any) -> Any:
-    """Return Σ_k ω_k ‖G_k − A_k‖² / ‖A_k‖², G of features [h, w, C], A = goals [K, C, C].
+    """Return Σ_k ω_k d_k of features [h, w, C], d the style distance from goals [K, C + 1, C].
 
     ω_k is the plane's share of the frame: every position is pulled with its own weight, in a small
     region as in a large one.
     """
-    apart = tf.reduce_sum(tf.square(plane_grams(features, over) - goals), axis=(1, 2))
-    return tf.reduce_sum(
-        over.shares * apart / (tf.reduce_sum(tf.square(goals), axis=(1, 2)) + 1e-12)
-    )
+    return tf.reduce_sum(over.shares * style(plane_moments(features, over), goals))

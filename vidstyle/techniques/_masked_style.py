@@ -24,7 +24,7 @@ class Source(NamedTuple):
 def plane_targets(
     styles: Sequence[Encoded], frame: Encoded, sources: Sequence[Sequence[Source]]
 ) -> Targets:
-    """Return {"goals": Gram matrices [K, C, C], "planes": Planes, "fresh": Fresh}, each by layer.
+    """Return {"goals": moments [K, C + 1, C], "planes": Planes, "fresh": Fresh}, each by layer.
 
     sources: for each of the K planes of the frame's guide, what its style is blended of.
     """
@@ -36,7 +36,7 @@ def plane_targets(
     assert frame.guide is not None
     goals, planes, every = {}, {}, []
     for layer, features in frame.features.items():
-        found = [_style_grams(style, layer) for style in styles]
+        found = [_style_moments(style, layer) for style in styles]
         goals[layer] = tf.stack(
             [
                 losses.summed([share * found[style][plane] for style, plane, share in blend])
@@ -50,29 +50,29 @@ def plane_targets(
     return {"goals": goals, "planes": planes, "fresh": fresh_of(frame, every)}
 
 
-def _style_grams(style: Encoded, layer: str) -> dict[int | None, Any]:
-    """Return the Gram matrix of each plane of a style, and under None that of the whole of it."""
-    from vidstyle.techniques._masked_gram import plane_grams, planes_of
+def _style_moments(style: Encoded, layer: str) -> dict[int | None, Any]:
+    """Return the moments of each plane of a style, and under None those of the whole of it."""
+    from vidstyle.techniques._masked_gram import plane_moments, planes_of
     from vidstyle.vgg import losses
 
     features = style.features[layer]
-    grams: dict[int | None, Any] = {None: losses.gram(features)}
+    moments: dict[int | None, Any] = {None: losses.moments(features)}
     if style.guide is not None:
         weights = shrunk(style.guide.planes, *features.shape[:2])
         over = planes_of(weights)
-        grams.update(enumerate(plane_grams(features, over)))
-    return grams
+        moments.update(enumerate(plane_moments(features, over)))
+    return moments
 
 
 def plane_loss(features: Features, targets: Targets) -> Any:
-    """Return the mean over layers of the style distance of the planes, and of what is fresh."""
+    """Return the weighted mean over layers of the style distance of planes and what is fresh."""
     from vidstyle.techniques._masked_gram import style_of_planes
     from vidstyle.vgg import losses
 
     planes: dict[str, Planes] = targets["planes"]
     whole, parts = parted(features, targets["fresh"])
-    apart = [
-        style_of_planes(whole[layer], planes[layer], goals)
+    apart = {
+        layer: style_of_planes(whole[layer], planes[layer], goals)
         for layer, goals in targets["goals"].items()
-    ]
-    return losses.summed(apart) / len(apart) + fresh_loss(parts, targets["fresh"], targets["goals"])
+    }
+    return losses.over_layers(apart) + fresh_loss(parts, targets["fresh"], targets["goals"])

@@ -83,31 +83,29 @@ def crossed(grid: tuple[int, int], down: Span, across: Span) -> Windows:
 def goals(features: Any, over: Windows) -> dict[str, Any]:
     """Return what windows of a style picture's features [h, w, C] ask for.
 
-    Gram matrices [M, C, C]; or where a window has fewer cells N than there are channels, the
-    features themselves and the windows, which tell the same; and the squared norm [M] of the Gram
-    matrices. Some windows at a time, so that memory is bounded.
+    Moments [M, C + 1, C]; or where a window has fewer cells N than there are channels, the
+    features themselves and the windows, which tell the same, and the squared norm [M] of the
+    covariance matrices. Some windows at a time, so that memory is bounded.
     """
     (count, cells), rows = over.places.shape, _rows(features)
     narrow = cells < rows.shape[1]
-    grams, norms = [], []
+    found = []
     for first in range(0, count, step := max(1, _HELD // (cells * rows.shape[1]))):
-        part = _weighted(rows, Windows(*(values[first : first + step] for values in over)))
-        products = tf.matmul(part, part, transpose_a=not narrow, transpose_b=narrow)
-        norms.append(tf.reduce_sum(tf.square(products), axis=(1, 2)))
-        if not narrow:
-            grams.append(products)
-    norm = tf.concat(norms, axis=0)
+        part, roots = _weighted(rows, Windows(*(values[first : first + step] for values in over)))
+        found.append(_energies(_centred(part, roots)[0]) if narrow else _moments(part, roots))
     if narrow:
-        return {"rows": rows, "over": Windows(*map(tf.constant, over)), "norm": norm}
-    return {"grams": tf.concat(grams, axis=0), "norm": norm}
+        energies = tf.concat(found, axis=0)
+        return {"rows": rows, "over": Windows(*map(tf.constant, over)), "energy": energies}
+    return {"moments": tf.concat(found, axis=0)}
 
 
 def distance(features: Any, over: Windows, nodes: tuple[int, int], aims: dict[str, Any]) -> Any:
-    """Return Σ_m ω_m ‖G_m − A_m‖² / ‖A_m‖² over the windows of a frame's features [h, w, C].
+    """Return Σ_m ω_m d_m over the windows of a frame's features [h, w, C], d the style distance.
 
     over: all windows of `nodes`, of tensors; aims: goals(). ω_m is the window's share of the
     frame. With N cells a window, N < C, ‖AᵀA − BᵀB‖² = ‖AAᵀ‖² − 2‖ABᵀ‖² + ‖BBᵀ‖² is computed,
-    exactly, from products N x N. The gradient is found with the value, some windows at a time.
+    exactly, from products N x N of centred features. The gradient is found with the value, some
+    windows at a time.
     """
     numbered, counted = _chunks(nodes, over.places.shape[1] * features.shape[2])
 
@@ -121,7 +119,8 @@ def distance(features: Any, over: Windows, nodes: tuple[int, int], aims: dict[st
             with tf.GradientTape() as tape:
                 part = tf.gather(rows, places)
                 tape.watch(part)
-                apart = _apart(part * _roots(weights)[..., None], _chosen(aims, chosen))
+                roots = _roots(weights)
+                apart = _apart(part * roots, roots, _chosen(aims, chosen))
                 more = tf.reduce_sum(counts * tf.gather(share, chosen) * apart)
             updates = tf.reshape(tape.gradient(more, part), (-1, rows.shape[1]))
             at = tf.reshape(places, (-1,))
@@ -139,38 +138,58 @@ def distance(features: Any, over: Windows, nodes: tuple[int, int], aims: dict[st
 
 
 def _chosen(aims: dict[str, Any], chosen: Any) -> dict[str, Any]:
-    """Return the aims of these windows: Gram matrices, or weighted features [m, N, C]."""
-    norm = tf.gather(aims["norm"], chosen)
-    if "grams" in aims:
-        return {"norm": norm, "grams": tf.gather(aims["grams"], chosen)}
+    """Return the aims of these windows: moments, or centred features [m, N, C] and means."""
+    if "moments" in aims:
+        return {"moments": tf.gather(aims["moments"], chosen)}
     over = Windows(*(tf.gather(values, chosen) for values in aims["over"]))
-    return {"norm": norm, "rows": _weighted(aims["rows"], over)}
+    rows, mean = _centred(*_weighted(aims["rows"], over))
+    return {"rows": rows, "mean": mean, "energy": tf.gather(aims["energy"], chosen)}
 
 
-def _apart(part: Any, aims: dict[str, Any]) -> Any:
-    """Return ‖G − A‖² / ‖A‖² [M] of weighted features [M, N, C]."""
-    if "grams" in aims:
-        found = tf.matmul(part, part, transpose_a=True)
-        apart = tf.reduce_sum(tf.square(found - aims["grams"]), axis=(1, 2))
-    else:
-        own, both = (tf.matmul(part, other, transpose_b=True) for other in (part, aims["rows"]))
-        apart = tf.reduce_sum(tf.square(own), axis=(1, 2))
-        apart += aims["norm"] - 2 * tf.reduce_sum(tf.square(both), axis=(1, 2))
-    return apart / (aims["norm"] + 1e-12)
+def _apart(part: Any, roots: Any, aims: dict[str, Any]) -> Any:
+    """Return the style distance [M] of weighted features [M, N, C]; roots: as of _roots."""
+    if "moments" in aims:
+        return losses.style(_moments(part, roots), aims["moments"])
+    rows, mean = _centred(part, roots)
+    both = tf.reduce_sum(tf.square(tf.matmul(rows, aims["rows"], transpose_b=True)), axis=(1, 2))
+    spread = _energies(rows) + aims["energy"] - 2 * both
+    shift = tf.reduce_sum(tf.square(mean - aims["mean"]), axis=(1, 2))
+    return losses.combined(
+        spread, aims["energy"], shift, tf.reduce_sum(tf.square(aims["mean"]), axis=(1, 2))
+    )
+
+
+def _moments(part: Any, roots: Any) -> Any:
+    """Return the moments [M, C + 1, C] of weighted features [M, N, C]; roots: as of _roots."""
+    both = tf.concat([part, roots], axis=2)
+    return tf.matmul(both, part, transpose_a=True)
+
+
+def _centred(part: Any, roots: Any) -> tuple[Any, Any]:
+    """Return weighted features [M, N, C] less their weighted mean, and that mean [M, 1, C]."""
+    mean = tf.matmul(roots, part, transpose_a=True)
+    return part - roots * mean, mean
+
+
+def _energies(rows: Any) -> Any:
+    """Return ‖BᵀB‖² = ‖BBᵀ‖² [M] of rows B [M, N, C], N < C."""
+    return tf.reduce_sum(tf.square(tf.matmul(rows, rows, transpose_b=True)), axis=(1, 2))
 
 
 def _rows(features: Any) -> Any:
     return tf.reshape(features, (-1, features.shape[2]))
 
 
-def _weighted(rows: Any, over: Windows) -> Any:
-    """Return the features [M, N, C] of windows, whose products are weighted means."""
-    return tf.gather(rows, over.places) * _roots(over.weights)[..., None]
+def _weighted(rows: Any, over: Windows) -> tuple[Any, Any]:
+    """Return the features [M, N, C] of windows, whose products are weighted means, and _roots."""
+    roots = _roots(over.weights)
+    return tf.gather(rows, over.places) * roots, roots
 
 
 def _roots(weights: Any) -> Any:
-    """Return √(w / Σw) [M, N]: what features are multiplied by for a weighted mean of products."""
-    return tf.sqrt(weights / (tf.reduce_sum(weights, axis=1, keepdims=True) + 1e-12))
+    """Return √(w / Σw), [M, N, 1]: features times it have weighted means for products."""
+    total = tf.reduce_sum(weights, axis=1, keepdims=True) + 1e-12
+    return tf.sqrt(weights / total)[..., None]
 
 
 def _chunks(nodes: tuple[int, int], numbers: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Bands: the Gram matrices of blocks as sums over strips of a picture's rows.
+"""Bands: the moments of blocks as sums over strips of a picture's rows.
 
 Two neighbouring rows of nodes have a band between them, half a block high; a strip is a band, or
 an even part of one. Where the windows of _blocks gather what a node covers, here every strip adds
@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from vidstyle.techniques._patch_gram import Span, node_count
+from vidstyle.vgg import losses
 
-__all__ = ["Bands", "WindowGrams"]
+__all__ = ["Bands", "WindowMoments"]
 
 _ROWS = range(16, 49)  # of a strip, in pixels, if the blocks' side allows it
 _HELD = 4_000_000  # numbers of gathered features held at once
@@ -39,10 +40,11 @@ class Bands:
         return next((rows for rows in found if rows in _ROWS), found[0])
 
     def sums(self, features: Any, number: Any, stride: int) -> Any:
-        """Return Σ w f fᵀ of a strip's features [r, w, C] for the nodes at its ends, [E, n, C, C].
+        """Return the sums of a strip's features [r, w, C] for the nodes at its ends.
 
-        E is 2, or 1 where one row of nodes covers the frame; n is the nodes across. Added up at
-        `first` and after, they are what `grams` takes. number: of the strip; stride: pixels a cell.
+        Σ w f fᵀ and below it Σ w f, [E, n, C + 1, C]: E is 2, or 1 where one row of nodes covers
+        the frame; n is the nodes across. Added up at `first` and after, they are what `moments`
+        takes. number: of the strip; stride: pixels a cell.
         """
         rows, width, channels = features.shape
         across = self._ends(1, stride)
@@ -54,8 +56,8 @@ class Bands:
         ends = tf.slice(tf.constant(down), (0, begin), (len(down), rows))
         weights = ends[:, None, :, None] * across[:, None, :]
         weights = tf.reshape(weights, (len(down) * len(across), -1, 1))
-        found = _products(tf.reshape(x, (count, rows * cells, channels)), weights)
-        found = tf.reshape(found, (len(down), len(across), count, channels, channels))
+        found = _sums(tf.reshape(x, (count, rows * cells, channels)), weights)
+        found = tf.reshape(found, (len(down), len(across), count, channels + 1, channels))
         return _shifted(found)
 
     def first(self, number: Any) -> Any:
@@ -63,18 +65,16 @@ class Bands:
         half = self.side // 2
         return 0 if self.nodes[0] == 1 else number // (half // self.rows)
 
-    def grams(self, sums: Any, stride: int) -> Any:
-        """Return the Gram matrices [M, C, C] of all nodes from their sums, [rows, n, C, C]."""
-        channels = sums.shape[-1]
-        found = tf.reshape(sums, (-1, channels, channels))
+    def moments(self, sums: Any, stride: int) -> Any:
+        """Return the moments [M, C + 1, C] of all nodes from their sums, [rows, n, C + 1, C]."""
+        found = tf.reshape(sums, (-1, *sums.shape[-2:]))
         return found / self.totals(stride)[:, None, None]
 
     def distance(self, sums: Any, aims: Any, stride: int) -> Any:
-        """Return Σ_m ω_m ‖G_m − A_m‖² / ‖A_m‖², as _blocks.distance; aims: [M, C, C]."""
-        apart = tf.reduce_sum(tf.square(self.grams(sums, stride) - aims), axis=(1, 2))
-        norm = tf.reduce_sum(tf.square(aims), axis=(1, 2))
+        """Return Σ_m ω_m d_m, as _blocks.distance; aims: moments [M, C + 1, C]."""
+        apart = losses.style(self.moments(sums, stride), aims)
         totals = self.totals(stride)
-        return tf.reduce_sum(totals / totals.sum() * apart / (norm + 1e-12))
+        return tf.reduce_sum(totals / totals.sum() * apart)
 
     def totals(self, stride: int) -> np.ndarray:
         """Return the sum of each node's weights over the cells of a layer, float32 [M]."""
@@ -105,28 +105,33 @@ class Bands:
 
 
 @tf.custom_gradient
-def _products(rows: Any, weights: Any) -> tuple[Any, Any]:
-    """Return Σ_p w_k(p) f(p) f(p)ᵀ of rows [n, P, C] and weights [K, P, 1], [K, n, C, C].
+def _sums(rows: Any, weights: Any) -> tuple[Any, Any]:
+    """Return Σ_p w_k f fᵀ and below it Σ_p w_k f of rows [n, P, C]: [K, n, C + 1, C].
 
-    One k after another, since each is as large as the rows.
+    weights: [K, P, 1]. One k after another, since each is as large as the rows.
     """
     found: list[Any] = []
     for weight in tf.unstack(weights):
         with tf.control_dependencies(found[-1:]):
-            found.append(tf.matmul(rows * weight, rows, transpose_a=True))
+            weighed = rows * weight
+            products = tf.matmul(weighed, rows, transpose_a=True)
+            plain = tf.reduce_sum(weighed, axis=1, keepdims=True)
+            found.append(tf.concat([products, plain], axis=1))
 
     def backwards(up: Any) -> tuple[Any, None]:
         gradient = tf.zeros_like(rows)
         for pull, weight in zip(tf.unstack(up), tf.unstack(weights), strict=True):
             with tf.control_dependencies([gradient]):
-                gradient += weight * tf.matmul(rows, pull + tf.transpose(pull, (0, 2, 1)))
+                square, shift = pull[:, :-1], pull[:, -1:]
+                pulled = tf.matmul(rows, square + tf.transpose(square, (0, 2, 1)))
+                gradient += weight * (pulled + shift)
         return gradient, None
 
     return tf.stack(found), backwards
 
 
 def _shifted(sums: Any) -> Any:
-    """Add what bands give to the nodes at their two ends: [E, 2, n, C, C] -> [E, n + 1, C, C].
+    """Add what bands give to the nodes at their two ends: [E, 2, n, …] -> [E, n + 1, …].
 
     A band that is all there is has one end and one node.
     """
@@ -138,8 +143,8 @@ def _shifted(sums: Any) -> Any:
     return tf.concat([before, nothing], 1) + tf.concat([nothing, after], 1)
 
 
-class WindowGrams:
-    """The Gram matrices of windows anywhere in a picture that is seen strip by strip.
+class WindowMoments:
+    """The moments of windows anywhere in a picture that is seen strip by strip.
 
     down, across: cells and weights [M, N] along either axis, as of _blocks.spans_at.
     """
@@ -160,19 +165,20 @@ class WindowGrams:
             max(1, _HELD // (rows * cells * channels)),
         )
         if self._first == 0:
-            self._sums = np.zeros((count, channels, channels), np.float32)
+            self._sums = np.zeros((count, channels + 1, channels), np.float32)
         for begin in range(0, len(met), step):
             some = met[begin : begin + step]
             places = np.arange(rows)[:, None] * width + self._columns[some][:, None, :]
             weight = weights[some][:, :, None] * self._weights[some][:, None, :]
             part = tf.gather(flat, places.reshape(len(some), -1).astype(np.int32))
-            part *= np.sqrt(weight).reshape(len(some), -1, 1).astype(np.float32)
-            self._sums[some] += tf.matmul(part, part, transpose_a=True).numpy()
+            roots = np.sqrt(weight).reshape(len(some), -1, 1).astype(np.float32)
+            both = tf.concat([part * roots, roots], axis=2)
+            self._sums[some] += tf.matmul(both, part * roots, transpose_a=True).numpy()
         self._first += rows
 
     @property
-    def grams(self) -> np.ndarray:
-        """Return the weighted means of products, float32 [M, C, C], once all strips are added."""
+    def moments(self) -> np.ndarray:
+        """Return the moments, float32 [M, C + 1, C], once all strips are added."""
         total = self._down[1].sum(axis=1) * self._weights.sum(axis=1)
         return np.asarray(self._sums / total[:, None, None].astype(np.float32))
 

@@ -9,15 +9,15 @@ from vidstyle.vgg.crop import stride
 __all__ = ["counted", "receptive_field", "seen", "shrunk"]
 
 _SPREAD = 8.0  # receptive fields by this: the sigma of the Gaussian by which a feature sees
-_ENOUGH = 8.0  # cells that a plane is to have, for its Gram matrix to pull as its area does
+_ENOUGH = 8.0  # cells that a plane is to have, for its moments to pull as its area does
 
 
 def counted(guide: Guide, layer: str, height: int, width: int) -> np.ndarray:
     """Return with what weights a layer's cells count for a guide's K planes: [height, width, K].
 
     A cell counts by its part of the plane, and by how much of what it sees may change. Together
-    those of a plane weigh what its area does, or less where they are few: a Gram matrix of so few
-    says little of a style, and was met by patterns that are not the style's. Where planes cover
+    those of a plane weigh what its area does, or less where they are few: the moments of so few
+    say little of a style, and were met by patterns that are not the style's. Where planes cover
     everything there is no edge, whatever lies between them.
     """
     areas = shrunk(guide.planes, height, width)

@@ -1,4 +1,4 @@
-"""Technique: what every technique is. They differ only in where Gram matrices are taken."""
+"""Technique: what every technique is. They differ only in where moments of features are taken."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

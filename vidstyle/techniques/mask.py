@@ -14,7 +14,7 @@ __all__ = ["Mask"]
 
 @dataclass(frozen=True, kw_only=True)
 class Mask(Technique):
-    """A Gram matrix for each soft mask, of positions weighted by it; masks may overlap.
+    """Moments for each soft mask, of positions weighted by it; masks may overlap.
 
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017), section 4.
     Differs in that the weight enters once, not squared, so that a mask of one half everywhere asks
@@ -37,7 +37,7 @@ class Mask(Technique):
         return plane_targets(styles, frame, _sources(styles, len(frame.guide.names)))
 
     def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
-        """Return the mean over layers of the style distance of the masks."""
+        """Return the weighted mean over layers of the style distance of the masks."""
         del early
         return plane_loss(features, targets)
 

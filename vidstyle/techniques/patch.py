@@ -29,12 +29,12 @@ _DETAIL = 0.25  # what features count beside labels where both are matched
 
 @dataclass(frozen=True, kw_only=True)
 class Patch(Mapped):
-    """A Gram matrix for each block of the frame, drawn to that of a block of the style.
+    """Moments for each block of the frame, drawn to those of a block of the style.
 
     Blocks overlap (see _blocks) and all layers agree on one correspondence, found by labels as in
     Champandard, "Semantic Style Transfer" (2016), by features as in Li & Wand, "Combining Markov
     Random Fields and Convolutional Neural Networks" (2016), or by both. Differs in that a block is
-    compared by its Gram matrix, so that strokes may lie anywhere in it.
+    compared by its moments, so that strokes may lie anywhere in it.
     """
 
     summary: ClassVar[str] = "to each block of the frame the style of a block that is like it"
@@ -53,7 +53,7 @@ class Patch(Mapped):
     def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
         """Return the matches [rows, columns, 5], and windows and goals of each style layer.
 
-        A layer that is seen in strips has Gram matrices for goals, under "early", and no windows.
+        A layer that is seen in strips has moments for goals, under "early", and no windows.
         """
         import tensorflow as tf
 
@@ -82,7 +82,7 @@ class Patch(Mapped):
         return {"goals": goals, "windows": over, "matches": tf.constant(matches), "early": early}
 
     def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
-        """Return the mean over layers of the style distance of the blocks."""
+        """Return the weighted mean over layers of the style distance of the blocks."""
         import tensorflow as tf
 
         from vidstyle.techniques import _patch_gram
@@ -90,23 +90,23 @@ class Patch(Mapped):
 
         nodes = tuple(targets["matches"].shape[:2])
         over: dict[str, Windows] = targets["windows"]
-        apart: list[Any] = []
+        apart: dict[str, Any] = {}
         for layer, aims in targets["goals"].items():
-            with tf.control_dependencies(apart[-1:]):  # one after another: each holds much
-                apart.append(_patch_gram.distance(features[layer], over[layer], nodes, aims))
+            with tf.control_dependencies([*apart.values()][-1:]):  # each holds much
+                apart[layer] = _patch_gram.distance(features[layer], over[layer], nodes, aims)
         size, sums = early or Sums((0, 0), {})
         for layer, found in sums.items():
             bands = self._bands(size)
-            with tf.control_dependencies(apart[-1:]):
-                apart.append(bands.distance(found, targets["early"][layer], stride(layer)))
-        return losses.summed(apart) / len(apart)
+            with tf.control_dependencies([*apart.values()][-1:]):
+                apart[layer] = bands.distance(found, targets["early"][layer], stride(layer))
+        return losses.over_layers(apart)
 
     def strip_rows(self, size: tuple[int, int]) -> int | None:
         """Return the rows of a strip: a part of what lies between two rows of blocks."""
         return self._bands(size).rows if math.prod(size) >= _LARGE else None
 
     def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:
-        """Return Σ w f fᵀ for the blocks that a strip reaches, [E, n, C, C] of each layer."""
+        """Return sums for the blocks that a strip reaches, [E, n, C + 1, C] of each layer."""
         del targets
         bands = self._bands(strip.size)
         rows = (bands.first(strip.number), bands.nodes[0])
@@ -162,18 +162,18 @@ def _spans(style: Encoded, matches: np.ndarray, layer: str, side: int) -> tuple[
 
 
 def _early_goals(style: Encoded, matches: np.ndarray, side: int) -> dict[str, Any]:
-    """Return the Gram matrices [M, C, C] of a style's answers at the layers seen in strips."""
+    """Return the moments [M, C + 1, C] of a style's answers at the layers seen in strips."""
     import tensorflow as tf
 
-    from vidstyle.techniques._patch_gram_tiled import WindowGrams
+    from vidstyle.techniques._patch_gram_tiled import WindowMoments
 
     found = {
-        layer: WindowGrams(*_spans(style, matches, layer, side)) for layer in style.early_layers
+        layer: WindowMoments(*_spans(style, matches, layer, side)) for layer in style.early_layers
     }
     for features in style.early or ():
         for layer, values in features.items():
             found[layer].add(values)
-    return {layer: tf.constant(own.grams) for layer, own in found.items()}
+    return {layer: tf.constant(own.moments) for layer, own in found.items()}
 
 
 def _chosen(features: Features) -> list[str]:

@@ -13,7 +13,7 @@ __all__ = ["Region"]
 
 @dataclass(frozen=True, kw_only=True)
 class Region(Mapped):
-    """A Gram matrix for each region of the frame's map, drawn to that of the style's region.
+    """Moments for each region of the frame's map, drawn to those of the style's region.
 
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017), section 4, with
     planes of 0 and 1. Regions answer one another by name.
@@ -30,7 +30,7 @@ class Region(Mapped):
         return plane_targets(styles, frame, [_sources(styles, n) for n in frame.guide.names])
 
     def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
-        """Return the mean over layers of the style distance of the regions."""
+        """Return the weighted mean over layers of the style distance of the regions."""
         del early
         return plane_loss(features, targets)
 

@@ -1,11 +1,11 @@
 """Loss terms: pure functions of tensors. All are relative or means, so weights hold at every size.
 
-Gatys, Ecker & Bethge, "Image Style Transfer Using CNNs", 2016 (Gram and content terms); Ruder,
+Gatys, Ecker & Bethge, "Image Style Transfer Using CNNs", 2016 (style and content terms); Ruder,
 Dosovitskiy & Brox, "Artistic Style Transfer for Videos", 2016 (temporal term). They differ here in
-that every term is divided by the size of its target.
+that every term is divided by the size of its target, and the style term in more: see `style`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,33 @@ import tensorflow as tf
 __all__ = [
     "added",
     "area_average",
+    "combined",
     "content",
     "energy",
     "gram",
-    "products",
+    "moments",
+    "over_layers",
     "relative",
     "shrunk",
+    "style",
     "summed",
+    "sums",
     "temporal",
     "total_variation",
     "zeros",
 ]
 
+# Weights of the style layers of VGG-19's five blocks, no unit: palette and fine strokes first, as
+# in style-transfer-pytorch (256, 64, 16, 4, 1, which there weigh terms that are not relative).
+# Tried: 2, 1.5, 1, 0.5, 0.3 (see DECISIONS.md).
+_BLOCK_WEIGHTS = (2.5, 1.5, 0.6, 0.2, 0.2)
+# Of ‖μ‖², the norm of a mean's outer product: about the least that the norm of a goal's covariance
+# matrix counts. A flat style or block has hardly any, and relative to that no distance is bounded.
+# Nothing else was tried.
+_FLAT = 0.05
+# Relative squared distance below which a norm is rounded to a parabola, no unit: there the two are
+# 0.3 % apart. It bounds the slope at 0. Nothing else was tried.
+_ROUND = 1e-5
 _LUMA_CHROMA = np.array(  # columns: Y, and four times Cb and Cr (Rec. 601)
     [[0.299, -0.676, 2.0], [0.587, -1.324, -1.676], [0.114, 2.0, -0.324]], np.float32
 )
@@ -34,11 +49,11 @@ _TV_REFERENCE = 512.0  # pixels; gradients are measured as if the long side were
 
 
 @tf.custom_gradient
-def _outer(rows: Any) -> tuple[Any, Any]:
-    """Return rowsᵀ·rows of [P, C]; its gradient is one product where autodiff would take two."""
-    return tf.matmul(rows, rows, transpose_a=True), lambda up: tf.matmul(
-        rows, up + tf.transpose(up)
-    )
+def _sums(rows: Any) -> tuple[Any, Any]:
+    """Return rowsᵀ·rows of [P, C] and below it Σ rows; autodiff would take two products back."""
+    found = tf.matmul(rows, rows, transpose_a=True)
+    found = tf.concat([found, tf.reduce_sum(rows, axis=0, keepdims=True)], axis=0)
+    return found, lambda up: tf.matmul(rows, up[:-1] + tf.transpose(up[:-1])) + up[-1]
 
 
 def summed(values: Sequence[Any]) -> Any:
@@ -52,13 +67,71 @@ def summed(values: Sequence[Any]) -> Any:
 
 def gram(features: Any) -> Any:
     """Return Σ_p f(p) f(p)ᵀ / P of features [h, w, C], P = h·w positions: [C, C]."""
+    return moments(features)[:-1]
+
+
+def moments(features: Any) -> Any:
+    """Return the moments of features [h, w, C]: the Gram matrix and below it the mean, [C + 1, C].
+
+    Moments are linear: those of two areas together are the weighted mean of the moments of each.
+    """
     height, width, _ = features.shape
-    return products(features) / float(height * width)
+    return sums(features) / float(height * width)
 
 
-def products(features: Any) -> Any:
-    """Return Σ_p f(p) f(p)ᵀ of features [h, w, C]: [C, C]."""
-    return _outer(tf.reshape(features, (-1, features.shape[2])))
+def sums(features: Any) -> Any:
+    """Return Σ_p f(p) f(p)ᵀ of features [h, w, C] and below it Σ_p f(p): [C + 1, C]."""
+    return _sums(tf.reshape(features, (-1, features.shape[2])))
+
+
+def style(found: Any, goal: Any) -> Any:
+    """Return the style distance of moments [..., C + 1, C] from others, [...]: see `combined`.
+
+    Their covariance matrices are compared, and apart from these their means. The Gram matrix of
+    Gatys et al. is the sum of both, E[f fᵀ] = cov f + μ μᵀ, and most of its energy is that of the
+    means: a relative distance of it hardly sees the rest (Risser, Wilmot & Barnes, "Stable and
+    Controllable Neural Texture Synthesis and Style Transfer Using Histogram Losses", 2017).
+    """
+    (mean, covariance), (goal_mean, goal_covariance) = map(_centred, (found, goal))
+    return combined(
+        tf.reduce_sum(tf.square(covariance - goal_covariance), axis=(-2, -1)),
+        tf.reduce_sum(tf.square(goal_covariance), axis=(-2, -1)),
+        tf.reduce_sum(tf.square(mean - goal_mean), axis=-1),
+        tf.reduce_sum(tf.square(goal_mean), axis=-1),
+    )
+
+
+def combined(spread: Any, spread_energy: Any, shift: Any, shift_energy: Any) -> Any:
+    """Return the mean of two relative distances: of covariance matrices and of means.
+
+    spread: ‖C − A‖² of covariance matrices C and A, spread_energy: ‖A‖²; shift, shift_energy: the
+    same of means. Each is taken as a norm, not as its square: a square's pull fades as it gets
+    near. 0 when equal, 1 of a picture of which all features are 0.
+    """
+    flat = tf.square(_FLAT * shift_energy)
+    of_spread = _norm(spread / (spread_energy + flat + 1e-12))
+    return (of_spread + _norm(shift / (shift_energy + 1e-12))) / 2
+
+
+def over_layers(apart: Mapping[str, Any], of: Iterable[str] = ()) -> Any:
+    """Return the weighted mean of style distances by layer ("relu2_1"), scalar tensors.
+
+    of: the layers whose weights add up to 1, if there are others, of which the distance is 0.
+    """
+    weights = {layer: _BLOCK_WEIGHTS[int(layer[4]) - 1] for layer in (of or apart)}
+    total = sum(weights.values())
+    return summed([weights[layer] / total * value for layer, value in apart.items()])
+
+
+def _norm(squared: Any) -> Any:
+    """Return √d of d ≥ 0, rounded so that its slope at 0 is finite."""
+    return tf.sqrt(tf.maximum(squared, 0.0) + _ROUND) - _ROUND**0.5
+
+
+def _centred(found: Any) -> tuple[Any, Any]:
+    """Return the mean [..., C] and the covariance matrix [..., C, C] of moments."""
+    mean = found[..., -1, :]
+    return mean, found[..., :-1, :] - mean[..., :, None] * mean[..., None, :]
 
 
 def relative(values: Any, target: Any) -> Any:
