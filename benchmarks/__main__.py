@@ -117,14 +117,16 @@ def _network_step(encoder: Any) -> Callable[[Any], Any]:
 def _stylizer_step(encoder: Any, content: Any) -> Callable[[Any], Any]:
     """Return one whole evaluation of `basic`: every loss term and the gradient."""
     from vidstyle import media
-    from vidstyle.coherence.warm_start import Prior
+    from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.settings import Settings
     from vidstyle.stylizer.stylizer import Stylizer
 
     style = media.read_picture(SAMPLES / "style.jpg")
     stylizer = Stylizer([_style(style)], encoder=encoder, settings=Settings(steps_next=1))
     with _watched(stylizer, content) as calls:
-        stylizer.stylize(content, prior=Prior(content, np.zeros((*content.shape[:2], 1), "f4")))
+        stylizer.stylize(
+            content, prior=TemporalPrior(content, np.zeros((*content.shape[:2], 1), "f4"))
+        )
     (_, *facts), _ = calls[0]
     size = stylizer._at(content)
     return lambda image: size._traced(image, *facts)[1].numpy()

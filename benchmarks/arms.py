@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 
 from vidstyle.coherence import warm_start
-from vidstyle.coherence.keyframe import Course, Step
+from vidstyle.coherence.keyframe import KeyframeTrack, Step
 from vidstyle.evaluation import metrics
 from vidstyle.motion import flow
 from vidstyle.stylizer import problem
@@ -28,19 +28,21 @@ def following(arm: str) -> Iterator[None]:
         return
 
     def prior(
-        moved: flow.Motion, earlier: warm_start.Painted, frame: np.ndarray, *_: Any
-    ) -> warm_start.Prior:
+        moved: flow.Motion, earlier: warm_start.StylizedFrame, frame: np.ndarray, *_: Any
+    ) -> warm_start.TemporalPrior:
         source, result = earlier.source, earlier.result
-        found = usual(moved, warm_start.Painted(source, result), frame)
-        bare = warm_start.Prior(found.image, found.trust, found.flow)  # none of what else is ours
-        return ways[arm](bare, source, frame, result)
+        found = usual(moved, warm_start.StylizedFrame(source, result), frame)
+        uncovered = warm_start.TemporalPrior(
+            found.image, found.confidence, found.flow
+        )  # none of what else is ours
+        return ways[arm](uncovered, source, frame, result)
 
     with ExitStack() as patched:
         if arm == "cold":
             patched.enter_context(mock.patch.object(flow, "motion", _none))
         patched.enter_context(mock.patch.object(warm_start, "prior_along", prior))
-        patched.enter_context(mock.patch.object(warm_start, "settled", _nothing))
-        patched.enter_context(mock.patch.object(Course, "along", _unheld))
+        patched.enter_context(mock.patch.object(warm_start, "static", _nothing))
+        patched.enter_context(mock.patch.object(KeyframeTrack, "along", _unheld))
         for name in ("_HELD", "_LOOSE"):
             patched.enter_context(mock.patch.object(problem, name, 1.0))
         if arm == "ruder":
@@ -54,33 +56,39 @@ def _none(*_: Any) -> None:
     """Begin every frame anew."""
 
 
-def _unheld(course: Course, motion: flow.Motion, frame: np.ndarray, *_: Any) -> tuple[Step, Course]:
+def _unheld(
+    course: KeyframeTrack, motion: flow.Motion, frame: np.ndarray, *_: Any
+) -> tuple[Step, KeyframeTrack]:
     """Go by the motion from frame to frame alone."""
     return Step(motion), course.past(frame)
 
 
-def _nothing(found: warm_start.Prior, *_: Any) -> np.ndarray:
+def _nothing(found: warm_start.TemporalPrior, *_: Any) -> np.ndarray:
     """Leave nothing alone."""
-    return np.zeros(found.trust.shape, bool)
+    return np.zeros(found.confidence.shape, bool)
 
 
-def _unmoved(found: warm_start.Prior, _: Any, __: Any, result: np.ndarray) -> warm_start.Prior:
-    return replace(found, image=result, trust=np.zeros_like(found.trust))
+def _unmoved(
+    found: warm_start.TemporalPrior, _: Any, __: Any, result: np.ndarray
+) -> warm_start.TemporalPrior:
+    return replace(found, image=result, confidence=np.zeros_like(found.confidence))
 
 
-def _warped(found: warm_start.Prior, _: Any, __: Any, result: np.ndarray) -> warm_start.Prior:
+def _warped(
+    found: warm_start.TemporalPrior, _: Any, __: Any, result: np.ndarray
+) -> warm_start.TemporalPrior:
     image = metrics.warped(result, found.flow)
-    return replace(found, image=image, trust=np.zeros_like(found.trust))
+    return replace(found, image=image, confidence=np.zeros_like(found.confidence))
 
 
 def _ruders(
-    found: warm_start.Prior, source: np.ndarray, frame: np.ndarray, result: np.ndarray
-) -> warm_start.Prior:
+    found: warm_start.TemporalPrior, source: np.ndarray, frame: np.ndarray, result: np.ndarray
+) -> warm_start.TemporalPrior:
     """Warp the 8-bit picture bilinearly, and weigh it by his reliability."""
     back, forth = flow.optical_flow(frame, source), flow.optical_flow(source, frame)
     image = metrics.warped(np.rint(result * 255).astype(np.float32) / 255, back)
     reliable = metrics.visible(back, forth)[..., None].astype(np.float32)
-    return warm_start.Prior(image, reliable, found.flow)
+    return warm_start.TemporalPrior(image, reliable, found.flow)
 
 
 class Ruder:

@@ -188,7 +188,7 @@ def _evaluation(planes: np.ndarray | None) -> Callable[[], Any]:
     from vidstyle import media
     from vidstyle.guides.guide import Guide
     from vidstyle.settings import Settings
-    from vidstyle.stylizer.problem import Scene
+    from vidstyle.stylizer.problem import FrameProblem
     from vidstyle.stylizer.stylizer import Style, Stylizer
     from vidstyle.techniques import TECHNIQUES
 
@@ -202,7 +202,7 @@ def _evaluation(planes: np.ndarray | None) -> Callable[[], Any]:
         technique=TECHNIQUES["basic" if guide is None else "mask"](),
         settings=Settings(steps_next=1),
     )
-    size, scene = stylizer._at(frame), Scene(frame, guide, guide is not None)
+    size, scene = stylizer._at(frame), FrameProblem(frame, guide, guide is not None)
     noise = np.random.default_rng(0).normal(0, 0.1, frame.shape) * scene.support
     start = np.clip(frame + noise, 0, 1).astype(np.float32)
     caught: list[Any] = []

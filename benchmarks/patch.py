@@ -13,7 +13,7 @@ EVALUATIONS, WARM = 10, 15  # made here, until all curvature pairs are held; and
 def patch() -> None:
     """Print the peak memory of a frame of patch, and the share of it that matching takes."""
     from vidstyle import media
-    from vidstyle.stylizer.problem import Scene
+    from vidstyle.stylizer.problem import FrameProblem
     from vidstyle.stylizer.stylizer import Style, Stylizer
     from vidstyle.techniques import TECHNIQUES
     from vidstyle.techniques.patch import Patch
@@ -33,7 +33,7 @@ def patch() -> None:
 
     with mock.patch.object(Patch, "_matches", timed):
         stylizer = Stylizer([style], technique=TECHNIQUES["patch"]())
-        size, scene = stylizer._at(frame), Scene(frame, None, False)
+        size, scene = stylizer._at(frame), FrameProblem(frame, None, False)
         began = time.perf_counter()
         size.improve(frame, scene, EVALUATIONS, lambda *_: stamps.append(time.perf_counter()))
     first, each = stamps[0] - began, (stamps[-1] - stamps[0]) / (EVALUATIONS - 1)

@@ -25,8 +25,8 @@ from av.video.frame import VideoFrame
 from vidstyle import media
 from vidstyle.cli import main
 from vidstyle.jobs import pipeline
-from vidstyle.jobs.checkpoint import Workdir
-from vidstyle.stylizer.protocol import Rehearsal, Rehearsed
+from vidstyle.jobs.checkpoint import Checkpoint
+from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
 
 MARKS = {"decode": "d", "stylise": "s", "encode": "e", "rename": "r"}
 BEGUN, CREATION, OPERATION, FAILED = "m", "c", "o", "!"  # ENOSPC befalls creations alone
@@ -37,7 +37,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _tell: Callable[[str], None] = lambda letter: None  # noqa: E731 - replaced in each child
 
 
-class Engine(Rehearsal):
+class Engine(IdentityStylizer):
     """Inverts, leans on the prior and matches blocks: as much of an engine as a state can hold."""
 
     def __init__(self, pause: float) -> None:
@@ -50,7 +50,7 @@ class Engine(Rehearsal):
         image = 1 - content
         matches = np.full((4, 4), int(content.sum()), np.int32)
         if prior is not None:
-            image = (image + prior.trust * prior.image) / (1 + prior.trust)
+            image = (image + prior.confidence * prior.image) / (1 + prior.confidence)
             matches += prior.matches
         return Rehearsed(image, {"total": float(image.mean())}, 1, matches)
 
@@ -192,7 +192,7 @@ def _instrument(descriptor: int, pause: float) -> None:
     """Let what a run does tell of itself, and put the engine in the place of the real one."""
     global _tell  # noqa: PLW0603 - of this process alone
     _tell = lambda letter: os.write(descriptor, letter.encode()) and None  # noqa: E731
-    read, encode, publish = media.read, media.encode, Workdir.publish
+    read, encode, publish = media.read, media.encode, Checkpoint.publish
 
     def reading(*given: Any) -> Iterator[Any]:
         _tell(MARKS["decode"])
@@ -210,12 +210,12 @@ def _instrument(descriptor: int, pause: float) -> None:
         _tell(MARKS["rename"])
         return found
 
-    def publishing(self: Workdir, *given: Any, **named: Any) -> None:
+    def publishing(self: Checkpoint, *given: Any, **named: Any) -> None:
         publish(self, *given, **named)
         _tell(MARKS["rename"])
 
     media.read, media.encode = reading, encoding
-    Workdir.publish = publishing  # type: ignore[method-assign]
+    Checkpoint.publish = publishing  # type: ignore[method-assign]
     pipeline.make_stylizer = lambda *_: Engine(pause)
 
 

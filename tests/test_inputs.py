@@ -19,7 +19,7 @@ from vidstyle.evaluation.evaluate import Evaluation
 from vidstyle.evaluation.report import Album, write_report
 from vidstyle.inputs import check_apart
 from vidstyle.jobs import propagate
-from vidstyle.jobs.checkpoint import Workdir
+from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.pipeline import run
 
@@ -246,7 +246,7 @@ def test_an_output_that_appears_during_the_run_is_not_replaced(
     make: Callable[[str], Job], name: str, appeared: Appear, *, late: bool
 ) -> None:
     job = make(name)
-    encode, check = media.encode, Workdir._check_free
+    encode, check = media.encode, Checkpoint._check_free
 
     def encoding(*given: Any) -> list[str]:
         found = encode(*given)
@@ -261,7 +261,7 @@ def test_an_output_that_appears_during_the_run_is_not_replaced(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(media, "encode", encoding)
-        patch.setattr(Workdir, "_check_free", checking)
+        patch.setattr(Checkpoint, "_check_free", checking)
         with pytest.raises(
             UsageError, match=r"appeared while .*--overwrite .* are kept in .*style"
         ):

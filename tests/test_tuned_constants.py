@@ -9,7 +9,7 @@ import tensorflow as tf
 from films import shot
 
 from vidstyle.coherence import dissolves
-from vidstyle.coherence.fades import lights, thumbnail
+from vidstyle.coherence.fades import thumbnail
 from vidstyle.evaluation import metrics
 from vidstyle.evaluation.evaluate import Evaluation
 from vidstyle.evaluation.report import Album, write_report
@@ -73,15 +73,15 @@ def test_a_rate_that_is_rounded_is_constant(
 def test_a_frame_nearly_in_full_light_before_black_is_a_cut(last: float, fades: bool) -> None:
     pan = shot(1, length=6)
     film = [*pan[:4], pan[4] * np.float32(last), BLACK, BLACK, BLACK]
-    found = lights(map(thumbnail, film))
+    found = fades(map(thumbnail, film))
     assert sorted(found) == ([4, 5, 6, 7] if fades else [5, 6, 7])
 
 
 def lit(change: float) -> np.ndarray:
     """Where a plain wall is outdated after light on its left quarter changed: bool [H, W]."""
     wall: Image = np.full((64, 96, 3), 0.4, np.float32)
-    light = np.clip(np.linspace(2, -4, 96), 0, 1).astype(np.float32)[None, :, None]
-    now = wall + np.float32(change) * light
+    fade = np.clip(np.linspace(2, -4, 96), 0, 1).astype(np.float32)[None, :, None]
+    now = wall + np.float32(change) * fade
     known = np.ones((64, 96), bool)
     moved = dissolves.added(None, np.zeros((64, 96, 2), np.float32), now - wall, known)
     return dissolves.outdated(moved, now)

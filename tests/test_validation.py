@@ -14,7 +14,7 @@ from tiny import LAYERS, TinyEncoder, disc, stripes
 
 import vidstyle
 from vidstyle import GuideError, MediaError, SettingsError, UsageError
-from vidstyle.coherence.warm_start import Prior
+from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image
 from vidstyle.settings import Settings
@@ -150,7 +150,7 @@ def test_what_does_not_go_with_the_frame_is_refused(stylizer: vidstyle.Stylizer)
         stylizer.stylize(FRAME, guide=small)
     with pytest.raises(UsageError, match="guide: expected a Guide or None, got ndarray"):
         stylizer.stylize(FRAME, guide=FRAME)  # type: ignore[arg-type]
-    prior = Prior(FRAME[:30], np.ones((30, 48, 1), np.float32))
+    prior = TemporalPrior(FRAME[:30], np.ones((30, 48, 1), np.float32))
     with pytest.raises(GuideError, match="prior: expected the size"):
         stylizer.stylize(FRAME, guide=guide, prior=prior)
     for styles in (vidstyle.Style(FRAME), [FRAME], None):

@@ -22,7 +22,7 @@ from vidstyle.errors import (
 from vidstyle.settings import Settings
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.warm_start import Prior
+    from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.jobs.pipeline import Outcome, stylize
     from vidstyle.media import probe, read_picture
     from vidstyle.stylizer.stylizer import Stylized, Stylizer
@@ -34,13 +34,13 @@ __all__ = [
     "MediaError",
     "Outcome",
     "OutputError",
-    "Prior",
     "Settings",
     "SettingsError",
     "StateError",
     "Style",
     "Stylized",
     "Stylizer",
+    "TemporalPrior",
     "UsageError",
     "VidstyleError",
     "WeightsError",
@@ -51,7 +51,7 @@ __all__ = [
 
 _LATER = {
     "Outcome": "vidstyle.jobs.pipeline",
-    "Prior": "vidstyle.coherence.warm_start",
+    "TemporalPrior": "vidstyle.coherence.warm_start",
     "Style": "vidstyle.techniques.base",
     "Stylized": "vidstyle.stylizer.stylizer",
     "Stylizer": "vidstyle.stylizer.stylizer",

@@ -13,7 +13,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["available", "bounded", "give_back"]
+__all__ = ["available", "bounded", "release_memory"]
 
 _GROUP = Path("/sys/fs/cgroup")  # version 2; version 1 has its files in memory/
 _LIMITS = (
@@ -28,7 +28,7 @@ _LIMITS = (
 _ONE_BY_ONE = threading.RLock()  # the limit is the process's: threads take turns
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Have the C library return freed pages; glibc keeps hundreds of megabytes otherwise.
 
     What only cycles hold is freed first: graphs are such. Where the library knows no such thing,

@@ -71,7 +71,7 @@ def check_frame(content: Any, guide: Any, prior: Any, needs: frozenset[str]) -> 
         raise GuideError(
             "guide: expected a vidstyle.guides.guide.Guide for this technique, got none"
         )
-    for what, given, kind in (("guide", guide, "Guide"), ("prior", prior, "Prior")):
+    for what, given, kind in (("guide", guide, "Guide"), ("prior", prior, "TemporalPrior")):
         if given is None:
             continue
         if type(given).__name__ != kind:

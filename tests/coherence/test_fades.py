@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from films import shot
 
-from vidstyle.coherence.fades import Light, lights, thumbnail
+from vidstyle.coherence.fades import Fade, fades, thumbnail
 from vidstyle.media import Image
 
 BLACK, WHITE, AMBER = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.9, 0.6, 0.1)
@@ -22,8 +22,8 @@ def faded(
     ]
 
 
-def found(frames: Sequence[Image]) -> dict[int, Light]:
-    return lights(map(thumbnail, frames))
+def found(frames: Sequence[Image]) -> dict[int, Fade]:
+    return fades(map(thumbnail, frames))
 
 
 @pytest.mark.parametrize("colour", [BLACK, WHITE, AMBER])
@@ -33,9 +33,9 @@ def test_a_fade_is_found_with_its_gain_and_colour(
 ) -> None:
     film = found(faded(shot(1, length=len(gains)), gains, colour))
     assert sorted(film) == [place for place, gain in enumerate(gains) if gain < 1]
-    for place, light in film.items():
-        assert light.gain == pytest.approx(gains[place], abs=0.03)
-        assert np.allclose(light.colour, colour, atol=0.01)
+    for place, fade in film.items():
+        assert fade.gain == pytest.approx(gains[place], abs=0.03)
+        assert np.allclose(fade.colour, colour, atol=0.01)
 
 
 @pytest.mark.parametrize("colour", [BLACK, WHITE])
@@ -43,18 +43,18 @@ def test_a_fade_is_found_with_its_gain_and_colour(
 def test_a_flash_is_found(gains: Sequence[float], colour: Sequence[float]) -> None:
     film = found(faded(shot(1, speed=0, noise=0.01, length=len(gains)), gains, colour))
     assert sorted(film) == [place for place, gain in enumerate(gains) if gain < 1]
-    for place, light in film.items():
-        assert light.gain == pytest.approx(gains[place], abs=0.02)
-        assert np.allclose(light.colour, colour, atol=0.02)
+    for place, fade in film.items():
+        assert fade.gain == pytest.approx(gains[place], abs=0.02)
+        assert np.allclose(fade.colour, colour, atol=0.02)
 
 
 def test_what_is_lifted_and_dimmed_is_the_frame() -> None:
     (frame,) = shot(1, length=1)
-    light = Light(0.25, np.asarray(AMBER, np.float32))
-    dark = light.dimmed(frame)
-    assert np.allclose(light.lifted(dark), frame, atol=1e-6)
+    fade = Fade(0.25, np.asarray(AMBER, np.float32))
+    dark = fade.dimmed(frame)
+    assert np.allclose(fade.lifted(dark), frame, atol=1e-6)
     assert np.allclose(dark - AMBER, 0.25 * (frame - AMBER), atol=1e-6)
-    out = Light(0.01, np.asarray(BLACK, np.float32))
+    out = Fade(0.01, np.asarray(BLACK, np.float32))
     assert out.is_out
     assert out.lifted(dark) is dark
     assert out.dimmed(dark) is dark
@@ -75,4 +75,4 @@ def test_a_cut_to_black_is_no_fade() -> None:
     pan = shot(1, length=8)
     film = found([*pan[:4], *[np.zeros_like(pan[0])] * 8, *pan[4:]])
     assert sorted(film) == list(range(4, 12))
-    assert all(light.is_out for light in film.values())
+    assert all(fade.is_out for fade in film.values())

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from vidstyle.coherence.keyframe import SPAN, Course
-from vidstyle.coherence.warm_start import Painted, prior_along
+from vidstyle.coherence.keyframe import SPAN, KeyframeTrack
+from vidstyle.coherence.warm_start import StylizedFrame, prior_along
 from vidstyle.media import Image
-from vidstyle.motion.flow import Motion, followed, warp
+from vidstyle.motion.flow import Motion, compose_flows, warp
 
 HEIGHT, WIDTH = 96, 144
 INNER = np.s_[24:-24, 24:-24]
@@ -42,24 +42,24 @@ def pan(count: int) -> list[Image]:
 
 
 def wrong(backward: float = PAN + ERROR) -> Motion:
-    trust = np.ones((HEIGHT, WIDTH, 1), np.float32)
-    return Motion(uniform(backward), uniform(-backward), trust)
+    confidence = np.ones((HEIGHT, WIDTH, 1), np.float32)
+    return Motion(uniform(backward), uniform(-backward), confidence)
 
 
-def slid(course: Course, frames: list[Image], motion: Motion) -> np.ndarray:
+def slid(course: KeyframeTrack, frames: list[Image], motion: Motion) -> np.ndarray:
     """Return how far, in pixels, each step leaves the pixels from where they were at first."""
     found, steps = [], []
     for index, frame in enumerate(frames, start=1):
         step, course = course.along(motion, frame)
         steps.append(step.motion.backward)
-        whole = reduce(followed, reversed(steps))
+        whole = reduce(compose_flows, reversed(steps))
         found.append(np.abs(whole[INNER][..., 0] - PAN * index).mean())
     return np.array(found)
 
 
 def test_small_errors_of_the_flow_do_not_add_up() -> None:
     first, *rest = pan(2 * SPAN)
-    away = slid(Course(first), rest, wrong())
+    away = slid(KeyframeTrack(first), rest, wrong())
     alone = ERROR * np.arange(1, len(away) + 1)
     assert away[0] == pytest.approx(alone[0], abs=1e-4)  # from the anchor itself: nothing to hold
     assert away[SPAN - 1] < 0.4 * alone[SPAN - 1]
@@ -68,14 +68,14 @@ def test_small_errors_of_the_flow_do_not_add_up() -> None:
 
 def test_what_is_right_is_left_as_it_is() -> None:
     first, *rest = pan(SPAN)
-    assert slid(Course(first), rest, wrong(PAN)).max() < 0.1
+    assert slid(KeyframeTrack(first), rest, wrong(PAN)).max() < 0.1
 
 
 def test_what_stands_still_is_not_moved() -> None:
     frames = pan(3)
     motion = wrong()
     motion.backward[:, : WIDTH // 2] = 0
-    _, course = Course(frames[0]).along(motion, frames[1])
+    _, course = KeyframeTrack(frames[0]).along(motion, frames[1])
     held = course.along(motion, frames[2])[0].motion
     assert np.array_equal(held.backward[:, : WIDTH // 2], motion.backward[:, : WIDTH // 2])
     assert not np.array_equal(held.backward, motion.backward)
@@ -83,15 +83,15 @@ def test_what_stands_still_is_not_moved() -> None:
 
 def test_what_the_anchor_does_not_show_is_not_held() -> None:
     frames = pan(3)
-    _, course = Course(clouds(5)[:, :WIDTH]).along(wrong(), frames[1])
+    _, course = KeyframeTrack(clouds(5)[:, :WIDTH]).along(wrong(), frames[1])
     step, _ = course.along(wrong(), frames[2])
     assert np.abs(step.motion.backward - wrong().backward).mean() < 0.1 * ERROR
     assert step.further is not None
-    assert step.further.trust.mean() < 0.1
+    assert step.further.confidence.mean() < 0.1
 
 
 def test_a_step_knows_the_way_from_the_anchor() -> None:
-    frames, course = pan(SPAN + 2), Course(pan(1)[0])
+    frames, course = pan(SPAN + 2), KeyframeTrack(pan(1)[0])
     for index, frame in enumerate(frames[1:], start=1):
         step, course = course.along(wrong(PAN), frame)
         age = (index - 1) % SPAN + 1
@@ -102,20 +102,22 @@ def test_a_step_knows_the_way_from_the_anchor() -> None:
         assert step.further is not None
         assert step.further.backward[INNER][..., 0] == pytest.approx(PAN * age, abs=0.3)
         assert step.further.forward[INNER][..., 0] == pytest.approx(-PAN * age, abs=0.3)
-        assert step.further.trust[INNER].mean() > 0.95
+        assert step.further.confidence[INNER].mean() > 0.95
 
 
 @pytest.mark.parametrize(
-    "step", [Course.past, lambda course, frame: course.along(wrong(), frame)[1]]
+    "step", [KeyframeTrack.past, lambda course, frame: course.along(wrong(), frame)[1]]
 )
-def test_an_anchor_is_given_up_after_its_span(step: Callable[[Course, Image], Course]) -> None:
+def test_an_anchor_is_given_up_after_its_span(
+    step: Callable[[KeyframeTrack, Image], KeyframeTrack],
+) -> None:
     frames = pan(SPAN + 1)
-    course = Course(frames[0])
+    course = KeyframeTrack(frames[0])
     for frame in frames[1:SPAN]:
         course = step(course, frame)
         assert course.anchor is frames[0]
     course = step(course, frames[SPAN])
-    assert course == Course(frames[SPAN])
+    assert course == KeyframeTrack(frames[SPAN])
 
 
 @pytest.mark.parametrize(("speed", "left"), [(PAN, 0.8), (0.0, 1.0)])
@@ -124,8 +126,11 @@ def test_what_moves_is_held_to_how_it_looked_in_the_anchor(speed: float, left: f
     moving, whole = pan(3), np.ones((HEIGHT, WIDTH, 1), np.float32)
     anchor, before, here = moving if speed else moving[:1] * 3
     step, back = (Motion(uniform(speed * age), uniform(-speed * age), whole) for age in (1, 2))
-    earlier = Painted(before, before * np.float32(0.8) + np.float32(0.08))
+    earlier = StylizedFrame(before, before * np.float32(0.8) + np.float32(0.08))
     for trusted, share in ((whole, left), (0 * whole, 1.0)):
-        further = (replace(back, trust=trusted), Painted(anchor, anchor * np.float32(0.8)))
+        further = (
+            replace(back, confidence=trusted),
+            StylizedFrame(anchor, anchor * np.float32(0.8)),
+        )
         found = prior_along(step, earlier, here, further=further)
         assert (found.image - here * 0.8)[INNER].mean() == pytest.approx(share * 0.08, abs=1e-3)

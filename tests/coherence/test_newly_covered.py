@@ -9,13 +9,13 @@ import pytest
 from films import HEIGHT, WIDTH, Film, save, shot
 from tiny import LAYERS, TinyEncoder, stripes
 
-from vidstyle.coherence.disocclusion import Carried, filled
-from vidstyle.coherence.warm_start import Painted, Prior, prior_along
+from vidstyle.coherence.disocclusion import WarpedFrame, fill_disoccluded
+from vidstyle.coherence.warm_start import StylizedFrame, TemporalPrior, prior_along
 from vidstyle.guides.guide import mask_guide
 from vidstyle.media import Image
 from vidstyle.motion import flow
 from vidstyle.settings import Settings
-from vidstyle.stylizer.problem import Scene
+from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques import TECHNIQUES
 
@@ -28,29 +28,29 @@ def mask(left: int, right: int, weight: float = 1.0) -> np.ndarray:
     return plane
 
 
-def found(before: np.ndarray, planes: np.ndarray, result: Image = FRAME) -> Prior:
+def found(before: np.ndarray, planes: np.ndarray, result: Image = FRAME) -> TemporalPrior:
     moved = flow.motion(FRAME, FRAME)
     assert moved is not None
-    return prior_along(moved, Painted(FRAME, result, planes=before), FRAME, planes=planes)
+    return prior_along(moved, StylizedFrame(FRAME, result, planes=before), FRAME, planes=planes)
 
 
 def test_what_is_newly_covered_is_fresh_and_nothing_is_trusted_there() -> None:
     prior = found(mask(0, 16), mask(0, 24))
-    assert prior.fresh is not None
-    assert prior.fresh[:, 16:24].all()
-    assert not prior.trust[:, 16:24].any()
-    assert not prior.fresh[:, :14].any()
-    assert (prior.trust[:, :14] == 1).all()
+    assert prior.disoccluded is not None
+    assert prior.disoccluded[:, 16:24].all()
+    assert not prior.confidence[:, 16:24].any()
+    assert not prior.disoccluded[:, :14].any()
+    assert (prior.confidence[:, :14] == 1).all()
 
 
 def test_a_mask_that_stays_changes_nothing_and_one_that_comes_begins_anew() -> None:
     usual, same = found(mask(0, WIDTH), mask(0, WIDTH)), found(mask(8, 20), mask(8, 20) + 0.01)
-    np.testing.assert_array_equal(usual.trust, same.trust)
-    assert same.fresh is not None
-    assert not same.fresh.any()
-    assert not same.renewed
-    assert found(mask(0, 0), mask(8, 20)).renewed
-    assert not found(mask(8, 20), mask(0, 0)).renewed
+    np.testing.assert_array_equal(usual.confidence, same.confidence)
+    assert same.disoccluded is not None
+    assert not same.disoccluded.any()
+    assert not same.reinitialized
+    assert found(mask(0, 0), mask(8, 20)).reinitialized
+    assert not found(mask(8, 20), mask(0, 0)).reinitialized
 
 
 def test_a_mask_that_goes_along_with_what_it_covers_covers_nothing_new() -> None:
@@ -58,23 +58,23 @@ def test_a_mask_that_goes_along_with_what_it_covers_covers_nothing_new() -> None
     motion = np.full((HEIGHT, WIDTH, 2), (0.5, 0), np.float32)
     moved = flow.Motion(motion, -motion, np.ones((HEIGHT, WIDTH, 1), np.float32))
     along = prior_along(
-        moved, Painted(FRAME, FRAME, planes=mask(8, 20)), flow.warp(FRAME, motion),
+        moved, StylizedFrame(FRAME, FRAME, planes=mask(8, 20)), flow.warp(FRAME, motion),
         planes=mask(7, 20),
     )  # fmt: skip
-    assert along.fresh is not None
-    assert not along.fresh[:, 4:-8].any()
+    assert along.disoccluded is not None
+    assert not along.disoccluded[:, 4:-8].any()
 
 
 def test_a_style_that_grows_is_trusted_as_far_as_it_was_there() -> None:
     prior = found(mask(0, WIDTH, 0.3), mask(0, WIDTH, 0.4))
-    assert prior.trust == pytest.approx(np.float32(0.75))
+    assert prior.confidence == pytest.approx(np.float32(0.75))
 
 
 def test_a_place_changes_its_region() -> None:
     left, right = mask(0, 16), mask(16, WIDTH)
     prior = found(np.dstack([left, right]), np.dstack([mask(0, 24), mask(24, WIDTH)]))
-    assert not prior.trust[:, 16:24].any()
-    assert (prior.trust[:, 30:] == 1).all()
+    assert not prior.confidence[:, 16:24].any()
+    assert (prior.confidence[:, 30:] == 1).all()
 
 
 def test_newly_covered_places_begin_in_the_colours_and_strokes_of_what_is_painted() -> None:
@@ -83,8 +83,8 @@ def test_newly_covered_places_begin_in_the_colours_and_strokes_of_what_is_painte
     lines = (0.05 * np.sign(np.sin(np.arange(WIDTH) * np.pi / 2 + 0.1)))[:, None].astype(np.float32)
     painted = np.where(mask(0, 24) > 0, flat - 0.2 + lines, flat)
     everywhere, new = np.ones((HEIGHT, WIDTH), bool), mask(24, 48)[..., 0] > 0
-    image = filled(
-        Carried(painted, flat, mask(0, 24)), flat, mask(0, 48), everywhere & ~new, ~new, new
+    image = fill_disoccluded(
+        WarpedFrame(painted, flat, mask(0, 24)), flat, mask(0, 48), everywhere & ~new, ~new, new
     )
     assert image[:, 28:44].mean() == pytest.approx(0.3, abs=0.03)
     assert image[:, 28:44].std() > 0.4 * painted[:, 4:20].std()
@@ -97,11 +97,11 @@ def test_a_place_that_changes_its_region_takes_the_strokes_of_that_one() -> None
     before, planes = (np.dstack([mask(0, at), mask(at, WIDTH)]) for at in (32, 16))
     painted = np.where(before[..., :1] > 0, flat, flat + lines)
     new = (planes != before).any(axis=2)
-    image = filled(Carried(painted, flat, before), flat, planes, ~new, ~new, new)
+    image = fill_disoccluded(WarpedFrame(painted, flat, before), flat, planes, ~new, ~new, new)
     assert image[:, 20:32].std() > 0.02
     planes[..., 0], planes[..., 1] = mask(0, 48)[..., 0], mask(48, WIDTH)[..., 0]
     new = (planes != before).any(axis=2)
-    image = filled(Carried(painted, flat, before), flat, planes, ~new, ~new, new)
+    image = fill_disoccluded(WarpedFrame(painted, flat, before), flat, planes, ~new, ~new, new)
     assert image[:, 34:46].std() < 1e-3
 
 
@@ -135,9 +135,9 @@ def test_in_a_run_what_a_mask_covers_first_is_begun_anew_and_the_rest_goes_on(
 
 def test_what_is_fresh_is_held_smoother_and_what_goes_on_less() -> None:
     prior = found(mask(0, 16), mask(0, 24))
-    smooth = Scene(FRAME, None, False, prior).smoothness
+    smooth = FrameProblem(FRAME, None, False, prior).smoothness
     assert smooth[:, 20].min() > 2
     np.testing.assert_allclose(smooth[:, :14], 0.1, rtol=1e-6)  # held to what was smooth
-    nothing = replace(prior, trust=np.zeros_like(prior.trust), fresh=None)
-    np.testing.assert_allclose(Scene(FRAME, None, False, nothing).smoothness, 0.6, rtol=1e-6)
-    assert (Scene(FRAME, None, False).smoothness == 1).all()
+    nothing = replace(prior, confidence=np.zeros_like(prior.confidence), disoccluded=None)
+    np.testing.assert_allclose(FrameProblem(FRAME, None, False, nothing).smoothness, 0.6, rtol=1e-6)
+    assert (FrameProblem(FRAME, None, False).smoothness == 1).all()

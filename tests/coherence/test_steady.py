@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from films import HEIGHT, LENGTH, WIDTH, Film, save, shot
 
-from vidstyle.coherence.keyframe import Course, Step
+from vidstyle.coherence.keyframe import KeyframeTrack, Step
 from vidstyle.jobs.manifest import state_path
 from vidstyle.media import Image, load_frame
 from vidstyle.motion.flow import Motion
@@ -112,12 +112,14 @@ def test_what_is_hidden_for_a_moment_looks_again_as_it_did(film: Film) -> None:
 
 
 def test_the_course_of_a_shot_is_held(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
-    def loose(self: Course, motion: Motion, frame: Image, _: Any) -> tuple[Step, Course]:
+    def loose(
+        self: KeyframeTrack, motion: Motion, frame: Image, _: Any
+    ) -> tuple[Step, KeyframeTrack]:
         return Step(motion), self.past(frame)
 
     frames = shot(4, noise=1 / 255, length=4)
     held = film.run(film.job("held", frames))
-    monkeypatch.setattr(Course, "along", loose)
+    monkeypatch.setattr(KeyframeTrack, "along", loose)
     assert film.run(film.job("loose", frames))[:2] == held[:2]
     assert film.run(film.job("again", frames))[2:] != held[2:]
 

@@ -54,7 +54,7 @@ def test_after_a_dissolve_nothing_is_left_of_what_was_before(
     frames = dissolve()
     made = Made(film, "dissolve", frames)
     assert made.all("cut") == [0]
-    assert made.all("renewed")
+    assert made.all("reinitialized")
     alone = Made(film, "alone", frames[-2:])
     monkeypatch.setattr(dissolves, "outdated", nothing)
     without = Made(film, "without", frames)
@@ -65,7 +65,7 @@ def test_after_a_dissolve_nothing_is_left_of_what_was_before(
 
 def test_a_pan_is_not_taken_for_a_dissolve(film: Film) -> None:
     made = Made(film, "pan", shot(4, noise=1 / 255, length=24))
-    assert (made.all("cut"), made.all("renewed")) == ([0], [])
+    assert (made.all("cut"), made.all("reinitialized")) == ([0], [])
 
 
 def test_a_title_appears_that_fades_in(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_a_title_appears_that_fades_in(film: Film, monkeypatch: pytest.MonkeyPat
     ground = 0.5 * shot(1, length=1)[0]
     frames = [ground * (1 - s * title) + s * title for s in shares]
     made = Made(film, "title", frames)
-    assert made.all("renewed") == []
+    assert made.all("reinitialized") == []
     assert np.abs(made.state[0] - made.state[-1])[40:].max() < 1e-3
     monkeypatch.setattr(dissolves, "outdated", nothing)
     films = made, Made(film, "without", frames), Made(film, "alone", frames[-1:])
@@ -108,7 +108,7 @@ def test_what_was_begun_in_the_dark_is_begun_again_in_the_light(film: Film) -> N
     gains = np.clip(np.arange(-1, 12) / 10, 0, 1)
     frames = [frame * g for frame, g in zip(shot(1, length=13), gains, strict=True)]
     made = Made(film, "dawn", frames)
-    assert (made.all("cut"), made.all("renewed")) == ([2], [4])
+    assert (made.all("cut"), made.all("reinitialized")) == ([2], [4])
     assert [event["evaluations"] for event in made.frames[:2]] == [0, 0]
 
 

@@ -12,7 +12,7 @@ import PIL.ImageOps
 import pytest
 
 from vidstyle.errors import GuideError, MediaError
-from vidstyle.guides.files import Drawn, open_drawn, read_drawing
+from vidstyle.guides.files import GuideFile, open_guide, read_drawing
 from vidstyle.media import Clip
 
 GREYS = np.array([[0, 51, 255], [102, 153, 204]], np.uint8)
@@ -55,7 +55,7 @@ def write_movie(
     return path
 
 
-def shades(drawn: Drawn, indices: range) -> dict[int, int]:
+def shades(drawn: GuideFile, indices: range) -> dict[int, int]:
     """Return the grey of each frame's picture, in 255ths."""
     return {frame: round(255 * float(d[0, 0, 0])) for frame, d in drawn.read(indices)}
 
@@ -147,7 +147,7 @@ def test_a_damaged_map_is_named(tmp_path: Path) -> None:
 
 def test_one_picture_serves_every_frame(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["x.png", "000007.png"])
-    drawn = open_drawn(folder / "000007.png", source(30), range(30))
+    drawn = open_guide(folder / "000007.png", source(30), range(30))
     assert (drawn.still, drawn.keys) == (True, None)
     assert shades(drawn, range(28, 30)) == {28: 10, 29: 10}
     first, second = (drawing for _, drawing in drawn.read(range(2)))
@@ -159,7 +159,7 @@ def test_one_picture_serves_every_frame(tmp_path: Path) -> None:
 def test_as_many_pictures_as_frames_go_by_natural_order(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["p2.png", "p10.png", "p1.png"])
     for path in (folder, folder / "p%d.png"):
-        drawn = open_drawn(path, source(3), range(1, 3))
+        drawn = open_guide(path, source(3), range(1, 3))
         assert (drawn.keys, drawn.still, drawn.frames(range(1, 3))) == (None, False, (1, 2))
         assert shades(drawn, range(3)) == {0: 20, 1: 0, 2: 10}
         assert shades(drawn, range(1, 3)) == {1: 0, 2: 10}
@@ -169,7 +169,7 @@ def test_as_many_pictures_as_frames_go_by_natural_order(tmp_path: Path) -> None:
 
 def test_fewer_numbered_pictures_are_keys_counted_from_0(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["k2_024.png", "k9_000.png", "000008.png"])
-    drawn = open_drawn(folder, source(25), range(25))
+    drawn = open_guide(folder, source(25), range(25))
     assert drawn.keys == (0, 8, 24)
     assert shades(drawn, range(25)) == {0: 10, 8: 20, 24: 0}
     assert shades(drawn, range(1, 24)) == {8: 20}
@@ -180,44 +180,44 @@ def test_fewer_numbered_pictures_are_keys_counted_from_0(tmp_path: Path) -> None
 
 def test_keys_count_the_whole_source_whatever_part_is_chosen(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["3.png", "9.png"])
-    assert open_drawn(folder, source(20), range(5, 15)).keys == (3, 9)
-    assert open_drawn(folder, source(20), range(5, 7)).keys == (3, 9)  # as many, but with gaps
+    assert open_guide(folder, source(20), range(5, 15)).keys == (3, 9)
+    assert open_guide(folder, source(20), range(5, 7)).keys == (3, 9)  # as many, but with gaps
 
 
 def test_one_numbered_picture_in_a_folder_is_the_first_mask_of_a_clip(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["000000.png"])
-    assert open_drawn(folder, source(20), range(20)).keys == (0,)
-    assert open_drawn(folder, source(20, "photos"), range(20)).still
-    assert open_drawn(write(tmp_path / "n", ["x.png"]), source(20), range(20)).still
+    assert open_guide(folder, source(20), range(20)).keys == (0,)
+    assert open_guide(folder, source(20, "photos"), range(20)).still
+    assert open_guide(write(tmp_path / "n", ["x.png"]), source(20), range(20)).still
 
 
 def test_photos_have_the_pictures_of_their_names(tmp_path: Path) -> None:
     photos = source(3, "photos", [3, 1, 2])  # shot_0003.jpg, ...
     folder = write(tmp_path / "m", ["shot_0001.png", "shot_0002.png", "shot_0003.png", "more.png"])
-    assert shades(open_drawn(folder, photos, range(3)), range(3)) == {0: 20, 1: 0, 2: 10}
+    assert shades(open_guide(folder, photos, range(3)), range(3)) == {0: 20, 1: 0, 2: 10}
     write(folder, ["shot_0003.png", "shot_0003.jpg"])  # the whole name goes first
-    drawn = open_drawn(folder, photos, range(3))
+    drawn = open_guide(folder, photos, range(3))
     assert [drawn.name(frame)[-8:] for frame in range(3)] == ["0003.jpg", "0001.png", "0002.png"]
     assert drawn.size(1) == (3, 2)
     (folder / "shot_0001.png").unlink()
     with pytest.raises(GuideError, match=r"shot_0001\.jpg: expected its mask or map in .*m, named"):
-        open_drawn(folder, photos, range(3))
-    assert shades(open_drawn(folder, photos, range(2, 3)), range(2, 3)) == {2: 10}
+        open_guide(folder, photos, range(3))
+    assert shades(open_guide(folder, photos, range(2, 3)), range(2, 3)) == {2: 10}
     unlike = write(tmp_path / "n", ["a.png", "b.png", "c.png"])
-    assert shades(open_drawn(unlike, photos, range(3)), range(3)) == {0: 0, 1: 10, 2: 20}
+    assert shades(open_guide(unlike, photos, range(3)), range(3)) == {0: 0, 1: 10, 2: 20}
 
 
 def test_a_series_with_one_missing_is_tracked_over_the_gap(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", [f"{n}.png" for n in range(6) if n != 3])
-    assert open_drawn(folder, source(6), range(6)).keys == (0, 1, 2, 4, 5)
+    assert open_guide(folder, source(6), range(6)).keys == (0, 1, 2, 4, 5)
 
 
 def test_keys_of_a_numbered_sequence_have_the_numbers_of_its_pictures(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["0102.png", "0104.png"])
     numbered = source(5, "sequence", [101, 102, 103, 104, 105])
-    assert open_drawn(folder, numbered, range(5)).keys == (1, 3)
+    assert open_guide(folder, numbered, range(5)).keys == (1, 3)
     others = write(tmp_path / "n", ["0.png", "4.png"])
-    assert open_drawn(others, numbered, range(5)).keys == (0, 4)
+    assert open_guide(others, numbered, range(5)).keys == (0, 4)
 
 
 def test_as_many_pictures_as_chosen_frames_begin_with_the_first_of_them(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_as_many_pictures_as_chosen_frames_begin_with_the_first_of_them(tmp_path
         write(tmp_path / "n", ["0.png", "1.png", "2.png"]),
         write(tmp_path / "w", ["a.png", "b.png", "c.png"]),
     ):
-        drawn = open_drawn(folder, source(20), range(5, 8))
+        drawn = open_guide(folder, source(20), range(5, 8))
         assert (drawn.first, drawn.keys) == (5, None)
         assert shades(drawn, range(5, 8)) == {5: 0, 6: 10, 7: 20}
         assert shades(drawn, range(7, 8)) == {7: 20}
@@ -247,7 +247,7 @@ def test_counts_and_numbers_that_do_not_fit(
 ) -> None:
     folder = write(tmp_path / "m", names)
     with pytest.raises(GuideError, match=sentence) as caught:
-        open_drawn(folder, source(5, kind), range(5))
+        open_guide(folder, source(5, kind), range(5))
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -255,7 +255,7 @@ def test_counts_and_numbers_that_do_not_fit(
 def test_a_part_is_named_where_pictures_fit_neither_it_nor_the_source(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["a.png", "b.png"])
     with pytest.raises(GuideError, match=r"each of the 5 frames of .*, or 3 for the part chosen"):
-        open_drawn(folder, source(5), range(1, 4))
+        open_guide(folder, source(5), range(1, 4))
 
 
 def greys(count: int) -> list[np.ndarray[Any, Any]]:
@@ -264,19 +264,19 @@ def greys(count: int) -> list[np.ndarray[Any, Any]]:
 
 def test_a_video_has_a_picture_for_each_frame_of_the_source_or_of_the_part(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "m.mkv", [grey[..., 0] for grey in greys(4)], "ffv1", "gray")
-    whole = open_drawn(path, source(4), range(1, 3))
+    whole = open_guide(path, source(4), range(1, 3))
     assert shades(whole, range(1, 4)) == {1: 40, 2: 80, 3: 120}
     assert [name for name, _ in whole.pictures()] == [f"{path}, picture {i}" for i in range(4)]
-    part = open_drawn(path, source(9), range(3, 7))
+    part = open_guide(path, source(9), range(3, 7))
     assert shades(part, range(4, 6)) == {4: 40, 5: 80}
     with pytest.raises(GuideError, match=r"m\.mkv: .* the 9 frames .* or 5 for .*, got 4; make it"):
-        open_drawn(path, source(9), range(5))
+        open_guide(path, source(9), range(5))
 
 
 def test_the_alpha_of_a_video_is_kept(tmp_path: Path) -> None:
     frames = [np.dstack([grey, np.full((32, 48), 200, np.uint8)]) for grey in greys(3)]
     frames[1][:16, :, 3] = 255
-    drawn = open_drawn(write_movie(tmp_path / "m.mkv", frames, "ffv1", "bgra"), source(3), range(3))
+    drawn = open_guide(write_movie(tmp_path / "m.mkv", frames, "ffv1", "bgra"), source(3), range(3))
     assert drawn.at(1)[:16, :, 3].min() == 1
     for frame, drawing in drawn.read(range(1, 3)):
         np.testing.assert_allclose(drawing[..., :3], 40 * frame / 255, atol=1e-6)
@@ -287,7 +287,7 @@ def test_a_video_of_more_than_8_bits_keeps_them_with_its_alpha(tmp_path: Path) -
     deep = np.full((32, 48, 4), 65535, np.uint16)
     deep[..., 3] = np.linspace(0, 65535, 48).astype(np.uint16)
     path = write_movie(tmp_path / "m.mkv", [deep] * 2, "ffv1", "rgba64le", "gbrap12le")
-    drawing = open_drawn(path, source(2), range(2)).at(1)
+    drawing = open_guide(path, source(2), range(2)).at(1)
     assert drawing.max() > 0.999
     np.testing.assert_allclose(drawing[0, :, 3], np.linspace(0, 1, 48), atol=1 / 3000)
 
@@ -301,10 +301,10 @@ def test_an_animation_is_a_series_and_keeps_its_transparency(tmp_path: Path) -> 
     frames[0].save(
         tmp_path / "m.gif", save_all=True, append_images=frames[1:], duration=40, disposal=2
     )
-    drawn = open_drawn(tmp_path / "m.gif", source(3), range(3))
+    drawn = open_guide(tmp_path / "m.gif", source(3), range(3))
     assert [int(d[..., 3].sum()) for _, d in drawn.read(range(3))] == [12, 18, 24]
     with pytest.raises(GuideError, match="got 3"):
-        open_drawn(tmp_path / "m.gif", source(4), range(4))
+        open_guide(tmp_path / "m.gif", source(4), range(4))
 
 
 def test_sizes_are_those_of_each_picture_upright(tmp_path: Path) -> None:
@@ -312,13 +312,13 @@ def test_sizes_are_those_of_each_picture_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6
     PIL.Image.new("L", (30, 20)).save(tmp_path / "1.png")
     PIL.Image.new("L", (30, 20)).save(tmp_path / "3.png", exif=exif)
-    drawn = open_drawn(tmp_path, source(4), range(4))
+    drawn = open_guide(tmp_path, source(4), range(4))
     assert [drawn.size(key) for key in drawn.keys or ()] == [(30, 20), (20, 30)]
 
 
 def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("only words")
     with pytest.raises(MediaError, match=r"a\.txt"):
-        open_drawn(tmp_path / "a.txt", source(4), range(4))
+        open_guide(tmp_path / "a.txt", source(4), range(4))
     with pytest.raises(MediaError, match="no such file"):
-        open_drawn(tmp_path / "missing.png", source(4), range(4))
+        open_guide(tmp_path / "missing.png", source(4), range(4))

@@ -10,7 +10,7 @@ import pytest
 
 from vidstyle import media
 from vidstyle.errors import GuideError
-from vidstyle.guides.files import Drawn, open_drawn, read_drawing
+from vidstyle.guides.files import GuideFile, open_guide, read_drawing
 from vidstyle.guides.guide import (
     Guide,
     check_covers,
@@ -41,9 +41,9 @@ def ramp(top: int = 255) -> np.ndarray:
     return np.linspace(0, top, 24).round().astype(np.uint8).reshape(4, 6)
 
 
-def opened(path: Path, frames: int = 3) -> Drawn:
+def opened(path: Path, frames: int = 3) -> GuideFile:
     clip = Clip(path=Path("c.mp4"), kind="video", width=6, height=4, frames=frames, counted=True)
-    return open_drawn(path, clip, range(frames))
+    return open_guide(path, clip, range(frames))
 
 
 def test_a_grey_mask_is_its_grey_to_the_bit(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_labels_go_into_planes_for_tracking_and_come_back() -> None:
 @pytest.mark.skipif(not FOOTAGE.is_dir(), reason="VIDSTYLE_FOOTAGE names no folder")
 def test_key_masks_of_several_objects_are_read_by_number() -> None:
     source = media.probe(FOOTAGE / "cutie_judo/frames", rate=Fraction(25))
-    drawn = open_drawn(FOOTAGE / "cutie_judo/masks", source, range(source.frames))
+    drawn = open_guide(FOOTAGE / "cutie_judo/masks", source, range(source.frames))
     assert drawn.keys == (0, 5, 8, 13)
     check_sizes(drawn, range(source.frames), lambda _: (512, 288))
     palette = palette_of(drawn.pictures(), "masks")

@@ -249,7 +249,10 @@ def peak(count: int, keys: range) -> int:
     def trusted(*given: np.ndarray) -> np.ndarray:
         return np.ones((HEIGHT, WIDTH, 1), np.float32)
 
-    with mock.patch.object(flow, "optical_flow", still), mock.patch.object(flow, "trust", trusted):
+    with (
+        mock.patch.object(flow, "optical_flow", still),
+        mock.patch.object(flow, "confidence", trusted),
+    ):
         tracemalloc.start()
         for _ in track(frames, masks, hard=False):
             pass

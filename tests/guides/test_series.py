@@ -11,7 +11,7 @@ from conftest import FRAMES, HEIGHT, WIDTH
 from vidstyle import media
 from vidstyle.cli import main
 from vidstyle.errors import GuideError
-from vidstyle.guides.files import Drawn
+from vidstyle.guides.files import GuideFile
 from vidstyle.guides.guide import check_covers
 
 REHEARSE = ["--steps", "0", "--steps-next", "0"]
@@ -73,9 +73,9 @@ def test_how_a_series_is_taken_is_told(
     }  # fmt: skip
 
 
-def drawn(path: Path) -> Drawn:
+def drawn(path: Path) -> GuideFile:
     clip = media.probe(path)
-    return Drawn(clip=clip, files=clip.files, still=clip.kind == "picture")
+    return GuideFile(clip=clip, files=clip.files, still=clip.kind == "picture")
 
 
 @pytest.mark.parametrize(

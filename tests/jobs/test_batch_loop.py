@@ -25,7 +25,7 @@ from vidstyle.jobs import batch as batches
 from vidstyle.jobs.batch import run_batch
 from vidstyle.jobs.discovery import Batch, collect
 from vidstyle.jobs.job import Job, Network, make_job
-from vidstyle.stylizer.protocol import Rehearsal
+from vidstyle.stylizer.protocol import IdentityStylizer
 from vidstyle.stylizer.stylizer import Stylizer
 from vidstyle.techniques.base import Style
 
@@ -206,7 +206,7 @@ def test_a_trace_is_shown_on_demand(
     assert "Traceback" in capsys.readouterr().err
 
 
-class Watcher(Rehearsal):
+class Watcher(IdentityStylizer):
     """Notes how much of each picture its mask covers, in 40ths."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vidstyle.errors import OutputError, StateError, UsageError
-from vidstyle.jobs.checkpoint import Workdir
+from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.manifest import differences
 from vidstyle.jobs.targets import check_space, check_target
 
@@ -31,14 +31,14 @@ def output(tmp_path: Path) -> Path:
 @pytest.fixture
 def begun(output: Path) -> Path:
     """The state of a run that finished three frames."""
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         for index in range(3):
             state.save(index, image(index), {"losses": {"total": 1.0}})
     return state.path
 
 
 def publish(output: Path, *, kept: bool = True, form: dict | None = None) -> None:
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         state.save(0, image(), {})
         part = state.part(folder=False)
         part.write_bytes(b"whole")
@@ -46,7 +46,7 @@ def publish(output: Path, *, kept: bool = True, form: dict | None = None) -> Non
 
 
 def test_a_saved_frame_comes_back_to_sixteen_bits(output: Path) -> None:
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         state.save(4, image(), {})
         assert np.abs(state.load(4) - image()).max() < 1e-5
         assert state.has(4)
@@ -67,18 +67,18 @@ def test_a_stop_amid_the_notes_is_a_stop_and_leaves_the_frame_unfinished(
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     monkeypatch.setattr(zipfile.ZipFile, "open", stopped)
     try:
-        with Workdir(output, MANIFEST) as state, pytest.raises(KeyboardInterrupt):
+        with Checkpoint(output, MANIFEST) as state, pytest.raises(KeyboardInterrupt):
             state.save(3, image(), {}, {"drawn": image()})
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         assert [index for index in range(5) if state.has(index)] == [0, 1, 2]
 
 
 def test_what_was_finished_is_found_again(output: Path, begun: Path) -> None:
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         assert [index for index in range(5) if state.has(index)] == [0, 1, 2]
         assert state.finished[1] == (False, False, None, False)
     lines = (begun / "journal.jsonl").read_text(encoding="utf-8").splitlines()
@@ -86,7 +86,7 @@ def test_what_was_finished_is_found_again(output: Path, begun: Path) -> None:
 
 
 def test_a_state_without_a_frame_leaves_nothing(output: Path) -> None:
-    with pytest.raises(RuntimeError), Workdir(output, MANIFEST):
+    with pytest.raises(RuntimeError), Checkpoint(output, MANIFEST):
         raise RuntimeError
     assert list(output.parent.iterdir()) == []
 
@@ -95,7 +95,7 @@ def test_a_torn_last_line_is_cut(output: Path, begun: Path) -> None:
     journal = begun / "journal.jsonl"
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-9])
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         assert sorted(state.finished) == [0, 1]
         state.save(2, image(2), {"losses": {"total": 1.0}})
     assert journal.read_bytes() == whole
@@ -106,13 +106,13 @@ def test_a_frame_that_was_tampered_with_is_not_finished(
     output: Path, begun: Path, damage: bytes
 ) -> None:
     (begun / "frames" / "000001.png").write_bytes(damage)
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         assert sorted(state.finished) == [0, 2]
 
 
 def test_a_frame_without_its_file_is_not_finished(output: Path, begun: Path) -> None:
     (begun / "frames" / "000001.png").unlink()
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         assert not state.has(1)
         with pytest.raises(OutputError):
             state.load(1)
@@ -122,21 +122,21 @@ def test_leftovers_of_an_interrupted_write_are_swept(output: Path, begun: Path) 
     drafts = [begun / "manifest.tmp.json", begun / "frames" / "000003.tmp.png"]
     for draft in drafts:
         draft.write_bytes(b"half")
-    with Workdir(output, MANIFEST):
+    with Checkpoint(output, MANIFEST):
         assert not any(draft.exists() for draft in drafts)
 
 
 def test_another_request_is_refused_by_name_and_keeps_the_frames(output: Path, begun: Path) -> None:
     other = {**MANIFEST, "settings": {"style_weight": 2.0}}
     with pytest.raises(StateError, match=r"--style-weight was 1\.0, is 2\.0.*--restart"):
-        Workdir(output, other).__enter__()
-    with Workdir(output, MANIFEST) as state:
+        Checkpoint(output, other).__enter__()
+    with Checkpoint(output, MANIFEST) as state:
         assert len(state.finished) == 3
 
 
 def test_restart_discards_the_frames(output: Path, begun: Path) -> None:
     other = {**MANIFEST, "settings": {"style_weight": 2.0}}
-    with Workdir(output, other, restart=True) as state:
+    with Checkpoint(output, other, restart=True) as state:
         assert state.finished == {}
         state.save(0, image(), {})
     assert [path.name for path in (begun / "frames").iterdir()] == ["000000.png"]
@@ -146,8 +146,8 @@ def test_restart_discards_the_frames(output: Path, begun: Path) -> None:
 def test_a_damaged_manifest_is_refused(output: Path, begun: Path, content: str) -> None:
     (begun / "manifest.json").write_text(content)
     with pytest.raises(StateError, match="damaged"):
-        Workdir(output, MANIFEST).__enter__()
-    with Workdir(output, MANIFEST, restart=True) as state:
+        Checkpoint(output, MANIFEST).__enter__()
+    with Checkpoint(output, MANIFEST, restart=True) as state:
         assert state.finished == {}
 
 
@@ -172,14 +172,14 @@ def test_differences_are_told_in_the_words_of_the_command_line() -> None:
 
 
 def test_a_second_run_is_refused_while_the_first_is_at_work(output: Path) -> None:
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         state.save(0, image(), {})
         with pytest.raises(StateError, match="another run holds"):
-            Workdir(output, MANIFEST).__enter__()
+            Checkpoint(output, MANIFEST).__enter__()
 
 
 def _hold_and_die(output: Path) -> None:
-    state = Workdir(output, MANIFEST).__enter__()
+    state = Checkpoint(output, MANIFEST).__enter__()
     state.save(0, image(), {})
     os._exit(9)
 
@@ -189,12 +189,12 @@ def test_a_run_that_died_holds_nothing(output: Path) -> None:
     process.start()
     process.join()
     assert process.exitcode == 9
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         assert state.has(0)
 
 
 def test_a_published_file_stands_and_the_state_goes(output: Path) -> None:
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         state.save(0, image(), {})
         part = state.part(folder=False)
         part.write_bytes(b"whole")
@@ -211,7 +211,7 @@ def test_a_published_folder_keeps_what_else_is_in_it(tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
     (output / "notes.txt").write_text("mine")
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         state.save(0, image(), {})
         part = state.part(folder=True, names=["a.png"])
         part.mkdir()
@@ -225,7 +225,7 @@ def test_a_published_folder_keeps_what_else_is_in_it(tmp_path: Path) -> None:
 def test_an_output_that_was_changed_since_does_not_stand(output: Path) -> None:
     publish(output)
     output.write_bytes(b"other")
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         assert not state.stands(form={})
 
 
@@ -294,7 +294,7 @@ def test_a_disk_too_full_is_refused_with_the_figures(
 def test_a_state_folder_that_is_a_file_is_an_output_error(output: Path) -> None:
     Path(f"{output}.vidstyle").touch()
     with pytest.raises(OutputError, match="cannot write"):
-        Workdir(output, MANIFEST).__enter__()
+        Checkpoint(output, MANIFEST).__enter__()
 
 
 def test_a_disk_that_fills_up_leaves_what_was_finished(
@@ -303,11 +303,11 @@ def test_a_disk_that_fills_up_leaves_what_was_finished(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with Workdir(output, MANIFEST) as state, monkeypatch.context() as patch:
+    with Checkpoint(output, MANIFEST) as state, monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(OutputError, match="the disk is full"):
             state.save(3, image(), {})
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         assert sorted(state.finished) == [0, 1, 2]
 
 
@@ -317,7 +317,7 @@ def test_a_state_that_may_not_be_listed_is_not_taken_for_empty(
     def denied(path: object = ".") -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         state.part(folder=True).mkdir()
         with monkeypatch.context() as patched:
             patched.setattr("os.listdir", denied)

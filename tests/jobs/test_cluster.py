@@ -28,14 +28,14 @@ from vidstyle.jobs.batch import run_batch
 from vidstyle.jobs.discovery import Batch, collect
 from vidstyle.jobs.job import Network, make_job
 from vidstyle.jobs.manifest import state_path
-from vidstyle.stylizer.protocol import Rehearsal, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
 
 REHEARSE = {"steps": 0, "steps_next": 0}
 REHEARSED = ["--steps", "0", "--steps-next", "0"]
 pytest.importorskip("distributed")
 
 
-class Tardy(Rehearsal):
+class Tardy(IdentityStylizer):
     """Takes its time, and notes who does what."""
 
     def __init__(self, log: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_source_that_another_run_holds_is_waited_for(
 def _work(batch: Batch, make: Callable[..., Any]) -> Any:
     from vidstyle.jobs.batch import BatchWork, Kept
 
-    return BatchWork(batch, make, Kept(lambda *_: Rehearsal()), Network())
+    return BatchWork(batch, make, Kept(lambda *_: IdentityStylizer()), Network())
 
 
 @pytest.mark.parametrize(

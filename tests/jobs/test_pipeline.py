@@ -17,7 +17,7 @@ from media_inputs import write_clip as write_noise
 
 from vidstyle import media
 from vidstyle.coherence import warm_start
-from vidstyle.coherence.warm_start import Prior
+from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.errors import (
     MediaError,
     OutputError,
@@ -31,16 +31,16 @@ from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import plan, run, stylize
 from vidstyle.motion import flow
-from vidstyle.stylizer.protocol import Rehearsal, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
 
 REHEARSE = {"steps": 0, "steps_next": 0}
 
 
-class Inverter(Rehearsal):
+class Inverter(IdentityStylizer):
     """A stylizer that inverts, leans on the prior, counts its calls and can be told to fail."""
 
     def __init__(self, fails_at: int | None = None, error: BaseException | None = None) -> None:
-        self.priors: list[Prior | None] = []
+        self.priors: list[TemporalPrior | None] = []
         self._fails_at = fails_at
         self._error = error or RuntimeError("as told")
 
@@ -50,7 +50,7 @@ class Inverter(Rehearsal):
         self.priors.append(prior)
         image = 1 - content
         if prior is not None:
-            image = (image + prior.trust * prior.image) / (1 + prior.trust)
+            image = (image + prior.confidence * prior.image) / (1 + prior.confidence)
         progress(1, 0.5)
         return Rehearsed(image, {"total": np.float32(0.5)}, evaluations=1)
 
@@ -83,9 +83,9 @@ def test_a_rehearsed_clip_keeps_frames_and_timestamps(make: Callable[..., Job]) 
 
 def test_a_rehearsal_gives_what_an_optimiser_would_start_from() -> None:
     content, earlier = np.zeros((4, 4, 3), np.float32), np.ones((4, 4, 3), np.float32)
-    prior = Prior(earlier, np.ones((4, 4, 1), np.float32))
-    assert Rehearsal().stylize(content, prior=prior).image is earlier
-    assert Rehearsal().stylize(content).image is content
+    prior = TemporalPrior(earlier, np.ones((4, 4, 1), np.float32))
+    assert IdentityStylizer().stylize(content, prior=prior).image is earlier
+    assert IdentityStylizer().stylize(content).image is content
 
 
 def test_an_animation_becomes_an_animation(make: Callable[..., Job], animation: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_folder_with_a_rate_is_a_sequence(
 def test_original_colors_keep_the_chroma_of_the_source(
     make: Callable[..., Job], picture: Path
 ) -> None:
-    class Grey(Rehearsal):
+    class Grey(IdentityStylizer):
         """A stylizer that takes the colour away and turns the light around."""
 
         def stylize(self, content: np.ndarray, **_: Any) -> Rehearsed:
@@ -158,9 +158,9 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
 ) -> None:
     seen = []
 
-    def spy(_: Any, earlier: Any, *__: Any) -> Prior:
+    def spy(_: Any, earlier: Any, *__: Any) -> TemporalPrior:
         seen.append(earlier.result)
-        return Prior(earlier.result, np.ones((*earlier.result.shape[:2], 1), np.float32))
+        return TemporalPrior(earlier.result, np.ones((*earlier.result.shape[:2], 1), np.float32))
 
     monkeypatch.setattr(warm_start, "prior_along", spy)
     inverter = Inverter()
@@ -241,7 +241,7 @@ def test_a_run_killed_between_rename_and_clean_up_is_done(
     job = make()
     with monkeypatch.context() as patch:
         patch.setattr(
-            "vidstyle.jobs.checkpoint.Workdir.remove", Mock(side_effect=KeyboardInterrupt)
+            "vidstyle.jobs.checkpoint.Checkpoint.remove", Mock(side_effect=KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
             run(job, make_stylizer=Inverter())
@@ -304,8 +304,8 @@ def test_the_space_foreseen_is_what_a_run_of_noise_takes(
     tmp_path: Path, style: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     clip = write_noise(tmp_path / "noise.mp4", [0, 1, 2, 3], noisy=True)
-    wish = {"codec": "ffv1"} if name.endswith("mkv") else {}
-    job = make_job(clip, tmp_path / name, style=style, **{**REHEARSE, **wish})
+    encoding = {"codec": "ffv1"} if name.endswith("mkv") else {}
+    job = make_job(clip, tmp_path / name, style=style, **{**REHEARSE, **encoding})
     encode, taken = media.encode, []
 
     def measured(*given: Any) -> list[str]:

@@ -15,7 +15,7 @@ from vidstyle import media
 from vidstyle.atomic import lock
 from vidstyle.cli import main
 from vidstyle.errors import StateError, UsageError
-from vidstyle.jobs.checkpoint import Workdir
+from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import plan, run, run_shard
@@ -191,15 +191,15 @@ def test_a_folder_of_pictures_is_made_and_cleared_by_exact_names(
 
 
 def test_notes_that_were_tampered_with_make_the_frame_unfinished(output: Path) -> None:
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         for index in range(2):
             state.save(index, image(), {}, {"drawn": image(index)})
     notes = state.path / "frames" / "000001.npz"
     notes.write_bytes(notes.read_bytes()[:-1] + b"!")
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         assert sorted(state.finished) == [0]
         notes.unlink()
-    with Workdir(output, MANIFEST) as state:
+    with Checkpoint(output, MANIFEST) as state:
         assert sorted(state.finished) == [0]
 
 

@@ -17,7 +17,7 @@ from vidstyle import media
 from vidstyle.cli import main
 from vidstyle.errors import ContainerError, SettingsError, StateError, UsageError
 from vidstyle.jobs import pipeline
-from vidstyle.jobs.checkpoint import Workdir
+from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.takeover import command_for
@@ -167,7 +167,7 @@ def test_frames_that_another_run_is_making_are_not_taken(
 ) -> None:
     state = _begun(clip, style, tmp_path / "out.mp4")
     manifest = json.loads((state / "manifest.json").read_text())["job"]
-    with Workdir(tmp_path / "out.mp4", manifest), pytest.raises(StateError, match="another run"):
+    with Checkpoint(tmp_path / "out.mp4", manifest), pytest.raises(StateError, match="another run"):
         _run(clip, style, tmp_path / "out.mkv", resume_from=str(tmp_path / "out.mp4"))
     assert state.is_dir()
 

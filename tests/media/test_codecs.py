@@ -25,12 +25,12 @@ _PATCHES = np.array(
 )
 
 
-def _encode(clip: media.Clip, part: Path, frames=None, **wish) -> list[str]:
+def _encode(clip: media.Clip, part: Path, frames=None, **encoding) -> list[str]:
     indices = range(clip.frames)
     frames = media.read(clip, indices) if frames is None else frames
     output = part.with_stem("out")
-    media.check_output(clip, output, media.Wish(**wish))
-    return media.encode(clip, indices, frames, output, part, media.Wish(**wish))
+    media.check_output(clip, output, media.EncodingOptions(**encoding))
+    return media.encode(clip, indices, frames, output, part, media.EncodingOptions(**encoding))
 
 
 def _stored(path: Path) -> tuple[str, str]:
@@ -81,12 +81,12 @@ def test_the_usual_codec_holds_what_the_source_has(
         path=tmp_path, kind="video", width=8, height=8, frames=1, counted=True, depth=depth,
         alpha=alpha,
     )  # fmt: skip
-    form = choose(clip, suffix, media.Wish())
+    form = choose(clip, suffix, media.EncodingOptions())
     assert (form.codec.encoder, form.pix_fmt) == expected
 
 
 @pytest.mark.parametrize(
-    ("suffix", "wish", "expected"),
+    ("suffix", "encoding", "expected"),
     [
         (".mp4", {"codec": "hevc"}, ("hevc", "yuv420p")),
         (".mov", {"codec": "prores"}, ("prores", "yuv422p10le")),
@@ -98,15 +98,15 @@ def test_the_usual_codec_holds_what_the_source_has(
     ],
 )
 def test_what_is_asked_for_is_written(
-    tmp_path: Path, suffix: str, wish: dict, expected: tuple[str, str]
+    tmp_path: Path, suffix: str, encoding: dict, expected: tuple[str, str]
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
-    assert _encode(clip, tmp_path / f"part{suffix}", **wish) == []
+    assert _encode(clip, tmp_path / f"part{suffix}", **encoding) == []
     assert _stored(tmp_path / f"part{suffix}") == expected
 
 
 @pytest.mark.parametrize(
-    ("suffix", "wish", "sentence"),
+    ("suffix", "encoding", "sentence"),
     [
         (".mp4", {"codec": "prores"}, "--codec: expected one of h264, hevc, av1 in .mp4"),
         (".webm", {"codec": "h264"}, "--codec: expected one of vp9, av1 in .webm"),
@@ -124,11 +124,11 @@ def test_what_is_asked_for_is_written(
     ],
 )
 def test_what_does_not_go_there_is_refused_before_any_work(
-    tmp_path: Path, suffix: str, wish: dict, sentence: str
+    tmp_path: Path, suffix: str, encoding: dict, sentence: str
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]), count=False)
     with pytest.raises(UsageError, match=sentence):
-        media.check_output(clip, tmp_path / f"out{suffix}", media.Wish(**wish))
+        media.check_output(clip, tmp_path / f"out{suffix}", media.EncodingOptions(**encoding))
 
 
 def test_a_quality_that_a_codec_does_not_know_is_named(tmp_path: Path) -> None:
@@ -228,11 +228,13 @@ def test_an_opaque_video_with_a_plane_of_alpha_is_no_transparent_one(tmp_path: P
     assert _encode(clip, tmp_path / "part.mp4") == []
 
 
-@pytest.mark.parametrize(("suffix", "wish"), [(".webm", {}), (".mp4", {"pix_fmt": "yuv444p"})])
-def test_odd_sides_stay_where_the_codec_takes_them(tmp_path: Path, suffix: str, wish: dict) -> None:
+@pytest.mark.parametrize(("suffix", "encoding"), [(".webm", {}), (".mp4", {"pix_fmt": "yuv444p"})])
+def test_odd_sides_stay_where_the_codec_takes_them(
+    tmp_path: Path, suffix: str, encoding: dict
+) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
     part = tmp_path / f"part{suffix}"
-    assert _encode(clip, part, [disc(0, 33, 21), disc(1, 33, 21)], **wish) == []
+    assert _encode(clip, part, [disc(0, 33, 21), disc(1, 33, 21)], **encoding) == []
     assert (media.probe(part).width, media.probe(part).height) == (33, 21)
 
 
@@ -261,8 +263,8 @@ def test_the_pictures_of_a_folder_are_of_the_kind_that_is_asked_for(
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
     part, frames = tmp_path / "part", list(media.read(clip, range(2)))
-    wish = media.Wish(codec=codec)
-    assert media.encode(clip, range(2), frames, tmp_path / "out", part, wish) == []
+    encoding = media.EncodingOptions(codec=codec)
+    assert media.encode(clip, range(2), frames, tmp_path / "out", part, encoding) == []
     names = sorted(file.name for file in part.iterdir())
     assert names == [f"000000{suffix}", f"000001{suffix}"]
     np.testing.assert_allclose(media.read_picture(part / names[1]), frames[1], atol=0.06)
@@ -270,8 +272,11 @@ def test_the_pictures_of_a_folder_are_of_the_kind_that_is_asked_for(
 
 def test_a_folder_has_no_codec_of_videos(tmp_path: Path) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
-    frames, wish = media.read(clip, range(2)), media.Wish(codec="hevc", pix_fmt="yuv444p")
-    warnings = media.encode(clip, range(2), frames, tmp_path / "out", tmp_path / "part", wish)
+    frames, encoding = (
+        media.read(clip, range(2)),
+        media.EncodingOptions(codec="hevc", pix_fmt="yuv444p"),
+    )
+    warnings = media.encode(clip, range(2), frames, tmp_path / "out", tmp_path / "part", encoding)
     assert [warning.partition(":")[0] for warning in warnings] == ["--codec", "--pix-fmt"]
 
 

@@ -17,10 +17,10 @@ from vidstyle import media
 from vidstyle.errors import MediaError
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
-from vidstyle.stylizer.protocol import Rehearsal, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
 
 
-class Inverter(Rehearsal):
+class Inverter(IdentityStylizer):
     """A stylizer that inverts a picture in floats, and fails at the photo that it is told."""
 
     def __init__(self, fails_at: int | None = None) -> None:

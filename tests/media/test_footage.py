@@ -40,7 +40,7 @@ def test_a_round_trip_keeps_frames_times_orientation_and_sound(
     indices, part = media.select(clip, None, end), tmp_path / f"part{suffix}"
     pictures = media.read(clip, indices)
     warnings = media.encode(
-        clip, indices, pictures, tmp_path / f"o{suffix}", part, media.Wish(crf=30)
+        clip, indices, pictures, tmp_path / f"o{suffix}", part, media.EncodingOptions(crf=30)
     )
     result = media.probe(part)
     assert (warnings, result.frames, result.rotation) == ([], frames, 0)

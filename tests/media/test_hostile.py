@@ -288,7 +288,7 @@ def test_large_animations_and_videos_are_reduced(tmp_path: Path) -> None:
         whole = list(media.read(clip, range(2)))
         with large_from(10_000):
             small = list(media.read(clip, range(2), 20))
-            drawings = [d for _, d in files.open_drawn(clip.path, clip, range(2)).read(range(2))]
+            drawings = [d for _, d in files.open_guide(clip.path, clip, range(2)).read(range(2))]
         for one, other in zip(whole, small, strict=True):
             assert other.shape == (24, 40, 3)
             assert np.abs(other - media.resize(one, 40, 24)).max() < 0.03

@@ -118,7 +118,12 @@ def test_each_photo_of_a_folder_keeps_its_own_alpha_and_words(tmp_path: Path) ->
     with PIL.Image.open(part / "c.png") as c:
         assert c.mode == "RGB"
     warnings = media.encode(
-        clip, every, media.read(clip, every), tmp_path / "out", part, media.Wish(codec="jpg")
+        clip,
+        every,
+        media.read(clip, every),
+        tmp_path / "out",
+        part,
+        media.EncodingOptions(codec="jpg"),
     )
     assert len(warnings) == 1
     assert "transparent in parts" in warnings[0]

@@ -348,5 +348,5 @@ def test_a_codec_that_is_the_outputs_own_is_used(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", ramp())
     clip, part = media.probe(tmp_path / "a.png"), tmp_path / "part.tif"
     frames = media.read(clip, range(1))
-    wish = media.Wish(codec="tiff")
-    assert media.encode(clip, range(1), frames, tmp_path / "out.tif", part, wish) == []
+    encoding = media.EncodingOptions(codec="tiff")
+    assert media.encode(clip, range(1), frames, tmp_path / "out.tif", part, encoding) == []

@@ -135,7 +135,9 @@ def test_colours_survive_for_another_decoder(tmp_path: Path, width: int, suffix:
     row = np.repeat(_PATCHES, width // 4, axis=0).astype(np.float32) / 255
     image = np.broadcast_to(row, (height, len(row), 3))
     part = tmp_path / f"part{suffix}"
-    media.encode(clip, range(1), [image], tmp_path / f"out{suffix}", part, media.Wish(crf=4))
+    media.encode(
+        clip, range(1), [image], tmp_path / f"out{suffix}", part, media.EncodingOptions(crf=4)
+    )
     raw = ffmpeg("-i", str(part), "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
     shown = np.frombuffer(raw, np.uint8).reshape(image.shape).astype(int)
     step = width // 4

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from vidstyle.coherence.warm_start import prior, settled
+from vidstyle.coherence.warm_start import prior, static
 from vidstyle.media import Image
-from vidstyle.motion.flow import followed, joined, optical_flow, trust, warp
+from vidstyle.motion.flow import compose_flows, confidence, joined, optical_flow, warp
 
 HEIGHT, WIDTH = 96, 144
 INNER = np.s_[16:-16, 16:-16]
@@ -67,7 +67,7 @@ def test_a_flow_to_begin_with_finds_what_is_far_away():
 def test_flows_follow_one_another():
     first, then = constant(5, -3), constant(0, 0)
     then[..., 0] = np.arange(WIDTH)
-    whole = followed(first, then)
+    whole = compose_flows(first, then)
     np.testing.assert_allclose(
         whole[INNER][..., 0], np.arange(WIDTH)[16:-16] + 10 + 0 * whole[INNER][..., 0]
     )
@@ -140,55 +140,61 @@ def test_twenty_sub_pixel_warps_keep_the_detail():
 def test_trust_is_0_where_a_disc_uncovers_the_background_and_1_far_away():
     earlier, old_disc = with_disc(clouds(3), 60)
     frame, new_disc = with_disc(clouds(3), 70)
-    believed = trust(optical_flow(frame, earlier), optical_flow(earlier, frame), earlier, frame)
+    certainty = confidence(
+        optical_flow(frame, earlier), optical_flow(earlier, frame), earlier, frame
+    )
     uncovered = old_disc & ~new_disc
-    assert (believed[uncovered] == 0).mean() > 0.95
-    assert (believed[:, :30] == 1).all()
-    assert (believed[:, 110:] == 1).all()
+    assert (certainty[uncovered] == 0).mean() > 0.95
+    assert (certainty[:, :30] == 1).all()
+    assert (certainty[:, 110:] == 1).all()
 
 
 def test_trust_is_0_for_what_comes_from_outside_the_frame():
     picture = clouds(4)
-    believed = trust(constant(-20, 0), constant(20, 0), np.roll(picture, -20, axis=1), picture)
-    assert (believed[:, :19] == 0).all()
-    assert (believed[:, 24:] == 1).all()
+    certainty = confidence(
+        constant(-20, 0), constant(20, 0), np.roll(picture, -20, axis=1), picture
+    )
+    assert (certainty[:, :19] == 0).all()
+    assert (certainty[:, 24:] == 1).all()
 
 
 def test_trust_is_0_where_the_flows_disagree():
     picture = clouds(4)
-    believed = trust(constant(0, 0), constant(2, 0), picture, picture)
-    assert (believed == 0).all()
+    certainty = confidence(constant(0, 0), constant(2, 0), picture, picture)
+    assert (certainty == 0).all()
 
 
 def test_trust_is_0_where_the_frames_do_not_look_alike():
     picture = clouds(4)
     painted = picture.copy()
     painted[40:60, 40:60] = (1, 0, 0)
-    believed = trust(constant(0, 0), constant(0, 0), picture, painted)
-    assert (believed[40:60, 40:60] == 0).all()
-    assert (believed[:30] == 1).all()
+    certainty = confidence(constant(0, 0), constant(0, 0), picture, painted)
+    assert (certainty[40:60, 40:60] == 0).all()
+    assert (certainty[:30] == 1).all()
 
 
 def test_trust_is_0_where_something_faint_appears_on_a_flat_ground():
     ground = np.full((HEIGHT, WIDTH, 3), 0.1, np.float32)
     stripes = ground + np.float32(0.15) * (np.arange(WIDTH) % 4 < 2)[None, :, None]
-    believed = trust(constant(0, 0), constant(0, 0), ground, stripes.astype(np.float32))
-    assert (believed == 0).all()
+    certainty = confidence(constant(0, 0), constant(0, 0), ground, stripes.astype(np.float32))
+    assert (certainty == 0).all()
 
 
 def test_trust_is_0_at_a_motion_boundary():
     flat = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
     flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
     flow[:, 70:] = (0.5, 0)
-    believed = trust(flow, -flow, flat, flat)
-    assert (believed[:, 69:71] == 0).all()
-    assert (believed[:, :60] == 1).all()
+    certainty = confidence(flow, -flow, flat, flat)
+    assert (certainty[:, 69:71] == 0).all()
+    assert (certainty[:, :60] == 1).all()
 
 
 def test_trust_rises_softly():
     picture = clouds(4)
-    believed = trust(constant(-20, 0), constant(20, 0), np.roll(picture, -20, axis=1), picture)
-    line = believed[50, :, 0]
+    certainty = confidence(
+        constant(-20, 0), constant(20, 0), np.roll(picture, -20, axis=1), picture
+    )
+    line = certainty[50, :, 0]
     assert ((line > 0) & (line < 1)).any()
     assert (np.diff(line) >= 0).all()
 
@@ -213,7 +219,7 @@ def test_another_flat_colour_is_a_cut_and_the_same_one_is_not():
     assert prior(red, blue, clouds(7)) is None
     same = prior(red, red, clouds(7))
     assert same is not None
-    assert (same.trust == 1).all()
+    assert (same.confidence == 1).all()
 
 
 def test_a_still_frame_keeps_the_result_bit_for_bit():
@@ -221,7 +227,7 @@ def test_a_still_frame_keeps_the_result_bit_for_bit():
     same = prior(clouds(7), clouds(7), result)
     assert same is not None
     assert np.array_equal(same.image, result)
-    assert (same.trust == 1).all()
+    assert (same.confidence == 1).all()
 
 
 def test_sensor_noise_does_not_move_a_still_frame():
@@ -230,7 +236,7 @@ def test_sensor_noise_does_not_move_a_still_frame():
     first, second = np.clip(clouds(7) + noise, 0, 1)
     same = prior(first, second, clouds(8))
     assert same is not None
-    assert (same.trust == 1).mean() > 0.99
+    assert (same.confidence == 1).mean() > 0.99
     assert np.array_equal(same.image, clouds(8))
 
 
@@ -256,7 +262,7 @@ def test_tiny_frames_have_a_prior_of_their_shape_and_range(size):
     follows = prior(picture, picture, picture)
     assert follows is not None
     assert follows.image.shape == (*size, 3)
-    assert follows.trust.shape == (*size, 1)
+    assert follows.confidence.shape == (*size, 1)
     assert optical_flow(picture, 1 - picture).shape == (*size, 2)
 
 
@@ -264,9 +270,9 @@ def test_everything_is_float32_within_0_to_1():
     picture = clouds(7)
     follows = prior(picture, warp(picture, constant(1.5, 0.5)), clouds(8))
     assert follows is not None
-    assert follows.image.dtype == follows.trust.dtype == np.float32
+    assert follows.image.dtype == follows.confidence.dtype == np.float32
     assert optical_flow(picture, clouds(8)).dtype == np.float32
-    for values in (follows.image, follows.trust):
+    for values in (follows.image, follows.confidence):
         assert values.min() >= 0
         assert values.max() <= 1
 
@@ -287,7 +293,7 @@ def test_what_is_uncovered_takes_the_colours_of_the_result_around_it():
     (earlier, _), (frame, _) = (with_disc(clouds(0), x) for x in (60, 68))
     found = prior(earlier, frame, np.clip(earlier * 0.4 + (0, 0, 0.5), 0, 1).astype(np.float32))
     assert found is not None
-    stylised, uncovered = frame * 0.4 + (0, 0, 0.5), found.trust[..., 0] < 0.1
+    stylised, uncovered = frame * 0.4 + (0, 0, 0.5), found.confidence[..., 0] < 0.1
     assert uncovered.sum() > 50
     assert np.abs(found.image - stylised)[uncovered].mean() < 0.12
     assert np.abs(frame - stylised)[uncovered].mean() > 0.2
@@ -320,7 +326,7 @@ def test_where_the_light_changes_the_strokes_stay() -> None:
     found = prior(earlier, frame, np.clip(earlier + strokes, 0, 1).astype(np.float32))
     assert found is not None
     dark = np.s_[8:-8, 88:136]
-    assert found.trust[dark].mean() < 0.1
+    assert found.confidence[dark].mean() < 0.1
     kept = (found.image - frame)[dark]
     likeness = np.corrcoef(kept.mean(axis=2).ravel(), strokes[dark][..., 0].ravel())[0, 1]
     assert likeness > 0.8
@@ -336,7 +342,7 @@ def test_what_is_uncovered_begins_as_a_first_frame_would() -> None:
     ]
     found = prior(earlier, frame, begun[0], (begun[0], begun[1]))
     assert found is not None
-    uncovered = found.trust[..., 0] < 0.1
+    uncovered = found.confidence[..., 0] < 0.1
     assert np.abs(found.image - begun[1])[uncovered].mean() < 0.02
 
 
@@ -358,7 +364,7 @@ def test_settled_is_what_stands_still_and_is_as_it_was_at_first() -> None:
     changed[:48, :72] += 2 / 255  # by less than is seen from frame to frame
     found = prior(changed, changed, clouds(8))
     assert found is not None
-    left = settled(found, first, changed)
+    left = static(found, first, changed)
     assert left.shape == (HEIGHT, WIDTH, 1)
     assert not left[:40, :64].any()
     assert left[58:, 82:].all()
@@ -368,7 +374,7 @@ def test_nothing_that_moves_is_settled() -> None:
     first, second = clouds(7), np.roll(clouds(7), 3, axis=1)
     found = prior(first, second, clouds(8))
     assert found is not None
-    assert settled(found, second, second).mean() < 0.02
+    assert static(found, second, second).mean() < 0.02
 
 
 @pytest.mark.parametrize("softness", [1, 6])
@@ -410,7 +416,7 @@ def test_flows_joined_err_less_than_either_and_are_one_anothers_inverse() -> Non
         return float(np.linalg.norm(flow - true, axis=2)[INNER].mean())
 
     def parted(flows: tuple[np.ndarray, np.ndarray]) -> float:
-        return float(np.linalg.norm(followed(*flows), axis=2)[INNER].mean())
+        return float(np.linalg.norm(compose_flows(*flows), axis=2)[INNER].mean())
 
     assert missed(both[0]) < missed(alone[0])
     assert parted(both) < 0.3 * parted(alone)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from vidstyle.stylizer import lbfgs
-from vidstyle.stylizer.lbfgs import Evaluation, Frequencies, minimise
+from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, minimise
 
 SHAPE = (12, 17, 3)
 TARGET = np.random.default_rng(2).uniform(-0.3, 1.3, SHAPE).astype(np.float32)
@@ -23,7 +23,7 @@ def bowl(image: Any) -> Evaluation:
 
 
 def test_the_minimum_within_the_bounds_is_found() -> None:
-    found = minimise(bowl, START, 250, Frequencies(*SHAPE[:2]))
+    found = minimise(bowl, START, 250, FrequencyFilter(*SHAPE[:2]))
     np.testing.assert_allclose(found.image, np.clip(TARGET, 0, 1), atol=0.02)
 
 
@@ -33,7 +33,7 @@ def test_pairs_at_half_the_precision_lead_as_far(monkeypatch: pytest.MonkeyPatch
     for held in (lbfgs._HELD, 0):  # 0: as of a picture too large to hold them in float32
         monkeypatch.setattr(lbfgs, "_HELD", held)
         monkeypatch.setattr(lbfgs, "_MEMORY", (12, 12))
-        found = minimise(bowl, START, 30, Frequencies(*SHAPE[:2]))
+        found = minimise(bowl, START, 30, FrequencyFilter(*SHAPE[:2]))
         totals.append(found.last.total - least)
     assert totals[1] < 1.5 * totals[0]
 
@@ -45,7 +45,7 @@ def test_every_image_that_is_tried_lies_within_the_bounds() -> None:
         tried.append(image.numpy())
         return bowl(image)
 
-    minimise(watched, START, 20, Frequencies(*SHAPE[:2]))
+    minimise(watched, START, 20, FrequencyFilter(*SHAPE[:2]))
     assert min(image.min() for image in tried) >= 0
     assert max(image.max() for image in tried) <= 1
 
@@ -53,7 +53,7 @@ def test_every_image_that_is_tried_lies_within_the_bounds() -> None:
 def test_no_more_evaluations_are_made_than_allowed_and_each_is_reported() -> None:
     seen: list[int] = []
     found = minimise(
-        bowl, START, 7, Frequencies(*SHAPE[:2]), lambda count, total: seen.append(count)
+        bowl, START, 7, FrequencyFilter(*SHAPE[:2]), lambda count, total: seen.append(count)
     )
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     assert found.evaluations == 7
@@ -67,7 +67,7 @@ def test_the_result_is_never_worse_than_the_start() -> None:
         )
 
     start = rough(START).total
-    assert minimise(rough, START, 15, Frequencies(*SHAPE[:2])).last.total <= start
+    assert minimise(rough, START, 15, FrequencyFilter(*SHAPE[:2])).last.total <= start
 
 
 def test_a_loss_that_turns_infinite_does_not_spoil_the_picture() -> None:
@@ -76,7 +76,7 @@ def test_a_loss_that_turns_infinite_does_not_spoil_the_picture() -> None:
         total = found.total if float(tf.reduce_max(image)) < 0.6 else float("nan")
         return Evaluation(total, found.gradient, {})
 
-    found = minimise(cliff, START, 20, Frequencies(*SHAPE[:2]))
+    found = minimise(cliff, START, 20, FrequencyFilter(*SHAPE[:2]))
     assert np.isfinite(found.image).all()
     assert found.last.total < cliff(START).total
 
@@ -89,7 +89,7 @@ def test_no_step_leads_far_even_where_the_loss_is_nearly_straight() -> None:
         total = tf.reduce_sum(1 - image + 1e-3 * tf.square(image))
         return Evaluation(float(total), 2e-3 * image - 1, {})
 
-    minimise(nearly_straight, START, 8, Frequencies(*SHAPE[:2]))
+    minimise(nearly_straight, START, 8, FrequencyFilter(*SHAPE[:2]))
     moves = [np.sqrt(np.mean(np.square(b - a))) for a, b in pairwise(tried)]
     assert 0.04 < max(moves) < 0.0501
 
@@ -100,7 +100,7 @@ def test_what_progress_raises_stops_the_search_at_once() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        minimise(bowl, START, 100, Frequencies(*SHAPE[:2]), stop)
+        minimise(bowl, START, 100, FrequencyFilter(*SHAPE[:2]), stop)
 
 
 HELD = 50 * (np.indices(SHAPE[:2])[1] < 9).astype(np.float32)[..., None]
@@ -110,7 +110,7 @@ HELD = 50 * (np.indices(SHAPE[:2])[1] < 9).astype(np.float32)[..., None]
 def test_the_filter_is_symmetric_and_positive_and_favours_slow_changes(
     held: np.ndarray | None,
 ) -> None:
-    filtered: Any = Frequencies(*SHAPE[:2])
+    filtered: Any = FrequencyFilter(*SHAPE[:2])
     filtered = filtered if held is None else filtered.near(held)
     random = np.random.default_rng(3)
     a, b = (tf.constant(random.normal(0, 1, SHAPE), tf.float32) for _ in range(2))
@@ -129,7 +129,7 @@ def test_what_is_held_does_not_keep_the_rest_from_its_minimum() -> None:
         total = tf.reduce_sum(away * away) + tf.reduce_sum(pull * (image - START))
         return Evaluation(float(total), 2 * (away + pull), {})
 
-    usual = Frequencies(*SHAPE[:2])
+    usual = FrequencyFilter(*SHAPE[:2])
     far, near = (minimise(watched, START, 8, h0).last.total for h0 in (usual, usual.near(HELD)))
     least = minimise(watched, START, 300, usual).last.total
     assert near - least < 0.2 * (far - least)

@@ -8,8 +8,8 @@ from tiny import LAYERS, TinyEncoder, disc, stripes
 
 from vidstyle.guides.guide import Guide
 from vidstyle.settings import Settings
-from vidstyle.stylizer.protocol import Rehearsal, Rehearsed
-from vidstyle.stylizer.size_buckets import Padded, padded_side
+from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
+from vidstyle.stylizer.size_buckets import SizeBuckets, padded_side
 from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques.mask import Mask
 
@@ -30,13 +30,13 @@ def test_sides_grow_by_six_percent_at_most_to_sixteen_an_octave() -> None:
 
 def test_a_result_keeps_its_own_size() -> None:
     picture = disc(37, 61)
-    assert np.array_equal(Padded(Rehearsal()).stylize(picture).image, picture)
+    assert np.array_equal(SizeBuckets(IdentityStylizer()).stylize(picture).image, picture)
 
 
 def test_many_sizes_take_few_traces() -> None:
     inner = engine()
     for height in range(33, 41):
-        assert Padded(inner).stylize(disc(height, 80 - height)).image.shape == (
+        assert SizeBuckets(inner).stylize(disc(height, 80 - height)).image.shape == (
             height,
             80 - height,
             3,
@@ -46,9 +46,9 @@ def test_many_sizes_take_few_traces() -> None:
 
 def test_a_result_does_not_depend_on_what_else_is_stylised() -> None:
     pictures = [disc(36, 50), disc(40, 56), disc(33, 49, x=0.3)]
-    together = Padded(engine())
+    together = SizeBuckets(engine())
     for picture in [*pictures, *reversed(pictures)]:
-        alone = Padded(engine()).stylize(picture)
+        alone = SizeBuckets(engine()).stylize(picture)
         assert np.array_equal(together.stylize(picture).image, alone.image)
 
 
@@ -61,7 +61,7 @@ def test_a_guide_grows_with_the_picture() -> None:
             return Rehearsed(content, {}, 7)
 
     planes = np.random.default_rng(0).random((20, 30, 2), np.float32)
-    result = Padded(Watcher()).stylize(disc(20, 30), guide=Guide(planes, ("a", "b")))
+    result = SizeBuckets(Watcher()).stylize(disc(20, 30), guide=Guide(planes, ("a", "b")))
     (content, grown), *_ = seen
     assert (content.shape, grown.shape) == ((24, 32, 3), (24, 32, 2))
     assert np.array_equal(grown[20:, :30], planes[:15:-1])
@@ -73,6 +73,6 @@ def test_pixels_outside_a_mask_stay_as_they_are(side: int) -> None:
     picture = disc(side, 40)
     planes = np.zeros((side, 40, 1), np.float32)
     planes[4:12, 4:12] = 1
-    found = Padded(engine(technique=Mask())).stylize(picture, guide=Guide(planes, ("mask 1",)))
+    found = SizeBuckets(engine(technique=Mask())).stylize(picture, guide=Guide(planes, ("mask 1",)))
     assert np.array_equal(found.image[12:], picture[12:])
     assert not np.array_equal(found.image[:12], picture[:12])

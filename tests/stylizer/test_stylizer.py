@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import LAYERS, TinyEncoder, disc, stripes
 
-from vidstyle.coherence.warm_start import Prior
+from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.errors import SettingsError, UsageError
 from vidstyle.media import resize
 from vidstyle.settings import Settings
@@ -40,7 +40,7 @@ def test_three_frames_take_one_trace() -> None:
     engine = stylizer()
     result = engine.stylize(FRAME)
     for shift in (0.52, 0.54):
-        result = engine.stylize(disc(32, 48, x=shift), prior=Prior(result.image, TRUSTED))
+        result = engine.stylize(disc(32, 48, x=shift), prior=TemporalPrior(result.image, TRUSTED))
     assert engine.traces == 1
 
 
@@ -57,7 +57,7 @@ def test_the_seed_changes_the_picture() -> None:
 def test_each_phase_takes_its_own_number_of_steps() -> None:
     engine = stylizer(steps=9, steps_next=4)
     assert engine.stylize(FRAME).evaluations == 9
-    assert engine.stylize(FRAME, prior=Prior(FRAME, TRUSTED)).evaluations == 4
+    assert engine.stylize(FRAME, prior=TemporalPrior(FRAME, TRUSTED)).evaluations == 4
 
 
 def test_a_large_first_frame_is_begun_small() -> None:
@@ -87,23 +87,27 @@ def test_levels_may_round_to_different_sides() -> None:
 
 
 def test_no_steps_give_the_start() -> None:
-    result = stylizer(steps_next=0).stylize(FRAME, prior=Prior(1 - FRAME, TRUSTED))
+    result = stylizer(steps_next=0).stylize(FRAME, prior=TemporalPrior(1 - FRAME, TRUSTED))
     assert np.array_equal(result.image, 1 - FRAME)
 
 
 def test_the_temporal_weight_holds_the_earlier_result_where_it_is_trusted() -> None:
     earlier = disc(32, 48, x=0.3)
-    trust = TRUSTED.copy()
-    trust[:, 24:] = 0
+    confidence = TRUSTED.copy()
+    confidence[:, 24:] = 0
     moved = {}
     for weight in (0.0, 1000.0):
-        image = stylizer(temporal_weight=weight).stylize(FRAME, prior=Prior(earlier, trust)).image
+        image = (
+            stylizer(temporal_weight=weight)
+            .stylize(FRAME, prior=TemporalPrior(earlier, confidence))
+            .image
+        )
         moved[weight] = np.abs(image - earlier)[:, :20].mean()
     assert moved[1000.0] < 0.3 * moved[0.0]
 
 
 def test_a_warm_start_begins_at_the_prior() -> None:
-    prior = Prior(1 - FRAME, np.zeros_like(TRUSTED))
+    prior = TemporalPrior(1 - FRAME, np.zeros_like(TRUSTED))
     assert np.array_equal(stylizer(steps_next=1).stylize(FRAME, prior=prior).image, 1 - FRAME)
 
 

@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 from tiny import LAYERS, TinyEncoder, disc, plain_style, stripes
 
-from vidstyle.coherence.warm_start import Prior, prior
+from vidstyle.coherence.warm_start import TemporalPrior, prior
 from vidstyle.guides.guide import Guide
 from vidstyle.settings import Settings
 from vidstyle.stylizer.stylizer import Style, Stylizer
-from vidstyle.techniques import TECHNIQUES, Encoded
+from vidstyle.techniques import TECHNIQUES, StyleFeatures
 from vidstyle.techniques._disoccluded import _PULL
 from vidstyle.techniques._receptive_field import counted, receptive_field
 from vidstyle.vgg.crop import Window
@@ -25,15 +25,19 @@ ENCODER = TinyEncoder()
 
 
 def found(
-    name: str, fresh: np.ndarray | None, mask: np.ndarray = WHOLE, *, window: Window | None = None
+    name: str,
+    disoccluded: np.ndarray | None,
+    mask: np.ndarray = WHOLE,
+    *,
+    window: Window | None = None,
 ) -> tuple[float, np.ndarray]:
     """The style loss of a technique and its gradient, with what is fresh."""
     guide = None if name == "basic" else Guide(mask, ("a",))
-    style = Encoded(ENCODER(tf.constant(STYLE)), STYLE.shape[:2], guide=Guide(
+    style = StyleFeatures(ENCODER(tf.constant(STYLE)), STYLE.shape[:2], guide=Guide(
         np.ones((*STYLE.shape[:2], 1), np.float32), ("a",)
     ))  # fmt: skip
     seen = ENCODER(tf.constant(FRAME))
-    frame = Encoded(seen, SIZE, guide=guide, fresh=fresh, window=window)
+    frame = StyleFeatures(seen, SIZE, guide=guide, disoccluded=disoccluded, window=window)
     targets = TECHNIQUES[name]().targets([style], frame)
     pixels = tf.constant(FRAME)
     with tf.GradientTape() as tape:
@@ -45,7 +49,7 @@ def found(
     return float(loss), tape.gradient(loss, pixels).numpy()
 
 
-def alone(fresh: np.ndarray, mask: np.ndarray = WHOLE) -> tuple[float, np.ndarray]:
+def alone(disoccluded: np.ndarray, mask: np.ndarray = WHOLE) -> tuple[float, np.ndarray]:
     """The pull of what is fresh in a mask and its gradient, by the definition, without _PULL."""
     pixels, style = tf.constant(FRAME), ENCODER(tf.constant(STYLE))
     apart = {}
@@ -54,9 +58,9 @@ def alone(fresh: np.ndarray, mask: np.ndarray = WHOLE) -> tuple[float, np.ndarra
         for layer, values in ENCODER(pixels).items():
             height, width, channels = values.shape
             sigma = receptive_field(layer) / 8
-            sees = cv2.GaussianBlur(fresh, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+            sees = cv2.GaussianBlur(disoccluded, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
             weights = counted(Guide(mask, ("a",)), layer, height, width)[..., 0]
-            weights = weights * shrunk(fresh[..., 0], height) * shrunk(sees, height)
+            weights = weights * shrunk(disoccluded[..., 0], height) * shrunk(sees, height)
             flat, of_style = (tf.reshape(x, (-1, channels)) for x in (values, style[layer]))
             missed = plain_style(flat, weights.ravel(), of_style, np.ones(len(of_style)))
             apart[layer] = weights.mean() * missed
@@ -103,8 +107,8 @@ def test_a_sliver_of_what_is_fresh_hardly_pulls_at_deep_layers() -> None:
     """Its few features there see what is held around it, and would be made up for in glare."""
     sliver = np.zeros_like(RIGHT)
     sliver[:, 24:26] = 1
-    frame = Encoded(ENCODER(tf.constant(FRAME)), SIZE, fresh=sliver)
-    parts = TECHNIQUES["basic"]().targets([frame], frame)["fresh"]
+    frame = StyleFeatures(ENCODER(tf.constant(FRAME)), SIZE, disoccluded=sliver)
+    parts = TECHNIQUES["basic"]().targets([frame], frame)["disoccluded"]
     shares = [float(parts[layer].shares[0]) / sliver.mean() for layer in LAYERS]
     assert shares[0] > 0.9
     assert shares[2] < 0.35
@@ -113,9 +117,12 @@ def test_a_sliver_of_what_is_fresh_hardly_pulls_at_deep_layers() -> None:
 def test_within_a_window_it_is_the_same() -> None:
     mask = np.zeros_like(RIGHT)
     mask[8:24, 16:32] = 1
-    fresh = np.zeros_like(RIGHT)
-    fresh[8:16, 16:32] = 1
-    assert_sum(found("mask", fresh, mask, window=Window(0, 16, 32, 16)), found("mask", fresh, mask))
+    disoccluded = np.zeros_like(RIGHT)
+    disoccluded[8:16, 16:32] = 1
+    assert_sum(
+        found("mask", disoccluded, mask, window=Window(0, 16, 32, 16)),
+        found("mask", disoccluded, mask),
+    )
 
 
 def test_new_ground_is_painted_though_all_else_is() -> None:
@@ -129,8 +136,13 @@ def test_new_ground_is_painted_though_all_else_is() -> None:
     strip[:, -8:] = 1
     begun = np.where(strip > 0, np.float32(0.5) * FRAME, painted)
     apart = [
-        distance(engine.stylize(FRAME, prior=Prior(begun, 1 - strip, fresh=fresh)).image, strip)
-        for fresh in (None, strip)
+        distance(
+            engine.stylize(
+                FRAME, prior=TemporalPrior(begun, 1 - strip, disoccluded=disoccluded)
+            ).image,
+            strip,
+        )
+        for disoccluded in (None, strip)
     ]
     assert apart[1] < 0.7 * apart[0]
     assert engine.traces == 1
@@ -139,8 +151,8 @@ def test_new_ground_is_painted_though_all_else_is() -> None:
 def distance(image: np.ndarray, mask: np.ndarray) -> float:
     """Return how far the style of what the mask covers is from STYLE's."""
     technique = TECHNIQUES["mask"]()
-    style = Encoded(ENCODER(tf.constant(STYLE)), STYLE.shape[:2])
-    frame = Encoded(ENCODER(tf.constant(image)), SIZE, guide=Guide(mask, ("a",)))
+    style = StyleFeatures(ENCODER(tf.constant(STYLE)), STYLE.shape[:2])
+    frame = StyleFeatures(ENCODER(tf.constant(image)), SIZE, guide=Guide(mask, ("a",)))
     return float(technique.loss(frame.features, technique.targets([style], frame)))
 
 
@@ -153,11 +165,11 @@ def panned(shift: int) -> np.ndarray:
 def test_a_pan_brings_in_what_is_fresh_and_nothing_else_is() -> None:
     found = prior(panned(0), panned(6), panned(0))
     assert found is not None
-    assert found.fresh is not None
-    assert found.fresh.shape == (96, 144, 1)
-    assert found.fresh[:, -5:].mean() > 0.9
-    assert found.fresh[8:-8, 8:-16].mean() < 0.01
+    assert found.disoccluded is not None
+    assert found.disoccluded.shape == (96, 144, 1)
+    assert found.disoccluded[:, -5:].mean() > 0.9
+    assert found.disoccluded[8:-8, 8:-16].mean() < 0.01
     still = prior(panned(0), panned(0), panned(0))
     assert still is not None
-    assert still.fresh is not None
-    assert not still.fresh.any()
+    assert still.disoccluded is not None
+    assert not still.disoccluded.any()

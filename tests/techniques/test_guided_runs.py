@@ -17,14 +17,14 @@ from vidstyle.guides.guide import Guide
 from vidstyle.jobs import pipeline as runs
 from vidstyle.jobs.job import Job, Network, make_job
 from vidstyle.jobs.pipeline import run
-from vidstyle.stylizer.protocol import Rehearsal, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
 from vidstyle.stylizer.stylizer import Stylizer
 from vidstyle.techniques import TECHNIQUES
 
 RED, BLUE, GREEN = (255, 0, 0), (0, 0, 255), (0, 255, 0)
 
 
-class Watcher(Rehearsal):
+class Watcher(IdentityStylizer):
     """A stylizer that changes nothing and keeps the guides that it was given."""
 
     def __init__(self) -> None:

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from tiny import TinyEncoder, disc, plain_style, stripes
 
-from vidstyle.coherence.warm_start import Prior, carried
-from vidstyle.techniques import Encoded, _patch_gram, _patch_match
+from vidstyle.coherence.warm_start import TemporalPrior, carried
+from vidstyle.techniques import StyleFeatures, _patch_gram, _patch_match
 from vidstyle.techniques.patch import Patch
 
 
@@ -55,7 +55,7 @@ def labels(picture: np.ndarray, count: int) -> np.ndarray:
 def test_blocks_of_a_label_are_answered_by_blocks_of_it() -> None:
     ours = labels(np.repeat([[0, 1, 2]], 12, 0).repeat(4, 1), 3)
     theirs = labels(np.repeat([[2, 0, 1]], 16, 0).repeat(8, 1), 3)
-    frame, style = (_patch_match.described([(1.0, planes)], planes.shape[:2])
+    frame, style = (_patch_match.describe_blocks([(1.0, planes)], planes.shape[:2])
                     for planes in (ours, theirs))  # fmt: skip
     found = _patch_match.match(frame, style, (7, 7))
     at = found[1:-1, [1, 3, 5], :2].astype(int)  # nodes in the midst of each label
@@ -65,14 +65,14 @@ def test_blocks_of_a_label_are_answered_by_blocks_of_it() -> None:
 
 def test_choices_spread() -> None:
     flat = np.ones((16, 16, 1), np.float32)
-    frame, style = (_patch_match.described([(1.0, flat)], (16, 16)) for _ in range(2))
+    frame, style = (_patch_match.describe_blocks([(1.0, flat)], (16, 16)) for _ in range(2))
     found = _patch_match.match(frame, style, (9, 9))[..., :2].reshape(-1, 2)
     assert len(np.unique(found, axis=0)) > 75
 
 
 def test_ties_go_to_the_same_place_of_the_picture() -> None:
     flat = np.ones((16, 16, 1), np.float32)
-    frame, style = (_patch_match.described([(1.0, flat)], (16, 16)) for _ in range(2))
+    frame, style = (_patch_match.describe_blocks([(1.0, flat)], (16, 16)) for _ in range(2))
     found = _patch_match.match(frame, style, (9, 9))
     here = np.stack(np.meshgrid(np.arange(9), np.arange(9), indexing="ij"), axis=2) * 2
     assert np.array_equal(found[..., :2], here)
@@ -80,7 +80,7 @@ def test_ties_go_to_the_same_place_of_the_picture() -> None:
 
 def test_chunks_change_nothing() -> None:
     random = np.random.default_rng(3)
-    frame, style = (_patch_match.Described(random.random((12, 12, 5)).astype(np.float32))
+    frame, style = (_patch_match.BlockDescriptors(random.random((12, 12, 5)).astype(np.float32))
                     for _ in range(2))  # fmt: skip
     whole = _patch_match.match(frame, style, (7, 7))
     with mock.patch.object(_patch_match, "_CHUNK", 500):
@@ -91,7 +91,7 @@ def test_chunks_change_nothing() -> None:
 def matched(image: np.ndarray, suggested: np.ndarray | None = None) -> np.ndarray:
     encoder = TinyEncoder()
     frame, style = (
-        Encoded(encoder(tf.constant(picture)), picture.shape[:2], suggested=suggested)
+        StyleFeatures(encoder(tf.constant(picture)), picture.shape[:2], suggested=suggested)
         for picture in (image, stripes(80, 96))
     )
     return np.asarray(Patch(block=96).targets([style], frame)["matches"])
@@ -102,7 +102,7 @@ def test_on_a_still_clip_no_match_changes() -> None:
     first = now = matched(disc(64, 96))
     for _ in range(5):
         noisy = np.clip(disc(64, 96) + random.normal(0, 0.01, (64, 96, 3)), 0, 1)
-        still = Prior(disc(64, 96), np.ones((64, 96, 1), np.float32), matches=now)
+        still = TemporalPrior(disc(64, 96), np.ones((64, 96, 1), np.float32), matches=now)
         now = matched(noisy.astype(np.float32), carried(still))
         assert np.array_equal(now, first)
 
@@ -114,16 +114,18 @@ def test_a_match_moves_with_what_it_belongs_to() -> None:
     flow[..., 0] = -4  # what is here was 4 pixels to the left
     now = matches
     for _ in range(4):  # 16 pixels in all: one node
-        now = carried(Prior(disc(64, 96), np.ones((64, 96, 1), np.float32), flow, now))
+        now = carried(TemporalPrior(disc(64, 96), np.ones((64, 96, 1), np.float32), flow, now))
     assert now is not None
     inner = now[:, 2:, 0]
     assert np.array_equal(inner, matches[:, 1:-1, 0])
 
 
 def test_where_nothing_is_trusted_nothing_is_suggested() -> None:
-    trust = np.ones((64, 96, 1), np.float32)
-    trust[:, 60:] = 0
-    found = carried(Prior(disc(64, 96), trust, matches=np.zeros((5, 7, 5), np.float32)))
+    confidence = np.ones((64, 96, 1), np.float32)
+    confidence[:, 60:] = 0
+    found = carried(
+        TemporalPrior(disc(64, 96), confidence, matches=np.zeros((5, 7, 5), np.float32))
+    )
     assert found is not None
     assert np.isnan(found[:, 5:]).all()
     assert not np.isnan(found[:, :3]).any()

@@ -80,14 +80,14 @@ def test_a_run_goes_on_from_what_was_optimised_not_from_the_output(
     film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: float
 ) -> None:
     made: list[Stylized] = []
-    earlier: list[warm_start.Painted] = []
+    earlier: list[warm_start.StylizedFrame] = []
     stylize, along = Stylizer.stylize, warm_start.prior_along
 
     def noted(stylizer: Stylizer, *given: Any, **more: Any) -> Stylized:
         made.append(stylize(stylizer, *given, **more))
         return made[-1]
 
-    def spy(moved: Any, painted: warm_start.Painted, *rest: Any) -> warm_start.Prior:
+    def spy(moved: Any, painted: warm_start.StylizedFrame, *rest: Any) -> warm_start.TemporalPrior:
         earlier.append(painted)
         return along(moved, painted, *rest)
 
@@ -101,15 +101,15 @@ def test_a_run_goes_on_from_what_was_optimised_not_from_the_output(
     for index, (found, source) in enumerate(zip(made, shot(1), strict=True)):
         kept, plane = media.load_frame(files[index]), soft(index)[..., :1]
         assert found.drawn is not None
-        assert found.steadied is not None
-        blend = source + plane * (found.steadied - source)
+        assert found.filtered is not None
+        blend = source + plane * (found.filtered - source)
         assert np.abs(kept - blend).max() < 0.01  # masks and sources are stored in 8 bits
         assert np.abs(kept - found.image).max() < step
-        assert np.abs(found.image - found.steadied).max() > 0.05
+        assert np.abs(found.image - found.filtered).max() > 0.05
         if index < len(earlier):
             assert np.abs(earlier[index].result - found.drawn).max() < step
             assert earlier[index].shown is not None
-            assert np.abs(earlier[index].shown - found.steadied).max() < step
+            assert np.abs(earlier[index].shown - found.filtered).max() < step
 
 
 def test_a_stopped_run_with_a_soft_mask_goes_on_to_the_same_bytes(

@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 from tiny import LAYERS, TinyEncoder, disc, stripes
 
-from vidstyle.coherence.warm_start import Prior
+from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image
 from vidstyle.settings import Settings
 from vidstyle.stylizer.stylizer import Style, Stylizer
-from vidstyle.techniques import TECHNIQUES, Encoded, Technique
+from vidstyle.techniques import TECHNIQUES, StyleFeatures, Technique
 from vidstyle.techniques._receptive_field import receptive_field
 
 FRAME = disc(32, 48)
@@ -48,10 +48,12 @@ def loss_and_gradient(
     """The style loss of a technique and its gradient, at `image` for the frame FRAME."""
     encoder, technique = TinyEncoder(), TECHNIQUES[name](**options)
     encoded = [
-        Encoded(encoder(tf.constant(s.image)), s.image.shape[:2], s.weight / len(styles), s.guide)
+        StyleFeatures(
+            encoder(tf.constant(s.image)), s.image.shape[:2], s.weight / len(styles), s.guide
+        )
         for s in styles
     ]
-    frame = Encoded(encoder(tf.constant(FRAME)), FRAME.shape[:2], guide=guide)
+    frame = StyleFeatures(encoder(tf.constant(FRAME)), FRAME.shape[:2], guide=guide)
     targets = technique.targets(encoded, frame)
     pixels = tf.constant(image)
     with tf.GradientTape() as tape:
@@ -97,9 +99,9 @@ def test_equal_masks_are_one_mask(count: int, of_it: np.ndarray) -> None:
 
 def weights_of(planes: np.ndarray, layer: str) -> np.ndarray:
     """With what weights a layer at the size of the frame counts for the first mask, [H, W]."""
-    frame = Encoded({layer: tf.zeros((*planes.shape[:2], 2))}, planes.shape[:2])
+    frame = StyleFeatures({layer: tf.zeros((*planes.shape[:2], 2))}, planes.shape[:2])
     frame = replace(frame, guide=Guide(planes, tuple(map(str, range(planes.shape[2])))))
-    style = Encoded({layer: tf.zeros((4, 4, 2))}, (4, 4))
+    style = StyleFeatures({layer: tf.zeros((4, 4, 2))}, (4, 4))
     over = TECHNIQUES["mask"]().targets([style], frame)["planes"][layer]
     first = over.starts[1]
     found = np.zeros(planes.shape[:2], np.float32)
@@ -221,7 +223,7 @@ def test_three_frames_take_one_trace(name: str) -> None:
     trusted, image = np.ones((32, 48, 1), np.float32), None
     for shift in (0, 3, 5):
         moved = guide and Guide(np.roll(guide.planes, shift, axis=1) * guide.planes, guide.names)
-        prior = None if image is None else Prior(image, trusted)
+        prior = None if image is None else TemporalPrior(image, trusted)
         image = engine.stylize(disc(32, 48, x=0.5 + shift / 48), guide=moved, prior=prior).image
     assert engine.traces == 1
 
@@ -237,7 +239,7 @@ def test_outside_every_plane_the_source_stays_to_the_bit(name: str) -> None:
     first = engine.stylize(FRAME, guide=empty).image
     assert np.array_equal(first[:10], FRAME[:10])
     assert (first[12:] != FRAME[12:]).mean() > 0.5
-    carried = Prior(np.zeros_like(FRAME), np.ones((32, 48, 1), np.float32))
+    carried = TemporalPrior(np.zeros_like(FRAME), np.ones((32, 48, 1), np.float32))
     second = engine.stylize(FRAME, guide=empty, prior=carried).image
     assert np.array_equal(second[:10], FRAME[:10])
     nothing = Guide(np.zeros_like(planes), guide.names)

@@ -7,7 +7,7 @@ from tiny import disc, narrow_encoder, stripes
 
 from vidstyle.guides.guide import Guide
 from vidstyle.settings import Settings
-from vidstyle.stylizer.problem import Scene
+from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques import TECHNIQUES
 from vidstyle.vgg import forward
@@ -72,13 +72,13 @@ def test_features_of_an_unchanged_picture_are_the_wholes(
 
 
 def test_the_edge_of_what_may_change_is_held_smoother() -> None:
-    scene = Scene(disc(HEIGHT, WIDTH), Guide(support(70, 90, 120, 160), ("a",)), True)
+    scene = FrameProblem(disc(HEIGHT, WIDTH), Guide(support(70, 90, 120, 160), ("a",)), True)
     smoothness = scene.smoothness[..., 0]
     assert set(np.unique(smoothness)) == {1, smoothness.max()}
     assert (smoothness[69:71, 89:161] > 1).all()
     assert (smoothness[72:118, 92:158] == 1).all()
     assert (smoothness[:68] == 1).all()
-    assert (Scene(disc(HEIGHT, WIDTH), None, False).smoothness == 1).all()
+    assert (FrameProblem(disc(HEIGHT, WIDTH), None, False).smoothness == 1).all()
 
 
 def gradient(
@@ -98,7 +98,7 @@ def gradient(
     size = stylizer._at(frame)
     traced = size._traced
     size._traced = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
-    size.improve(start, Scene(frame, guide, True), 1, lambda count, total: None)
+    size.improve(start, FrameProblem(frame, guide, True), 1, lambda count, total: None)
     _, found, terms = caught[0]
     return found.numpy(), {k: float(v) for k, v in terms.items()}, stylizer.traces
 

@@ -136,9 +136,9 @@ def test_temporal_is_the_trusted_mean_of_squared_differences() -> None:
 
 
 def test_temporal_pulls_only_where_the_prior_is_trusted() -> None:
-    trust = TRUST.copy()
-    trust[:3] = 0
-    pull = gradient(lambda x: losses.temporal(x, PRIOR, trust), IMAGE)
+    confidence = TRUST.copy()
+    confidence[:3] = 0
+    pull = gradient(lambda x: losses.temporal(x, PRIOR, confidence), IMAGE)
     assert np.all(pull[:3] == 0)
     assert np.all(pull[3:] != 0)
 

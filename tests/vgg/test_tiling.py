@@ -8,10 +8,10 @@ import tensorflow as tf
 from tiny import disc, narrow_encoder, stripes
 
 from vidstyle.settings import Settings
-from vidstyle.stylizer.problem import Scene
+from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques import TECHNIQUES, Share, _patch_gram, basic, patch
-from vidstyle.techniques._patch_gram_tiled import Bands, WindowMoments
+from vidstyle.techniques._patch_gram_tiled import StripGrams, WindowMoments
 from vidstyle.vgg import forward, losses
 from vidstyle.vgg.tiling import Early, Strips
 
@@ -78,7 +78,7 @@ SIZES = [
 def test_sums_over_strips_are_what_windows_gather(
     size: tuple[int, int], side: int, stride: int
 ) -> None:
-    bands, half = Bands(size, side), side // 2 // stride
+    bands, half = StripGrams(size, side), side // 2 // stride
     features = noise(*(-(-length // stride) for length in size), 5)
     over = _patch_gram.windows(features.shape[:2], bands.nodes, half)
     expected = moments(features, over)
@@ -136,7 +136,9 @@ def test_a_technique_asks_the_same_of_strips_as_of_the_whole(
         size = stylizer._at(frame)
         traced = size._traced
         size._traced = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
-        size.improve(noise(150, 200, 3), Scene(frame, None, False), 1, lambda count, total: None)
+        size.improve(
+            noise(150, 200, 3), FrameProblem(frame, None, False), 1, lambda count, total: None
+        )
         return caught[0], size._views
 
     (total, gradient, _), views_of_strips = evaluated(strips=True)
@@ -148,6 +150,6 @@ def test_a_technique_asks_the_same_of_strips_as_of_the_whole(
 
 
 def test_what_is_held_to_an_early_layer_is_seen_whole() -> None:
-    assert forward.views_of(ENCODER, 32, ["relu4_1"])._strips is not None
-    assert forward.views_of(ENCODER, 32, ["relu2_1"])._strips is None
-    assert forward.views_of(ENCODER, None, ["relu4_1"])._strips is None
+    assert forward.forward_pass_for(ENCODER, 32, ["relu4_1"])._strips is not None
+    assert forward.forward_pass_for(ENCODER, 32, ["relu2_1"])._strips is None
+    assert forward.forward_pass_for(ENCODER, None, ["relu4_1"])._strips is None

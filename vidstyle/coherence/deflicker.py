@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from vidstyle.media import Image, difference_of_gaussians
-from vidstyle.motion.flow import sampled
+from vidstyle.motion.flow import sample
 
-__all__ = ["Finest", "Looked", "steadied"]
+__all__ = ["FineDetail", "PreviousOutput", "filtered"]
 
 _TREMBLE = 4.2e-4  # mean squared difference from which on a place is mostly drawn back
 _MOST = 0.95  # of the way to what was shown before, at most
@@ -34,7 +34,7 @@ _FAINT = 1 / 255  # of 1: a source whose finest detail is weaker has none to spe
 _LEAST = 0.3  # of that detail is finest detail again; in a soft source less, which is left at that
 
 
-class Finest(NamedTuple):
+class FineDetail(NamedTuple):
     """The finest detail of an image, beside that of the frame it is painted of.
 
     share: how much of the frame's it has, by regression: 1 for the frame itself, 0 for what has
@@ -47,14 +47,14 @@ class Finest(NamedTuple):
     @classmethod
     def of(cls, image: Image, frame: Image, where: np.ndarray) -> Self:
         """Return that of an Image and its frame, where bool [H, W] says."""
-        ours, theirs = _finest(image), _finest(frame)
+        ours, theirs = _fine_detail(image), _fine_detail(frame)
         own, source = _product(ours, ours, where), _product(theirs, theirs, where)
         strength = (own / max(source, _FAINT**2)) ** 0.5
         return cls(_regression(ours, theirs, where), strength)
 
 
 @dataclass(frozen=True)
-class Looked:
+class PreviousOutput:
     """What the frame before looked like, where this frame has its pixels.
 
     shown, drawn: Images, sampled bilinearly: what was shown, and what the optimiser had drawn.
@@ -66,7 +66,7 @@ class Looked:
     drawn: Image
     seen: np.ndarray
     moving: np.ndarray
-    finest: Finest | None = None
+    fine_detail: FineDetail | None = None
 
     @classmethod
     def along(
@@ -75,15 +75,17 @@ class Looked:
         shown: Image,
         drawn: Image,
         seen: np.ndarray,
-        finest: Finest | None = None,
+        fine_detail: FineDetail | None = None,
     ) -> Self:
         """Return what a frame looked like along the flow [H, W, 2] that leads back to it."""
-        here = sampled(drawn, backward)
-        there = here if shown is drawn else sampled(shown, backward)
-        return cls(there, here, seen, (backward != 0).any(axis=2), finest)
+        here = sample(drawn, backward)
+        there = here if shown is drawn else sample(shown, backward)
+        return cls(there, here, seen, (backward != 0).any(axis=2), fine_detail)
 
 
-def steadied(image: Image, looked: Looked, frame: Image, support: np.ndarray) -> Image:
+def filtered(
+    image: Image, previous_output: PreviousOutput, frame: Image, support: np.ndarray
+) -> Image:
     """Return what to show of an Image that was drawn of a source frame.
 
     support: [H, W, 1], 0 where nothing is painted.
@@ -94,44 +96,52 @@ def steadied(image: Image, looked: Looked, frame: Image, support: np.ndarray) ->
     Where nothing moves and nothing differs, from what was drawn and from what was shown, the image
     is returned to the bit.
     """
-    seen = looked.seen & (support[..., 0] > 0)
-    share = _share(image, looked, seen.astype(np.float32))[..., None]
-    resting = np.maximum(np.float32(_RESTING) * (seen & ~looked.moving)[..., None] - share, 0)
-    steady = image + share * (looked.shown - image) + resting * (looked.shown - looked.drawn)
-    steady += _lacking(steady, looked, frame, support)
-    where = seen & looked.moving
+    seen = previous_output.seen & (support[..., 0] > 0)
+    share = _share(image, previous_output, seen.astype(np.float32))[..., None]
+    resting = np.maximum(
+        np.float32(_RESTING) * (seen & ~previous_output.moving)[..., None] - share, 0
+    )
+    steady = (
+        image
+        + share * (previous_output.shown - image)
+        + resting * (previous_output.shown - previous_output.drawn)
+    )
+    steady += _lacking(steady, previous_output, frame, support)
+    where = seen & previous_output.moving
     if where.any():
-        detail = share * looked.moving[..., None] * difference_of_gaussians(image, *_DETAIL)
+        detail = (
+            share * previous_output.moving[..., None] * difference_of_gaussians(image, *_DETAIL)
+        )
         least = _CRISP * float(share[where].mean())
         steady += max(least, _needed(image, steady, detail, where)) * detail
     return np.clip(steady, 0, 1)
 
 
 def _lacking(
-    image: Image, looked: Looked, frame: Image, support: np.ndarray
+    image: Image, previous_output: PreviousOutput, frame: Image, support: np.ndarray
 ) -> np.ndarray | np.float32:
     """Return what an image lacks, where it moves, of the source's finest detail.
 
     So much that it has as large a share of it as the first frame, and that its own is as strong
     again: the greater of the two, and no more than the source has.
     """
-    where = looked.moving & (support[..., 0] > 0)
-    if looked.finest is None or not where.any():
+    where = previous_output.moving & (support[..., 0] > 0)
+    if previous_output.fine_detail is None or not where.any():
         return np.float32(0)
-    detail, own = _finest(frame), _finest(image)
-    left = _finest(detail)  # of what is given, finest again
-    has, goal = _regression(own, detail, where), min(max(looked.finest.share, 0), 1)
+    detail, own = _fine_detail(frame), _fine_detail(image)
+    left = _fine_detail(detail)  # of what is given, finest again
+    has, goal = _regression(own, detail, where), min(max(previous_output.fine_detail.share, 0), 1)
     passed = max(_regression(left, detail, where), _LEAST)
     share = min(max(_OWN * (goal - has), 0), goal) / passed
     strength = _reaching(
-        looked.finest.strength**2 * _product(detail, detail, where),
+        previous_output.fine_detail.strength**2 * _product(detail, detail, where),
         *(_product(*pair, where) for pair in ((own, own), (own, left), (left, left))),
     )
     given = max(share, min(strength, max(1 - has, 0) / passed))
     return np.float32(given) * where[..., None] * detail
 
 
-def _finest(image: Image) -> np.ndarray:
+def _fine_detail(image: Image) -> np.ndarray:
     return np.asarray(image - cv2.GaussianBlur(image, (0, 0), _FINEST))
 
 
@@ -140,9 +150,9 @@ def _regression(ours: np.ndarray, theirs: np.ndarray, where: np.ndarray) -> floa
     return _product(ours, theirs, where) / max(_product(theirs, theirs, where), 1e-12)
 
 
-def _share(image: Image, looked: Looked, seen: np.ndarray) -> np.ndarray:
+def _share(image: Image, previous_output: PreviousOutput, seen: np.ndarray) -> np.ndarray:
     """Return the share of what was shown before; seen: [H, W], 1 where both show the same."""
-    apart = seen * np.square(image - looked.drawn).mean(axis=2)
+    apart = seen * np.square(image - previous_output.drawn).mean(axis=2)
     tremble = np.square(_mean(apart) / np.maximum(_mean(seen), np.float32(1e-3)))
     return np.asarray(_MOST * seen * tremble / (tremble + np.float32(_TREMBLE**2)))
 

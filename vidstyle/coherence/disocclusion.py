@@ -8,13 +8,13 @@ import numpy as np
 
 from vidstyle.media import Image, difference_of_gaussians
 
-__all__ = ["Carried", "filled"]
+__all__ = ["WarpedFrame", "fill_disoccluded"]
 
 _STROKE = 0.02  # of the long side: what is smaller in a result is its strokes
 _GRAIN = 0.002  # of the long side: what is smaller still would pile up from frame to frame
 
 
-class Carried(NamedTuple):
+class WarpedFrame(NamedTuple):
     """An earlier result in this frame's place, and its source and planes there."""
 
     result: Image
@@ -22,8 +22,8 @@ class Carried(NamedTuple):
     planes: np.ndarray
 
 
-def filled(
-    carried: Carried,
+def fill_disoccluded(
+    carried: WarpedFrame,
     frame: Image,
     planes: np.ndarray,
     known: np.ndarray,

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from vidstyle.media import Image
-from vidstyle.motion.flow import contrast, sampled
+from vidstyle.motion.flow import contrast, sample
 
 __all__ = ["added", "at_rest", "outdated", "where"]
 
@@ -32,7 +32,7 @@ def added(
     """
     change = np.dstack([_small(apart * known[..., None]), np.zeros_like(_small(backward[..., 0]))])
     if before is not None:
-        change += _KEPT * sampled(before.astype(np.float32), _small(backward) / _SHRINK)
+        change += _KEPT * sample(before.astype(np.float32), _small(backward) / _SHRINK)
     return change
 
 

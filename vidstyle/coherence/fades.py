@@ -15,7 +15,7 @@ import numpy as np
 
 from vidstyle.media import Image
 
-__all__ = ["THUMBNAIL", "Light", "lights", "thumbnail"]
+__all__ = ["THUMBNAIL", "Fade", "fades", "thumbnail"]
 
 THUMBNAIL = 16  # pixels of a thumbnail's sides
 _FLAT = 0.02  # of 1: what differs by less within a thumbnail shows nothing
@@ -30,7 +30,7 @@ _LEAST = 0.05  # the gain below which there is nothing left to paint
 
 
 @dataclass(frozen=True)
-class Light:
+class Fade:
     """How a frame is faded. gain: 1 in full light, 0 where nothing shows; colour: [3], in 0..1."""
 
     gain: float
@@ -61,29 +61,29 @@ def thumbnail(frame: Image) -> np.ndarray:
     )
 
 
-def lights(thumbnails: Iterable[np.ndarray]) -> dict[int, Light]:
+def fades(thumbnails: Iterable[np.ndarray]) -> dict[int, Fade]:
     """Return the light of each frame that is not in full light, by its place in the film.
 
     A film that is flat from end to end is in full light.
     """
     film = list(thumbnails)  # in 16 bits: a film has many frames
     spread = [float(np.ptp(thumb, axis=(0, 1)).max()) for thumb in film]
-    found: dict[int, Light] = {}
+    found: dict[int, Fade] = {}
     for is_flat, run in groupby(range(len(film)), lambda place: spread[place] < _FLAT):
         places = list(run)
         if not is_flat or len(places) == len(film):
             continue
         colour = _mean(film[min(places, key=spread.__getitem__)])
-        found |= dict.fromkeys(places, Light(0.0, colour))
+        found |= dict.fromkeys(places, Fade(0.0, colour))
         around = range(places[0] - 1, -1, -1), range(places[-1] + 1, len(film))
         for way in around:
             for place, gain in _ramp(film, way, colour):
                 if place not in found or gain < found[place].gain:
-                    found[place] = Light(gain, colour)
+                    found[place] = Fade(gain, colour)
     return {**dict(_flashes(film)), **found}
 
 
-def _flashes(film: Sequence[np.ndarray]) -> Iterator[tuple[int, Light]]:
+def _flashes(film: Sequence[np.ndarray]) -> Iterator[tuple[int, Fade]]:
     """Yield the place and light of each frame of a flash."""
     place = 1
     while place < len(film):
@@ -92,12 +92,12 @@ def _flashes(film: Sequence[np.ndarray]) -> Iterator[tuple[int, Light]]:
         place += max(1, len(lit))
 
 
-def _flash(before: np.ndarray, coming: Sequence[np.ndarray]) -> list[Light]:
+def _flash(before: np.ndarray, coming: Sequence[np.ndarray]) -> list[Fade]:
     """Return the light of each frame until all is as before; none if it is not, or never was else.
 
     Each is taken for a mixture of the frame before, as it is, with a colour.
     """
-    found: list[Light] = []
+    found: list[Fade] = []
     usual = _mean(before)
     full = before - usual
     for thumb in coming:
@@ -107,11 +107,11 @@ def _flash(before: np.ndarray, coming: Sequence[np.ndarray]) -> list[Light]:
         if gain > _LEAST and np.mean(full * shown) < _STILL * _size(full) * _size(shown):
             return []
         if gain > _LIT:
-            return found if any(light.gain < _MIXED for light in found) else []
+            return found if any(fade.gain < _MIXED for fade in found) else []
         colour = (mean - gain * usual) / (1 - gain)
         if abs(colour - 0.5).max() > 0.55:  # no colour, but for a little error
             return []
-        found.append(Light(gain, np.clip(colour, 0, 1)))
+        found.append(Fade(gain, np.clip(colour, 0, 1)))
     return []
 
 

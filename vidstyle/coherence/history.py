@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vidstyle.coherence.deflicker import Finest
+from vidstyle.coherence.deflicker import FineDetail
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image
 
@@ -27,9 +27,9 @@ class Result(Protocol):
     @property
     def drawn(self) -> Image | None: ...
     @property
-    def finest(self) -> Finest | None: ...
+    def fine_detail(self) -> FineDetail | None: ...
     @property
-    def steadied(self) -> Image | None: ...
+    def filtered(self) -> Image | None: ...
 
 
 class StartImage(Protocol):
@@ -42,7 +42,7 @@ class FinishedFrame(Protocol):
     """The report on a finished frame: how it was reached from the frames before it."""
 
     @property
-    def renewed(self) -> bool: ...
+    def reinitialized(self) -> bool: ...
     @property
     def back(self) -> int | None: ...
     @property

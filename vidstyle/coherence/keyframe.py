@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from vidstyle.media import Image
-from vidstyle.motion.flow import Motion, followed, optical_flow, trust, warp
+from vidstyle.motion.flow import Motion, compose_flows, confidence, optical_flow, warp
 
-__all__ = ["SPAN", "Course", "Step"]
+__all__ = ["SPAN", "KeyframeTrack", "Step"]
 
 SPAN = 10  # frames from one anchor to the next
 _SHARE = 0.5  # of what is missed, made good at once: with all of it strokes shake
@@ -38,7 +38,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Course:
+class KeyframeTrack:
     """Where the pixels of a shot's newest frame were in its anchor, and where its own are now.
 
     planes: float32 [H, W, K], what masks or maps said of the anchor, or None. backward, forward:
@@ -54,22 +54,26 @@ class Course:
 
     def along(
         self, motion: Motion, frame: Image, planes: np.ndarray | None = None
-    ) -> tuple[Step, "Course"]:
+    ) -> tuple[Step, "KeyframeTrack"]:
         """Return the step to this frame by a motion, and the course from here on."""
         age = self.age + 1
         if self.backward is None or self.forward is None:
             here = replace(self, backward=motion.backward, forward=motion.forward)
             return Step(motion, age=age), here.past(frame, planes)
-        straight = followed(motion.backward, self.backward)
-        forward = followed(self.forward, motion.forward)
+        straight = compose_flows(motion.backward, self.backward)
+        forward = compose_flows(self.forward, motion.forward)
         further = self._seen(frame, planes, straight, forward)
         held = replace(motion, backward=self._held(motion.backward, straight, further, frame))
-        here = replace(self, backward=followed(held.backward, self.backward), forward=forward)
+        here = replace(self, backward=compose_flows(held.backward, self.backward), forward=forward)
         return Step(held, further, age, self.anchor), here.past(frame, planes)
 
-    def past(self, frame: Image, planes: np.ndarray | None = None) -> "Course":
+    def past(self, frame: Image, planes: np.ndarray | None = None) -> "KeyframeTrack":
         """Return the course once a frame was passed by, whose motion need not be known."""
-        return Course(frame, planes) if self.age + 1 == SPAN else replace(self, age=self.age + 1)
+        return (
+            KeyframeTrack(frame, planes)
+            if self.age + 1 == SPAN
+            else replace(self, age=self.age + 1)
+        )
 
     def _seen(
         self, frame: Image, planes: np.ndarray | None, backward: np.ndarray, forward: np.ndarray
@@ -80,11 +84,11 @@ class Course:
         """
         there = optical_flow(frame, self.anchor, backward)
         back = optical_flow(self.anchor, frame, forward)
-        believed = trust(there, back, self.anchor, frame)
+        certainty = confidence(there, back, self.anchor, frame)
         if planes is not None and self.planes is not None:
             apart = np.abs(planes - _nearest(self.planes, there)).max(axis=2, keepdims=True)
-            believed = np.where(apart < _SLIGHT, believed, 0)
-        return Motion(there, back, believed)
+            certainty = np.where(apart < _SLIGHT, certainty, 0)
+        return Motion(there, back, certainty)
 
     def _held(
         self, backward: np.ndarray, straight: np.ndarray, further: Motion, frame: Image

@@ -7,27 +7,27 @@ import numpy as np
 
 from vidstyle import media
 from vidstyle.coherence import warm_start
-from vidstyle.coherence.deflicker import Finest
-from vidstyle.coherence.keyframe import SPAN, Course, Step
+from vidstyle.coherence.deflicker import FineDetail
+from vidstyle.coherence.keyframe import SPAN, KeyframeTrack, Step
 from vidstyle.errors import MediaError
 from vidstyle.guides.guide import unchanged
 from vidstyle.motion import flow
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.fades import Light
+    from vidstyle.coherence.fades import Fade
     from vidstyle.coherence.history import FinishedFrames, Result, StartImage
-    from vidstyle.coherence.warm_start import Prior
+    from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.guides.guide import Guide
     from vidstyle.media import Image
 
-__all__ = ["Following", "notes_on"]
+__all__ = ["ShotTracker", "frame_notes"]
 
 _SHORT = 6  # frames: a flash, or a shot cut in between, is no longer than that
 _CLEAR = 0.25  # of full light: what was begun in less is begun again, since noise was painted too
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _TrackedFrame:
     """A frame of the source that was reached, and what goes with it. gain: of its light."""
 
     position: int
@@ -41,15 +41,15 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class _Left:
+class _PreviousShot:
     """A shot that a cut has ended, or a flash: its last frame, its first, its number."""
 
-    last: _Seen
-    first: _Seen
+    last: _TrackedFrame
+    first: _TrackedFrame
     number: int
 
 
-class Following:
+class ShotTracker:
     """The frames of a run, one after another: `reach` each, and ask for its prior if it is made.
 
     Where a film is resumed, finished frames are reached too, and tell what they told before.
@@ -71,12 +71,12 @@ class Following:
         self.back: int | None = None
         self._state, self._start, self._count = state, begin, count
         self._linked, self._shard = linked, shard
-        self._earlier: _Seen | None = None
-        self._here: _Seen | None = None
-        self._first: _Seen | None = None  # since all was begun anew
-        self._left: _Left | None = None
+        self._earlier: _TrackedFrame | None = None
+        self._here: _TrackedFrame | None = None
+        self._first: _TrackedFrame | None = None  # since all was begun anew
+        self._left: _PreviousShot | None = None
         self._step: Step | None = None
-        self._course: Course | None = None
+        self._course: KeyframeTrack | None = None
 
     @property
     def ours(self) -> bool:
@@ -84,20 +84,20 @@ class Following:
         number, of = self._shard
         return (self.shots - number) % of == 0
 
-    def reach(
-        self, position: int, frame: "Image", guide: "Guide | None", light: "Light | None" = None
+    def advance(
+        self, position: int, frame: "Image", guide: "Guide | None", fade: "Fade | None" = None
     ) -> bool:
         """Go on to a frame; return whether there is a cut before it, and no way back over it.
 
         One that shows nothing is passed by, and what comes after it begins anew.
         """
         self._step = self.back = None
-        if light is not None and light.is_out:
+        if fade is not None and fade.is_out:
             self._leave(self._here)
             self._here = None
             return False
         known = self._state.finished.get(position)
-        here = _Seen(position, frame, guide, 1.0 if light is None else light.gain)
+        here = _TrackedFrame(position, frame, guide, 1.0 if fade is None else fade.gain)
         self._earlier, self._here = self._here if self._linked else None, here
         moved = None
         if self._earlier is not None and self._is_followed(position):
@@ -105,7 +105,7 @@ class Following:
         follows = moved is not None if known is None else known.follows
         if self._course is None or not follows:
             return self._turn(here)
-        if known is not None and known.renewed:
+        if known is not None and known.reinitialized:
             self._begin()
         elif moved is not None and self.ours:
             self._step, self._course = self._course.along(moved, frame, here.planes)
@@ -113,7 +113,7 @@ class Following:
             self._course = self._course.past(frame, here.planes)
         return False
 
-    def prior(self) -> "Prior | None":
+    def prior(self) -> "TemporalPrior | None":
         """Return what the results before it say of the frame, None: it is begun anew.
 
         They are read back from the state: what a resumed run would read, to the bit.
@@ -125,19 +125,21 @@ class Following:
             self._begin()
             return None
         step, self._step = self._step, None  # large, and the rest takes memory
-        before, further = self._painted(earlier, self._start), None
+        before, further = self._stylized_frame(earlier, self._start), None
         if step.further is not None and step.anchor is not None:
-            anchor = _Seen(here.position - step.age, step.anchor)
-            further = (step.further, self._painted(anchor))
+            anchor = _TrackedFrame(here.position - step.age, step.anchor)
+            further = (step.further, self._stylized_frame(anchor))
         begun = self._start(here.frame, here.guide)
         found = warm_start.prior_along(step.motion, before, here.frame, begun, further, here.planes)
-        if found.renewed:
+        if found.reinitialized:
             self._begin()
             return None
-        settled = warm_start.settled(found, first.frame, here.frame)
-        return replace(found, settled=settled & unchanged(first.guide, here.guide))
+        static = warm_start.static(found, first.frame, here.frame)
+        return replace(found, static=static & unchanged(first.guide, here.guide))
 
-    def _painted(self, seen: _Seen, start: "StartImage | None" = None) -> warm_start.Painted:
+    def _stylized_frame(
+        self, seen: _TrackedFrame, start: "StartImage | None" = None
+    ) -> warm_start.StylizedFrame:
         """Return a finished frame; with its start image if `start` is given."""
         begun = None if start is None else start(seen.frame, seen.guide)
         output, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
@@ -146,16 +148,16 @@ class Following:
                 f"{self._state.path}: expected what was saved with frame {seen.position}, got "
                 "something else; add --restart to discard that state"
             )
-        names = ("drawn", "steadied", "finest")
-        drawn, steadied, finest = (notes.pop(name, None) for name in names)
-        shown = output if steadied is None else media.from_words(steadied)
-        result = shown if drawn is None else media.from_words(drawn)
-        kept = None if finest is None else Finest(*np.atleast_1d(finest).tolist())
-        return warm_start.Painted(
-            seen.frame, result, begun, planes=seen.planes, shown=shown, finest=kept, **notes
+        names = ("drawn", "filtered", "fine_detail")
+        drawn, filtered, fine_detail = (notes.pop(name, None) for name in names)
+        shown = output if filtered is None else media.from_uint16(filtered)
+        result = shown if drawn is None else media.from_uint16(drawn)
+        kept = None if fine_detail is None else FineDetail(*np.atleast_1d(fine_detail).tolist())
+        return warm_start.StylizedFrame(
+            seen.frame, result, begun, planes=seen.planes, shown=shown, fine_detail=kept, **notes
         )
 
-    def _turn(self, here: _Seen) -> bool:
+    def _turn(self, here: _TrackedFrame) -> bool:
         """Begin a shot at a frame, or go on with the one that was left a moment ago."""
         known, left, moved = self._state.finished.get(here.position), self._left, None
         if left is not None and here.position - left.last.position > _SHORT:
@@ -173,18 +175,18 @@ class Following:
         self._step = None if moved is None or not self.ours else Step(moved)
         return False
 
-    def _leave(self, last: _Seen | None) -> None:
+    def _leave(self, last: _TrackedFrame | None) -> None:
         """Note where a shot ends, to come back to: the shot before, if this one was short."""
         if last is None or self._first is None:
             return
         if self._left is None or last.position >= self._left.last.position + _SHORT:
-            self._left = _Left(last, self._first, self.shots)
+            self._left = _PreviousShot(last, self._first, self.shots)
 
     def _begin(self) -> None:
         """Let all that comes be compared with the newest frame, and with none before."""
         if self._here is not None:
             self._first = self._here
-            self._course = Course(self._here.frame, self._here.planes)
+            self._course = KeyframeTrack(self._here.frame, self._here.planes)
 
     def _is_followed(self, position: int) -> bool:
         """Say whether the motion to a frame is needed: for it, or for the course of one to come."""
@@ -192,7 +194,7 @@ class Following:
         if known is None:
             return True
         coming = range(position + 1, min(position + SPAN, self._count - 1) + 1)
-        return known.follows and not known.renewed and not all(map(self._state.has, coming))
+        return known.follows and not known.reinitialized and not all(map(self._state.has, coming))
 
 
 def _are_notes(notes: "dict[str, np.ndarray]", size: tuple[int, ...]) -> bool:
@@ -200,28 +202,28 @@ def _are_notes(notes: "dict[str, np.ndarray]", size: tuple[int, ...]) -> bool:
 
     Their sha256 agrees with the journal, but the journal may be anybody's.
     """
-    ends = {"drawn": size, "steadied": size, "change": (4,), "matches": (5,), "finest": ()}
+    ends = {"drawn": size, "filtered": size, "change": (4,), "matches": (5,), "fine_detail": ()}
     return notes.keys() <= ends.keys() and all(
         array.dtype.kind in "fu"
-        and (array.dtype == np.uint16) == (name in ("drawn", "steadied"))
-        and array.ndim == (array.ndim if name == "finest" else 3)
+        and (array.dtype == np.uint16) == (name in ("drawn", "filtered"))
+        and array.ndim == (array.ndim if name == "fine_detail" else 3)
         and array.shape[array.ndim - len(ends[name]) :] == ends[name]
-        and (name != "finest" or 1 <= array.size <= 2)
+        and (name != "fine_detail" or 1 <= array.size <= 2)
         for name, array in notes.items()
     )
 
 
-def notes_on(made: "Result", prior: "Prior | None") -> "dict[str, np.ndarray | None]":
+def frame_notes(made: "Result", prior: "TemporalPrior | None") -> "dict[str, np.ndarray | None]":
     """Return what the frames to come need to know besides a result; what is None they need not."""
     change = None if prior is None or prior.change is None else prior.change.astype(np.float16)
-    finest = None if made.finest is None else np.asarray(made.finest)
-    steadied = made.image if made.steadied is None else made.steadied
+    fine_detail = None if made.fine_detail is None else np.asarray(made.fine_detail)
+    filtered = made.image if made.filtered is None else made.filtered
     return {
         "matches": made.matches,
         "change": change,
-        "drawn": _unlike(made.drawn, steadied),
-        "steadied": _unlike(made.steadied, made.image),
-        "finest": finest,
+        "drawn": _unlike(made.drawn, filtered),
+        "filtered": _unlike(made.filtered, made.image),
+        "fine_detail": fine_detail,
     }
 
 
@@ -229,5 +231,5 @@ def _unlike(image: "Image | None", other: "Image") -> np.ndarray | None:
     """Return an image in 16 bits, or None if it equals the other, which is read in its place."""
     if image is None or image is other:
         return None
-    words = media.to_words(image)
-    return None if np.array_equal(words, media.to_words(other)) else words
+    words = media.to_uint16(image)
+    return None if np.array_equal(words, media.to_uint16(other)) else words

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from vidstyle.coherence import dissolves
-from vidstyle.coherence.deflicker import Finest, Looked
-from vidstyle.coherence.disocclusion import Carried, filled
+from vidstyle.coherence.deflicker import FineDetail, PreviousOutput
+from vidstyle.coherence.disocclusion import WarpedFrame, fill_disoccluded
 from vidstyle.media import Image
-from vidstyle.motion.flow import Motion, alike, consistent, inside, motion, sampled, warp
+from vidstyle.motion.flow import Motion, alike, inside, is_consistent, motion, sample, warp
 
-__all__ = ["Painted", "Prior", "carried", "prior", "prior_along", "settled"]
+__all__ = ["StylizedFrame", "TemporalPrior", "carried", "prior", "prior_along", "static"]
 
 _NEAR = 0.75  # of a node's spacing: what stands farther from every node is matched anew
 _DRAWN_OUT = 0.5  # of its area: what came from less is new
@@ -27,7 +27,7 @@ _FAINT = 0.02  # of 1: what a plane says of less is not seen
 
 
 @dataclass(frozen=True)
-class Prior:
+class TemporalPrior:
     """What an earlier frame says of this one.
 
     image: the earlier result carried into this frame: warped where motion explains the frame,
@@ -43,18 +43,18 @@ class Prior:
     """
 
     image: Image
-    trust: np.ndarray
+    confidence: np.ndarray
     flow: np.ndarray | None = None
     matches: np.ndarray | None = None
-    settled: np.ndarray | None = None
+    static: np.ndarray | None = None
     change: np.ndarray | None = None
-    renewed: bool = False
-    fresh: np.ndarray | None = None
-    looked: Looked | None = None
+    reinitialized: bool = False
+    disoccluded: np.ndarray | None = None
+    previous_output: PreviousOutput | None = None
 
 
 @dataclass(frozen=True)
-class Painted:
+class StylizedFrame:
     """A finished frame. begun: what it begins with, None: its source.
 
     result: what the optimiser drew; shown: what was shown of it, see steadying, None: just that.
@@ -69,7 +69,7 @@ class Painted:
     matches: np.ndarray | None = None
     planes: np.ndarray | None = None
     shown: Image | None = None
-    finest: Finest | None = None
+    fine_detail: FineDetail | None = None
 
 
 def prior(
@@ -77,7 +77,7 @@ def prior(
     source: Image,
     earlier_result: Image,
     begun: tuple[Image, Image] | None = None,
-) -> Prior | None:
+) -> TemporalPrior | None:
     """What the result of an earlier frame says of this one, or None: between them lies a cut.
 
     All are of one size. begun: what the earlier frame and this one begin with, if not themselves.
@@ -86,17 +86,17 @@ def prior(
     if moved is None:
         return None
     before, now = begun or (None, None)
-    return prior_along(moved, Painted(earlier_source, earlier_result, before), source, now)
+    return prior_along(moved, StylizedFrame(earlier_source, earlier_result, before), source, now)
 
 
 def prior_along(
     moved: Motion,
-    earlier: Painted,
+    earlier: StylizedFrame,
     source: Image,
     begun: Image | None = None,
-    further: tuple[Motion, Painted] | None = None,
+    further: tuple[Motion, StylizedFrame] | None = None,
     planes: np.ndarray | None = None,
-) -> Prior:
+) -> TemporalPrior:
     """What an earlier frame says of this one, as `prior`, along a known motion.
 
     planes: as those of `earlier`, of this frame. Where another style is to go than went there, or
@@ -105,55 +105,57 @@ def prior_along(
     it, looks again as it did. Ruder et al. (2016), section 4.4; differs in that it starts so too,
     and in that what moves and is known from both is a little of either.
     """
-    backward, believed = moved.backward, moved.trust
+    backward, certainty = moved.backward, moved.confidence
     carried = warp(earlier.source, backward)
     same = alike(carried, source) & inside(backward)
-    seen = consistent(backward, moved.forward)
-    bare = (~same & ~seen) | _opening(backward)
-    known = same & ~(_widened(bare) & (believed[..., 0] < 0.5))
+    seen = is_consistent(backward, moved.forward)
+    uncovered = (~same & ~seen) | _opening(backward)
+    known = same & ~(_widened(uncovered) & (certainty[..., 0] < 0.5))
     change = dissolves.added(earlier.change, backward, source - carried, known)
     new = dissolves.outdated(change, source)
     if earlier.begun is not None:
         carried = warp(earlier.begun, backward)
     now = source if begun is None else begun
-    everywhere = np.ones((*bare.shape, 1), np.float32)
+    everywhere = np.ones((*uncovered.shape, 1), np.float32)
     planes = everywhere if planes is None else planes
-    before = everywhere if earlier.planes is None else sampled(earlier.planes, backward)
+    before = everywhere if earlier.planes is None else sample(earlier.planes, backward)
     other = _other(before, planes)
-    image = filled(
-        Carried(warp(earlier.result, backward), carried, before),
+    image = fill_disoccluded(
+        WarpedFrame(warp(earlier.result, backward), carried, before),
         now,
         planes,
         known & ~new & ~other,
         seen & ~new & ~other,
         other,
     )
-    fresh = (bare | other) & ~new  # a title is to be read, not painted over
+    disoccluded = (uncovered | other) & ~new  # a title is to be read, not painted over
     known &= ~new
     change = dissolves.at_rest(change, known, new)
     known &= ~other
-    believed = np.where((new | other)[..., None], np.float32(0), believed * _grown(before, planes))
+    certainty = np.where(
+        (new | other)[..., None], np.float32(0), certainty * _grown(before, planes)
+    )
     if further is not None:
-        valid, since, looked = _said_by(*further, source)
+        valid, since, previous_output = _said_by(*further, source)
         share = np.where(known[..., None], 0, valid)
         moving = known & (backward != 0).any(axis=2)  # what stands still stays to the bit
-        image += np.where(moving[..., None], _HELD * valid, share) * (looked - image)
-        believed = np.maximum(believed, share)
+        image += np.where(moving[..., None], _HELD * valid, share) * (previous_output - image)
+        certainty = np.maximum(certainty, share)
         change = dissolves.where(share[..., 0] > 0.5, since, change)
-        fresh &= share[..., 0] <= 0.5
-    return Prior(
+        disoccluded &= share[..., 0] <= 0.5
+    return TemporalPrior(
         image,
-        believed,
+        certainty,
         backward,
         earlier.matches,
         change=change,
-        renewed=bool(new.all() or (planes.any() and not before.any())),
-        fresh=fresh[..., None].astype(np.float32),
-        looked=_looked(moved, earlier, ~(new | other)),
+        reinitialized=bool(new.all() or (planes.any() and not before.any())),
+        disoccluded=disoccluded[..., None].astype(np.float32),
+        previous_output=_previous_output(moved, earlier, ~(new | other)),
     )
 
 
-def _looked(moved: Motion, earlier: Painted, kept: np.ndarray) -> Looked:
+def _previous_output(moved: Motion, earlier: StylizedFrame, kept: np.ndarray) -> PreviousOutput:
     """Return what the earlier frame looked like here; kept: bool [H, W], where that is to stay.
 
     Along the motion as it was measured from frame to frame: what is to stay in place for long goes
@@ -161,26 +163,28 @@ def _looked(moved: Motion, earlier: Painted, kept: np.ndarray) -> Looked:
     """
     back, forth = moved.measured or (moved.backward, moved.forward)
     shown = earlier.result if earlier.shown is None else earlier.shown
-    seen = kept & consistent(back, forth)
-    return Looked.along(back, shown, earlier.result, seen, earlier.finest)
+    seen = kept & is_consistent(back, forth)
+    return PreviousOutput.along(back, shown, earlier.result, seen, earlier.fine_detail)
 
 
-def _said_by(back: Motion, old: Painted, source: Image) -> tuple[np.ndarray, np.ndarray, Image]:
+def _said_by(
+    back: Motion, old: StylizedFrame, source: Image
+) -> tuple[np.ndarray, np.ndarray, Image]:
     """Return how far a frame further back holds [H, W, 1], the change since, its result here."""
     apart = source - warp(old.source, back.backward)
-    since = dissolves.added(old.change, back.backward, apart, back.trust[..., 0] > 0)
-    valid = back.trust * ~dissolves.outdated(since, source)[..., None]
+    since = dissolves.added(old.change, back.backward, apart, back.confidence[..., 0] > 0)
+    valid = back.confidence * ~dissolves.outdated(since, source)[..., None]
     return valid, since, warp(old.result, back.backward)
 
 
-def settled(found: Prior, first: Image, frame: Image) -> np.ndarray:
+def static(found: TemporalPrior, first: Image, frame: Image) -> np.ndarray:
     """Return bool [H, W, 1]: what stands still and is as it was in the first frame of its shot.
 
     There the result is as good as it ever was, and any change of it would be flicker. As it was,
     but for noise, of which the mean over a square leaves little. The first frame, not the one
     before, so that nothing can change unnoticed by being slow.
     """
-    still = found.trust[..., 0] == 1
+    still = found.confidence[..., 0] == 1
     if found.flow is not None:
         still &= (found.flow == 0).all(axis=2)
     change = np.abs(cv2.blur(frame - first, (_CALM, _CALM))).max(axis=2)
@@ -220,7 +224,7 @@ def _grown(before: np.ndarray, planes: np.ndarray) -> np.ndarray:
     return np.asarray(share.min(axis=2, keepdims=True), np.float32)
 
 
-def carried(prior: Prior) -> np.ndarray | None:
+def carried(prior: TemporalPrior) -> np.ndarray | None:
     """Return the earlier frame's matches moved into this frame; NaN where nothing is trusted.
 
     Matches are [rows, columns, 5] on nodes spread evenly from border to border; the last two
@@ -229,7 +233,7 @@ def carried(prior: Prior) -> np.ndarray | None:
     """
     if prior.matches is None:
         return None
-    height, width = prior.trust.shape[:2]
+    height, width = prior.confidence.shape[:2]
     rows, columns = prior.matches.shape[:2]
     last = (rows - 1, columns - 1)
     spacing = np.maximum((height - 1, width - 1), 1) / np.maximum(last, 1)
@@ -249,4 +253,4 @@ def carried(prior: Prior) -> np.ndarray | None:
         least = np.where(nearer, away, least)
         moved = np.concatenate([prior.matches[row, column][..., :3], offset], axis=2)
         best = np.where(nearer[..., None], moved, best)
-    return np.where(prior.trust[at] > 0.5, best, np.nan).astype(np.float32)
+    return np.where(prior.confidence[at] > 0.5, best, np.nan).astype(np.float32)

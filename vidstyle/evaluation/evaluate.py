@@ -16,12 +16,12 @@ from vidstyle import media
 from vidstyle.errors import MediaError
 from vidstyle.evaluation import metrics
 from vidstyle.guides import guide
-from vidstyle.guides.frame_guides import Series
+from vidstyle.guides.frame_guides import GuideSeries
 from vidstyle.media import Clip, Image
-from vidstyle.motion.flow import followed, is_cut, optical_flow, trust
+from vidstyle.motion.flow import compose_flows, confidence, is_cut, optical_flow
 
 if TYPE_CHECKING:
-    from vidstyle.evaluation.perceptual import Distances
+    from vidstyle.evaluation.perceptual import PerceptualDistances
 
 __all__ = ["Evaluation", "as_json", "evaluate", "in_words", "make_distances"]
 
@@ -81,14 +81,16 @@ class _Series:
         return float(np.mean(known)) if known else None
 
 
-def make_distances(style: Path, weights: Path | None, size: tuple[int, int]) -> "Distances":
+def make_distances(
+    style: Path, weights: Path | None, size: tuple[int, int]
+) -> "PerceptualDistances":
     """Return what gives a frame's distances from the style and from the content."""
     picture = media.read_style(style)  # before TensorFlow, which takes seconds
-    from vidstyle.evaluation.perceptual import Distances
+    from vidstyle.evaluation.perceptual import PerceptualDistances
 
     scale = _SIDE / max(size)
     small = (max(16, round(size[0] * scale)), max(16, round(size[1] * scale)))
-    return Distances(picture, _LAYERS, _CONTENT, small, weights)
+    return PerceptualDistances(picture, _LAYERS, _CONTENT, small, weights)
 
 
 def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
@@ -102,7 +104,7 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     end: float | None = None,
     rate: Fraction | None = None,
     weights: Path | None = None,
-    make_distances: "Callable[..., Distances]" = make_distances,
+    make_distances: "Callable[..., PerceptualDistances]" = make_distances,
     see: Callable[[int, int, Image, Image, np.ndarray], None] | None = None,
     notify: Callable[[int, int], None] = lambda done, of: None,
     warn: Callable[[str], None] = lambda message: None,
@@ -131,7 +133,7 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     shot: deque[_Pair] = deque(maxlen=_LONG)
     masks = None
     if mask is not None:
-        series = Series(clip, indices, lambda _: size, warn, note)
+        series = GuideSeries(clip, indices, lambda _: size, warn, note)
         drawn = series.open(Path(mask))
         guide.check_covers(drawn)
         series.tell(drawn)
@@ -194,7 +196,7 @@ def _follow(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> bool:
     """Take the figures of a frame and those before it; False if a cut lies between."""
     before = shot[-1]
     flow, back = pair.flows = _flows(pair, before)
-    if is_cut(trust(flow, back, before.source, pair.source), before.source, pair.source):
+    if is_cut(confidence(flow, back, before.source, pair.source), before.source, pair.source):
         return False
     visible = _compare(pair, before, (flow, back), "short", figures)
     if pair.cold is not None and visible.any():
@@ -222,8 +224,8 @@ def _added_up(pairs: Sequence[_Pair]) -> _Flows:
     """Return the flows from the last of the pairs to the frame before the first, and back."""
     flows = [pair.flows for pair in pairs if pair.flows is not None]
     return (
-        reduce(followed, [there for there, _ in reversed(flows)]),
-        reduce(followed, [back for _, back in flows]),
+        reduce(compose_flows, [there for there, _ in reversed(flows)]),
+        reduce(compose_flows, [back for _, back in flows]),
     )
 
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from vidstyle.media import Image
-from vidstyle.motion.flow import consistent, warp
+from vidstyle.motion.flow import is_consistent, warp
 
 __all__ = [
     "contrast",
@@ -60,7 +60,7 @@ def visible(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
     in that what lies beyond the other frame is not visible either. back: the flow from the other
     frame to this one.
     """
-    return consistent(flow, back)
+    return is_consistent(flow, back)
 
 
 def warping_error_lai(earlier: Image, later: Image, flow: np.ndarray, visible: np.ndarray) -> float:

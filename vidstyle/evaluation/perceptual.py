@@ -16,10 +16,10 @@ from vidstyle.techniques._masked_gram import plane_moments, planes_of
 from vidstyle.vgg import losses
 from vidstyle.vgg.encoder import load_encoder
 
-__all__ = ["Distances"]
+__all__ = ["PerceptualDistances"]
 
 
-class Distances:
+class PerceptualDistances:
     """Distances from one style picture, at one size (width, height).
 
     layers: where Gram matrices are compared; content: the layer whose features are. Raises

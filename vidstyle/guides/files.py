@@ -20,7 +20,7 @@ from vidstyle.media.clip import Clip
 from vidstyle.media.large import UPRIGHT, area_factor, exif_of, reduced_size
 from vidstyle.media.pictures import open_picture, quiet
 
-__all__ = ["Drawing", "Drawn", "missing", "open_drawn", "read_drawing"]
+__all__ = ["Drawing", "GuideFile", "missing", "open_guide", "read_drawing"]
 
 Drawing = np.ndarray[Any, Any]  # float32 [H, W, 4], RGBA, 0..1; the alpha is not multiplied in
 
@@ -28,7 +28,7 @@ _ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class GuideFile:
     """The masks or maps that one path gave, and which frames of the source they are for.
 
     Frames are counted from the beginning of the source, whatever part of it is stylised.
@@ -109,7 +109,7 @@ class Drawn:
         return read(self.clip.path, places)
 
 
-def open_drawn(path: Path | str, source: Clip, indices: range) -> Drawn:
+def open_guide(path: Path | str, source: Clip, indices: range) -> GuideFile:
     """Find out which frames of `source` the masks or maps at `path` are for.
 
     source: the clip, counted, that they were drawn for. indices: its frames that are stylised.
@@ -127,11 +127,11 @@ def open_drawn(path: Path | str, source: Clip, indices: range) -> Drawn:
     """
     clip = sources.probe(path)
     if clip.kind == "picture":
-        return Drawn(clip=clip, files=clip.files, still=True)
+        return GuideFile(clip=clip, files=clip.files, still=True)
     if source.kind == "photos" and (named := _named(clip, source, indices)):
         return named
     if clip.frames == source.frames:
-        return Drawn(clip=clip, files=_files(clip))
+        return GuideFile(clip=clip, files=_files(clip))
     if clip.frames > source.frames:
         raise GuideError(_miscounted(clip, source, indices))
     if not _files(clip):
@@ -143,7 +143,7 @@ def _files(clip: Clip) -> tuple[Path, ...]:
     return () if clip.kind in ("video", "animation") else clip.files
 
 
-def _named(clip: Clip, source: Clip, indices: range) -> Drawn | None:
+def _named(clip: Clip, source: Clip, indices: range) -> GuideFile | None:
     """Return the pictures named as the photos of `indices` are, or None if no photo's name is met.
 
     Raises GuideError if one of them is missing.
@@ -163,7 +163,7 @@ def _named(clip: Clip, source: Clip, indices: range) -> Drawn | None:
     sizes = tuple(clip.sizes[place] for place in places)
     chosen = tuple(files[place] for place in places)
     named = replace(clip, files=chosen, sizes=sizes, frames=len(chosen))
-    return Drawn(clip=named, files=chosen, first=indices.start)
+    return GuideFile(clip=named, files=chosen, first=indices.start)
 
 
 def missing(source: Path, folder: Path, name: str) -> str:
@@ -174,28 +174,28 @@ def missing(source: Path, folder: Path, name: str) -> str:
     )
 
 
-def _series(clip: Clip, source: Clip, indices: range) -> Drawn:
+def _series(clip: Clip, source: Clip, indices: range) -> GuideFile:
     if clip.frames != len(indices):
         raise GuideError(_miscounted(clip, source, indices))
-    return Drawn(clip=clip, files=_files(clip), first=indices.start)
+    return GuideFile(clip=clip, files=_files(clip), first=indices.start)
 
 
-def _numbered(clip: Clip, source: Clip, indices: range) -> Drawn:
+def _numbered(clip: Clip, source: Clip, indices: range) -> GuideFile:
     """Return pictures of a folder or pattern that are fewer than the source's frames."""
     numbers = _numbers(clip.files) if source.kind not in ("picture", "photos") else None
     if numbers is None:
         if clip.frames == 1:
-            return Drawn(clip=clip, files=clip.files, still=True)
+            return GuideFile(clip=clip, files=clip.files, still=True)
         return _series(clip, source, indices)
     by_number = dict(zip(numbers, clip.files, strict=True))
     if len(by_number) < len(numbers):
         raise GuideError(_twice(clip, numbers))
     whole = max(numbers) - min(numbers) + 1 == len(numbers)
     if whole and len(numbers) == len(indices) > 1:
-        return Drawn(clip=clip, files=_in_order(by_number), first=indices.start)
+        return GuideFile(clip=clip, files=_in_order(by_number), first=indices.start)
     frames = _frames_of(by_number, source)
     keys = tuple(sorted(frames))
-    return Drawn(clip=clip, files=tuple(frames[key] for key in keys), keys=keys)
+    return GuideFile(clip=clip, files=tuple(frames[key] for key in keys), keys=keys)
 
 
 def _numbers(files: tuple[Path, ...]) -> list[int] | None:

@@ -11,18 +11,18 @@ import numpy as np
 from vidstyle import media
 from vidstyle.guides import guide, propagation
 from vidstyle.guides import palette as palettes
-from vidstyle.guides.files import Drawing, Drawn, open_drawn, read_drawing
+from vidstyle.guides.files import Drawing, GuideFile, open_guide, read_drawing
 from vidstyle.guides.guide import Guide
 from vidstyle.guides.style import Style
 from vidstyle.media import Clip
 
-__all__ = ["Guidance", "GuideFiles", "Series"]
+__all__ = ["FrameGuides", "GuideFiles", "GuideSeries"]
 
 Planes = np.ndarray  # float32 [H, W, K]
 
 
 @dataclass(frozen=True)
-class Series:
+class GuideSeries:
     """Planes for the frames `indices` of a clip, drawn for each, for all, or for key frames.
 
     clip: counted. size: gives the (width, height) of a position, from 0. warn: is told, once for a
@@ -36,13 +36,13 @@ class Series:
     warn: Callable[[str], None]
     note: Callable[[dict[str, Any]], None] = lambda event: None
 
-    def open(self, path: Path) -> Drawn:
+    def open(self, path: Path) -> GuideFile:
         """Return the masks or maps at `path`. Raises GuideError if they fit no frames."""
-        drawn = open_drawn(path, self.clip, self.indices)
+        drawn = open_guide(path, self.clip, self.indices)
         guide.check_sizes(drawn, self.indices, self._size_of)
         return drawn
 
-    def tell(self, drawn: Drawn) -> None:
+    def tell(self, drawn: GuideFile) -> None:
         """Note how the pictures of a path are taken, where there is more than one frame.
 
         Through `warn`, if they are key frames although most frames have a picture: then one for
@@ -68,7 +68,7 @@ class Series:
             )
 
     def masks(
-        self, drawn: Drawn, *, invert: bool = False, feather: float = 0.0
+        self, drawn: GuideFile, *, invert: bool = False, feather: float = 0.0
     ) -> Iterator[Planes]:
         """Yield soft planes [H, W, 1] of each frame, in order."""
 
@@ -80,7 +80,7 @@ class Series:
 
     def maps(
         self,
-        drawn: Drawn,
+        drawn: GuideFile,
         palette: palettes.Palette,
         matches: Sequence[palettes.Match],
         tolerance: float,
@@ -121,7 +121,7 @@ class Series:
 
     def _planes(
         self,
-        drawn: Drawn,
+        drawn: GuideFile,
         drawn_as: Callable[[Drawing, tuple[int, int], str], Planes],
         *,
         hard: bool,
@@ -142,7 +142,7 @@ class Series:
 
     def _tracked(
         self,
-        drawn: Drawn,
+        drawn: GuideFile,
         keys: tuple[int, ...],
         drawn_as: Callable[[Drawing, tuple[int, int], str], Planes],
         *,
@@ -181,14 +181,14 @@ class GuideFiles:
 
 
 @dataclass(frozen=True)
-class Guidance:
+class FrameGuides:
     """The masks or maps of a job, for the frames of its source and for its styles.
 
     Raises GuideError, MediaError or UsageError for what does not fit, when it is checked or met.
     """
 
     files: GuideFiles
-    series: Series
+    series: GuideSeries
 
     def check(self) -> None:
         """Refuse what does not fit, before a frame is stylised."""
@@ -221,11 +221,11 @@ class Guidance:
         return (None for _ in self.series.indices)
 
     @cached_property
-    def _masks(self) -> list[Drawn]:
+    def _masks(self) -> list[GuideFile]:
         return [self.series.open(path) for path in self.files.masks]
 
     @cached_property
-    def _map(self) -> Drawn | None:
+    def _map(self) -> GuideFile | None:
         if not self.files.style_maps:
             return None
         path = self.files.map or self.files.source  # a drawing is its own map

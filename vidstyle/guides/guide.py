@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vidstyle.errors import GuideError
-from vidstyle.guides.files import Drawing, Drawn
+from vidstyle.guides.files import Drawing, GuideFile
 from vidstyle.guides.palette import CLEAR, TOLERANCE, Match, Palette, closed, labelled
 from vidstyle.media import is_opaque
 from vidstyle.validation import check_range
@@ -114,7 +114,7 @@ def _luminance(picture: Drawing) -> Plane:
     return np.asarray(weighed, np.float32)
 
 
-def check_covers(drawn: Drawn, *, invert: bool = False) -> None:
+def check_covers(drawn: GuideFile, *, invert: bool = False) -> None:
     """Raise GuideError if no mask covers anything, or if their values are labels, not weights.
 
     Reads them only until one covers something. A mask that is white everywhere is as good as any:
@@ -162,7 +162,7 @@ def _mend(brightest: float, invert: bool) -> str:
     return "leave --invert-mask out" if invert else "draw it anew, or turn it with --invert-mask"
 
 
-def check_sizes(drawn: Drawn, indices: range, size: Callable[[int], tuple[int, int]]) -> None:
+def check_sizes(drawn: GuideFile, indices: range, size: Callable[[int], tuple[int, int]]) -> None:
     """Raise GuideError if a picture for a frame of `indices` has other proportions than the frame.
 
     size: gives the (width, height) of a frame. Pictures are measured by their headers.

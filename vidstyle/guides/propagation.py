@@ -135,7 +135,7 @@ def _flows(before: Image, frame: Image) -> tuple[np.ndarray, np.ndarray] | None:
     if before.shape != frame.shape:
         return None
     back, ahead = flow.optical_flow(frame, before), flow.optical_flow(before, frame)
-    if flow.is_cut(flow.trust(back, ahead, before, frame), before, frame):
+    if flow.is_cut(flow.confidence(back, ahead, before, frame), before, frame):
         return None
     return back.astype(np.float16), ahead.astype(np.float16)
 

@@ -36,7 +36,7 @@ from vidstyle.media import load_frame, save_frame
 if TYPE_CHECKING:
     from vidstyle.media import Image
 
-__all__ = ["Workdir"]
+__all__ = ["Checkpoint"]
 
 Report = dict[str, Any]
 
@@ -47,7 +47,7 @@ class Finished(NamedTuple):
     """A finished frame. cut, renewed, back: as the report on it has them; noted: with notes."""
 
     cut: bool
-    renewed: bool
+    reinitialized: bool
     back: int | None
     noted: bool
 
@@ -57,7 +57,7 @@ class Finished(NamedTuple):
         return not self.cut and self.back is None
 
 
-class Workdir:
+class Checkpoint:
     """The state of one run. A context: entering locks it, leaving lets go of it.
 
     Raises StateError if another run holds it or it belongs to another request, and OutputError
@@ -325,8 +325,8 @@ class Workdir:
 
 
 def _finished(report: Report) -> Finished:
-    cut, renewed = (bool(report.get(name)) for name in ("cut", "renewed"))
-    return Finished(cut, renewed, report.get("back"), "notes" in report)
+    cut, reinitialized = (bool(report.get(name)) for name in ("cut", "reinitialized"))
+    return Finished(cut, reinitialized, report.get("back"), "notes" in report)
 
 
 def _records(lines: bytes) -> Iterator[tuple[bytes, Report]]:

@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 from vidstyle import media
 from vidstyle.coherence.history import Result
-from vidstyle.coherence.shots import Following, notes_on
+from vidstyle.coherence.shots import ShotTracker, frame_notes
 from vidstyle.environment import preserved
 from vidstyle.errors import ContainerError, SettingsError, UsageError, VidstyleError, writing
-from vidstyle.jobs.checkpoint import Workdir
+from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.plan import (
@@ -37,20 +37,20 @@ from vidstyle.jobs.plan import (
     OnEvent,
     Work,
     each_warning_once,
+    encoding,
     forecast,
     ignore,
     look,
     survey,
-    wish,
 )
 from vidstyle.jobs.state_folder import listed
 from vidstyle.jobs.takeover import check_sizes, for_another, take_over
 from vidstyle.jobs.targets import check_space, check_target
-from vidstyle.stylizer.protocol import Rehearsal, Rehearsed, Stylizes
-from vidstyle.stylizer.size_buckets import Padded
+from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed, Stylizes
+from vidstyle.stylizer.size_buckets import SizeBuckets
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.warm_start import Prior
+    from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.guides.guide import Guide
     from vidstyle.media import Clip, Image
     from vidstyle.techniques.base import Style
@@ -86,7 +86,7 @@ MakeStylizer = Callable[[Job, "Sequence[Style]", Path | None], Stylizes]
 def make_stylizer(job: Job, styles: "Sequence[Style]", network: Path | None) -> Stylizes:
     """Return the stylizer of a job; imports TensorFlow if any pixel is optimised."""
     if not job.optimises:
-        return Rehearsal()
+        return IdentityStylizer()
     with preserved():
         from vidstyle.stylizer.stylizer import Stylizer
 
@@ -148,7 +148,7 @@ def run(
     manifest = job.manifest(clip, network.digest)
     if job.settings.resume_from is not None:
         take_over(Path(job.settings.resume_from), job.output, manifest)
-    with Workdir(job.output, manifest, restart=job.settings.restart) as state:
+    with Checkpoint(job.output, manifest, restart=job.settings.restart) as state:
         stylized, warnings = 0, []
         if not state.stands(form=job.settings.of_scope("output")):
             work = survey(job, notify)
@@ -200,7 +200,7 @@ def run_shard(
         )
     clip, styles = _prepare(job)
     network = network or find_network(job, notify)
-    with Workdir(job.output, job.manifest(clip, network.digest), shard=shard) as state:
+    with Checkpoint(job.output, job.manifest(clip, network.digest), shard=shard) as state:
         work = survey(job, notify)
         work.guidance.check()
         guided = work.guidance.of_styles(styles)
@@ -247,7 +247,7 @@ def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
 
 def _stylize_frames(
     work: Work,
-    state: Workdir,
+    state: Checkpoint,
     make: Callable[[], Stylizes],
     shard: tuple[int, int] = (1, 1),
 ) -> int | None:
@@ -273,24 +273,24 @@ def _stylize_frames(
     if work.job.settings.resume_from is not None:
         check_sizes(state, sizes)
     for message in media.try_output(
-        work.clip, work.indices, work.job.output, wish(work.job), sizes[0]
+        work.clip, work.indices, work.job.output, encoding(work.job), sizes[0]
     ):
         work.notify({"event": "warning", "message": message})
-    stylizer = make() if work.linked else Padded(make())
+    stylizer = make() if work.linked else SizeBuckets(make())
     return _stylize_each(work, state, stylizer, work.left(todo), shard)
 
 
 def _stylize_each(
-    work: Work, state: Workdir, stylizer: Stylizes, left: int, shard: tuple[int, int]
+    work: Work, state: Checkpoint, stylizer: Stylizes, left: int, shard: tuple[int, int]
 ) -> int:
     """Finish the shots of a shard; return how many there are of all."""
     count = len(work.indices)
-    follows = Following(state, stylizer.begin, count, linked=work.linked, shard=shard)
+    follows = ShotTracker(state, stylizer.begin, count, linked=work.linked, shard=shard)
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         began = time.monotonic()
-        light = work.lights.get(position)
-        out = light is not None and light.is_out
-        cut = follows.reach(position, frame, guide, light)
+        fade = work.fades.get(position)
+        out = fade is not None and fade.is_out
+        cut = follows.advance(position, frame, guide, fade)
         if state.has(position):
             continue
         left -= work.left([position])
@@ -303,10 +303,10 @@ def _stylize_each(
             report = {
                 **_report(made, seconds=time.monotonic() - began),
                 "cut": cut,
-                "renewed": prior is None and not (cut or out),
+                "reinitialized": prior is None and not (cut or out),
                 "back": follows.back,
             }
-            notes = notes_on(made, prior) if work.linked else None
+            notes = frame_notes(made, prior) if work.linked else None
             state.save(position, made.image, report, notes)
             place = {"index": position, "of": count}
             work.notify({"event": "frame", **place, **report, "left": left})
@@ -328,7 +328,7 @@ def _stylize(
     position: int,
     frame: "Image",
     guide: "Guide | None",
-    prior: "Prior | None",
+    prior: "TemporalPrior | None",
 ) -> Result:
     def progress(evaluation: int, loss: float) -> None:
         step = {"index": position, "evaluation": evaluation, "loss": float(loss)}
@@ -346,17 +346,19 @@ def _stylize(
         raise
 
 
-def _encode(work: Work, state: Workdir) -> list[str]:
+def _encode(work: Work, state: Checkpoint) -> list[str]:
     """Write the output from the files of the frames and give it its name; return warnings."""
     job = work.job
     folder = media.is_folder(job.output)
-    names = media.picture_names(work.clip, work.indices, wish(job)) if folder else ()
+    names = media.picture_names(work.clip, work.indices, encoding(job)) if folder else ()
     part = state.part(folder=folder, names=names)
     frames = _finished(work, state)
     form = job.settings.of_scope("output")
     try:
         with writing(part):
-            warnings = media.encode(work.clip, work.indices, frames, job.output, part, wish(job))
+            warnings = media.encode(
+                work.clip, work.indices, frames, job.output, part, encoding(job)
+            )
     except ContainerError as error:
         raise for_another(job.output, state, error) from error
     for message in warnings:
@@ -366,7 +368,7 @@ def _encode(work: Work, state: Workdir) -> list[str]:
     return warnings
 
 
-def _finished(work: Work, state: Workdir) -> "Iterator[Image]":
+def _finished(work: Work, state: Checkpoint) -> "Iterator[Image]":
     """Yield the finished frames from their files, faded, in the source's colours if wanted."""
     if not work.job.settings.original_colors:
         for position in range(len(work.indices)):
@@ -376,7 +378,7 @@ def _finished(work: Work, state: Workdir) -> "Iterator[Image]":
         yield work.faded(position, media.recolored(state.load(position), frame))
 
 
-def _close(job: Job, state: Workdir, warnings: list[str], notify: OnEvent) -> Path | None:
+def _close(job: Job, state: Checkpoint, warnings: list[str], notify: OnEvent) -> Path | None:
     """Remove the state unless it is to be kept; return where it is kept.
 
     Warns of files that vidstyle did not write, since the folder stays with them.

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vidstyle import media
-from vidstyle.coherence.fades import THUMBNAIL, Light, lights, thumbnail
+from vidstyle.coherence.fades import THUMBNAIL, Fade, fades, thumbnail
 from vidstyle.errors import MediaError
-from vidstyle.guides.frame_guides import Guidance, GuideFiles, Series
+from vidstyle.guides.frame_guides import FrameGuides, GuideFiles, GuideSeries
 from vidstyle.jobs.job import Job, target_size
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ __all__ = [
     "OnEvent",
     "Work",
     "each_warning_once",
+    "encoding",
     "forecast",
     "ignore",
     "look",
     "survey",
-    "wish",
 ]
 
 Event = dict[str, Any]
@@ -53,7 +53,9 @@ class Work:
         if not self.linked:
             own = self.clip.sizes[self.indices[position]]
         fitted = target_size(self.job.settings.size, *own, even=False)
-        if fitted == own or not media.needs_even_sides(self.clip, self.job.output, wish(self.job)):
+        if fitted == own or not media.needs_even_sides(
+            self.clip, self.job.output, encoding(self.job)
+        ):
             return fitted
         return target_size(self.job.settings.size, *own)
 
@@ -68,7 +70,7 @@ class Work:
     def space(self, positions: list[int]) -> int:
         """Return how many bytes it takes to finish these frames, and to write the whole result."""
         areas = [width * height for width, height in self.sizes()]
-        coded = media.pixel_bytes(self.clip, self.job.output, wish(self.job))
+        coded = media.pixel_bytes(self.clip, self.job.output, encoding(self.job))
         # The output image, the optimised one, and that after deflickering if a mask is soft.
         images = 3 if self.job.masks else 2
         each = images * _PIXEL_BYTES if self.linked and self.job.optimises else _PIXEL_BYTES
@@ -79,7 +81,7 @@ class Work:
         return sum(1 + self.expected(position) for position in positions)
 
     @cached_property
-    def guidance(self) -> Guidance:
+    def guidance(self) -> FrameGuides:
         """The masks or maps of the frames."""
 
         def warn(message: str) -> None:
@@ -88,20 +90,20 @@ class Work:
         def note(event: Event) -> None:
             self.notify({"event": "guides", **event})
 
-        series = Series(self.clip, self.indices, self.size, warn, note)
-        return Guidance(_guide_files(self.job), series)
+        series = GuideSeries(self.clip, self.indices, self.size, warn, note)
+        return FrameGuides(_guide_files(self.job), series)
 
     @cached_property
-    def lights(self) -> dict[int, Light]:
+    def fades(self) -> dict[int, Fade]:
         """The light of each frame that is not in full light, if any is to be painted."""
         if not (self.linked and self.job.optimises):
             return {}
-        return lights(map(thumbnail, media.read(self.clip, self.indices, THUMBNAIL)))
+        return fades(map(thumbnail, media.read(self.clip, self.indices, THUMBNAIL)))
 
     def faded(self, position: int, result: "Image") -> "Image":
         """Return what was made of a frame in the frame's own light."""
-        light = self.lights.get(position)
-        return result if light is None else light.dimmed(result)
+        fade = self.fades.get(position)
+        return result if fade is None else fade.dimmed(result)
 
     def frames(self) -> "Iterator[tuple[int, Image]]":
         """Yield the position and the frame in full light, at its result's size.
@@ -111,8 +113,8 @@ class Work:
         position = -1
         side = max(map(max, self.sizes()), default=1)
         for position, frame in enumerate(media.read(self.clip, self.indices, side)):
-            sized, light = media.resize(frame, *self.size(position)), self.lights.get(position)
-            yield position, sized if light is None else light.lifted(sized)
+            sized, fade = media.resize(frame, *self.size(position)), self.fades.get(position)
+            yield position, sized if fade is None else fade.lifted(sized)
         if position + 1 < len(self.indices):
             raise MediaError(
                 f"{self.job.source}: expected {len(self.indices)} frames, got {position + 1}; "
@@ -145,7 +147,7 @@ def forecast(job: Job) -> dict[str, Any]:
 def look(job: Job) -> "Clip":
     """Return what is known of the source; refuse what cannot become the output."""
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
-    media.check_output(clip, job.output, wish(job))
+    media.check_output(clip, job.output, encoding(job))
     Work(job, clip, range(clip.frames), ignore).sizes()
     return clip
 
@@ -158,8 +160,8 @@ def survey(job: Job, notify: OnEvent) -> Work:
     return Work(job, clip, media.select(clip, job.settings.start, job.settings.end), notify)
 
 
-def wish(job: Job) -> media.Wish:
-    return media.Wish(**job.settings.of_scope("output"))
+def encoding(job: Job) -> media.EncodingOptions:
+    return media.EncodingOptions(**job.settings.of_scope("output"))
 
 
 def ignore(event: Event) -> None:

@@ -12,7 +12,7 @@ from vidstyle.atomic import delete, draft_beside, settle
 from vidstyle.errors import UsageError, writing
 from vidstyle.guides import guide
 from vidstyle.guides import palette as palettes
-from vidstyle.guides.frame_guides import Series
+from vidstyle.guides.frame_guides import GuideSeries
 from vidstyle.inputs import check_apart
 from vidstyle.media.clip import Image
 
@@ -51,7 +51,7 @@ def write_tracks(  # noqa: PLR0913 - what is tracked, where to, and who is told
         rate = Fraction(25)  # of a folder; without a time, which one does not matter
     clip = media.probe(source, rate=rate)
     indices = media.select(clip, start, end)
-    series = Series(clip, indices, lambda _: (clip.width, clip.height), warn, note)
+    series = GuideSeries(clip, indices, lambda _: (clip.width, clip.height), warn, note)
     pictures = _maps(series, map) if map else _masks(series, mask or Path())
     with writing(output):
         output.mkdir(exist_ok=True)
@@ -75,7 +75,7 @@ def _write(path: Path, picture: Image, *, overwrite: bool) -> None:
         delete(draft)
 
 
-def _maps(series: Series, path: Path) -> Iterator[Image]:
+def _maps(series: GuideSeries, path: Path) -> Iterator[Image]:
     """Yield the map of each frame in its own colours."""
     drawn = series.open(path)
     series.tell(drawn)
@@ -85,7 +85,7 @@ def _maps(series: Series, path: Path) -> Iterator[Image]:
         yield np.asarray(planes @ palette.colors, np.float32)
 
 
-def _masks(series: Series, path: Path) -> Iterator[Image]:
+def _masks(series: GuideSeries, path: Path) -> Iterator[Image]:
     """Yield the mask of each frame in grey."""
     drawn = series.open(path)
     guide.check_covers(drawn)

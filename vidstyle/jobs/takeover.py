@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidstyle.atomic import lock, settle, sync_folder
 from vidstyle.errors import ContainerError, StateError, UsageError, writing
-from vidstyle.jobs.checkpoint import Workdir
+from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.manifest import MANIFEST, Manifest, differences, read_manifest, state_path
 from vidstyle.jobs.state_folder import StateFolder
 
@@ -85,7 +85,7 @@ def another_output(output: Path) -> Path:
     return output.with_suffix(".mp4" if output.suffix.lower() == ".mkv" else ".mkv")
 
 
-def for_another(output: Path, state: Workdir, error: ContainerError) -> ContainerError:
+def for_another(output: Path, state: Checkpoint, error: ContainerError) -> ContainerError:
     """Return the error with the way on: the finished frames serve another output."""
     told = ContainerError(
         f"{error}; all {len(state.finished)} frames are kept in {state.path}: to write them "
@@ -106,7 +106,7 @@ def told_with_command(error: ContainerError, given: Sequence[str]) -> str:
     return f"{error}, as in: {command_for(given, error.output, error.instead)}"
 
 
-def check_sizes(state: Workdir, sizes: Sequence[tuple[int, int]]) -> None:
+def check_sizes(state: Checkpoint, sizes: Sequence[tuple[int, int]]) -> None:
     """Raise StateError if frames taken over differ in size from those that are still to be made.
 
     sizes: (width, height) of each frame of the output. Some containers need even sides.

@@ -1,11 +1,11 @@
 """Sources read and results written: videos, animations, pictures and folders of pictures."""
 
 from vidstyle.media.clip import Clip, Image, Stream, as_json, select
-from vidstyle.media.codecs import Wish
+from vidstyle.media.codecs import EncodingOptions
 from vidstyle.media.listing import is_footage, is_system, natural, told_left_out
 from vidstyle.media.pictures import (
     difference_of_gaussians,
-    from_words,
+    from_uint16,
     is_opaque,
     load_frame,
     read_picture,
@@ -13,7 +13,7 @@ from vidstyle.media.pictures import (
     recolored,
     resize,
     save_frame,
-    to_words,
+    to_uint16,
     write_picture,
 )
 from vidstyle.media.sources import probe, read, read_alpha
@@ -30,14 +30,14 @@ from vidstyle.media.write import (
 
 __all__ = [
     "Clip",
+    "EncodingOptions",
     "Image",
     "Stream",
-    "Wish",
     "as_json",
     "check_output",
     "difference_of_gaussians",
     "encode",
-    "from_words",
+    "from_uint16",
     "is_folder",
     "is_footage",
     "is_opaque",
@@ -57,7 +57,7 @@ __all__ = [
     "result_suffix",
     "save_frame",
     "select",
-    "to_words",
+    "to_uint16",
     "told_left_out",
     "try_output",
     "write_picture",

@@ -12,11 +12,11 @@ from vidstyle.media.clip import MOVIES, Clip
 if TYPE_CHECKING:
     from av.video.format import VideoFormat
 
-__all__ = ["CODECS", "PICTURE_CODECS", "Codec", "Form", "Wish", "choose"]
+__all__ = ["CODECS", "PICTURE_CODECS", "Codec", "EncodingOptions", "OutputFormat", "choose"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class EncodingOptions:
     """How a video is to be written, as far as the user says: see Settings. None: as is best."""
 
     codec: str | None = None
@@ -102,7 +102,7 @@ _HOLDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class OutputFormat:
     """How a video is written. crf: None where the codec has no such scale."""
 
     codec: Codec
@@ -124,31 +124,31 @@ class Form:
         return not self.codec.odd and _format(self.pix_fmt).chroma_width(2) == 1
 
 
-def choose(clip: Clip, suffix: str, wish: Wish) -> Form:
+def choose(clip: Clip, suffix: str, encoding: EncodingOptions) -> OutputFormat:
     """Return how the result of `clip` is written into a file of this suffix.
 
     What is not said is the first of the container's codecs that holds the alpha and the depth of
     the source. Raises UsageError for a codec or a pixel format that does not go there.
     """
     held = _HOLDS[MOVIES[suffix.lower()]]
-    if wish.codec is not None and wish.codec not in held:
+    if encoding.codec is not None and encoding.codec not in held:
         raise UsageError(
-            f"--codec: expected one of {', '.join(held)} in {suffix}, got {wish.codec}; choose "
+            f"--codec: expected one of {', '.join(held)} in {suffix}, got {encoding.codec}; choose "
             "one of these, or another kind of output"
         )
-    codecs = [CODECS[name] for name in held if wish.codec in (None, name)]
-    if wish.pix_fmt is not None:
-        return _as_asked(suffix, codecs, wish.pix_fmt, wish.crf)
+    codecs = [CODECS[name] for name in held if encoding.codec in (None, name)]
+    if encoding.pix_fmt is not None:
+        return _as_asked(suffix, codecs, encoding.pix_fmt, encoding.crf)
     offers = [
-        Form(codec=codec, pix_fmt=pix_fmt, crf=_quality(codec, wish.crf))
+        OutputFormat(codec=codec, pix_fmt=pix_fmt, crf=_quality(codec, encoding.crf))
         for codec in codecs
-        if wish.codec or not codec.lavish
+        if encoding.codec or not codec.lavish
         for pix_fmt in codec.formats
     ]
     return max(offers, key=lambda offer: _fitness(offer, clip))
 
 
-def _fitness(form: Form, clip: Clip) -> tuple[bool, bool, bool]:
+def _fitness(form: OutputFormat, clip: Clip) -> tuple[bool, bool, bool]:
     """Return how well a form fits; of equals, the first in its list is taken."""
     deep = clip.depth > 8
     return (
@@ -158,14 +158,14 @@ def _fitness(form: Form, clip: Clip) -> tuple[bool, bool, bool]:
     )
 
 
-def _as_asked(suffix: str, codecs: list[Codec], pix_fmt: str, crf: int | None) -> Form:
+def _as_asked(suffix: str, codecs: list[Codec], pix_fmt: str, crf: int | None) -> OutputFormat:
     import av
 
     known = {codec.encoder: av.Codec(codec.encoder, "w").video_formats or [] for codec in codecs}
     for codec in codecs:
         offered = any(pix_fmt == one.name for one in known[codec.encoder])
         if offered and _encodes(codec.encoder, pix_fmt, tuple(codec.options.items())):
-            return Form(codec=codec, pix_fmt=pix_fmt, crf=_quality(codec, crf))
+            return OutputFormat(codec=codec, pix_fmt=pix_fmt, crf=_quality(codec, crf))
     names = sorted({one.name for formats in known.values() for one in formats})
     raise UsageError(
         f"--pix-fmt: expected one that works of {', '.join(names)} in {suffix}, got {pix_fmt}; "

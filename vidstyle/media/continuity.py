@@ -67,7 +67,7 @@ class Clock:
         packet.dts = None if packet.dts is None else packet.dts + ticks
 
 
-class _Seen(NamedTuple):
+class _TrackedFrame(NamedTuple):
     """What counts of one packet; sorts by its place in the file. number: in its stream."""
 
     position: int
@@ -99,7 +99,7 @@ class _Run:
     count: int = 0
     shown: int = 0
 
-    def add(self, seen: _Seen) -> None:
+    def add(self, seen: _TrackedFrame) -> None:
         """Take note of a packet. One without a decoding time tells only when it is shown."""
         shown = seen.dts if seen.pts is None else seen.pts
         if seen.discarded or shown is None:
@@ -158,7 +158,7 @@ class Continuity:
         self._segments: list[_Segment] = []
         self._order = self._reach = 0
 
-    def read(self, packet: Any) -> _Seen | None:
+    def read(self, packet: Any) -> _TrackedFrame | None:
         """Return what counts of a packet; None if it has no data."""
         if not packet.size or not packet.time_base:
             return None
@@ -172,7 +172,7 @@ class Continuity:
         track.count += 1
         track.position = max(track.position, packet.pos or 0)
         self._reach = max(self._reach, (packet.pos or 0) + packet.size)
-        return _Seen(
+        return _TrackedFrame(
             0 if self.in_order else track.position,
             self._order,
             stream.index,
@@ -183,7 +183,7 @@ class Continuity:
             bool(packet.is_discard),
         )
 
-    def place(self, seen: _Seen) -> None:
+    def place(self, seen: _TrackedFrame) -> None:
         """Put a packet into its segment; packets come in the order of their places in the file."""
         track = self._tracks[seen.stream]
         stamp = seen.dts if seen.dts is not None or track.runs else seen.pts

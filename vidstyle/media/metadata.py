@@ -13,7 +13,7 @@ from vidstyle.media.clip import Image
 from vidstyle.media.large import exif_of
 from vidstyle.media.pictures import open_picture, quiet, write_picture
 
-__all__ = ["write_described"]
+__all__ = ["write_with_metadata"]
 
 _TIFF = (".tif", ".tiff")
 _XMP = 700  # the tag under which a TIFF keeps XMP
@@ -24,7 +24,7 @@ _OF_THE_FILE = (
 )  # fmt: skip
 
 
-def write_described(
+def write_with_metadata(
     path: Path, image: Image, source: Path, suffix: str, depth: int = 8
 ) -> list[str]:
     """Write a picture with what its source says of itself; return what of that could not be kept.

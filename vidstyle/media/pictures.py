@@ -55,7 +55,7 @@ __all__ = [
     "signatures",
     "to_bytes",
     "to_pixels",
-    "to_words",
+    "to_uint16",
     "upright_size",
     "write_picture",
 ]
@@ -263,12 +263,12 @@ def over_white(pixels: Image) -> Image:
     return over
 
 
-def to_words(image: Image) -> np.ndarray[Any, Any]:
+def to_uint16(image: Image) -> np.ndarray[Any, Any]:
     """Return an Image, with or without alpha, as uint16 of the same shape, rounded."""
     return np.rint(np.clip(image, 0, 1) * 65535).astype(np.uint16)
 
 
-def from_words(words: np.ndarray[Any, Any]) -> Image:
+def from_uint16(words: np.ndarray[Any, Any]) -> Image:
     """Return what `to_words` made into words as an Image again."""
     return np.asarray(words.astype(np.float32) / np.float32(65535))
 
@@ -297,7 +297,7 @@ def write_picture(
     kind = (suffix or path.suffix).lower()
     with writing(path), path.open("wb") as file:
         if depth > 8 and kind in deep_pictures.DEEP:
-            deep_pictures.write_deep(file, to_words(image), kind, described or {})
+            deep_pictures.write_deep(file, to_uint16(image), kind, described or {})
             _sync(file)
             return
         PIL.Image.fromarray(to_bytes(image)).save(
@@ -312,7 +312,7 @@ def save_frame(path: Path, image: Image) -> None:
     """Write a frame as 16-bit PNG straight to `path`, synced to disk. Raises OutputError."""
     import cv2
 
-    done, data = cv2.imencode(".png", to_words(image)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    done, data = cv2.imencode(".png", to_uint16(image)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
         raise OutputError(f"cannot write {path}: the frame could not be packed as PNG")
     with writing(path), path.open("wb") as file:
@@ -338,7 +338,7 @@ def load_frame(path: Path) -> Image:
             f"{path}: expected a whole 16-bit PNG frame, got a damaged one; "
             "delete it and run the same command again"
         )
-    return from_words(deep[..., ::-1])
+    return from_uint16(deep[..., ::-1])
 
 
 def difference_of_gaussians(image: np.ndarray, fine: float, coarse: float) -> np.ndarray:

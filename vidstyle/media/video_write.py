@@ -25,10 +25,10 @@ from av.video.stream import VideoStream
 from vidstyle.environment import variable
 from vidstyle.errors import ContainerError, UsageError, writing
 from vidstyle.media.clip import MOVIES, Clip, Image, span
-from vidstyle.media.codecs import Form
+from vidstyle.media.codecs import OutputFormat
 from vidstyle.media.decode import FAULTS, SCALER, main_stream, open_video, reason
 from vidstyle.media.film import candidates
-from vidstyle.media.pictures import to_bytes, to_words
+from vidstyle.media.pictures import to_bytes, to_uint16
 from vidstyle.media.remux import Carrier, Window, copy_tags
 from vidstyle.media.timestamps import packet_timeline
 
@@ -54,7 +54,7 @@ def writing_media(path: Path) -> Iterator[None]:
 
 
 def write_movie(
-    clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: Form
+    clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: OutputFormat
 ) -> list[str]:
     """Write a video file and what else the source holds. Returns what could not be kept.
 
@@ -90,7 +90,7 @@ class Trial(NamedTuple):
 
 
 def try_movie(
-    clip: Clip, indices: range, kind: str, form: Form, size: tuple[int, int] = _TRIAL_SIZE
+    clip: Clip, indices: range, kind: str, form: OutputFormat, size: tuple[int, int] = _TRIAL_SIZE
 ) -> Trial:
     """Find which of the source's streams this container refuses at some packet.
 
@@ -119,7 +119,7 @@ def _trial(
     clip: Clip,
     indices: range,
     kind: str,
-    form: Form,
+    form: OutputFormat,
     size: tuple[int, int],
     without: frozenset[int],
 ) -> Trial:
@@ -204,7 +204,7 @@ def _carrier(
 class _Movie:
     """The picture stream of an output, and what had to be changed for it."""
 
-    def __init__(self, clip: Clip, out: OutputContainer, kind: str, form: Form):
+    def __init__(self, clip: Clip, out: OutputContainer, kind: str, form: OutputFormat):
         self.warnings: list[str] = []
         self._out, self._form = out, form
         self._kind, self._scaler = kind, VideoReformatter()
@@ -305,7 +305,7 @@ class _Movie:
     def _frame(self, image: Image, stamp: int) -> VideoFrame:
         height, width = image.shape[:2]
         deep, clear = self._form.depth > 8, image.shape[2] == 4
-        pixels = to_words(image) if deep else to_bytes(image)
+        pixels = to_uint16(image) if deep else to_bytes(image)
         pixels = np.pad(pixels, ((0, self._odd(height)), (0, self._odd(width)), (0, 0)), "edge")
         name = {0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear]
         target = self.stream.codec_context.format

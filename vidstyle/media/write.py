@@ -11,9 +11,9 @@ import numpy as np
 from vidstyle.errors import OutputError, UsageError, writing
 from vidstyle.inputs import check_apart
 from vidstyle.media.clip import MOVIES, Clip, Image
-from vidstyle.media.codecs import PICTURE_CODECS, Form, Wish, choose
+from vidstyle.media.codecs import PICTURE_CODECS, EncodingOptions, OutputFormat, choose
 from vidstyle.media.deep_pictures import DEEP, depth_of
-from vidstyle.media.metadata import write_described
+from vidstyle.media.metadata import write_with_metadata
 from vidstyle.media.pictures import (
     CLEAR,
     WRITABLE,
@@ -37,7 +37,7 @@ __all__ = [
 
 _ANIMATIONS = (".gif", ".webp", ".apng")
 _KNOWN = ", ".join([*MOVIES, *_ANIMATIONS, *(kind for kind in WRITABLE if kind != ".webp")])
-_ANY = Wish()
+_ANY = EncodingOptions()
 _HARD_EDGES = 1 / 512  # alpha: what is less is nothing
 
 
@@ -75,15 +75,15 @@ _SAME_KIND = {".jpeg": ".jpg", ".tif": ".tiff"}
 _ANIMATED = {".png": ".apng", ".apng": ".apng", ".webp": ".webp"}
 
 
-def needs_even_sides(clip: Clip, output: Path, wish: Wish) -> bool:
+def needs_even_sides(clip: Clip, output: Path, encoding: EncodingOptions) -> bool:
     """Tell whether the frames of this output must have even sides."""
-    form = _form(clip, output, wish)
+    form = _form(clip, output, encoding)
     return form is not None and form.even
 
 
-def pixel_bytes(clip: Clip, output: Path, wish: Wish) -> float:
+def pixel_bytes(clip: Clip, output: Path, encoding: EncodingOptions) -> float:
     """Return about how many bytes a pixel of this output takes at most: strokes pack badly."""
-    form = _form(clip, output, wish)
+    form = _form(clip, output, encoding)
     if form is None:
         return 6.0 if clip.depth > 8 and (is_folder(output) or _is_deep(output.suffix)) else 3.0
     return 0.5 if form.crf is not None else form.depth / 2 if form.codec.lavish else 1.0
@@ -93,14 +93,14 @@ def _is_deep(suffix: str) -> bool:
     return suffix.lower() in DEEP
 
 
-def _form(clip: Clip, output: Path, wish: Wish) -> Form | None:
+def _form(clip: Clip, output: Path, encoding: EncodingOptions) -> OutputFormat | None:
     """Return how a video is written, None for another kind of output. Raises UsageError."""
     if is_folder(output) or output.suffix.lower() not in MOVIES:
         return None
-    return choose(clip, output.suffix, wish)
+    return choose(clip, output.suffix, encoding)
 
 
-def check_output(clip: Clip, output: Path, wish: Wish = _ANY) -> None:
+def check_output(clip: Clip, output: Path, encoding: EncodingOptions = _ANY) -> None:
     """Raise UsageError if this source cannot become this output. Decodes nothing."""
     check_apart(output, (clip.path,))
     suffix = output.suffix.lower()
@@ -128,18 +128,18 @@ def check_output(clip: Clip, output: Path, wish: Wish = _ANY) -> None:
             f"{clip.frames} frames, got {suffix!r}; choose {output.with_suffix('.mp4').name} for "
             "instance"
         )
-    _form(clip, output, wish)
+    _form(clip, output, encoding)
 
 
 def try_output(
-    clip: Clip, indices: range, output: Path, wish: Wish, size: tuple[int, int]
+    clip: Clip, indices: range, output: Path, encoding: EncodingOptions, size: tuple[int, int]
 ) -> tuple[str, ...]:
     """Return a sentence for each thing that a video file cannot keep, as far as can be foretold.
 
     Nothing is written. indices: which frames of the counted `clip` it is to have, at this (width,
     height). Raises UsageError if its encoder or container refuses them.
     """
-    form = _form(clip, output, wish)
+    form = _form(clip, output, encoding)
     if form is None:
         return ()
     from vidstyle.media import video_write
@@ -153,7 +153,7 @@ def encode(
     frames: Iterable[Image],
     output: Path,
     part: Path,
-    wish: Wish = _ANY,
+    encoding: EncodingOptions = _ANY,
 ) -> list[str]:
     """Write the frames to `part` as what `output` names, and read it back.
 
@@ -164,9 +164,11 @@ def encode(
     suffix = output.suffix.lower()
     frames = _exactly(frames, len(indices), output)
     if is_folder(output):
-        return _pictures_only(clip, "a folder") + _write_folder(clip, indices, frames, part, wish)
-    form = _form(clip, output, wish)
-    warnings = _unheard(wish, form, suffix) + ([] if form else _pictures_only(clip, suffix))
+        return _pictures_only(clip, "a folder") + _write_folder(
+            clip, indices, frames, part, encoding
+        )
+    form = _form(clip, output, encoding)
+    warnings = _unheard(encoding, form, suffix) + ([] if form else _pictures_only(clip, suffix))
     if clip.alpha and (form.alpha if form else suffix in _CLEAR):
         frames = _with_alpha(frames, clip, indices)
     elif clip.alpha:
@@ -182,7 +184,7 @@ _CLEAR = (*CLEAR, ".apng")
 
 
 def _write(
-    clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: Form | None
+    clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: OutputFormat | None
 ) -> list[str]:
     """Write one file of the kind that its suffix says."""
     suffix = part.suffix.lower()
@@ -202,7 +204,7 @@ def _write(
         return []
     warnings = []
     for image in frames:
-        warnings += write_described(part, image, clip.path, suffix, clip.depth)
+        warnings += write_with_metadata(part, image, clip.path, suffix, clip.depth)
     return warnings
 
 
@@ -218,22 +220,22 @@ def _pictures_only(clip: Clip, kind: str) -> list[str]:
     return [f"{', '.join(lost)}: {kind} holds pictures only, so it was left out; .mkv keeps it"]
 
 
-def _unheard(wish: Wish, form: Form | None, suffix: str) -> list[str]:
+def _unheard(encoding: EncodingOptions, form: OutputFormat | None, suffix: str) -> list[str]:
     """Return a sentence for each wish that has no meaning for this output."""
     if form is None:
-        asked = {"--codec": wish.codec, "--pix-fmt": wish.pix_fmt}
+        asked = {"--codec": encoding.codec, "--pix-fmt": encoding.pix_fmt}
         return [
             f"{flag}: {suffix} cannot be written so; {value} was not used"
             for flag, value in asked.items()
             if value is not None and not _is_written_as(suffix, value)
         ]
-    if wish.crf is None or wish.crf == form.crf:
+    if encoding.crf is None or encoding.crf == form.crf:
         return []
     if form.crf is None:
-        return [f"--crf: {form.codec.encoder} has no such scale, so {wish.crf} was not used"]
+        return [f"--crf: {form.codec.encoder} has no such scale, so {encoding.crf} was not used"]
     return [
         f"--crf: {form.codec.encoder} goes up to {form.codec.worst}, which was used in place of "
-        f"{wish.crf}"
+        f"{encoding.crf}"
     ]
 
 
@@ -275,15 +277,15 @@ def _exactly(frames: Iterable[Image], count: int, output: Path) -> Iterator[Imag
 
 
 def _write_folder(
-    clip: Clip, indices: range, frames: Iterable[Image], part: Path, wish: Wish
+    clip: Clip, indices: range, frames: Iterable[Image], part: Path, encoding: EncodingOptions
 ) -> list[str]:
     with writing(part):
         part.mkdir(parents=True, exist_ok=True)
-    names = picture_names(clip, indices, wish)
+    names = picture_names(clip, indices, encoding)
     kept = clip.alpha and any(Path(name).suffix.lower() in CLEAR for name in names)
     if kept:
         frames = _with_alpha(frames, clip, indices)
-    heard = replace(wish, codec=None) if wish.codec in PICTURE_CODECS else wish
+    heard = replace(encoding, codec=None) if encoding.codec in PICTURE_CODECS else encoding
     warnings = _unheard(heard, None, "a folder")
     for name, index, image in zip(names, indices, frames, strict=True):
         suffix = Path(name).suffix.lower()
@@ -293,7 +295,7 @@ def _write_folder(
         shown = image if clear and suffix in CLEAR else over_white(image)
         if len(clip.files) == clip.frames:
             depth = _depth(clip, index)
-            warnings += write_described(part / name, shown, clip.files[index], suffix, depth)
+            warnings += write_with_metadata(part / name, shown, clip.files[index], suffix, depth)
         else:
             write_picture(part / name, shown, depth=clip.depth)
     if clip.alpha and not kept:
@@ -310,9 +312,9 @@ def _depth(clip: Clip, index: int) -> int:
         return depth_of(clip.files[index], picture)
 
 
-def picture_names(clip: Clip, indices: range, wish: Wish) -> list[str]:
+def picture_names(clip: Clip, indices: range, encoding: EncodingOptions) -> list[str]:
     """Return the name of each picture in a folder of results: its source's, or its number."""
-    kind = PICTURE_CODECS.get(wish.codec or "")
+    kind = PICTURE_CODECS.get(encoding.codec or "")
     if len(clip.files) != clip.frames:
         return [f"{index:06d}{kind or '.png'}" for index in indices]
     names = [_name(clip.files[index], kind) for index in indices]

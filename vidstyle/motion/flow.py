@@ -14,16 +14,16 @@ from vidstyle.media import Image
 __all__ = [
     "Motion",
     "alike",
-    "consistent",
+    "compose_flows",
+    "confidence",
     "contrast",
-    "followed",
     "inside",
+    "is_consistent",
     "is_cut",
     "joined",
     "motion",
     "optical_flow",
-    "sampled",
-    "trust",
+    "sample",
     "warp",
 ]
 
@@ -121,18 +121,18 @@ def warp(image: Image, flow: np.ndarray) -> Image:
     bilinear keeps 0.1. Exact where the flow is a whole number. A border that is continued instead
     is seen as streaks in the strokes of what a pan brings in.
     """
-    sampled = cv2.remap(
+    sample = cv2.remap(
         image, *_positions(flow), cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101
     )
-    return np.clip(sampled, 0, 1)
+    return np.clip(sample, 0, 1)
 
 
-def followed(first: np.ndarray, then: np.ndarray) -> np.ndarray:
+def compose_flows(first: np.ndarray, then: np.ndarray) -> np.ndarray:
     """Return the flow that goes along `first` and, from where that leads, along `then`."""
-    return np.asarray(first + sampled(then, first))
+    return np.asarray(first + sample(then, first))
 
 
-def sampled(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+def sample(values: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Return the values [H, W, …] that are found at p + there(p), their border continued."""
     found = cv2.remap(values, *_positions(there), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return found.reshape(*there.shape[:2], *values.shape[2:])  # OpenCV drops an axis of one
@@ -144,7 +144,9 @@ def _positions(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return columns + flow[..., 0], rows + flow[..., 1]
 
 
-def trust(backward: np.ndarray, forward: np.ndarray, earlier: Image, frame: Image) -> np.ndarray:
+def confidence(
+    backward: np.ndarray, forward: np.ndarray, earlier: Image, frame: Image
+) -> np.ndarray:
     """How far `earlier`, warped by `backward`, stands for `frame`: float32 [H, W, 1], 0..1.
 
     backward: flow from frame to earlier; forward: from earlier to frame; both frames are sources.
@@ -152,13 +154,13 @@ def trust(backward: np.ndarray, forward: np.ndarray, earlier: Image, frame: Imag
     consistent, as in Ruder et al., "Artistic Style Transfer for Videos" (2016), and what it names
     to look alike, which is ours.
     """
-    holds = consistent(backward, forward) & alike(warp(earlier, backward), frame)
+    holds = is_consistent(backward, forward) & alike(warp(earlier, backward), frame)
     mask = holds.astype(np.uint8) * 255
     grown = cv2.GaussianBlur(cv2.erode(mask, np.ones((3, 3), np.uint8)), (5, 5), 0.8)
     return np.where(holds, grown, 0)[..., None].astype(np.float32) / 255
 
 
-def consistent(backward: np.ndarray, forward: np.ndarray) -> np.ndarray:
+def is_consistent(backward: np.ndarray, forward: np.ndarray) -> np.ndarray:
     """Return bool [H, W]: the flow returns to where it began, at no boundary, within the frame.
 
     Ruder, Dosovitskiy & Brox (2016), section 4.3; leaving the frame is ours.
@@ -168,7 +170,7 @@ def consistent(backward: np.ndarray, forward: np.ndarray) -> np.ndarray:
 
 def _agree(backward: np.ndarray, forward: np.ndarray) -> np.ndarray:
     """Return bool [H, W]: going there and back again returns to the same place."""
-    there = sampled(forward, backward)
+    there = sample(forward, backward)
     return _square(there + backward) < 0.01 * (_square(there) + _square(backward)) + 0.5
 
 
@@ -207,7 +209,7 @@ class Motion:
 
     backward: np.ndarray
     forward: np.ndarray
-    trust: np.ndarray
+    confidence: np.ndarray
     measured: tuple[np.ndarray, np.ndarray] | None = None
 
 
@@ -219,20 +221,20 @@ def motion(earlier: Image, source: Image) -> Motion | None:
         _settled(forward, backward, earlier, source),
     )
     backward, forward = joined(backward, forward)
-    believed = trust(backward, forward, earlier, source)
-    if is_cut(believed, earlier, source):
+    certainty = confidence(backward, forward, earlier, source)
+    if is_cut(certainty, earlier, source):
         return None
-    return Motion(backward, forward, believed, measured)
+    return Motion(backward, forward, certainty, measured)
 
 
-def is_cut(believed: np.ndarray, earlier: Image, frame: Image) -> bool:
+def is_cut(certainty: np.ndarray, earlier: Image, frame: Image) -> bool:
     """Say whether what can be seen, the contrast, is mostly not believed (trust [H, W, 1]).
 
     Measured on 17 real sources at 512 pixels: 0.36 to 1 within a shot, up to 0.13 over a cut, with
     black bars or in the dark too; a histogram's distance overlaps where this does not.
     """
     weights = np.maximum(contrast(earlier), contrast(frame)) + 1e-3
-    return bool(np.average(believed[..., 0], weights=weights) < _CUT)
+    return bool(np.average(certainty[..., 0], weights=weights) < _CUT)
 
 
 def joined(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -246,7 +248,7 @@ def joined(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _halfway(flow: np.ndarray, other: np.ndarray) -> np.ndarray:
     moving = _agree(flow, other) & (flow != 0).any(axis=2)
-    return np.where(moving[..., None], (flow - sampled(other, flow)) / 2, flow)
+    return np.where(moving[..., None], (flow - sample(other, flow)) / 2, flow)
 
 
 def _settled(flow: np.ndarray, other: np.ndarray, a: Image, b: Image) -> np.ndarray:

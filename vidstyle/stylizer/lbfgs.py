@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Evaluation", "Frequencies", "Minimum", "minimise"]
+__all__ = ["Evaluation", "FrequencyFilter", "Minimum", "minimise"]
 
 _F0 = 0.02  # cycles a pixel below which the filter is flat
 _F0_NEAR = 0.5  # the same near the minimum, where broad strokes stand already
@@ -52,7 +52,7 @@ class Minimum:
     evaluations: int
 
 
-class Frequencies:
+class FrequencyFilter:
     """H0: 1 / (f0 + |f|)^p on the cosine transform of a [H, W, 3] image, mean 1."""
 
     def __init__(self, height: int, width: int) -> None:

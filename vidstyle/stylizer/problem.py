@@ -6,12 +6,12 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from vidstyle.coherence.deflicker import Finest, steadied
-from vidstyle.coherence.warm_start import Prior
+from vidstyle.coherence.deflicker import FineDetail, filtered
+from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image, resize
 
-__all__ = ["Scene", "levels"]
+__all__ = ["FrameProblem", "levels"]
 
 _COARSEST = 256  # pixels, long side: where a first frame begins
 _HELD = 0.1  # of how smooth a first frame is held: what is held to a frame before, which was smooth
@@ -21,7 +21,7 @@ _FRESH = 3.0  # the same of what is fresh, which pulls so hard that specks of co
 
 
 @dataclass(frozen=True)
-class Scene:
+class FrameProblem:
     """A frame and its guide at one size, and where pixels may change.
 
     support: float32 [H, W, 1]; 0 where a confined technique has no plane above 0, else 1.
@@ -31,7 +31,7 @@ class Scene:
     frame: Image
     guide: Guide | None
     confined: bool
-    prior: Prior | None = None
+    prior: TemporalPrior | None = None
 
     @cached_property
     def support(self) -> np.ndarray:
@@ -41,8 +41,8 @@ class Scene:
 
     @property
     def free(self) -> np.ndarray:
-        settled = None if self.prior is None else self.prior.settled
-        return self.support if settled is None else self.support * ~settled
+        static = None if self.prior is None else self.prior.static
+        return self.support if static is None else self.support * ~static
 
     @property
     def smoothness(self) -> np.ndarray:
@@ -54,17 +54,17 @@ class Scene:
         """
         inside, square = self.support[..., 0], np.ones((3, 3), np.uint8)
         rim = (cv2.dilate(inside, square) - cv2.erode(inside, square))[..., None]
-        usual = 1.0 if self.prior is None else _LOOSE + (_HELD - _LOOSE) * self.prior.trust
+        usual = 1.0 if self.prior is None else _LOOSE + (_HELD - _LOOSE) * self.prior.confidence
         smooth = usual + (_RIM - usual) * rim
-        if self.prior is not None and self.prior.fresh is not None:
-            smooth = smooth + (_FRESH - usual) * self.prior.fresh
+        if self.prior is not None and self.prior.disoccluded is not None:
+            smooth = smooth + (_FRESH - usual) * self.prior.disoccluded
         return np.asarray(smooth, np.float32)
 
     def kept(self, image: Image) -> Image:
         """Return the image where pixels may change, and the frame elsewhere."""
         return np.asarray(np.where(self.support > 0, image, self.frame))
 
-    def shown(self, image: Image, *, steady: bool = True) -> tuple[Image, Finest | None]:
+    def shown(self, image: Image, *, steady: bool = True) -> tuple[Image, FineDetail | None]:
         """Return what is to be shown of an image: it does not tremble beside the frame before.
 
         And the finest detail that what follows is to keep: the first's. steady: False: as it is.
@@ -73,11 +73,13 @@ class Scene:
             return image, None
         if self.prior is None:
             inside = self.support[..., 0] > 0
-            return image, Finest.of(image, self.frame, inside) if inside.any() else None
-        looked = self.prior.looked
-        if looked is None:
+            return image, FineDetail.of(image, self.frame, inside) if inside.any() else None
+        previous_output = self.prior.previous_output
+        if previous_output is None:
             return image, None
-        return self.kept(steadied(image, looked, self.frame, self.support)), looked.finest
+        return self.kept(
+            filtered(image, previous_output, self.frame, self.support)
+        ), previous_output.fine_detail
 
     def blended(self, image: Image) -> Image:
         """Return the output image: frame + weight · (image - frame), weight: see Guide.weight.
@@ -90,9 +92,9 @@ class Scene:
         soft = np.clip(self.frame + weight * (image - self.frame), 0, 1)
         return np.asarray(np.where(weight == 1, image, soft))
 
-    def resized(self, width: int, height: int) -> "Scene":
+    def resized(self, width: int, height: int) -> "FrameProblem":
         guide = None if self.guide is None else self.guide.resized(width, height)
-        return Scene(resize(self.frame, width, height), guide, self.confined)
+        return FrameProblem(resize(self.frame, width, height), guide, self.confined)
 
 
 def levels(height: int, width: int) -> list[tuple[int, int]]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from vidstyle.coherence.deflicker import Finest
+    from vidstyle.coherence.deflicker import FineDetail
     from vidstyle.coherence.history import Result
-    from vidstyle.coherence.warm_start import Prior
+    from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.guides.guide import Guide
     from vidstyle.media import Image
 
-__all__ = ["Rehearsal", "Rehearsed", "Stylizes"]
+__all__ = ["IdentityStylizer", "Rehearsed", "Stylizes"]
 
 
 class Stylizes(Protocol):
@@ -26,7 +26,7 @@ class Stylizes(Protocol):
         content: "Image",
         *,
         guide: "Guide | None" = None,
-        prior: "Prior | None" = None,
+        prior: "TemporalPrior | None" = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> "Result": ...
 
@@ -40,11 +40,11 @@ class Rehearsed:
     evaluations: int = 0
     matches: "np.ndarray | None" = None
     drawn: "Image | None" = None
-    finest: "Finest | None" = None
-    steadied: "Image | None" = None
+    fine_detail: "FineDetail | None" = None
+    filtered: "Image | None" = None
 
 
-class Rehearsal:
+class IdentityStylizer:
     """A stylizer that optimises nothing: each frame is what an optimiser would start from."""
 
     def begin(self, content: "Image", guide: "Guide | None" = None) -> "Image":
@@ -57,7 +57,7 @@ class Rehearsal:
         content: "Image",
         *,
         guide: "Guide | None" = None,
-        prior: "Prior | None" = None,
+        prior: "TemporalPrior | None" = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> Rehearsed:
         """Return the picture of the prior, or the frame if there is none."""

@@ -11,16 +11,16 @@ from vidstyle.guides.guide import Guide
 from vidstyle.stylizer.protocol import Rehearsed, Stylizes
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.warm_start import Prior
+    from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.media import Image
 
-__all__ = ["Padded", "padded_side"]
+__all__ = ["SizeBuckets", "padded_side"]
 
 _STEPS = 16  # of a side between a power of two and the next
 _FINEST = 8  # pixels
 
 
-class Padded:
+class SizeBuckets:
     """Stylises pictures grown to the next of few sizes, mirrored at their right and lower edge.
 
     The size depends on the picture's alone, so its result does not depend on what other pictures
@@ -39,7 +39,7 @@ class Padded:
         content: "Image",
         *,
         guide: Guide | None = None,
-        prior: "Prior | None" = None,
+        prior: "TemporalPrior | None" = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> Result:
         """Return `content` stylised, at its own size. prior: None, since pictures have none."""

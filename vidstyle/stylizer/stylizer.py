@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from vidstyle.coherence.deflicker import Finest
-from vidstyle.coherence.warm_start import Prior, carried
+from vidstyle.coherence.deflicker import FineDetail
+from vidstyle.coherence.warm_start import TemporalPrior, carried
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image, resize
-from vidstyle.memory import give_back
+from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
-from vidstyle.stylizer.lbfgs import Evaluation, Frequencies, minimise
-from vidstyle.stylizer.problem import Scene, levels
-from vidstyle.techniques import Encoded, Share, Strip, Style, Targets, Technique
+from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, minimise
+from vidstyle.stylizer.problem import FrameProblem, levels
+from vidstyle.techniques import Share, Strip, Style, StyleFeatures, Targets, Technique
 from vidstyle.techniques.basic import Basic
 from vidstyle.validation import check_frame, check_parts
 from vidstyle.vgg import losses
 from vidstyle.vgg.crop import Window
-from vidstyle.vgg.device import make_repeatable
+from vidstyle.vgg.device import make_deterministic
 from vidstyle.vgg.encoder import Features, load_encoder
-from vidstyle.vgg.forward import Views, views_of
+from vidstyle.vgg.forward import ForwardPass, forward_pass_for
 
 __all__ = ["Style", "Stylized", "Stylizer"]
 
@@ -55,8 +55,8 @@ class Stylized:
     evaluations: int
     matches: np.ndarray | None = None
     drawn: Image | None = None
-    finest: Finest | None = None
-    steadied: Image | None = None
+    fine_detail: FineDetail | None = None
+    filtered: Image | None = None
 
 
 class Stylizer:
@@ -78,11 +78,11 @@ class Stylizer:
     ) -> None:
         self.settings, self.technique = settings or Settings(), technique or Basic()
         check_parts(styles, Style, self.settings, Settings, self.technique, Technique)
-        make_repeatable()
+        make_deterministic()
         self._styles = tuple(styles)
         layers = (*self.settings.style_layers, *self.settings.content_layers)
         self.encode = encoder or load_encoder(weights, layers)
-        give_back()
+        release_memory()
         self._sizes: OrderedDict[tuple[int, int], _Size] = OrderedDict()
         self.traces = 0
 
@@ -95,7 +95,7 @@ class Stylizer:
         content: Image,
         *,
         guide: Guide | None = None,
-        prior: Prior | None = None,
+        prior: TemporalPrior | None = None,
         progress: Progress | None = None,
     ) -> Stylized:
         """Return `content` (an Image [H, W, 3]) in the style, the same size, within 0..1.
@@ -107,7 +107,7 @@ class Stylizer:
         """
         check_frame(content, guide, prior, self.technique.needs)
         steps = self.settings.steps if prior is None else self.settings.steps_next
-        scene = Scene(content, guide, self.technique.confined, prior)
+        scene = FrameProblem(content, guide, self.technique.confined, prior)
         start = scene.kept(content if prior is None else prior.image)
         if steps == 0 or not scene.free.any():
             found = Stylized(start, {}, 0, None if prior is None else prior.matches)
@@ -118,17 +118,19 @@ class Stylizer:
         else:
             found = self._at(content).improve(start, scene, steps, count(0))
         if math.prod(content.shape[:2]) >= _LARGE:
-            give_back()  # the motion to the next frame takes memory too
+            release_memory()  # the motion to the next frame takes memory too
         return self._shown(found, scene)
 
-    def _shown(self, found: Stylized, scene: Scene) -> Stylized:
+    def _shown(self, found: Stylized, scene: FrameProblem) -> Stylized:
         """Return the frame with its output image, and what later frames need of it."""
-        shown, finest = scene.shown(found.image, steady=self.settings.temporal_weight > 0)
+        shown, fine_detail = scene.shown(found.image, steady=self.settings.temporal_weight > 0)
         output = scene.blended(shown)
-        return replace(found, image=output, drawn=found.image, finest=finest, steadied=shown)
+        return replace(
+            found, image=output, drawn=found.image, fine_detail=fine_detail, filtered=shown
+        )
 
     def _coarse_to_fine(
-        self, whole: Scene, steps: int, count: Callable[[int], Progress]
+        self, whole: FrameProblem, steps: int, count: Callable[[int], Progress]
     ) -> Stylized:
         (rows, columns), *finer = levels(*whole.frame.shape[:2])
         scene = whole.resized(columns, rows)
@@ -164,13 +166,13 @@ class Stylizer:
         ):
             self._sizes.popitem(last=False)
 
-    def _views(self, size: tuple[int, int]) -> Views:
+    def _views(self, size: tuple[int, int]) -> ForwardPass:
         """Return how the network is run on frames of this size."""
         technique = self.technique
         held = self.settings.content_layers if technique.has_content else ()
-        return views_of(self.encode, technique.strip_rows(size), held)
+        return forward_pass_for(self.encode, technique.strip_rows(size), held)
 
-    def _encoded(self, views: Views, area: int) -> list[Encoded]:
+    def _encoded(self, views: ForwardPass, area: int) -> list[StyleFeatures]:
         """Encode the styles at the scale that suits a frame of this area."""
         total = sum(style.weight for style in self._styles)
         found = []
@@ -179,7 +181,9 @@ class Stylizer:
             seen = views.of(tf.constant(image))
             features = _only(seen.features, self.settings.style_layers)
             share = style.weight / total
-            found.append(Encoded(features, image.shape[:2], share, style.guide, early=seen.early))
+            found.append(
+                StyleFeatures(features, image.shape[:2], share, style.guide, early=seen.early)
+            )
         return found
 
     def _scaled(self, image: Image, area: int) -> Image:
@@ -198,8 +202,8 @@ class _Size:
     def __init__(self, owner: Stylizer, height: int, width: int) -> None:
         self._owner = owner
         self._views = owner._views((height, width))
-        self._area, self._styles = height * width, list[Encoded]()
-        self._filter = Frequencies(height, width)
+        self._area, self._styles = height * width, list[StyleFeatures]()
+        self._filter = FrequencyFilter(height, width)
         self._steps: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
         self._coarse = levels(height, width)[0]
         self._shrink = tuple(
@@ -210,7 +214,7 @@ class _Size:
     def improve(
         self,
         start: Image,
-        scene: Scene,
+        scene: FrameProblem,
         steps: int,
         progress: Progress,
         *,
@@ -229,13 +233,13 @@ class _Size:
             **self._coarse_pull(coarse),
         }
         if self._area > _SMALL:
-            give_back()
+            release_memory()
 
         def evaluate(image: Any) -> Evaluation:
             total, gradient, terms = self._traced(image, targets, pulls, part)
             return Evaluation(float(total), gradient, {k: float(v) for k, v in terms.items()})
 
-        held = self._owner.settings.temporal_weight * pulls["trust"]
+        held = self._owner.settings.temporal_weight * pulls["confidence"]
         filtered = self._filter if scene.prior is None else self._filter.near(held)
         found = minimise(evaluate, tf.constant(start), steps, filtered, progress, support)
         named = {"total": found.last.total, **found.last.terms}
@@ -243,7 +247,7 @@ class _Size:
         return Stylized(found.image.numpy(), named, found.evaluations, matches)
 
     def _aims(
-        self, frame: Any, scene: Scene
+        self, frame: Any, scene: FrameProblem
     ) -> tuple[Targets, dict[str, Any], tuple[int, int] | None]:
         """Return what the frame's own features aim at, and the size of its window if it has one.
 
@@ -252,14 +256,14 @@ class _Size:
         owner = self._owner
         seen = self._views.of_frame(frame, scene.support)
         window = seen.window
-        encoded = Encoded(
+        encoded = StyleFeatures(
             _only(seen.features, owner.settings.style_layers),
             scene.frame.shape[:2],
             guide=scene.guide,
             window=window,
             early=seen.early,
             suggested=None if scene.prior is None else carried(scene.prior),
-            fresh=None if scene.prior is None else scene.prior.fresh,
+            disoccluded=None if scene.prior is None else scene.prior.disoccluded,
         )
         targets = owner.technique.targets(self._seen_styles(), encoded)
         content = {at: _goal(seen.features[at], at, window) for at in self._content_layers()}
@@ -267,7 +271,7 @@ class _Size:
         part = None if window is None else (window.rows, window.columns)
         return targets, {"content": content, **around}, part
 
-    def _seen_styles(self) -> list[Encoded]:
+    def _seen_styles(self) -> list[StyleFeatures]:
         """Return the styles at this size.
 
         Seen anew for each large frame, to hold less meanwhile: that takes a fiftieth of its time.
@@ -326,7 +330,7 @@ class _Size:
             return settings.tv_weight * terms["tv"]
 
         def steady(image: Any) -> Any:
-            terms["temporal"] = losses.temporal(image, pulls["earlier"], pulls["trust"])
+            terms["temporal"] = losses.temporal(image, pulls["earlier"], pulls["confidence"])
             return settings.temporal_weight * terms["temporal"]
 
         def alike(image: Any) -> Any:
@@ -381,11 +385,11 @@ def _value_and_gradient(function: Callable[[Any], Any], image: Any) -> tuple[Any
     return value, tape.gradient(value, image)
 
 
-def _temporal_pull(frame: Any, prior: Prior | None) -> dict[str, Any]:
+def _temporal_pull(frame: Any, prior: TemporalPrior | None) -> dict[str, Any]:
     """Return the earlier result and its trust, 0 if there is none: one trace for both."""
     if prior is None:
-        return {"earlier": frame, "trust": tf.zeros((*frame.shape[:2], 1))}
-    return {"earlier": tf.constant(prior.image), "trust": tf.constant(prior.trust)}
+        return {"earlier": frame, "confidence": tf.zeros((*frame.shape[:2], 1))}
+    return {"earlier": tf.constant(prior.image), "confidence": tf.constant(prior.confidence)}
 
 
 def _only(features: Features, layers: Sequence[str]) -> Features:

@@ -1,11 +1,11 @@
 """TECHNIQUES: the registry. A new technique is one file here, one import and one entry below."""
 
 from vidstyle.techniques.base import (
-    Encoded,
     Features,
     Share,
     Strip,
     Style,
+    StyleFeatures,
     Sums,
     Targets,
     Technique,
@@ -18,11 +18,11 @@ from vidstyle.techniques.region import Region
 
 __all__ = [
     "TECHNIQUES",
-    "Encoded",
     "Features",
     "Share",
     "Strip",
     "Style",
+    "StyleFeatures",
     "Sums",
     "Targets",
     "Technique",

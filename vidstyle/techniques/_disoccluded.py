@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vidstyle.techniques._receptive_field import seen, shrunk
-from vidstyle.techniques.base import Encoded, Features
+from vidstyle.techniques.base import Features, StyleFeatures
 
-__all__ = ["Fresh", "fresh_loss", "fresh_of", "parted"]
+__all__ = ["DisoccludedPlane", "disoccluded_loss", "disoccluded_plane", "parted"]
 
 _PULL = 8.0  # of the style's own: what is fresh has the steps of one frame to be painted in
 
 
-class Fresh(NamedTuple):
+class DisoccludedPlane(NamedTuple):
     """K planes of what is fresh at a layer of P positions.
 
     places: int32 [M], the positions where it is, none if nothing is; weights: float32 [M, K];
@@ -29,12 +29,12 @@ class Fresh(NamedTuple):
     totals: Any
     shares: Any
 
-    def specification(self) -> "Fresh":
+    def specification(self) -> "DisoccludedPlane":
         """Return TensorSpecs for any number of places."""
         import tensorflow as tf
 
         count = self.totals.shape[0]
-        return Fresh(
+        return DisoccludedPlane(
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None, count], tf.float32),
             tf.TensorSpec([count], tf.float32),
@@ -42,7 +42,9 @@ class Fresh(NamedTuple):
         )
 
 
-def fresh_of(frame: Encoded, planes: Sequence[np.ndarray]) -> dict[str, Fresh]:
+def disoccluded_plane(
+    frame: StyleFeatures, planes: Sequence[np.ndarray]
+) -> dict[str, DisoccludedPlane]:
     """Return what is fresh of each plane at the layers that the frame has features of.
 
     planes: for each of these layers the planes [h, w, K] that its moments are taken over. A
@@ -56,15 +58,15 @@ def fresh_of(frame: Encoded, planes: Sequence[np.ndarray]) -> dict[str, Fresh]:
     for (layer, features), over in zip(frame.features.items(), planes, strict=True):
         height, width = features.shape[:2]
         weights = np.zeros_like(over)
-        if frame.fresh is not None and frame.fresh.any():
-            alone = seen(frame.fresh, layer, height, width)
-            weights = over * shrunk(frame.fresh, height, width) * alone
+        if frame.disoccluded is not None and frame.disoccluded.any():
+            alone = seen(frame.disoccluded, layer, height, width)
+            weights = over * shrunk(frame.disoccluded, height, width) * alone
         if frame.window is not None:
             weights = frame.window.at(layer).cut(weights)
         flat = weights.reshape(-1, weights.shape[2]).astype(np.float32)
         places = np.flatnonzero(flat.any(axis=1))
         totals = flat.sum(axis=0)
-        found[layer] = Fresh(
+        found[layer] = DisoccludedPlane(
             tf.constant(places, tf.int32),
             tf.constant(flat[places]),
             tf.constant(totals + np.float32(1e-12)),
@@ -73,10 +75,12 @@ def fresh_of(frame: Encoded, planes: Sequence[np.ndarray]) -> dict[str, Fresh]:
     return found
 
 
-def parted(features: Features, fresh: Mapping[str, Fresh]) -> tuple[Features, Features]:
+def parted(
+    features: Features, disoccluded: Mapping[str, DisoccludedPlane]
+) -> tuple[Features, Features]:
     """Return the features as they are, and by layer the rows [M, C] of them that are fresh."""
     whole, parts = dict(features), {}
-    for layer, over in fresh.items():
+    for layer, over in disoccluded.items():
         whole[layer], parts[layer] = _parted(features[layer], over.places)
     return whole, parts
 
@@ -104,7 +108,9 @@ def _parted(values: Any, places: Any) -> tuple[Any, Any]:
     return split(values)
 
 
-def fresh_loss(parts: Features, fresh: Mapping[str, Fresh], goals: Mapping[str, Any]) -> Any:
+def disoccluded_loss(
+    parts: Features, disoccluded: Mapping[str, DisoccludedPlane], goals: Mapping[str, Any]
+) -> Any:
     """Return the style distance of what is fresh: 0 if nothing is.
 
     Each plane is weighed by its area, as in planes.style_of_planes. goals: moments
@@ -115,7 +121,7 @@ def fresh_loss(parts: Features, fresh: Mapping[str, Fresh], goals: Mapping[str, 
     from vidstyle.vgg import losses
 
     apart = {}
-    for layer, over in fresh.items():
+    for layer, over in disoccluded.items():
         part = parts[layer]
         weighed = part[None] * tf.transpose(over.weights)[..., None]
         products = tf.matmul(weighed, part[None], transpose_a=True)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vidstyle.techniques._disoccluded import fresh_loss, fresh_of, parted
+from vidstyle.techniques._disoccluded import disoccluded_loss, disoccluded_plane, parted
 from vidstyle.techniques._receptive_field import counted, shrunk
-from vidstyle.techniques.base import Encoded, Features, Targets
+from vidstyle.techniques.base import Features, StyleFeatures, Targets
 
 if TYPE_CHECKING:
     from vidstyle.techniques._masked_gram import Planes
@@ -22,7 +22,7 @@ class Source(NamedTuple):
 
 
 def plane_targets(
-    styles: Sequence[Encoded], frame: Encoded, sources: Sequence[Sequence[Source]]
+    styles: Sequence[StyleFeatures], frame: StyleFeatures, sources: Sequence[Sequence[Source]]
 ) -> Targets:
     """Return {"goals": moments [K, C + 1, C], "planes": Planes, "fresh": Fresh}, each by layer.
 
@@ -47,10 +47,10 @@ def plane_targets(
         weights = counted(frame.guide, layer, *features.shape[:2])
         planes[layer] = planes_of(weights, part)
         every.append(weights)
-    return {"goals": goals, "planes": planes, "fresh": fresh_of(frame, every)}
+    return {"goals": goals, "planes": planes, "disoccluded": disoccluded_plane(frame, every)}
 
 
-def _style_moments(style: Encoded, layer: str) -> dict[int | None, Any]:
+def _style_moments(style: StyleFeatures, layer: str) -> dict[int | None, Any]:
     """Return the moments of each plane of a style, and under None those of the whole of it."""
     from vidstyle.techniques._masked_gram import plane_moments, planes_of
     from vidstyle.vgg import losses
@@ -70,9 +70,11 @@ def plane_loss(features: Features, targets: Targets) -> Any:
     from vidstyle.vgg import losses
 
     planes: dict[str, Planes] = targets["planes"]
-    whole, parts = parted(features, targets["fresh"])
+    whole, parts = parted(features, targets["disoccluded"])
     apart = {
         layer: style_of_planes(whole[layer], planes[layer], goals)
         for layer, goals in targets["goals"].items()
     }
-    return losses.over_layers(apart) + fresh_loss(parts, targets["fresh"], targets["goals"])
+    return losses.over_layers(apart) + disoccluded_loss(
+        parts, targets["disoccluded"], targets["goals"]
+    )

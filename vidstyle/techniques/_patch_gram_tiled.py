@@ -14,14 +14,14 @@ import tensorflow as tf
 from vidstyle.techniques._patch_gram import Span, node_count
 from vidstyle.vgg import losses
 
-__all__ = ["Bands", "WindowMoments"]
+__all__ = ["StripGrams", "WindowMoments"]
 
 _ROWS = range(16, 49)  # of a strip, in pixels, if the blocks' side allows it
 _HELD = 4_000_000  # numbers of gathered features held at once
 
 
 @dataclass(frozen=True)
-class Bands:
+class StripGrams:
     """The bands of a frame of `size` (rows, columns) pixels with blocks of `side`."""
 
     size: tuple[int, int]

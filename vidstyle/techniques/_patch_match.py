@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["CELLS", "Described", "described", "match"]
+__all__ = ["CELLS", "BlockDescriptors", "describe_blocks", "match"]
 
 CELLS = 4  # a block is this many cells high and wide
 _FARTHER = 0.1  # of likeness: what a whole picture's length of displacement costs
@@ -21,7 +21,7 @@ _CHUNK = 64_000_000  # numbers of the likeness held at once
 
 
 @dataclass(frozen=True)
-class Described:
+class BlockDescriptors:
     """A picture as cells [rows, columns, D], and around every corner of cells its surroundings."""
 
     cells: np.ndarray
@@ -37,13 +37,15 @@ class Described:
         return np.asarray(found / (np.linalg.norm(found, axis=1, keepdims=True) + 1e-8))
 
 
-def described(parts: Sequence[tuple[float, np.ndarray]], cell: tuple[int, int]) -> Described:
+def describe_blocks(
+    parts: Sequence[tuple[float, np.ndarray]], cell: tuple[int, int]
+) -> BlockDescriptors:
     """Return planes [h, w, D], each with its weight, averaged to `cell` (rows, columns) cells."""
     cells = []
     for weight, planes in parts:
         small = _shrunk(planes, *cell)
         cells.append(weight * small / (np.linalg.norm(small, axis=2, keepdims=True) + 1e-8))
-    return Described(np.concatenate(cells, axis=2).astype(np.float32))
+    return BlockDescriptors(np.concatenate(cells, axis=2).astype(np.float32))
 
 
 def _shrunk(planes: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -62,8 +64,8 @@ def _shrunk(planes: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def match(
-    frame: Described,
-    style: Described,
+    frame: BlockDescriptors,
+    style: BlockDescriptors,
     nodes: tuple[int, int],
     suggested: np.ndarray | None = None,
 ) -> np.ndarray:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Early",
-    "Encoded",
     "Features",
     "Share",
     "Strip",
     "Style",
+    "StyleFeatures",
     "Sums",
     "Targets",
     "Technique",
@@ -32,7 +32,7 @@ Targets = dict[str, Any]  # a nested structure of tensors, Planes among them
 
 
 @dataclass(frozen=True)
-class Encoded:
+class StyleFeatures:
     """A picture of `size` (rows, columns): its features at the style layers, its guide or None.
 
     weight: the style's share; those of a run add up to 1. suggested: for a frame, what `targets`
@@ -49,7 +49,7 @@ class Encoded:
     suggested: np.ndarray | None = None
     window: "Window | None" = None
     early: Early | None = None
-    fresh: np.ndarray | None = None
+    disoccluded: np.ndarray | None = None
 
     @property
     def early_layers(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class Technique(ABC):
         return frame
 
     @abstractmethod
-    def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
+    def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return what a frame is drawn towards, from its features at the style layers.
 
         Called once a frame, with one guide or none for all frames of a run. The result is an

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vidstyle.techniques._disoccluded import fresh_loss, fresh_of, parted
-from vidstyle.techniques.base import Encoded, Features, Share, Strip, Sums, Targets, Technique
+from vidstyle.techniques._disoccluded import disoccluded_loss, disoccluded_plane, parted
+from vidstyle.techniques.base import Features, Share, Strip, StyleFeatures, Sums, Targets, Technique
 from vidstyle.vgg.crop import cells
 
 __all__ = ["Basic"]
@@ -27,7 +27,7 @@ class Basic(Technique):
 
     summary: ClassVar[str] = "the style of one or more pictures over the whole frame"
 
-    def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
+    def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return {"goals": the blended moments [C + 1, C], "fresh": Fresh}, each by layer."""
         from vidstyle.vgg import losses
 
@@ -39,7 +39,7 @@ class Basic(Technique):
             for layer in (*frame.early_layers, *frame.features)
         }
         everywhere = [np.ones((*values.shape[:2], 1)) for values in frame.features.values()]
-        return {"goals": goals, "fresh": fresh_of(frame, everywhere)}
+        return {"goals": goals, "disoccluded": disoccluded_plane(frame, everywhere)}
 
     def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
         """Return the weighted mean over layers of the style distance, and of that of what is fresh.
@@ -48,13 +48,13 @@ class Basic(Technique):
         """
         from vidstyle.vgg import losses
 
-        goals, fresh = targets["goals"], targets["fresh"]
-        whole, parts = parted(features, fresh)
-        moments = {layer: losses.moments(whole[layer]) for layer in fresh}
+        goals, disoccluded = targets["goals"], targets["disoccluded"]
+        whole, parts = parted(features, disoccluded)
+        moments = {layer: losses.moments(whole[layer]) for layer in disoccluded}
         moments.update(_means(early) if early else {})
         apart = {layer: losses.style(moments[layer], goal) for layer, goal in goals.items()}
         each = {layer: goal[None] for layer, goal in goals.items()}
-        return losses.over_layers(apart) + fresh_loss(parts, fresh, each)
+        return losses.over_layers(apart) + disoccluded_loss(parts, disoccluded, each)
 
     def strip_rows(self, size: tuple[int, int]) -> int | None:
         """Return the rows of a strip of a large frame."""
@@ -78,7 +78,7 @@ def _means(early: Sums) -> Features:
     }
 
 
-def _moments(style: Encoded) -> Features:
+def _moments(style: StyleFeatures) -> Features:
     """Return a style's moments, of the whole of it."""
     from vidstyle.vgg import losses
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from vidstyle.errors import UsageError
 from vidstyle.settings import option
 from vidstyle.techniques._masked_style import Source, plane_loss, plane_targets
-from vidstyle.techniques.base import Encoded, Features, Sums, Targets, Technique
+from vidstyle.techniques.base import Features, StyleFeatures, Sums, Targets, Technique
 
 __all__ = ["Mask"]
 
@@ -31,7 +31,7 @@ class Mask(Technique):
         0.0, "how far a mask's edges are spread to either side", unit="pixels", low=0, high=1000
     )
 
-    def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
+    def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return the goals and the planes of each style layer."""
         assert frame.guide is not None
         return plane_targets(styles, frame, _sources(styles, len(frame.guide.names)))
@@ -42,7 +42,7 @@ class Mask(Technique):
         return plane_loss(features, targets)
 
 
-def _sources(styles: Sequence[Encoded], count: int) -> list[list[Source]]:
+def _sources(styles: Sequence[StyleFeatures], count: int) -> list[list[Source]]:
     """Mask i has style i; or there is one style for all, or one mask for a blend of them."""
     if len(styles) == count and count > 1:
         return [[Source(index, None, 1.0)] for index in range(count)]

@@ -11,12 +11,12 @@ from vidstyle.errors import UsageError
 from vidstyle.settings import option
 from vidstyle.techniques import _patch_match
 from vidstyle.techniques._maps import Mapped
-from vidstyle.techniques.base import Encoded, Features, Share, Strip, Sums, Targets
+from vidstyle.techniques.base import Features, Share, Strip, StyleFeatures, Sums, Targets
 from vidstyle.vgg.crop import cells, stride
 
 if TYPE_CHECKING:
     from vidstyle.techniques._patch_gram import Span, Windows
-    from vidstyle.techniques._patch_gram_tiled import Bands
+    from vidstyle.techniques._patch_gram_tiled import StripGrams
 
 __all__ = ["Patch"]
 
@@ -50,7 +50,7 @@ class Patch(Mapped):
         words=("map", "features", "both"),
     )
 
-    def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
+    def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return the matches [rows, columns, 5], and windows and goals of each style layer.
 
         A layer that is seen in strips has moments for goals, under "early", and no windows.
@@ -115,22 +115,24 @@ class Patch(Mapped):
             for layer, values in features.items()
         }
 
-    def _bands(self, size: tuple[int, int]) -> "Bands":
-        from vidstyle.techniques._patch_gram_tiled import Bands
+    def _bands(self, size: tuple[int, int]) -> "StripGrams":
+        from vidstyle.techniques._patch_gram_tiled import StripGrams
 
-        return Bands(size, self._side(size))
+        return StripGrams(size, self._side(size))
 
     def _side(self, size: tuple[int, int]) -> int:
         """Return the side of a block in pixels for a frame of this size."""
         return _UNIT * max(1, round(self.block * max(size) / _REFERENCE / _UNIT))
 
     def _matches(
-        self, frame: Encoded, style: Encoded, side: int, nodes: tuple[int, int]
+        self, frame: StyleFeatures, style: StyleFeatures, side: int, nodes: tuple[int, int]
     ) -> np.ndarray:
         ours, theirs = (self._described(one, frame, side) for one in (frame, style))
         return _patch_match.match(ours, theirs, nodes, frame.suggested)
 
-    def _described(self, one: Encoded, frame: Encoded, side: int) -> _patch_match.Described:
+    def _described(
+        self, one: StyleFeatures, frame: StyleFeatures, side: int
+    ) -> _patch_match.BlockDescriptors:
         """Describe a picture by its labels, its features or both, a quarter of a block a cell."""
         cell = side // _patch_match.CELLS
         cells = tuple(max(1, round(length / cell)) for length in one.size)
@@ -142,7 +144,7 @@ class Patch(Mapped):
         if kind != "map" or not parts:
             weight = _DETAIL if parts else 1.0
             parts.extend((weight, _typical(one.features[layer])) for layer in _chosen(one.features))
-        return _patch_match.described(parts, (cells[0], cells[1]))
+        return _patch_match.describe_blocks(parts, (cells[0], cells[1]))
 
 
 def _half(layer: str, side: int, nodes: tuple[int, int]) -> int | None:
@@ -151,7 +153,9 @@ def _half(layer: str, side: int, nodes: tuple[int, int]) -> int | None:
     return side // step if nodes == (1, 1) or side % step == 0 else None
 
 
-def _spans(style: Encoded, matches: np.ndarray, layer: str, side: int) -> tuple["Span", "Span"]:
+def _spans(
+    style: StyleFeatures, matches: np.ndarray, layer: str, side: int
+) -> tuple["Span", "Span"]:
     """Return the spans of the windows that answer the nodes, on a layer of the style picture."""
     from vidstyle.techniques import _patch_gram
 
@@ -161,7 +165,7 @@ def _spans(style: Encoded, matches: np.ndarray, layer: str, side: int) -> tuple[
     return _patch_gram.spans_at(grid, np.rint(places).astype(int), nodes, half)
 
 
-def _early_goals(style: Encoded, matches: np.ndarray, side: int) -> dict[str, Any]:
+def _early_goals(style: StyleFeatures, matches: np.ndarray, side: int) -> dict[str, Any]:
     """Return the moments [M, C + 1, C] of a style's answers at the layers seen in strips."""
     import tensorflow as tf
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from vidstyle.techniques._maps import Mapped
 from vidstyle.techniques._masked_style import Source, plane_loss, plane_targets
-from vidstyle.techniques.base import Encoded, Features, Sums, Targets
+from vidstyle.techniques.base import Features, StyleFeatures, Sums, Targets
 
 __all__ = ["Region"]
 
@@ -24,7 +24,7 @@ class Region(Mapped):
     needs: ClassVar[frozenset[str]] = takes
     confined: ClassVar[bool] = True
 
-    def targets(self, styles: Sequence[Encoded], frame: Encoded) -> Targets:
+    def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return the goals and the planes of each style layer."""
         assert frame.guide is not None
         return plane_targets(styles, frame, [_sources(styles, n) for n in frame.guide.names])
@@ -35,7 +35,7 @@ class Region(Mapped):
         return plane_loss(features, targets)
 
 
-def _sources(styles: Sequence[Encoded], name: str) -> list[Source]:
+def _sources(styles: Sequence[StyleFeatures], name: str) -> list[Source]:
     """Blend the region of this name of every style that has one."""
     found = [
         (index, style.guide.names.index(name), style.weight)

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-__all__ = ["has_gpu", "make_repeatable"]
+__all__ = ["has_gpu", "make_deterministic"]
 
 
 def has_gpu() -> bool:
@@ -10,7 +10,7 @@ def has_gpu() -> bool:
     return bool(tf.config.get_visible_devices("GPU"))
 
 
-def make_repeatable() -> None:
+def make_deterministic() -> None:
     """Have a GPU add up in one order, so that a run made again gives the same bytes.
 
     Left alone it differs from run to run in the last bits, and so then does all that follows. On a

@@ -20,7 +20,7 @@ from vidstyle.settings import LAYERS
 from vidstyle.vgg import weights
 from vidstyle.vgg.crop import Window
 from vidstyle.vgg.device import has_gpu
-from vidstyle.vgg.layers import Convolution, Ring, conv2d, max_pool, relu, surrounded, winograd
+from vidstyle.vgg.layers import Convolution, Halo, conv2d, max_pool, relu, winograd, with_halo
 
 __all__ = [
     "EARLY_MARGIN",
@@ -37,7 +37,7 @@ class Surroundings(NamedTuple):
     """A window's corner, int32 [3] as tf.slice takes it, and a Ring for each convolution."""
 
     corner: Any
-    rings: list[Ring]
+    halos: list[Halo]
 
 
 _MEAN_BGR = (103.939, 116.779, 123.68)
@@ -75,7 +75,7 @@ class Encoder:
 
         What the window would change around it, and that in turn in it, is left out: see its margin.
         """
-        return self._features(tf.slice(image, around.corner, (*size, 3)), around.rings)
+        return self._features(tf.slice(image, around.corner, (*size, 3)), around.halos)
 
     def surroundings(
         self, image: Any, corner: Any, size: tuple[int, int]
@@ -84,14 +84,14 @@ class Encoder:
 
         corner: int32 [3], the window's top and left in pixels, and 0; size: its rows and columns.
         """
-        rings: list[Ring] = []
+        halos: list[Halo] = []
         window = Window(corner[0], corner[1], *size)
 
         def look(name: str, x: Any) -> None:
-            rings.append(_ring(x, window.at(name), name in LAYERS[:_BORDERED]))
+            halos.append(_halo(x, window.at(name), name in LAYERS[:_BORDERED]))
 
         features = self._features(image, [None] * len(self._network), look)
-        return features, Surroundings(corner, rings)
+        return features, Surroundings(corner, halos)
 
     @property
     def early_layers(self) -> tuple[str, ...]:
@@ -124,26 +124,26 @@ class Encoder:
     def _features(
         self,
         image: Any,
-        rings: Sequence[Ring | None],
+        halos: Sequence[Halo | None],
         look: Callable[[str, Any], None] | None = None,
     ) -> Features:
-        return self._run(_centred(image), self._network, rings, look)
+        return self._run(_centred(image), self._network, halos, look)
 
     def _run(
         self,
         x: Any,
         network: Sequence[tuple[str, Convolution, Any]],
-        rings: Sequence[Ring | None],
+        halos: Sequence[Halo | None],
         look: Callable[[str, Any], None] | None = None,
     ) -> Features:
         """Return the features at `layers` of this part of the network, which begins a block."""
         features: Features = {}
-        for place, ((name, convolution, bias), ring) in enumerate(zip(network, rings, strict=True)):
+        for place, ((name, convolution, bias), halo) in enumerate(zip(network, halos, strict=True)):
             if name.endswith("_1") and place > 0:
                 x = max_pool(x)
             if look is not None:
                 look(name, x)
-            x = relu(convolution(x, ring) + bias)
+            x = relu(convolution(x, halo) + bias)
             if name in self.layers:
                 features[name] = x
         return features
@@ -164,18 +164,18 @@ def _own(x: Any, margin: int, count: int) -> Any:
     return tf.slice(x, (margin, 0, 0), (min(count, height - margin), width, channels))
 
 
-def _ring(x: Any, window: Window, bordered: bool) -> Ring:
+def _halo(x: Any, window: Window, bordered: bool) -> Halo:
     """Cut the ring around a window out of a convolution's input x [h, w, C]."""
     height, width, channels = x.shape
     begin, size = (window.top, window.left), (window.rows + 2, window.columns + 2)
-    ring = np.pad(np.zeros((window.rows, window.columns), bool), 1, constant_values=True)
-    places = tf.constant(np.argwhere(ring), tf.int32)
-    values = tf.slice(surrounded(x, None, bordered), (*begin, 0), (*size, channels))
+    halo = np.pad(np.zeros((window.rows, window.columns), bool), 1, constant_values=True)
+    places = tf.constant(np.argwhere(halo), tf.int32)
+    values = tf.slice(with_halo(x, None, bordered), (*begin, 0), (*size, channels))
     if bordered:
         copied = tf.clip_by_value(places + begin, 1, (height, width)) - begin  # counted from 1
         own = tf.reduce_all((copied >= 1) & (copied <= (window.rows, window.columns)), axis=1)
         places = tf.boolean_mask(places, ~own)
-    return Ring(places, tf.gather_nd(values, places))
+    return Halo(places, tf.gather_nd(values, places))
 
 
 def load_encoder(path: Path | None, layers: Sequence[str]) -> Encoder:

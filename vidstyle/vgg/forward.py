@@ -12,11 +12,11 @@ from vidstyle.vgg.encoder import Encoder, Features, Surroundings
 from vidstyle.vgg.features import Share, Strip, Sums
 from vidstyle.vgg.tiling import Early, Strips
 
-__all__ = ["Seen", "Views", "views_of"]
+__all__ = ["ForwardPass", "FrameFeatures", "forward_pass_for"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class FrameFeatures:
     """A picture's features; window, around: the part that may change, if only a part may.
 
     early: what gives the features at the first layers, where the picture is seen in strips.
@@ -28,7 +28,7 @@ class Seen:
     early: Early | None = None
 
 
-class Views:
+class ForwardPass:
     """encode: from an image tensor to its features; strips: of the same encoder, or None."""
 
     def __init__(self, encode: Callable[[Any], Features], strips: Strips | None) -> None:
@@ -39,19 +39,19 @@ class Views:
         if strips is None and isinstance(encode, Encoder):
             self._around = tf.function(encode.surroundings)
 
-    def of(self, image: Any) -> Seen:
+    def of(self, image: Any) -> FrameFeatures:
         """Return the features of a picture of any size, float32 [H, W, 3], RGB, 0..1."""
         early = None if self._strips is None else Early(self._strips, image)
-        return Seen(self._whole(image), early=early)
+        return FrameFeatures(self._whole(image), early=early)
 
-    def of_frame(self, frame: Any, support: np.ndarray[Any, Any]) -> Seen:
+    def of_frame(self, frame: Any, support: np.ndarray[Any, Any]) -> FrameFeatures:
         """Return the same of a frame of which only what support [H, W, 1] covers may change."""
         window = window_around(support)
         if window is None or self._around is None:
             return self.of(frame)
         corner = tf.constant((window.top, window.left, 0))
         features, around = self._around(frame, corner, (window.rows, window.columns))
-        return Seen(features, window, around)
+        return FrameFeatures(features, window, around)
 
     def again(
         self,
@@ -74,17 +74,17 @@ class Views:
         return features, Sums(size, found)
 
 
-def views_of(
+def forward_pass_for(
     encode: Callable[[Any], Features],
     rows: int | None,
     needed: Sequence[str],
-) -> Views:
+) -> ForwardPass:
     """Return the views of frames of a size; rows: of a strip, if they are to be seen in strips.
 
     needed: layers whose features the loss cannot do without, which strips have not at the first.
     """
     if rows is None or not isinstance(encode, Encoder):
-        return Views(encode, None)
+        return ForwardPass(encode, None)
     if not encode.early_layers or set(needed) & set(encode.early_layers):
-        return Views(encode, None)
-    return Views(encode, Strips(encode, rows))
+        return ForwardPass(encode, None)
+    return ForwardPass(encode, Strips(encode, rows))

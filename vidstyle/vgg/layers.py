@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Convolution", "Ring", "conv2d", "max_pool", "relu", "surrounded", "winograd"]
+__all__ = ["Convolution", "Halo", "conv2d", "max_pool", "relu", "winograd", "with_halo"]
 
 
-class Ring(NamedTuple):
+class Halo(NamedTuple):
     """What stands around a window in a convolution's input, one cell wide.
 
     places: int32 [M, 2], rows and columns counted from the ring's corner; all of the ring but what
@@ -24,16 +24,16 @@ class Ring(NamedTuple):
     places: Any
     values: Any
 
-    def specification(self) -> "Ring":
+    def specification(self) -> "Halo":
         """Return TensorSpecs for a ring that may be known at any number of places."""
         channels = self.values.shape[1]
-        return Ring(tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([None, channels], tf.float32))
+        return Halo(tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([None, channels], tf.float32))
 
 
 class Convolution(Protocol):
     """[H, W, C] -> [H, W, K]; a ring stands in for the padding, or x is padded already."""
 
-    def __call__(self, x: Any, ring: Ring | None = None, *, padded: bool = False) -> Any: ...
+    def __call__(self, x: Any, halo: Halo | None = None, *, padded: bool = False) -> Any: ...
 
 
 # Winograd F(4x4, 3x3): Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016.
@@ -74,9 +74,9 @@ def conv2d(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
     """
     weights = tf.constant(kernel)
 
-    def convolved(x: Any, ring: Ring | None = None, *, padded: bool = False) -> Any:
-        inner = bordered or ring is not None
-        x = surrounded(x, ring, bordered) if inner and not padded else x
+    def convolved(x: Any, halo: Halo | None = None, *, padded: bool = False) -> Any:
+        inner = bordered or halo is not None
+        x = with_halo(x, halo, bordered) if inner and not padded else x
         padding = "VALID" if inner or padded else "SAME"
         return _single(tf.nn.conv2d(_batch(x), weights, strides=1, padding=padding))
 
@@ -92,25 +92,25 @@ def winograd(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
     flipped = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
     forward, backward = _transformed(kernel), _transformed(flipped)
 
-    def convolved(x: Any, ring: Ring | None = None, *, padded: bool = False) -> Any:
+    def convolved(x: Any, halo: Halo | None = None, *, padded: bool = False) -> Any:
         @tf.custom_gradient
         def product(image: Any) -> tuple[Any, Callable[[Any], Any]]:
-            if ring is not None and not bordered:  # constants, to which no gradient is due
-                value = _tiles_product(surrounded(image, ring, bordered), forward, 0)
+            if halo is not None and not bordered:  # constants, to which no gradient is due
+                value = _tiles_product(with_halo(image, halo, bordered), forward, 0)
             else:
                 value = _tiles_product(image, forward, 0 if whole else 1)
             return value, lambda up: _tiles_product(up, backward, 2 if whole else 1)
 
         whole = bordered or padded  # x has its margin: where from, is no longer of interest
-        return product(surrounded(x, ring, bordered) if bordered and not padded else x)
+        return product(with_halo(x, halo, bordered) if bordered and not padded else x)
 
     return convolved
 
 
-def surrounded(x: Any, ring: Ring | None, bordered: bool) -> Any:
+def with_halo(x: Any, halo: Halo | None, bordered: bool) -> Any:
     """Return x with one cell more on each side: its border's, zeros, or a ring where known."""
     around = tf.pad(x, _BORDER, "SYMMETRIC" if bordered else "CONSTANT")
-    return around if ring is None else tf.tensor_scatter_nd_update(around, *ring)
+    return around if halo is None else tf.tensor_scatter_nd_update(around, *halo)
 
 
 def _batch(x: Any) -> Any:

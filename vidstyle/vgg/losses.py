@@ -176,9 +176,9 @@ def total_variation(image: Any, weights: Any = None) -> Any:
     return tf.reduce_mean(tf.reduce_sum(steepness, axis=2))
 
 
-def temporal(image: Any, prior: Any, trust: Any) -> Any:
+def temporal(image: Any, prior: Any, confidence: Any) -> Any:
     """Return Σ trust·‖x − prior‖² / Σ trust over images [H, W, 3]; trust [H, W, 1] in 0..1."""
-    return tf.reduce_sum(trust * tf.square(image - prior)) / (tf.reduce_sum(trust) + 1e-6)
+    return tf.reduce_sum(confidence * tf.square(image - prior)) / (tf.reduce_sum(confidence) + 1e-6)
 
 
 def area_average(long: int, short: int) -> np.ndarray:
