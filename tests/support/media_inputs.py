@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 
 from vidstyle import media
-from vidstyle.media import Image
+from vidstyle.image import Image
 
 
 def disc(step: int, width: int = 64, height: int = 48, *, noisy: bool = False) -> Image:

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import cv2
 import numpy as np
 
-from vidstyle.media import Image, difference_of_gaussians
+from vidstyle.image import Image, difference_of_gaussians
 from vidstyle.motion.flow import sample
 
 __all__ = ["FineDetail", "PreviousOutput", "filtered"]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vidstyle.media import Image, difference_of_gaussians
+from vidstyle.image import Image, difference_of_gaussians
 
 __all__ = ["WarpedFrame", "fill_disoccluded"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from vidstyle.coherence.deflicker import FineDetail
 from vidstyle.guides.guide import Guide
-from vidstyle.media import Image
+from vidstyle.image import Image
 
 __all__ = ["FinishedFrame", "FinishedFrames", "Result", "StartImage"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from vidstyle.coherence import dissolves
 from vidstyle.coherence.deflicker import FineDetail, PreviousOutput
 from vidstyle.coherence.disocclusion import WarpedFrame, fill_disoccluded
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion.flow import Motion, alike, inside, is_consistent, motion, sample, warp
 
 __all__ = ["StylizedFrame", "TemporalPrior", "carried", "prior", "prior_along", "static"]

@@ -17,7 +17,8 @@ from vidstyle.errors import MediaError
 from vidstyle.evaluation import metrics
 from vidstyle.guides import guide
 from vidstyle.guides.frame_guides import GuideSeries
-from vidstyle.media import Clip, Image
+from vidstyle.image import Image, resize
+from vidstyle.media import Clip
 from vidstyle.motion.flow import compose_flows, confidence, is_cut, optical_flow
 
 if TYPE_CHECKING:
@@ -188,8 +189,8 @@ def _pairs(
     for index, ((ours, theirs), cold) in enumerate(zip(both, colds, strict=False)):
         height, width = ours.shape[:2]
         inside = np.ones((height, width), bool) if masks is None else next(masks)[..., 0] > 0.5
-        compared = None if cold is None else media.resize(cold, width, height)
-        yield _Pair(ours, media.resize(theirs, width, height), inside, index, compared)
+        compared = None if cold is None else resize(cold, width, height)
+        yield _Pair(ours, resize(theirs, width, height), inside, index, compared)
 
 
 def _follow(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> bool:

@@ -15,7 +15,7 @@ has no error at all by Ruder's, and by Lai's that of being blurred.
 import cv2
 import numpy as np
 
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion.flow import is_consistent, warp
 
 __all__ = [

@@ -9,7 +9,8 @@ from pathlib import Path
 import PIL.Image
 
 from vidstyle.errors import MediaError, OutputError
-from vidstyle.media.clip import Clip, Image, mend, span
+from vidstyle.image import Image
+from vidstyle.media.clip import Clip, mend, span
 from vidstyle.media.large import (
     Factor,
     check_decoding,

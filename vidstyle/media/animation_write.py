@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 import PIL.Image
 
 from vidstyle.errors import writing
+from vidstyle.image import Image, to_bytes
 from vidstyle.media.animation_read import check_durations, in_ticks, plays
-from vidstyle.media.clip import Clip, Image
-from vidstyle.media.pictures import to_bytes
+from vidstyle.media.clip import Clip
 
 __all__ = ["write_apng", "write_webp"]
 

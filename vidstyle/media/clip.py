@@ -6,13 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from vidstyle.errors import MediaError, UsageError
 
-__all__ = ["MOVIES", "Clip", "Image", "Kind", "Stream", "as_json", "mend", "select", "span"]
-
-Image = np.ndarray[Any, Any]  # float32 [H, W, 3], RGB, 0..1
+__all__ = ["MOVIES", "Clip", "Kind", "Stream", "as_json", "mend", "select", "span"]
 
 # picture: one file. photos: unrelated pictures. sequence: pictures that are frames of one scene.
 Kind = Literal["video", "animation", "picture", "photos", "sequence"]

@@ -21,13 +21,13 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Image, Stream
+from vidstyle.image import Image, resize
+from vidstyle.media.clip import Stream
 from vidstyle.media.container_crop import Crop, crop_of
 from vidstyle.media.containers import MOST_PIXELS, open_container
 from vidstyle.media.continuity import Clock, Continuity, Timeline
 from vidstyle.media.film import candidates, choose_film, has_side_data
 from vidstyle.media.large import Factor, check_room, native, reduced_size
-from vidstyle.media.pictures import resize
 from vidstyle.media.tonemap import HDR, is_wide, to_standard
 from vidstyle.memory import bounded
 

@@ -15,8 +15,8 @@ import numpy as np
 import PIL.Image
 from PIL import TiffImagePlugin
 
+from vidstyle.image import Image
 from vidstyle.media import heif
-from vidstyle.media.clip import Image
 from vidstyle.media.profiles import words_to_srgb
 from vidstyle.media.tiff_tags import with_exif
 

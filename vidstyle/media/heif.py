@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from vidstyle.image import Image
 from vidstyle.media import tonemap
-from vidstyle.media.clip import Image
 
 __all__ = ["FORMAT", "depth_of", "is_still", "is_wide", "read_wide", "read_words", "register"]
 

@@ -13,7 +13,7 @@ import PIL.Image
 
 from vidstyle.atomic import is_special
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Image
+from vidstyle.image import Image
 from vidstyle.memory import available
 
 __all__ = [

@@ -9,7 +9,7 @@ from PIL import ExifTags, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Image
+from vidstyle.image import Image
 from vidstyle.media.large import exif_of
 from vidstyle.media.pictures import open_picture, quiet, write_picture
 

@@ -16,8 +16,8 @@ import PIL.Image
 from PIL import ImageOps
 
 from vidstyle.errors import MediaError, OutputError, as_path, reading, writing
+from vidstyle.image import Image, from_uint16, over_white, to_bytes, to_uint16
 from vidstyle.media import deep_pictures, heif, jpegs
-from vidstyle.media.clip import Image
 from vidstyle.media.large import (
     UPRIGHT,
     Factor,
@@ -38,29 +38,21 @@ __all__ = [
     "PICTURES",
     "PICTURE_FAULTS",
     "WRITABLE",
-    "difference_of_gaussians",
     "has_clear_pixels",
-    "is_opaque",
     "is_picture",
     "load_frame",
     "open_picture",
-    "over_white",
     "quiet",
     "read_picture",
     "read_pixels",
     "read_style",
-    "recolored",
-    "resize",
     "save_frame",
     "signatures",
-    "to_bytes",
     "to_pixels",
-    "to_uint16",
     "upright_size",
     "write_picture",
 ]
 
-_OPAQUE = 1 - 2**-17  # of 1: half a step of 16 bits below it; rounding errs by a hundredth of that
 _STRIP = 1 << 24  # pixels of a strip
 LIMIT = 300_000_000  # pixels; beyond it a picture is a mistake or a bomb
 
@@ -224,11 +216,6 @@ def _strips(picture: PIL.Image.Image) -> Iterator[PIL.Image.Image]:
         yield picture.crop((0, top, picture.width, min(top + rows, picture.height)))
 
 
-def is_opaque(alpha: Image) -> bool:
-    """Tell whether an alpha of any shape, in 0..1, is 1 everywhere but for rounding."""
-    return bool(alpha.min() > _OPAQUE)
-
-
 def to_pixels(picture: PIL.Image.Image) -> Image:
     """Return a Pillow picture of any mode as an Image, profile applied; RGBA where it has alpha."""
     if picture.mode.startswith("I"):
@@ -252,31 +239,6 @@ def _unit(pixels: np.ndarray[Any, Any]) -> Image:
 
 def _grey(plane: np.ndarray[Any, Any]) -> Image:
     return np.repeat(np.clip(plane, 0, 1)[..., None], 3, axis=2)
-
-
-def over_white(pixels: Image) -> Image:
-    """Lay an Image with alpha, [H, W, 4], over white; return one without as it is."""
-    if pixels.shape[2] == 3:
-        return pixels
-    alpha = pixels[..., 3:]
-    over: Image = pixels[..., :3] * alpha + (1 - alpha)
-    return over
-
-
-def to_uint16(image: Image) -> np.ndarray[Any, Any]:
-    """Return an Image, with or without alpha, as uint16 of the same shape, rounded."""
-    return np.rint(np.clip(image, 0, 1) * 65535).astype(np.uint16)
-
-
-def from_uint16(words: np.ndarray[Any, Any]) -> Image:
-    """Return what `to_words` made into words as an Image again."""
-    return np.asarray(words.astype(np.float32) / np.float32(65535))
-
-
-def to_bytes(image: Image) -> np.ndarray[Any, Any]:
-    """Return an Image, with or without alpha, as uint8 of the same shape, rounded."""
-    whole: Image = np.rint(np.clip(image, 0, 1) * 255)
-    return whole.astype(np.uint8)
 
 
 def write_picture(
@@ -339,32 +301,3 @@ def load_frame(path: Path) -> Image:
             "delete it and run the same command again"
         )
     return from_uint16(deep[..., ::-1])
-
-
-def difference_of_gaussians(image: np.ndarray, fine: float, coarse: float) -> np.ndarray:
-    """Return what a blur of `fine` leaves of [H, W, …] and one of `coarse` takes; in pixels."""
-    import cv2
-
-    narrow, wide = (cv2.GaussianBlur(image, (0, 0), size) for size in (fine, coarse))
-    return np.asarray(narrow - wide)
-
-
-def resize(image: Image, width: int, height: int) -> Image:
-    """Return the image at another size: area means when shrinking, cubic when enlarging."""
-    import cv2
-
-    if image.shape[:2] == (height, width):
-        return image
-    shrinks = width <= image.shape[1] and height <= image.shape[0]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    resized: Image = cv2.resize(image, (width, height), interpolation=method)
-    return np.clip(resized, 0, 1)
-
-
-def recolored(image: Image, colors: Image) -> Image:
-    """Return the luma of `image` with the chroma of `colors`, both [H, W, 3], within 0..1."""
-    import cv2
-
-    luma, chroma = (cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb) for picture in (image, colors))
-    merged = np.dstack([luma[..., :1], chroma[..., 1:]])
-    return np.clip(cv2.cvtColor(merged, cv2.COLOR_YCrCb2RGB), 0, 1)

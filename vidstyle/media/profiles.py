@@ -13,8 +13,8 @@ import numpy as np
 import PIL.Image
 from PIL import ImageCms
 
+from vidstyle.image import Image
 from vidstyle.media import icc
-from vidstyle.media.clip import Image
 
 __all__ = ["to_srgb", "words_to_srgb"]
 

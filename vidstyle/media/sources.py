@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from vidstyle.errors import MediaError, UsageError, as_path
+from vidstyle.image import Image, over_white, resize
 from vidstyle.media import animation_read
-from vidstyle.media.clip import Clip, Image
+from vidstyle.media.clip import Clip
 from vidstyle.media.deep_pictures import depth_of, has_clear_words, loses_depth, reads_deep
 from vidstyle.media.jpegs import lacks_end
 from vidstyle.media.large import (
@@ -26,10 +27,8 @@ from vidstyle.media.pictures import (
     has_clear_pixels,
     is_picture,
     open_picture,
-    over_white,
     quiet,
     read_pixels,
-    resize,
     upright_size,
 )
 from vidstyle.media.raws import check_developed

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vidstyle.media.clip import Image
+from vidstyle.image import Image
 
 __all__ = ["HDR", "is_wide", "to_standard"]
 

@@ -24,11 +24,11 @@ from av.video.stream import VideoStream
 
 from vidstyle.environment import variable
 from vidstyle.errors import ContainerError, UsageError, writing
-from vidstyle.media.clip import MOVIES, Clip, Image, span
+from vidstyle.image import Image, to_bytes, to_uint16
+from vidstyle.media.clip import MOVIES, Clip, span
 from vidstyle.media.codecs import OutputFormat
 from vidstyle.media.decode import FAULTS, SCALER, main_stream, open_video, reason
 from vidstyle.media.film import candidates
-from vidstyle.media.pictures import to_bytes, to_uint16
 from vidstyle.media.remux import Carrier, Window, copy_tags
 from vidstyle.media.timestamps import packet_timeline
 

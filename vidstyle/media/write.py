@@ -9,20 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from vidstyle.errors import OutputError, UsageError, writing
+from vidstyle.image import Image, is_opaque, over_white, resize
 from vidstyle.inputs import check_apart
-from vidstyle.media.clip import MOVIES, Clip, Image
+from vidstyle.media.clip import MOVIES, Clip
 from vidstyle.media.codecs import PICTURE_CODECS, EncodingOptions, OutputFormat, choose
 from vidstyle.media.deep_pictures import DEEP, depth_of
 from vidstyle.media.metadata import write_with_metadata
-from vidstyle.media.pictures import (
-    CLEAR,
-    WRITABLE,
-    is_opaque,
-    open_picture,
-    over_white,
-    resize,
-    write_picture,
-)
+from vidstyle.media.pictures import CLEAR, WRITABLE, open_picture, write_picture
 from vidstyle.media.sources import read_alpha
 
 __all__ = [
