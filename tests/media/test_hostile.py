@@ -314,7 +314,7 @@ def test_what_does_not_fit_into_memory_is_one_sentence(
     PIL.Image.new("RGB", (5000, 4000)).save(path)
     clip = media.probe(path)
     monkeypatch.setattr(large, "available", lambda: 50 << 20)
-    with pytest.raises(MediaError, match=r"5000x4000 pixels, .* 0\.1 GB where 0\.1 GB may be used"):
+    with pytest.raises(MediaError, match=r"5000x4000 pixels, .* 0\.1 GB of 0\.1 GB available"):
         media.probe(path)
     monkeypatch.setattr(large, "available", lambda: 300 << 20)
     with pytest.raises(MediaError, match=r"takes about 1\.0 GB where 0\.3 GB"):

@@ -99,7 +99,7 @@ def test_a_photo_keeps_its_alpha_and_the_colours_below_it(tmp_path: Path, suffix
 def test_alpha_that_a_photo_loses_is_named(tmp_path: Path) -> None:
     _clear(tmp_path / "a.png")
     part, warnings = _convert(tmp_path / "a.png", ".jpg")
-    assert "transparent in parts, which .jpg" in warnings[0]
+    assert "partly transparent, which .jpg" in warnings[0]
     assert media.read_picture(part)[5, 0].min() > 0.97
 
 
@@ -126,4 +126,4 @@ def test_each_photo_of_a_folder_keeps_its_own_alpha_and_words(tmp_path: Path) ->
         media.EncodingOptions(codec="jpg"),
     )
     assert len(warnings) == 1
-    assert "transparent in parts" in warnings[0]
+    assert "partly transparent" in warnings[0]

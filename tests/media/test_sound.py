@@ -380,7 +380,8 @@ def test_what_holds_pictures_only_names_the_sound_that_it_loses(
     _, warnings = copy(source, suffix)
     kind = suffix or "a folder"
     assert warnings == [
-        f"audio stream 1 (aac): {kind} holds pictures only, so it was left out; .mkv keeps it"
+        f"audio stream 1 (aac): {kind} holds no sound or subtitles, so it was left out; "
+        ".mkv keeps it"
     ]
 
 

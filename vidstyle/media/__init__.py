@@ -1,4 +1,4 @@
-"""Sources read and results written: videos, animations, pictures and folders of pictures."""
+"""Media input and output: probing, decoding and encoding of videos, animations and pictures."""
 
 from vidstyle.image import Image, resize
 from vidstyle.media.clip import Clip, Stream, as_json, select

@@ -116,7 +116,7 @@ class OutputFormat:
 
     @property
     def alpha(self) -> bool:
-        return _is_clear(self.pix_fmt)
+        return _has_alpha(self.pix_fmt)
 
     @property
     def even(self) -> bool:
@@ -206,5 +206,5 @@ def _depth(pix_fmt: str) -> int:
     return max(part.bits for part in _format(pix_fmt).components)
 
 
-def _is_clear(pix_fmt: str) -> bool:
+def _has_alpha(pix_fmt: str) -> bool:
     return any(part.is_alpha for part in _format(pix_fmt).components)

@@ -14,7 +14,7 @@ import PIL.Image
 from vidstyle.image import Image
 from vidstyle.media import tonemap
 
-__all__ = ["FORMAT", "depth_of", "is_still", "is_wide", "read_wide", "read_words", "register"]
+__all__ = ["FORMAT", "depth_of", "is_still", "is_wide", "read_uint16", "read_wide", "register"]
 
 FORMAT = "HEIF"
 _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")  # of stills; sequences are videos
@@ -54,7 +54,7 @@ def _tags(picture: PIL.Image.Image) -> tuple[int, int]:
     return int(nclx.get("transfer_characteristics", 2)), int(nclx.get("color_primaries", 2))
 
 
-def read_words(path: Path) -> np.ndarray[Any, Any]:
+def read_uint16(path: Path) -> np.ndarray[Any, Any]:
     """Decode the primary picture, upright, as uint16 [H, W, 1 to 4], full scale."""
     import pillow_heif
 

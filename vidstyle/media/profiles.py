@@ -16,9 +16,9 @@ from PIL import ImageCms
 from vidstyle.image import Image
 from vidstyle.media import icc
 
-__all__ = ["to_srgb", "words_to_srgb"]
+__all__ = ["to_srgb", "uint16_to_srgb"]
 
-Words = np.ndarray[Any, Any]  # uint16 [H, W, 1 or 3]
+Uint16 = np.ndarray[Any, Any]  # uint16 [H, W, 1 or 3]
 
 _SAME = 1  # of 255: what rounding to 8 bits alone changes
 _STEP = 5  # of 255: distance of the nodes of a colour table; divides 255
@@ -39,7 +39,7 @@ def to_srgb(picture: PIL.Image.Image, profile: bytes | None) -> PIL.Image.Image:
     return picture.convert("RGB")
 
 
-def words_to_srgb(words: Words, profile: bytes | None) -> Image:
+def uint16_to_srgb(words: Uint16, profile: bytes | None) -> Image:
     """Convert 16 bits a channel to float32 sRGB [H, W, 3] in 0..1, without a step of 8 bits.
 
     words: uint16 [H, W, 3], or [H, W, 1] of grey.
@@ -52,12 +52,12 @@ def words_to_srgb(words: Words, profile: bytes | None) -> Image:
     return _plain(words)
 
 
-def _plain(words: Words) -> Image:
+def _plain(words: Uint16) -> Image:
     image: Image = words.astype(np.float32) / np.float32(65535)
     return np.repeat(image, 3, axis=2) if words.shape[2] == 1 else image
 
 
-def _converted(words: Words, profile: bytes) -> Image:
+def _converted(words: Uint16, profile: bytes) -> Image:
     mode = "L" if words.shape[2] == 1 else "RGB"
     transform = _transform(profile, mode)
     if _keeps_colours(transform, mode):
@@ -72,7 +72,7 @@ def _converted(words: Words, profile: bytes) -> Image:
     return _by_rows(words, lambda rows: _looked_up(rows, table))
 
 
-def _by_rows(words: Words, convert: Callable[[Words], Image]) -> Image:
+def _by_rows(words: Uint16, convert: Callable[[Uint16], Image]) -> Image:
     """Convert a picture some rows at a time, to float32 [H, W, 3]."""
     image = np.empty((*words.shape[:2], 3), np.float32)
     for row in range(0, len(words), _ROWS):
@@ -127,12 +127,12 @@ def _grey_table(transform: ImageCms.ImageCmsTransform) -> Image:
     return np.asarray(picture, np.float32)[0] / 255
 
 
-def _interpolated(words: Words, table: Image) -> Image:
+def _interpolated(words: Uint16, table: Image) -> Image:
     levels = np.linspace(0, 65535, len(table))
     return np.dstack([np.interp(words[..., 0], levels, table[:, i]) for i in range(3)])
 
 
-def _looked_up(words: Words, table: Image) -> Image:
+def _looked_up(words: Uint16, table: Image) -> Image:
     """Look up colours between the nodes of a table, linearly along each channel."""
     place = words.astype(np.float32) * np.float32((_NODES - 1) / 65535)
     low = np.minimum(place.astype(np.int32), _NODES - 2)

@@ -11,12 +11,12 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Clip, mend
+from vidstyle.media.clip import Clip, strictly_increasing
 from vidstyle.media.continuity import Timeline
 from vidstyle.media.decode import (
     Shape,
     decoded,
-    has_clear_pixels,
+    has_transparent_pixels,
     main_stream,
     open_video,
     packets,
@@ -78,7 +78,7 @@ class _Line:
         self.interlaced = self.interlaced or frame.interlaced_frame
         self.corrupt += frame.is_corrupt
         self.depth = max(self.depth, *(part.bits for part in frame.format.components))
-        self.clear = self.clear or has_clear_pixels(frame)
+        self.clear = self.clear or has_transparent_pixels(frame)
         self.sizes.add((frame.width, frame.height))
         stamp = self.end if frame.pts is None else frame.pts
         self.stamps.append(stamp)
@@ -146,7 +146,7 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, line: _Lin
 
 
 def _counted(line: _Line, clip: Clip) -> dict[str, Any]:
-    stamps, base = mend(line.stamps), clip.time_base or Fraction(1)
+    stamps, base = strictly_increasing(line.stamps), clip.time_base or Fraction(1)
     end = _true_end(stamps, line, base)
     length = (end - stamps[0]) * base
     return {

@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 from vidstyle.environment import variable
 from vidstyle.errors import ContainerError, UsageError, writing
 from vidstyle.image import Image, to_bytes, to_uint16
-from vidstyle.media.clip import MOVIES, Clip, span
+from vidstyle.media.clip import MOVIES, Clip, output_times
 from vidstyle.media.codecs import OutputFormat
 from vidstyle.media.decode import FAULTS, SCALER, main_stream, open_video, reason
 from vidstyle.media.film import candidates
@@ -61,7 +61,7 @@ def write_movie(
     frames: with alpha, [H, W, 4], if the form has it. part: its suffix is a key of MOVIES.
     Raises OutputError if the file is not as it should be.
     """
-    stamps, end, _ = span(clip, indices)
+    stamps, end, _ = output_times(clip, indices)
     base = clip.time_base or Fraction(1)
     kind = MOVIES[part.suffix.lower()]
     without = try_movie(clip, indices, kind, form).refused
@@ -124,7 +124,7 @@ def _trial(
     without: frozenset[int],
 ) -> Trial:
     """Write a trial file without some of the source's streams."""
-    stamps, end, _ = span(clip, indices)
+    stamps, end, _ = output_times(clip, indices)
     try:
         with ExitStack() as stack:
             out = stack.enter_context(_create(_Sink(), kind, clip.time_base or Fraction(1)))
@@ -159,7 +159,7 @@ class _Sink:
 
 def _window(clip: Clip, indices: range) -> Window:
     """Return the seconds of the source that the frames take, None if these are all."""
-    _, end, shift = span(clip, indices)
+    _, end, shift = output_times(clip, indices)
     base = clip.time_base or Fraction(1)
     return None if len(indices) == clip.frames else (shift * base, (shift + end) * base)
 
@@ -206,7 +206,7 @@ class _Movie:
 
     def __init__(self, clip: Clip, out: OutputContainer, kind: str, form: OutputFormat):
         self.warnings: list[str] = []
-        self._out, self._form = out, form
+        self._out, self._output_format = out, form
         self._kind, self._scaler = kind, VideoReformatter()
         self._base = clip.time_base or Fraction(1)
         quality = {} if form.crf is None else {"crf": str(form.crf)}
@@ -217,13 +217,13 @@ class _Movie:
     def _prepare(self, context: Any, clip: Clip) -> None:
         context.time_base = self._base
         context.framerate = clip.rate or Fraction(25)
-        context.pix_fmt = self._form.pix_fmt
+        context.pix_fmt = self._output_format.pix_fmt
         context.thread_count = _THREADS
         context.flags |= av.codec.context.Flags.bitexact
         context.color_primaries = context.color_trc = _BT709
         context.colorspace = _RGB if context.format.is_rgb else _BT709
         context.color_range = _FULL if self._full(context.format) else _TV
-        if tag := self._form.codec.tags.get(self._kind):
+        if tag := self._output_format.codec.tags.get(self._kind):
             context.codec_tag = tag
         self.stream.time_base = self._base
 
@@ -244,7 +244,7 @@ class _Movie:
         self._mux(self._timed(self._repeated(size, stamps), stamps, end), carrier)
 
     def _repeated(self, size: tuple[int, int], stamps: list[int]) -> Iterator[Any]:
-        image = np.zeros((*size[::-1], 4 if self._form.alpha else 3), np.float32)
+        image = np.zeros((*size[::-1], 4 if self._output_format.alpha else 3), np.float32)
         data = bytes(next(self._packets([image], stamps[:1])))
         for stamp in stamps:
             packet = av.Packet(data)
@@ -270,7 +270,7 @@ class _Movie:
         """
         durations = [later - stamp for stamp, later in pairwise([*stamps, end])]
         shown = dict(zip(stamps, durations, strict=True))
-        reordered = self._form.codec.reordered
+        reordered = self._output_format.codec.reordered
         waits = (b - a for a, b in zip(stamps, stamps[reordered:], strict=False))
         early = max(waits, default=end - stamps[0]) if reordered else 0
         for place, packet in enumerate(packets):
@@ -295,23 +295,23 @@ class _Movie:
         if wide or high:
             self.warnings.append(
                 f"the frame of {width}x{height} was widened to {self.stream.width}x"
-                f"{self.stream.height} by repeating its edge: {self._form.codec.encoder} needs "
-                "even sizes"
+                f"{self.stream.height} by repeating its edge: "
+                f"{self._output_format.codec.encoder} needs even sizes"
             )
 
     def _odd(self, side: int) -> int:
-        return side % 2 if self._form.even else 0
+        return side % 2 if self._output_format.even else 0
 
     def _frame(self, image: Image, stamp: int) -> VideoFrame:
         height, width = image.shape[:2]
-        deep, clear = self._form.depth > 8, image.shape[2] == 4
+        deep, clear = self._output_format.depth > 8, image.shape[2] == 4
         pixels = to_uint16(image) if deep else to_bytes(image)
         pixels = np.pad(pixels, ((0, self._odd(height)), (0, self._odd(width)), (0, 0)), "edge")
         name = {0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear]
         target = self.stream.codec_context.format
         frame = self._scaler.reformat(
             VideoFrame.from_ndarray(pixels, format=name),
-            format=self._form.pix_fmt,
+            format=self._output_format.pix_fmt,
             dst_colorspace=_BT709,
             dst_color_range=_FULL if self._full(target) else _TV,
             interpolation=SCALER,
