@@ -17,9 +17,9 @@ from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
 from vidstyle.media import video_write
 from vidstyle.media.clip import MOVIES
-from vidstyle.media.codecs import _HOLDS, CODECS, choose
+from vidstyle.media.codecs import _CONTAINER_CODECS, CODECS, choose
 
-_EVERY = [(suffix, name) for suffix, kind in MOVIES.items() for name in _HOLDS[kind]]
+_EVERY = [(suffix, name) for suffix, kind in MOVIES.items() for name in _CONTAINER_CODECS[kind]]
 _PATCHES = np.array(
     [(0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 30), (30, 200, 30), (30, 30, 200)]
 )

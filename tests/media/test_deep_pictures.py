@@ -220,7 +220,7 @@ def test_sixteen_bits_that_are_read_as_eight_are_told(tmp_path: Path) -> None:
     clip = media.probe(path)
     assert clip.depth == 8
     assert clip.notes == (
-        "a.tif: 16 bits a channel of this kind of TIFF (CMYK, Lab) are read as 8",
+        "a.tif: 16 bits per channel are read as 8 for this kind or size of picture",
     )
 
 

@@ -55,7 +55,7 @@ def test_a_photo_keeps_what_its_camera_says_but_its_orientation(
 
 def test_what_a_format_cannot_say_is_named(tmp_path: Path) -> None:
     _, warnings = _convert(_photo(tmp_path / "a.jpg"), ".bmp")
-    assert ".bmp cannot hold what it says of itself" in warnings[0]
+    assert ".bmp cannot hold its metadata" in warnings[0]
 
 
 @pytest.mark.parametrize("words", [{"xmp": b"x" * 70_000}, {"exif": b"Exif\0\0II*\0broken"}])

@@ -75,7 +75,7 @@ def _subtitles(path: Path) -> str:
     return ffmpeg("-i", str(path), "-map", "0:s:0", "-f", "srt", "-").decode()
 
 
-_CONVERTED = "does not take it as it is, so it was encoded anew"
+_CONVERTED = "does not support it, so it was re-encoded"
 _LOST = "cannot hold it, so it was left out"
 
 
@@ -92,18 +92,18 @@ _LOST = "cannot hold it, so it was left out"
             ".mp4",
             [("video", "h264"), ("audio", "aac"), ("subtitle", "mov_text"), ("video", "mjpeg")],
             [f"subtitle stream 2 (srt, deu): mp4 {_CONVERTED}", f"font.ttf): mp4 {_LOST}",
-             "mp4 cannot hold these titles of the file: ODD_TAG"],
+             "mp4 cannot hold these tags of the file: ODD_TAG"],
         ),
         (
             ".mov",
             [("video", "h264"), ("audio", "aac"), ("subtitle", "mov_text")],
             [f"subtitle stream 2 (srt, deu): mov {_CONVERTED}", f"font.ttf): mov {_LOST}",
-             f"video stream 4 (mjpeg): mov {_LOST}", "mov cannot hold these titles"],
+             f"video stream 4 (mjpeg): mov {_LOST}", "mov cannot hold these tags"],
         ),
         (
             ".webm",
             [("video", "vp9"), ("audio", "opus"), ("subtitle", "webvtt")],
-            ["audio stream 1 (aac, fra): it cannot be copied into webm, so it was encoded anew",
+            ["audio stream 1 (aac, fra): it cannot be copied into webm, so it was re-encoded",
              f"subtitle stream 2 (srt, deu): webm {_CONVERTED}", f"font.ttf): webm {_LOST}",
              f"video stream 4 (mjpeg): webm {_LOST}"],
         ),

@@ -36,7 +36,7 @@ FILMS: dict[str, tuple[str, dict[str, Any]]] = {
     "phone.3gp": ("libopencore_amrnb", {"rate": 8000, "layout": "mono"}),
     "bluray.m2ts": ("pcm_bluray", {}),
 }
-KEPT = {  # suffix -> what is copied; all else is encoded anew
+KEPT = {  # suffix -> what is copied; all else is re-encoded
     ".mp4": {"disc.mkv"},
     ".mov": {"disc.mkv", "eight_bits.avi", "six.mkv", "camera.mov"},
     ".mkv": {"disc.mkv", "eight_bits.avi", "six.mkv", "camera.mov", "dts.mkv", "truehd.mkv"},
@@ -89,7 +89,7 @@ def test_every_sound_is_heard_where_it_was(
     assert (codec_in(part) == codec_in(source)) == (name in KEPT[suffix])
     if name in LOSSLESS and suffix in (".mov", ".mkv"):
         assert codec_in(part) in ("pcm_s24le", "truehd")
-    assert all("so it was encoded anew as" in one for one in told)
+    assert all("so it was re-encoded as" in one for one in told)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -130,7 +130,7 @@ def test_channels_in_an_order_without_a_name_find_their_places(tmp_path: Path, s
     found = heard(source.with_name(f"part_a{suffix}"))
     stored = [TONES[i] for i in ((0, 1, 2, 3, 4, 5, 6, 7) if suffix == ".mov" else _AS_7_1)]
     assert found.tones == pytest.approx(stored, abs=2)
-    assert ("encoded anew" in done.stdout) == (suffix != ".mov")
+    assert ("re-encoded" in done.stdout) == (suffix != ".mov")
 
 
 _AS_7_1 = (0, 1, 2, 3, 6, 7, 4, 5)  # FL FR FC LFE BL BR SL SR: the back ones before the side ones
@@ -200,7 +200,7 @@ def test_rates_that_an_encoder_lacks_are_resampled(
     assert found.rate == after
     assert found.tones == pytest.approx(TONES[:2], abs=2)
     assert (found.begin, found.end) == pytest.approx((BEGIN, END), abs=0.01)
-    resampled = f"at {after} Hz in place of {rate}"
+    resampled = f"at {after} Hz instead of {rate}"
     assert any(resampled in one for one in warnings) == (after != rate)
 
 
@@ -353,7 +353,7 @@ def test_sound_of_which_nothing_decodes_is_told_as_such(tmp_path: Path, suffix: 
     _, warnings = copy(_damaged(tmp_path), suffix)
     assert len(warnings) == 1
     if suffix == ".mkv":
-        assert warnings[0].endswith("can be decoded; it was copied as it is")
+        assert warnings[0].endswith("can be decoded; it was copied unchanged")
     else:
         assert "(dca): the sound is lost: it cannot be decoded" in warnings[0]
         assert warnings[0].endswith("; an .mkv output keeps it")

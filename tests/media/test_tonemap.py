@@ -52,7 +52,7 @@ def _shown(folder: Path, nits: np.ndarray, kind: str) -> tuple[media.Clip, np.nd
 @pytest.mark.parametrize("kind", ["PQ", "HLG"])
 def test_standard_colours_come_back(tmp_path: Path, kind: str) -> None:
     clip, shown = _shown(tmp_path, _nits(_PATCHES), kind)
-    assert f"high dynamic range ({kind}) is mapped down" in clip.notes[0]
+    assert f"high dynamic range ({kind}) is tone-mapped" in clip.notes[0]
     assert np.abs(shown - _PATCHES).mean() <= 5
     below = _PATCHES.max(axis=1) < 225  # what is not near white is not touched
     assert np.abs(shown - _PATCHES)[below].max() <= 2

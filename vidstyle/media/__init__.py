@@ -3,7 +3,7 @@
 from vidstyle.image import Image, resize
 from vidstyle.media.clip import Clip, Stream, as_json, select
 from vidstyle.media.codecs import EncodingOptions
-from vidstyle.media.listing import is_footage, is_system, natural, told_left_out
+from vidstyle.media.listing import is_footage, is_system, left_out_message, natural
 from vidstyle.media.pictures import load_frame, read_picture, read_style, save_frame, write_picture
 from vidstyle.media.sources import probe, read, read_alpha
 from vidstyle.media.write import (
@@ -28,6 +28,7 @@ __all__ = [
     "is_folder",
     "is_footage",
     "is_system",
+    "left_out_message",
     "load_frame",
     "natural",
     "needs_even_sides",
@@ -42,7 +43,6 @@ __all__ = [
     "result_suffix",
     "save_frame",
     "select",
-    "told_left_out",
     "try_output",
     "write_picture",
 ]

@@ -1,7 +1,7 @@
-"""Animated WebP and PNG written frame by frame, each whole, none merged, none dropped.
+"""Animated WebP and PNG, written frame by frame: none merged, none dropped.
 
-Pillow packs each frame as a still; here the stills become the frames of one file. (FFmpeg's and
-Pillow's own writers merge frames that are alike, or blend each with the one before.)
+Pillow encodes each frame as a still picture, whose data becomes a frame of the animation.
+(FFmpeg's and Pillow's own writers merge equal frames, or blend each with the one before.)
 """
 
 import io
@@ -28,18 +28,18 @@ _PNG = {"compress_level": 6}
 
 
 def write_webp(clip: Clip, indices: range, frames: Iterable[Image], part: Path) -> None:
-    """Write an animated WebP that begins at 0. Raises OutputError."""
+    """Write an animated WebP that starts at 0. Raises OutputError."""
     durations = _durations(clip, indices)
     with writing(part), part.open("w+b") as file:
         file.write(b"RIFF\0\0\0\0WEBP")
         for place, (image, duration) in enumerate(zip(frames, durations, strict=True)):
-            sides = b"".join(_three(side - 1) for side in (image.shape[1], image.shape[0]))
+            sides = b"".join(_uint24(side - 1) for side in (image.shape[1], image.shape[0]))
             if place == 0:
-                animated, clear = 0x02, 0x10 * (image.shape[2] == 4)
-                _riff(file, b"VP8X", struct.pack("<I", animated | clear) + sides)
+                animated, alpha = 0x02, 0x10 * (image.shape[2] == 4)
+                _riff(file, b"VP8X", struct.pack("<I", animated | alpha) + sides)
                 _riff(file, b"ANIM", struct.pack("<IH", 0, _plays(clip)))
             unblended = 0x02
-            head = _three(0) * 2 + sides + _three(duration) + bytes([unblended])
+            head = _uint24(0) * 2 + sides + _uint24(duration) + bytes([unblended])
             _riff(file, b"ANMF", head + _webp_data(_still(image, "WEBP", _WEBP)))
         size = file.tell() - 8
         file.seek(4)
@@ -48,7 +48,7 @@ def write_webp(clip: Clip, indices: range, frames: Iterable[Image], part: Path) 
 
 
 def write_apng(clip: Clip, indices: range, frames: Iterable[Image], part: Path) -> None:
-    """Write an animated PNG that begins at 0, without loss. Raises OutputError."""
+    """Write an animated PNG that starts at 0, losslessly. Raises OutputError."""
     durations = _durations(clip, indices)
     with writing(part), part.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
@@ -79,17 +79,17 @@ def _durations(clip: Clip, indices: range) -> list[int]:
 
 
 def _plays(clip: Clip) -> int:
-    """Return how often to play: 0 for ever."""
+    """Return how often the animation plays, 0: for ever."""
     return plays(clip.path) if clip.kind == "animation" else 0
 
 
-def _still(image: Image, kind: str, words: dict[str, Any]) -> bytes:
+def _still(image: Image, kind: str, options: dict[str, Any]) -> bytes:
     data = io.BytesIO()
-    PIL.Image.fromarray(to_bytes(image)).save(data, kind, **words)
+    PIL.Image.fromarray(to_bytes(image)).save(data, kind, **options)
     return data.getvalue()
 
 
-def _three(number: int) -> bytes:
+def _uint24(number: int) -> bytes:
     return struct.pack("<I", number)[:3]
 
 
@@ -98,7 +98,7 @@ def _riff(file: BinaryIO, kind: bytes, body: bytes) -> None:
 
 
 def _webp_data(still: bytes) -> bytes:
-    """Return the chunks of a still WebP that hold its pixels and its alpha."""
+    """Return the chunks of a still WebP that hold pixels and alpha."""
     found, place = b"", 12
     while place + 8 <= len(still):
         size = struct.unpack("<I", still[place + 4 : place + 8])[0]
@@ -124,7 +124,7 @@ def _png(file: BinaryIO, kind: bytes, body: bytes) -> None:
 
 
 def _delay(milliseconds: int) -> tuple[int, int]:
-    """Return a duration as the fraction of a second that a PNG holds: two numbers of 16 bits."""
+    """Return a duration as (numerator, denominator) of seconds, 16 bits each, as in fcTL."""
     for parts in (1000, 100, 10):
         if milliseconds * parts // 1000 <= 0xFFFF:
             return round(milliseconds * parts / 1000), parts

@@ -26,9 +26,9 @@ from vidstyle.media.clip import Stream
 from vidstyle.media.container_crop import Crop, crop_of
 from vidstyle.media.containers import MOST_PIXELS, open_container
 from vidstyle.media.continuity import Clock, Continuity, Timeline
-from vidstyle.media.film import candidates, choose_film, has_side_data
 from vidstyle.media.large import Factor, check_room, native, reduced_size
 from vidstyle.media.tonemap import HDR, is_wide, to_standard
+from vidstyle.media.video_streams import candidates, choose_main_stream, has_side_data
 from vidstyle.memory import bounded
 
 __all__ = [
@@ -106,7 +106,7 @@ def main_stream(container: InputContainer, path: Path) -> VideoStream:
         raise MediaError(
             f"{path}: expected a video, got a file without a video stream; name another source"
         )
-    main = streams[0] if len(streams) == 1 else choose_film(streams, timeline_of(container))
+    main = streams[0] if len(streams) == 1 else choose_main_stream(streams, timeline_of(container))
     if main.codec_context is None:
         raise MediaError(
             f"{path}: expected a video that can be decoded, got one in an unsupported codec; "
@@ -132,7 +132,7 @@ def _scanned(path: Path, changed: int, size: int) -> Timeline:
         for seen in _file_order(found, _raw_packets(container, list(container.streams), [])):
             found.place(seen)
         streams = candidates(container)
-        main = choose_film(streams, found.timeline(None)).index if streams else None
+        main = choose_main_stream(streams, found.timeline(None)).index if streams else None
         return found.timeline(main)
 
 

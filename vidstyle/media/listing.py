@@ -13,10 +13,10 @@ __all__ = [
     "is_footage",
     "is_pattern",
     "is_system",
+    "left_out_message",
     "listed",
     "missing_numbers",
     "natural",
-    "told_left_out",
 ]
 
 _VIDEOS = frozenset(
@@ -36,7 +36,7 @@ _SYSTEM = frozenset(
     )
 )  # fmt: skip
 _STATE = ".vidstyle"  # the suffix of a run's state
-_NAMED = 20  # names of left-out files in one line; a folder may hold thousands
+_MAX_NAMED = 20  # names of left-out files in one line; a folder may hold thousands
 
 
 def is_footage(name: str) -> bool:
@@ -67,7 +67,7 @@ def listed(path: Path, expected: str) -> tuple[list[Path], tuple[str, ...]]:
         raise MediaError(f"{path}: {expected}, but {error.strerror}: {folder}") from error
     if path.is_dir():
         files = [file for file in present if _looks_like_picture(file)]
-        left_out = told_left_out(_names(set(present) - set(files)))
+        left_out = left_out_message(_names(set(present) - set(files)))
     else:
         pattern = pattern_of(path)
         files = [file for file in present if pattern.fullmatch(file.name) and file.is_file()]
@@ -96,12 +96,12 @@ def _names(paths: Iterable[Path]) -> list[str]:
     return sorted(names, key=natural)
 
 
-def told_left_out(names: list[str]) -> str:
+def left_out_message(names: list[str]) -> str:
     """Return one sentence that names the files and folders (name/) left out, "" for none."""
     if not names:
         return ""
-    shown = ", ".join(names[:_NAMED])
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    shown = ", ".join(names[:_MAX_NAMED])
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
     advice = [
         ("camera raw has to be developed to TIFF first", any(map(is_raw, names))),
         ("-r takes in videos and folders", any(map(_is_for_batch, names))),

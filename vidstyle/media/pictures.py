@@ -112,7 +112,7 @@ def _opened(path: Path) -> PIL.Image.Image:
     try:
         with quiet():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            file = jpegs.mended(path) if jpegs.lacks_end(path) else path
+            file = jpegs.with_end_marker(path) if jpegs.lacks_end(path) else path
             return PIL.Image.open(file, formats=list(signatures()))
     finally:
         PIL.Image.MAX_IMAGE_PIXELS = before

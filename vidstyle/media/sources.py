@@ -136,8 +136,8 @@ def _file_notes(files: list[Path], found: list[_Measured]) -> tuple[str, ...]:
     without_end = ", ".join(file.name for file in files if lacks_end(file))
     shallow = ", ".join(file.name for file, one in zip(files, found, strict=True) if one.shallow)
     notes = (
-        (without_end, "the end marker is missing, but no pixels: taken as whole"),
-        (shallow, "16 bits a channel of this kind or size of picture are read as 8"),
+        (without_end, "the end marker is missing but all pixels are there: read as whole"),
+        (shallow, "16 bits per channel are read as 8 for this kind or size of picture"),
     )
     return tuple(f"{names}: {note}" for names, note in notes if names)
 

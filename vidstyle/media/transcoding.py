@@ -101,7 +101,7 @@ class SoundEncoder:
         rate = self._encoding.rate
         for frame in frames:
             if self._sync is None and frame is not None:
-                self._sync = _graph(frame, self._encoding.layout, _in_step(rate, self._window))
+                self._sync = _graph(frame, self._encoding.layout, _sync_filters(rate, self._window))
             for made in _pulled(self._sync, frame) if self._sync else ():
                 made.pts -= 0 if self._window is None else round(self._window[0] * rate)
                 yield from self._target.encode(made)
@@ -172,7 +172,7 @@ class _Converter:
 _FilterOptions = tuple[str, str | dict[str, str]]
 
 
-def _in_step(rate: int, window: Window) -> "list[_FilterOptions]":
+def _sync_filters(rate: int, window: Window) -> "list[_FilterOptions]":
     """Return filters that fill gaps and cut overlaps, and keep what lies in the window."""
     sync: _FilterOptions = ("aresample", {"async": "1", "min_hard_comp": _GAP})
     if window is None:

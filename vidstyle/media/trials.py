@@ -21,13 +21,13 @@ from vidstyle.media.transcoding import Encoding, SoundEncoder, Window, add_encod
 __all__ = [
     "EXCERPT",
     "MOST_LABELLED",
+    "DecodedSound",
     "Excerpt",
-    "Heard",
     "codec_of",
     "copy_survives",
+    "decode_sound",
     "encoding_survives",
     "excerpts",
-    "listen",
 ]
 
 EXCERPT = 2  # seconds of a stream that are tried: several frames of every codec
@@ -36,13 +36,13 @@ _AHEAD = 10  # seconds that streams of one file may lie apart
 # Channels beyond which a copy may lose what each is for, as it is better than a mix of them.
 MOST_LABELLED = 8
 _SLACK = 0.1  # seconds of an excerpt that padding and priming may add or remove
-_QUIETER = 0.3  # of the energy of the source: less means that the sound is not heard
+_QUIETER = 0.3  # of the energy of the source: less means that the sound is not sound
 _ALIKE = 0.1  # relative difference in level of a channel that decoding a copy may show
 _SILENCE = 1e-3  # RMS level or energy, of 1, below which sounds are not compared
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class DecodedSound:
     """What an excerpt decodes to.
 
     speakers: of each channel, side ones as back ones; () if unknown. samples: for each channel.
@@ -111,8 +111,8 @@ def excerpts(source: InputContainer, streams: list[Any], window: Window) -> dict
     return found
 
 
-def listen(stream: Any, found: list[Any]) -> Heard | None:
-    """Decode packets; return what is heard, None if nothing."""
+def decode_sound(stream: Any, found: list[Any]) -> DecodedSound | None:
+    """Decode packets; return what is sound, None if nothing."""
     decoder = stream.codec_context
     try:
         channels = settle(decoder)
@@ -136,7 +136,7 @@ def listen(stream: Any, found: list[Any]) -> Heard | None:
         samples = to_samples([frame for frame in frames if _kind(frame) == _kind(first)], channels)
     except FAULTS:  # channels that FFmpeg's filters do not know
         return None
-    return Heard(
+    return DecodedSound(
         codec=codec_of(stream),
         rate=first.sample_rate,
         count=count,
@@ -174,24 +174,24 @@ def _depth(codec: str, samples: Any) -> int:
     return 24 if samples.bits == 32 and narrow else samples.bits
 
 
-def copy_survives(excerpt: Excerpt, format_name: str, heard: Heard | None) -> bool:
+def copy_survives(excerpt: Excerpt, format_name: str, sound: DecodedSound | None) -> bool:
     """Tell whether the packets come back from a file of this format, and sound the same."""
     found = excerpt.packets
 
     def write(out: OutputContainer) -> None:
         target = out.add_stream_from_template(excerpt.stream)
         out.start_encoding()
-        for packet in map(_copied, found):
+        for packet in map(_packet_copy, found):
             packet.stream = target
             out.mux(packet)
 
-    if heard is None:
+    if sound is None:
         sizes = [packet.size for packet in found]
         return _read_back(write, format_name, _sizes) == sizes
     if not _are_timed(found):
         return False
-    again = _read_back(write, format_name, _hear)
-    return again is not None and again.codec == heard.codec and _same(again, heard)
+    again = _read_back(write, format_name, _decode_audio)
+    return again is not None and again.codec == sound.codec and _same(again, sound)
 
 
 def _are_timed(found: list[Any]) -> bool:
@@ -199,7 +199,7 @@ def _are_timed(found: list[Any]) -> bool:
     return 2 * len({packet.pts for packet in found} - {None}) >= len(found)
 
 
-def _copied(packet: Any) -> Any:
+def _packet_copy(packet: Any) -> Any:
     """Return a packet that can be muxed while the other is kept for another trial."""
     twin = av.Packet(bytes(packet))
     twin.dts = packet.dts if packet.dts is not None else packet.pts
@@ -209,43 +209,43 @@ def _copied(packet: Any) -> Any:
     return twin
 
 
-def _same(found: Heard, heard: Heard) -> bool:
-    pairs = zip(found.levels, heard.levels, strict=False)
+def _same(found: DecodedSound, sound: DecodedSound) -> bool:
+    pairs = zip(found.levels, sound.levels, strict=False)
     alike = all(abs(a - b) <= _ALIKE * b + _SILENCE for a, b in pairs)
-    placed = found.speakers == heard.speakers or heard.count > MOST_LABELLED
-    return alike and placed and _lasts(found, heard, heard.rate)
+    placed = found.speakers == sound.speakers or sound.count > MOST_LABELLED
+    return alike and placed and _lasts(found, sound, sound.rate)
 
 
-def _lasts(found: Heard, heard: Heard, rate: int) -> bool:
+def _lasts(found: DecodedSound, sound: DecodedSound, rate: int) -> bool:
     """Tell whether rate and length are as wanted."""
-    lengths = (heard.samples / heard.rate, heard.seconds)
-    slack = _SLACK + 2 * heard.longest / heard.rate
+    lengths = (sound.samples / sound.rate, sound.seconds)
+    slack = _SLACK + 2 * sound.longest / sound.rate
     length = found.samples / found.rate
     return found.rate == rate and min(lengths) - slack <= length <= max(lengths) + slack
 
 
-def encoding_survives(encoding: Encoding, format_name: str, heard: Heard) -> bool:
-    """Tell whether the sound can be encoded so, and is heard when it is read back."""
+def encoding_survives(encoding: Encoding, format_name: str, sound: DecodedSound) -> bool:
+    """Tell whether the sound can be encoded so, and is sound when it is read back."""
 
     def write(out: OutputContainer) -> None:
         target = add_encoder(out, encoding)
-        encoder = SoundEncoder(target, encoding, heard.channels, None)
-        for frame in heard.frames:
+        encoder = SoundEncoder(target, encoding, sound.channels, None)
+        for frame in sound.frames:
             out.mux(list(encoder.encode(frame)))
         out.mux(list(encoder.rest()))
 
-    found = _read_back(write, format_name, _hear)
-    if found is None or not _lasts(found, heard, encoding.rate):
+    found = _read_back(write, format_name, _decode_audio)
+    if found is None or not _lasts(found, sound, encoding.rate):
         return False
     if found.speakers != merged(speakers(encoding.layout)):
         return False
-    mixed = found.count < heard.count
-    return mixed or _energy(found) >= _QUIETER * _energy(heard) - _SILENCE
+    mixed = found.count < sound.count
+    return mixed or _energy(found) >= _QUIETER * _energy(sound) - _SILENCE
 
 
-def _energy(heard: Heard) -> float:
+def _energy(sound: DecodedSound) -> float:
     """Return the energy of the loudest channel: damage leaves gaps, which lower its level."""
-    return max(heard.levels, default=0.0) ** 2 * heard.samples / heard.rate
+    return max(sound.levels, default=0.0) ** 2 * sound.samples / sound.rate
 
 
 def _written(write: Callable[[OutputContainer], None], format_name: str) -> io.BytesIO | None:
@@ -274,9 +274,9 @@ def _read_back(
         return None
 
 
-def _hear(source: InputContainer) -> Heard | None:
+def _decode_audio(source: InputContainer) -> DecodedSound | None:
     stream = source.streams.audio[0]
-    return listen(stream, list(source.demux(stream)))
+    return decode_sound(stream, list(source.demux(stream)))
 
 
 def _sizes(source: InputContainer) -> list[int]:

@@ -79,7 +79,7 @@ def pixel_bytes(clip: Clip, output: Path, encoding: EncodingOptions) -> float:
     form = _output_format(clip, output, encoding)
     if form is None:
         return 6.0 if clip.depth > 8 and (is_folder(output) or _is_deep(output.suffix)) else 3.0
-    return 0.5 if form.crf is not None else form.depth / 2 if form.codec.lavish else 1.0
+    return 0.5 if form.crf is not None else form.depth / 2 if form.codec.large_files else 1.0
 
 
 def _is_deep(suffix: str) -> bool:
@@ -231,7 +231,7 @@ def _unused_options(encoding: EncodingOptions, form: OutputFormat | None, suffix
     if form.crf is None:
         return [f"--crf: {form.codec.encoder} has no CRF; {encoding.crf} was not used"]
     return [
-        f"--crf: {form.codec.encoder} accepts at most {form.codec.worst}, used instead of "
+        f"--crf: {form.codec.encoder} accepts at most {form.codec.max_crf}, used instead of "
         f"{encoding.crf}"
     ]
 

@@ -16,7 +16,7 @@ from media_inputs import disc, ffmpeg, write_clip, write_cropped
 
 from vidstyle import media
 from vidstyle.errors import MediaError
-from vidstyle.media.film import candidates, has_side_data
+from vidstyle.media.video_streams import candidates, has_side_data
 
 _NONE, _DEFAULT = Disposition(0), Disposition.default
 
@@ -84,7 +84,9 @@ def test_the_other_stream_goes_along_behind_the_film_or_is_named(
     if suffix == ".webm":
         assert "video stream 0 (h264): webm cannot hold it, so it was left out" in warnings[0]
     else:
-        assert warnings == ["video stream 0 (h264): not the film, so it is copied as it is"]
+        assert warnings == [
+            "video stream 0 (h264): not the main video stream, so it was copied unchanged"
+        ]
     result = media.probe(part)
     assert (result.width, result.height, result.frames) == (64, 32, 9)
     assert len(result.streams) == (1 if suffix == ".webm" else 2)
@@ -149,7 +151,10 @@ def test_the_other_stream_keeps_every_frame_and_its_time(
     warnings = media.encode(
         clip, indices, media.read(clip, indices), tmp_path / f"out{suffix}", part
     )
-    assert warnings[0] == "video stream 0 (h264): not the film, so it is copied as it is"
+    assert (
+        warnings[0]
+        == "video stream 0 (h264): not the main video stream, so it was copied unchanged"
+    )
     shown = _shown(part, 1)
     if start is None:
         assert shown == pytest.approx([0.04 * index for index in range(60)], abs=0.001)
