@@ -17,6 +17,8 @@ from vidstyle import media
 from vidstyle.errors import MediaError
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
+from vidstyle.media import large
+from vidstyle.media.pictures import read_pixels
 from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
 
 
@@ -65,6 +67,16 @@ def test_a_smooth_gradient_shows_no_banding(tmp_path: Path, name: str, suffix: s
     assert warnings == []
     assert len(np.unique(media.read_picture(source)[..., 0])) == 24 * 96
     np.testing.assert_array_equal(stored(part), ramp())
+
+
+def test_a_picture_reduced_while_reading_keeps_its_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large, "LARGE", 1000)
+    path = write_png(tmp_path / "a.png", ramp())
+    reduced = read_pixels(path, large.area_factor)
+    assert reduced.shape == (12, 48, 3)
+    assert len(np.unique(np.rint(reduced[..., 0] * 65535))) > 256
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

@@ -20,6 +20,8 @@ from vidstyle.media.video_streams import candidates, has_side_data
 
 _NONE, _DEFAULT = Disposition(0), Disposition.default
 
+_COPIED = "video stream 0 (h264): not the main video stream, so it was copied unchanged"
+
 
 class _Track(NamedTuple):
     """A video stream: (width, height), number of frames, what the container says of it."""

@@ -67,14 +67,14 @@ def _aperture(width: int, height: int, fields: tuple[int, ...]) -> Crop:
 
 
 def _boxes_at(
-    file: BinaryIO, start: int, end: int, path_of_ids: tuple[bytes, ...]
+    file: BinaryIO, start: int, end: int, ids: tuple[bytes, ...]
 ) -> Iterator[tuple[int, int]]:
     """Yield (start, end) of the bodies of all boxes at a path of box types."""
     for kind, body, until in _boxes(file, start, end):
-        if kind == path_of_ids[0] and len(path_of_ids) == 1:
+        if kind == ids[0] and len(ids) == 1:
             yield body, until
-        elif kind == path_of_ids[0]:
-            yield from _boxes_at(file, body, until, path_of_ids[1:])
+        elif kind == ids[0]:
+            yield from _boxes_at(file, body, until, ids[1:])
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -108,13 +108,13 @@ def _matroska_crop(file: BinaryIO, size: int, track: int) -> Crop | None:
 
 
 def _elements_at(
-    file: BinaryIO, start: int, end: int, path_of_ids: tuple[int, ...]
+    file: BinaryIO, start: int, end: int, ids: tuple[int, ...]
 ) -> Iterator[tuple[int, int]]:
     for name, body, until in _elements(file, start, end):
-        if name == path_of_ids[0] and len(path_of_ids) == 1:
+        if name == ids[0] and len(ids) == 1:
             yield body, until
-        elif name == path_of_ids[0]:
-            yield from _elements_at(file, body, until, path_of_ids[1:])
+        elif name == ids[0]:
+            yield from _elements_at(file, body, until, ids[1:])
         if name == _TRACKS:
             return
 

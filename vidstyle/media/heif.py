@@ -23,7 +23,7 @@ _BRANDS = (
     b"heim",
     b"heis",
     b"mif1",
-)  # of still pictures; image sequences are read as videos
+)  # of still pictures, not of sequences
 
 
 @cache

@@ -53,7 +53,7 @@ def parse(profile: bytes) -> Shaper | None:
 
 
 def shaped(codes: Array, source: Shaper, target: Shaper) -> Array:
-    """Convert uint16 [H, W, 3], or [H, W, 1] with a grey profile, to sRGB float32 [H, W, 3] in 0..1.
+    """Convert uint16 [H, W, 3], or [H, W, 1] with a grey profile, to sRGB float32 [H, W, 3].
 
     target: the sRGB shaper, of which the matrix is used; the sRGB curve is computed exactly.
     """

@@ -16,7 +16,7 @@ _ALONE = (
     0x00,
     0x01,
     *range(0xD0, 0xD8),
-)  # after 0xFF: byte stuffing and restarts, which have no body
+)  # after 0xFF: byte stuffing and restarts
 # A decoder skips bytes after complete data and decodes bytes after incomplete data. The two
 # patterns differ in every bit, so that even one missing bit changes the pixels.
 _PADS = (b"\x55" * 64, b"\xaa" * 64)

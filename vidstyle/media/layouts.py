@@ -75,9 +75,7 @@ def decoded(context: Any, packet: Any) -> list[Any]:
     frames = context.decode(packet)
     for frame in frames:
         if named(frame.layout) is None and frame.layout.channels[0].name != "NONE":
-            ctypes.pythonapi.Py_IncRef(
-                ctypes.py_object(frame.layout)
-            )  # keep it alive; see the module docstring
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(frame.layout))
     return list(frames)
 
 

@@ -68,9 +68,7 @@ def _metadata_options(source: Path, suffix: str) -> tuple[dict[str, Any], str]:
     if suffix in (".jpg", ".jpeg"):
         options |= _nonempty(comment=comment)
     if suffix in _TIFF:
-        plain = (
-            {"compression": None} if exif else {}
-        )  # Pillow writes EXIF only to uncompressed files
+        plain = {"compression": None} if exif else {}  # as Pillow requires for EXIF
         return _nonempty(dpi=dpi, exif=exif) | plain, ""
     return options, ""
 

@@ -80,9 +80,7 @@ class Remuxer:
             self._attach(stream, title)
         elif is_cover(stream) and format_name == "matroska":
             self._attach_cover(stream, source)
-        elif (
-            is_cover(stream) and format_name == "mov"
-        ):  # the muxer accepts it but does not write it
+        elif is_cover(stream) and format_name == "mov":  # the muxer drops it silently
             self._leave_out(title)
         elif stream.type == "data":
             self._add_data(stream, source)
@@ -216,38 +214,38 @@ class Remuxer:
         return Fraction(packet.dts * packet.time_base - start)
 
     def _move(self, packet: Any) -> None:
-        lane = self._copies[packet.stream_index]
-        lane.received += 1
+        copy = self._copies[packet.stream_index]
+        copy.received += 1
         try:
-            lane.move(packet, self._window, self._out)
+            copy.move(packet, self._window, self._out)
         except OSError:
             raise
         except FAULTS:
-            lane.lost += 1
+            copy.lost += 1
 
     def _finish(self) -> None:
-        for lane in self._copies.values():
+        for copy in self._copies.values():
             try:
-                lane.flush(self._out)
+                copy.flush(self._out)
             except OSError:
                 raise
             except FAULTS:
-                lane.lost += 1
-            if lane.skipped:
+                copy.lost += 1
+            if copy.skipped:
                 self.warnings.append(
-                    f"{lane.title}: {lane.skipped} frame(s) before its first key frame in "
+                    f"{copy.title}: {copy.skipped} frame(s) before its first key frame in "
                     "this part were left out"
                 )
-            if lane.lost:
-                self.warnings.append(_damage(lane))
+            if copy.lost:
+                self.warnings.append(_damage(copy))
 
 
-def _damage(lane: StreamCopy) -> str:
+def _damage(copy: StreamCopy) -> str:
     """Return a warning about the damaged packets of a stream."""
-    if lane.lost < lane.received:
-        return f"{lane.title}: {lane.lost} damaged packet(s) were left out"
-    what = "the sound is lost" if lane.target.type == "audio" else "it is lost"
-    return f"{lane.title}: {what}: all of its {lane.received} packet(s) are damaged"
+    if copy.lost < copy.received:
+        return f"{copy.title}: {copy.lost} damaged packet(s) were left out"
+    what = "the sound is lost" if copy.target.type == "audio" else "it is lost"
+    return f"{copy.title}: {what}: all of its {copy.received} packet(s) are damaged"
 
 
 def _shifted(chapter: Any, seconds: Fraction) -> Any:

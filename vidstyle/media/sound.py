@@ -44,7 +44,7 @@ _LAYOUTS = {
     "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"),
     "libopus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
 }
-_MAX_FLAC_CHANNELS = 8  # channels
+_MAX_FLAC_CHANNELS = 8
 # Matroska stores only the channel count of PCM; players assume these layouts.
 _PCM_LAYOUTS = ("mono", "stereo", "4.0", "5.0", "5.1", "6.1", "7.1")
 

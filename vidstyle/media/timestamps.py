@@ -26,7 +26,7 @@ from vidstyle.media.decode import (
     timeline_of,
 )
 from vidstyle.media.tonemap import HDR
-from vidstyle.media.video_streams import main_stream_note
+from vidstyle.media.video_streams import streams_note
 
 __all__ = ["is_variable", "packet_timeline", "probe_video"]
 
@@ -224,7 +224,7 @@ def _cut_short(
 def _stream_notes(
     container: InputContainer, stream: VideoStream, timeline: Timeline
 ) -> tuple[str, ...]:
-    declared = main_stream_note(stream, container, timeline)
+    declared = streams_note(stream, container, timeline)
     return () if declared is None else (declared,)
 
 

@@ -1,7 +1,7 @@
-"""Trials of sound: the first packets of a stream are written into a file in memory and read back.
+"""Audio trials: the first packets of a stream written to a file in memory and read back.
 
-What a container takes at its beginning it may refuse with the first packet or at its end, or keep
-in a way in which no decoder hears it. So the file is finished, opened again and decoded.
+A container may accept a stream in its header but refuse its first packet or the trailer, or
+store it so that no decoder plays it. So the file is finished, reopened and decoded.
 """
 
 import io
@@ -30,24 +30,24 @@ __all__ = [
     "excerpts",
 ]
 
-EXCERPT = 2  # seconds of a stream that are tried: several frames of every codec
-_PACKETS = 4000  # of an excerpt at most: TrueHD has 1200 a second
-_AHEAD = 10  # seconds that streams of one file may lie apart
-# Channels beyond which a copy may lose what each is for, as it is better than a mix of them.
+EXCERPT = 2  # seconds per trial: several frames of every codec
+_PACKETS = 4000  # at most, per excerpt; TrueHD has 1200 per second
+_AHEAD = 10  # seconds by which interleaved streams may be apart
+# Number of channels above which a copy may lose their speakers, since a downmix would be worse.
 MOST_LABELLED = 8
-_SLACK = 0.1  # seconds of an excerpt that padding and priming may add or remove
-_QUIETER = 0.3  # of the energy of the source: less means that the sound is not sound
-_ALIKE = 0.1  # relative difference in level of a channel that decoding a copy may show
-_SILENCE = 1e-3  # RMS level or energy, of 1, below which sounds are not compared
+_SLACK = 0.1  # seconds that padding and encoder delay may add or remove
+_QUIETER = 0.3  # of the source's energy; below it, the sound counts as not playing
+_ALIKE = 0.1  # relative level difference per channel allowed in a copy
+_SILENCE = 1e-3  # RMS level or energy, of 1, below which levels are not compared
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedSound:
-    """What an excerpt decodes to.
+    """A decoded excerpt.
 
-    speakers: of each channel, side ones as back ones; () if unknown. samples: for each channel.
-    seconds: from the first to the end of the last, with gaps. levels: RMS of each channel, 1 is
-    full scale. longest: samples of the longest frame. depth: bits. frames, channels: as decoded.
+    speakers: of each channel, side ones as back ones; () if unknown. samples: per channel.
+    seconds: from the first to the end of the last, with gaps. levels: RMS per channel, 1 is full
+    scale. longest: samples of the longest frame. depth: bits. frames, channels: as decoded.
     """
 
     codec: str
@@ -65,14 +65,14 @@ class DecodedSound:
 
 @dataclass
 class Excerpt:
-    """The first packets of a stream. used: whether any packet lies in the part that is kept."""
+    """The first packets of a stream. used: whether a packet lies in the window."""
 
     stream: Any
     packets: list[Any]
     used: bool = False
 
     def take(self, packet: Any) -> None:
-        """Keep a packet if it belongs to the beginning."""
+        """Add a packet unless the excerpt is full."""
         if not self.is_full:
             self.packets.append(packet)
 
@@ -87,13 +87,13 @@ class Excerpt:
 
 
 def codec_of(stream: Any) -> str:
-    """Return the name of a codec, whichever of its decoders is used ("mp3", not "mp3float")."""
+    """Return the name of a codec, independent of its decoder ("mp3", not "mp3float")."""
     context = stream.codec_context
     return codec_name(stream) if context is None else context.codec.canonical_name
 
 
 def excerpts(source: InputContainer, streams: list[Any], window: Window) -> dict[int, Excerpt]:
-    """Read the beginning of each stream."""
+    """Read the first packets of each stream, by stream index."""
     found = {stream.index: Excerpt(stream, []) for stream in streams}
     for packet in packets(source, streams, []) if streams else ():
         if not packet.size:
@@ -112,7 +112,7 @@ def excerpts(source: InputContainer, streams: list[Any], window: Window) -> dict
 
 
 def decode_sound(stream: Any, found: list[Any]) -> DecodedSound | None:
-    """Decode packets; return what is sound, None if nothing."""
+    """Decode packets; None if nothing decodes."""
     decoder = stream.codec_context
     try:
         channels = settle(decoder)
@@ -129,12 +129,12 @@ def decode_sound(stream: Any, found: list[Any]) -> DecodedSound | None:
         return None
     first = frames[0]
     count = first.layout.nb_channels
-    if channels.count != count:  # the header says otherwise than the decoder
+    if channels.count != count:  # header and decoder disagree
         channels = Channels(named(first.layout) or f"{count} channels", ())
     names = channels.names or speakers(named(first.layout) or channels.layout)
     try:
         samples = to_samples([frame for frame in frames if _kind(frame) == _kind(first)], channels)
-    except FAULTS:  # channels that FFmpeg's filters do not know
+    except FAULTS:  # channels not supported by FFmpeg's filters
         return None
     return DecodedSound(
         codec=codec_of(stream),
@@ -152,7 +152,7 @@ def decode_sound(stream: Any, found: list[Any]) -> DecodedSound | None:
 
 
 def _span(frames: list[Any]) -> float:
-    """Return the seconds from the first frame to the end of the last one, as their times say."""
+    """Return the seconds from the first frame to the end of the last, by their timestamps."""
     timed = [frame for frame in frames if frame.pts is not None and frame.time_base]
     if not timed:
         return 0.0
@@ -167,15 +167,15 @@ def _kind(frame: Any) -> tuple[Any, ...]:
 
 
 def _depth(codec: str, samples: Any) -> int:
-    """Return the bits of a sample as the codec keeps them; 32-bit formats may hold 24."""
+    """Return the bits per sample of the codec; 32-bit sample formats may hold 24."""
     if samples.bits == 32 and not codec.startswith("pcm_") and samples.name.startswith("s"):
         return 24
-    narrow = any(word in codec for word in ("24", "20", "dvd", "bluray"))
+    narrow = any(part in codec for part in ("24", "20", "dvd", "bluray"))
     return 24 if samples.bits == 32 and narrow else samples.bits
 
 
 def copy_survives(excerpt: Excerpt, format_name: str, sound: DecodedSound | None) -> bool:
-    """Tell whether the packets come back from a file of this format, and sound the same."""
+    """Whether the packets, copied to this format, come back with the same sound."""
     found = excerpt.packets
 
     def write(out: OutputContainer) -> None:
@@ -195,12 +195,12 @@ def copy_survives(excerpt: Excerpt, format_name: str, sound: DecodedSound | None
 
 
 def _are_timed(found: list[Any]) -> bool:
-    """Tell whether most packets have a time of their own; RealMedia gives one to a whole block."""
+    """Whether most packets have distinct times; RealMedia gives one to a whole block."""
     return 2 * len({packet.pts for packet in found} - {None}) >= len(found)
 
 
 def _packet_copy(packet: Any) -> Any:
-    """Return a packet that can be muxed while the other is kept for another trial."""
+    """Return a packet to mux, while the original is kept for another trial."""
     twin = av.Packet(bytes(packet))
     twin.dts = packet.dts if packet.dts is not None else packet.pts
     twin.pts = packet.pts if packet.pts is not None else packet.dts
@@ -217,7 +217,7 @@ def _same(found: DecodedSound, sound: DecodedSound) -> bool:
 
 
 def _lasts(found: DecodedSound, sound: DecodedSound, rate: int) -> bool:
-    """Tell whether rate and length are as wanted."""
+    """Whether sample rate and length are as expected."""
     lengths = (sound.samples / sound.rate, sound.seconds)
     slack = _SLACK + 2 * sound.longest / sound.rate
     length = found.samples / found.rate
@@ -225,7 +225,7 @@ def _lasts(found: DecodedSound, sound: DecodedSound, rate: int) -> bool:
 
 
 def encoding_survives(encoding: Encoding, format_name: str, sound: DecodedSound) -> bool:
-    """Tell whether the sound can be encoded so, and is sound when it is read back."""
+    """Whether the sound, encoded to this format, plays when read back."""
 
     def write(out: OutputContainer) -> None:
         target = add_encoder(out, encoding)
@@ -244,12 +244,12 @@ def encoding_survives(encoding: Encoding, format_name: str, sound: DecodedSound)
 
 
 def _energy(sound: DecodedSound) -> float:
-    """Return the energy of the loudest channel: damage leaves gaps, which lower its level."""
+    """Return the energy of the loudest channel; gaps from damage lower its level."""
     return max(sound.levels, default=0.0) ** 2 * sound.samples / sound.rate
 
 
 def _written(write: Callable[[OutputContainer], None], format_name: str) -> io.BytesIO | None:
-    """Write a file in memory, to its end; return it, None if its format refuses."""
+    """Return a finished file in memory; None if its format refuses the stream."""
     file = io.BytesIO()
     try:
         with av.open(file, "w", format=format_name, options={"fflags": "+bitexact"}) as out:
@@ -262,7 +262,7 @@ def _written(write: Callable[[OutputContainer], None], format_name: str) -> io.B
 def _read_back(
     write: Callable[[OutputContainer], None], format_name: str, look: Callable[[Any], Any]
 ) -> Any:
-    """Return what `look` finds in the audio stream of a file in memory, None if there is none."""
+    """Return the result of `look` for a file written in memory; None if it failed."""
     file = _written(write, format_name)
     if file is None:
         return None

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from vidstyle.media.continuity import Timeline
 
-__all__ = ["candidates", "choose_main_stream", "has_side_data", "main_stream_note"]
+__all__ = ["candidates", "choose_main_stream", "has_side_data", "streams_note"]
 
 # Dispositions of video streams that are not the main one.
 _AUXILIARY = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -34,9 +34,9 @@ def candidates(container: InputContainer) -> list[VideoStream]:
 def choose_main_stream(streams: list[VideoStream], timeline: Timeline) -> VideoStream:
     """Return the main video stream: the default, else the longest and largest.
 
-    A stream of one packet is a still, chosen only if all are stills. Of several defaults (Matroska's
-    own default), the longest and largest is chosen; of about equally long ones, the largest; of
-    equals, the first.
+    A stream of one packet is a still, chosen only if all are stills. Of several defaults
+    (Matroska's own default), the longest and largest is chosen; of about equally long ones, the
+    largest; of equals, the first.
     """
     moving = [stream for stream in streams if timeline.packets.get(stream.index, 0) > 1]
     chosen = moving or streams
@@ -50,9 +50,7 @@ def _area(stream: VideoStream) -> int:
     return stream.width * stream.height if stream.codec_context else 0
 
 
-def main_stream_note(
-    main: VideoStream, container: InputContainer, timeline: Timeline
-) -> str | None:
+def streams_note(main: VideoStream, container: InputContainer, timeline: Timeline) -> str | None:
     """Return a note on which video stream is stylised; None if there is only one."""
     others = [
         stream
