@@ -191,11 +191,11 @@ def test_a_result_has_picture_and_sound_of_every_segment(tmp_path: Path, suffix:
     np.testing.assert_allclose(after["video"][:, 0], before["video"][:, 0], atol=0.0011)
     sound = before["audio"]
     assert (after["audio"][-1, 1] - sound[-1, 1]) == pytest.approx(0, abs=0.04)
-    if suffix == ".webm":  # encoded anew: as much sound as before, the silence stays silent
-        lengths = [np.subtract(*times["audio"].T[::-1]).sum() for times in (before, after)]
-        assert lengths[1] == pytest.approx(lengths[0], abs=0.05)
-    else:
+    if suffix == ".mkv":  # copied
         np.testing.assert_allclose(after["audio"][:, 0], sound[:, 0], atol=0.002)
+    else:  # re-encoded, with the gap between segments filled with silence
+        spans = [times["audio"][-1, 1] - times["audio"][0, 0] for times in (before, after)]
+        assert spans[1] == pytest.approx(spans[0], abs=0.05)
 
 
 def test_a_part_beyond_a_join_has_its_own_picture_and_sound(tmp_path: Path) -> None:
@@ -248,7 +248,8 @@ def test_a_frame_before_time_0_moves_all_streams_together(
     assert not any("damaged" in warning for warning in warnings)
     times = _times(part)
     assert times["video"][0, 0] == pytest.approx(0, abs=0.001)
-    assert times["audio"][0, 0] == pytest.approx(0.4, abs=0.03)
+    delay = 0.01 + 0.0214  # encoder delays of MP2 and AAC
+    assert 0.4 - delay - 0.001 < times["audio"][0, 0] < 0.4 + 0.001
     assert len(times["video"]) == 20
 
 

@@ -232,7 +232,7 @@ def test_a_jpeg_that_lacks_only_its_end_marker_is_taken_and_told(
     for cut in (1, 2):
         path = cut_of(tmp_path, jpeg(**options)[:-cut])
         assert media.probe(path).notes == (
-            "a.jpg: the end marker is missing, but no pixels: taken as whole",
+            "a.jpg: the end marker is missing but all pixels are there: read as whole",
         )
         np.testing.assert_array_equal(media.read_picture(path), whole)
 

@@ -141,7 +141,7 @@ def test_subtitles_that_were_converted_come_back_with_their_slant(full: Path) ->
     source = part.rename(part.with_name("again.mp4"))
     back, warnings = _copy(source, ".mkv")
     assert ("subtitle", "srt") in _kinds(back)
-    assert "subtitle stream 2 (mov_text, deu): matroska does not take it" in warnings[0]
+    assert "subtitle stream 2 (mov_text, deu): matroska does not support it" in warnings[0]
     assert "<i>here</i>" in _subtitles(back)
 
 

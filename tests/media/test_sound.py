@@ -125,7 +125,7 @@ def test_channels_in_an_order_without_a_name_find_their_places(tmp_path: Path, s
     """PyAV frees such a layout twice, which ends the process: so it is a process of its own."""
     source = write_film(tmp_path / "a.mov", "pcm_s16le", layout="FL+FR+FC+LFE+SL+SR+BL+BR")
     command = [sys.executable, "-c", _CUSTOM, str(source), suffix]
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1] / "support"
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
     found = heard(source.with_name(f"part_a{suffix}"))
     stored = [TONES[i] for i in ((0, 1, 2, 3, 4, 5, 6, 7) if suffix == ".mov" else _AS_7_1)]
@@ -365,7 +365,7 @@ def test_sound_whose_packets_all_fail_on_the_way_is_lost(
 ) -> None:
     """What decodes at first and never again is not so many damaged packets."""
     encoding = Encoding(codec="aac", rate=48000, layout="stereo", format="fltp", lossless=False)
-    plan = sound.Plan(way="encode", encoding=encoding)
+    plan = sound.Plan(action="encode", encoding=encoding)
     monkeypatch.setattr(remux, "plan_sounds", lambda *_: {1: plan})
     _, warnings = copy(_damaged(tmp_path), ".mp4")
     assert len(warnings) == 1

@@ -170,7 +170,7 @@ def _with_pix_fmt(suffix: str, codecs: list[Codec], pix_fmt: str, crf: int | Non
             return OutputFormat(codec=codec, pix_fmt=pix_fmt, crf=_limited_crf(codec, crf))
     names = sorted({one.name for formats in known.values() for one in formats})
     raise UsageError(
-        f"--pix-fmt: expected one of {', '.join(names)} in {suffix}, got {pix_fmt}; "
+        f"--pix-fmt: expected one that works of {', '.join(names)} in {suffix}, got {pix_fmt}; "
         "choose another, or another --codec"
     )
 

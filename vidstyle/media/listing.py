@@ -103,7 +103,7 @@ def left_out_message(names: list[str]) -> str:
     shown = ", ".join(names[:_MAX_NAMED])
     more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
     advice = [
-        ("convert camera raw to TIFF first", any(map(is_raw, names))),
+        ("camera raw must be developed to TIFF first", any(map(is_raw, names))),
         ("-r includes videos and folders", any(map(_is_for_batch, names))),
     ]
     detail = "; ".join(sentence for sentence, applies in advice if applies)
