@@ -15,7 +15,7 @@ from vidstyle.cli.main import main
 from vidstyle.errors import OutputError, UsageError
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
-from vidstyle.media import video_write
+from vidstyle.media import animation_write, video_write
 from vidstyle.media.clip import MOVIES
 from vidstyle.media.codecs import _CONTAINER_CODECS, CODECS, choose
 
@@ -255,6 +255,31 @@ def test_an_animation_keeps_frames_that_are_alike_durations_and_how_often_it_pla
     assert (
         np.abs(again - np.array(frames)).mean() < (0.001 if suffix == ".apng" else 0.02) + 1 / 255
     )
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("count", [1, 4])
+def test_an_apng_is_lossless_and_the_same_bytes_each_time(
+    tmp_path: Path, channels: int, count: int
+) -> None:
+    clip = media.Clip(
+        path=tmp_path / "a", kind="sequence", width=64, height=48, frames=count, counted=True,
+        time_base=Fraction(1, 1000), timestamps=(0, 1, 70001, 70034)[:count], end=70100,
+    )  # fmt: skip
+    noise = np.random.default_rng(0).integers(0, 256, (2, 48, 64, channels)) / 255
+    frames = [noise[0], noise[0], noise[1], noise[0]][:count]  # equal frames are kept
+    parts = [tmp_path / f"{name}.apng" for name in "ab"]
+    for part in parts:
+        animation_write.write_apng(clip, range(count), frames, part)
+    assert parts[0].read_bytes() == parts[1].read_bytes()
+    result = media.probe(parts[0])
+    if count > 1:
+        assert (result.timestamps, result.end) == (clip.timestamps, clip.end)
+    with PIL.Image.open(parts[0]) as picture:
+        for index, frame in enumerate(frames):
+            picture.seek(index)
+            found = np.asarray(picture.convert("RGBA" if channels == 4 else "RGB"))
+            np.testing.assert_array_equal(found, np.rint(frame * 255))
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("tiff", ".tiff"), ("jpg", ".jpg"), (None, ".png")])

@@ -28,6 +28,7 @@ from vidstyle.media.pictures import (
 )
 
 __all__ = [
+    "NO_DURATION",
     "check_durations",
     "in_ticks",
     "is_animation",
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 _FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
-_NO_DURATION = 100  # milliseconds for which browsers show a frame without a duration
+NO_DURATION = 100  # milliseconds for which browsers show a frame without a duration
 
 
 def is_animation(picture: PIL.Image.Image) -> bool:
@@ -92,7 +93,7 @@ def _frames_of(picture: PIL.Image.Image, path: Path) -> tuple[list[int], bool, s
                 raise MediaError(f"{path}: expected frames, got none that decodes") from error
             return durations, alpha, str(error)
         alpha = alpha or has_transparent_pixels(picture)
-        durations.append(round(picture.info.get("duration", 0)) or _NO_DURATION)
+        durations.append(round(picture.info.get("duration", 0)) or NO_DURATION)
     return durations, alpha, ""
 
 
