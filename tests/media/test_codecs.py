@@ -1,4 +1,4 @@
-"""What a video is encoded as: every codec in every container, depth and alpha that are kept."""
+"""Encoding choices: every codec in every container; depth and alpha are kept."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -74,7 +74,7 @@ def test_every_codec_keeps_frames_times_and_colours_and_gives_the_same_bytes(
         (".webm", 8, True, ("libvpx-vp9", "yuva420p")),
     ],
 )
-def test_the_usual_codec_holds_what_the_source_has(
+def test_the_default_codec_keeps_depth_and_alpha_of_the_source(
     tmp_path: Path, suffix: str, depth: int, alpha: bool, expected: tuple[str, str]
 ) -> None:
     clip = media.Clip(
@@ -97,7 +97,7 @@ def test_the_usual_codec_holds_what_the_source_has(
         (".webm", {"codec": "av1"}, ("libdav1d", "yuv420p")),
     ],
 )
-def test_what_is_asked_for_is_written(
+def test_requested_codec_quality_and_pixel_format_are_used(
     tmp_path: Path, suffix: str, encoding: dict, expected: tuple[str, str]
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
@@ -123,7 +123,7 @@ def test_what_is_asked_for_is_written(
         ),
     ],
 )
-def test_what_does_not_go_there_is_refused_before_any_work(
+def test_unsupported_codecs_and_pixel_formats_are_refused_before_any_work(
     tmp_path: Path, suffix: str, encoding: dict, sentence: str
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]), count=False)
@@ -131,7 +131,7 @@ def test_what_does_not_go_there_is_refused_before_any_work(
         media.check_output(clip, tmp_path / f"out{suffix}", media.EncodingOptions(**encoding))
 
 
-def test_a_quality_that_a_codec_does_not_know_is_named(tmp_path: Path) -> None:
+def test_an_unused_crf_is_reported(tmp_path: Path) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
     assert "has no CRF" in _encode(clip, tmp_path / "part.mov", codec="prores", crf=20)[0]
     assert "accepts at most 51" in _encode(clip, tmp_path / "part.mp4", crf=60)[0]
@@ -210,7 +210,7 @@ def test_an_animated_webp_keeps_alpha_and_every_duration(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
-def test_alpha_that_cannot_be_kept_lies_over_white_and_is_named(
+def test_alpha_that_cannot_be_kept_is_composited_over_white_with_a_warning(
     tmp_path: Path, suffix: str
 ) -> None:
     clip = _clear_source(tmp_path)
@@ -219,7 +219,7 @@ def test_alpha_that_cannot_be_kept_lies_over_white_and_is_named(
     assert decoded(tmp_path / f"part{suffix}")[0, 2, 2].min() > 245
 
 
-def test_an_opaque_video_with_a_plane_of_alpha_is_no_transparent_one(tmp_path: Path) -> None:
+def test_a_video_whose_alpha_plane_is_opaque_has_no_alpha(tmp_path: Path) -> None:
     frames = _clear_frames()
     frames[..., 3] = 255
     path = write_raw(tmp_path / "a.mkv", frames, "-c:v", "ffv1", "-pix_fmt", "bgra")
@@ -229,7 +229,7 @@ def test_an_opaque_video_with_a_plane_of_alpha_is_no_transparent_one(tmp_path: P
 
 
 @pytest.mark.parametrize(("suffix", "encoding"), [(".webm", {}), (".mp4", {"pix_fmt": "yuv444p"})])
-def test_odd_sides_stay_where_the_codec_takes_them(
+def test_odd_sizes_are_kept_if_the_codec_supports_them(
     tmp_path: Path, suffix: str, encoding: dict
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
@@ -239,9 +239,7 @@ def test_odd_sides_stay_where_the_codec_takes_them(
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".apng"])
-def test_an_animation_keeps_frames_that_are_alike_durations_and_how_often_it_plays(
-    tmp_path: Path, suffix: str
-) -> None:
+def test_an_animation_keeps_equal_frames_and_durations(tmp_path: Path, suffix: str) -> None:
     clip = media.Clip(
         path=tmp_path / "a", kind="sequence", width=64, height=48, frames=4, counted=True,
         time_base=Fraction(1, 1000), timestamps=(0, 50, 250, 320), end=350,
@@ -283,7 +281,7 @@ def test_an_apng_is_lossless_and_the_same_bytes_each_time(
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("tiff", ".tiff"), ("jpg", ".jpg"), (None, ".png")])
-def test_the_pictures_of_a_folder_are_of_the_kind_that_is_asked_for(
+def test_pictures_of_a_folder_have_the_requested_format(
     tmp_path: Path, codec: str | None, suffix: str
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
@@ -295,7 +293,7 @@ def test_the_pictures_of_a_folder_are_of_the_kind_that_is_asked_for(
     np.testing.assert_allclose(media.read_picture(part / names[1]), frames[1], atol=0.06)
 
 
-def test_a_folder_has_no_codec_of_videos(tmp_path: Path) -> None:
+def test_a_video_codec_is_not_used_for_a_folder(tmp_path: Path) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
     frames, encoding = (
         media.read(clip, range(2)),
@@ -305,7 +303,7 @@ def test_a_folder_has_no_codec_of_videos(tmp_path: Path) -> None:
     assert [warning.partition(":")[0] for warning in warnings] == ["--codec", "--pix-fmt"]
 
 
-def test_another_codec_is_written_from_the_frames_that_are_kept(tmp_path: Path) -> None:
+def test_another_codec_is_encoded_from_the_saved_frames(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", [0, 1, 2])
     PIL.Image.new("RGB", (32, 32)).save(tmp_path / "style.png")
     output = tmp_path / "out.mp4"
@@ -325,7 +323,7 @@ def test_another_codec_is_written_from_the_frames_that_are_kept(tmp_path: Path) 
     assert (again(pix_fmt="yuv444p"), _stored(output)) == (0, ("h264", "yuv444p"))
 
 
-def test_a_codec_that_does_not_go_there_is_one_sentence_at_once(
+def test_an_unsupported_codec_is_refused_at_once_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = write_clip(tmp_path / "a.mp4", [0, 1])
@@ -344,7 +342,7 @@ def test_a_codec_that_does_not_go_there_is_one_sentence_at_once(
         (lambda stamps: [*stamps[:-1], stamps[-1] + 99], "expected the source's timing"),
     ],
 )
-def test_a_file_that_reads_back_otherwise_never_gets_its_name(
+def test_a_file_that_fails_verification_is_never_renamed_to_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable, sentence: str
 ) -> None:
     clip = write_clip(tmp_path / "a.mp4", [0, 1, 2])

@@ -1,4 +1,4 @@
-"""Clocks that restart, jump or wrap inside a file, and frames before time 0."""
+"""Timestamps that restart, jump or wrap inside a file, and frames before time 0."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -83,7 +83,7 @@ def _encoded(path: Path, suffix: str, start: float | None = None, end: float | N
 
 
 @pytest.mark.parametrize("form", ["mpegts", "vob"])
-def test_segments_follow_one_another(tmp_path: Path, form: str) -> None:
+def test_segments_of_a_joined_file_are_consecutive(tmp_path: Path, form: str) -> None:
     path = _joined(tmp_path, _Piece(), _Piece(seconds=0.6, sound=0.6), _Piece(), form=form)
     clip = media.probe(path)
     assert clip.frames == 65
@@ -103,7 +103,7 @@ def test_a_restart_in_other_containers_is_joined_too(tmp_path: Path, form: str) 
 
 
 @pytest.mark.parametrize(("form", "count", "read"), [("flv", 2, 1), ("matroska", 3, 2)])
-def test_what_ffmpeg_does_not_go_on_to_is_named(
+def test_an_appended_file_that_ffmpeg_does_not_read_is_noted(
     tmp_path: Path, form: str, count: int, read: int
 ) -> None:
     clip = media.probe(_joined(tmp_path, *count * [_Piece(seconds=0.4, sound=0.4)], form=form))
@@ -135,7 +135,7 @@ def test_picture_and_sound_keep_their_offset_in_each_segment(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("at", [5000, 60000])
-def test_a_jump_of_the_clock_by_hours_is_closed_whichever_way_it_goes(
+def test_timestamp_jumps_of_hours_in_either_direction_are_removed(
     tmp_path: Path, at: float
 ) -> None:
     for pieces in ((_Piece(), _Piece(at=at)), (_Piece(at=at), _Piece())):
@@ -145,12 +145,12 @@ def test_a_jump_of_the_clock_by_hours_is_closed_whichever_way_it_goes(
         assert not any("cut short" in note for note in clip.notes)
 
 
-def test_a_gap_of_seconds_in_a_recording_stays(tmp_path: Path) -> None:
+def test_a_gap_of_seconds_is_kept(tmp_path: Path) -> None:
     clip = media.probe(_joined(tmp_path, _Piece(), _Piece(at=30)))
     assert clip.duration == pytest.approx(31, abs=0.1)
 
 
-def test_a_clock_that_wraps_goes_on(tmp_path: Path) -> None:
+def test_a_wrapped_clock_is_continued(tmp_path: Path) -> None:
     wrap = float(Fraction(2**33, 90000))
     clip = media.probe(_joined(tmp_path, _Piece(at=wrap - 2.5, seconds=3, sound=3)))
     assert clip.frames == 75
@@ -159,7 +159,7 @@ def test_a_clock_that_wraps_goes_on(tmp_path: Path) -> None:
     assert not clip.variable
 
 
-def test_a_picture_held_for_hours_while_the_sound_goes_on_is_no_jump(tmp_path: Path) -> None:
+def test_a_frame_shown_for_hours_while_the_sound_continues_is_not_a_jump(tmp_path: Path) -> None:
     path = tmp_path / "held.mkv"
     with av.open(str(path), "w") as out:
         film = out.add_stream("mjpeg", rate=1)
@@ -182,7 +182,7 @@ def test_a_picture_held_for_hours_while_the_sound_goes_on_is_no_jump(tmp_path: P
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
-def test_a_result_has_picture_and_sound_of_every_segment(tmp_path: Path, suffix: str) -> None:
+def test_an_output_has_video_and_sound_of_every_segment(tmp_path: Path, suffix: str) -> None:
     path = _joined(tmp_path, _Piece(), _Piece(late=0.2), _Piece(at=40000))
     part, warnings = _encoded(path, suffix)
     assert not any("damaged" in warning for warning in warnings)
@@ -198,7 +198,7 @@ def test_a_result_has_picture_and_sound_of_every_segment(tmp_path: Path, suffix:
         assert spans[1] == pytest.approx(spans[0], abs=0.05)
 
 
-def test_a_part_beyond_a_join_has_its_own_picture_and_sound(tmp_path: Path) -> None:
+def test_an_interval_across_a_join_has_the_video_and_sound_of_its_time(tmp_path: Path) -> None:
     path = _joined(tmp_path, _Piece(), _Piece(), _Piece())
     whole = list(media.read(media.probe(path), range(75)))
     clip = media.probe(path)
@@ -236,7 +236,7 @@ def test_evaluation_reads_joined_files_on_both_sides(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["matroska", "mpegts"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
-def test_a_frame_before_time_0_moves_all_streams_together(
+def test_a_frame_before_time_0_shifts_all_streams_equally(
     tmp_path: Path, form: str, suffix: str
 ) -> None:
     source = tmp_path / f"early.{'mkv' if form == 'matroska' else 'ts'}"
@@ -296,7 +296,7 @@ def _moved(packets: list[Any]) -> list[int]:
     return [packet.pts - was for packet, was in zip(packets, before, strict=True)]
 
 
-def test_one_stray_time_moves_nothing_else() -> None:
+def test_one_stray_timestamp_shifts_no_other_packet() -> None:
     packets = [
         _packet(stream, time, length)
         for time in range(0, 2000, 20)
@@ -310,7 +310,7 @@ def test_one_stray_time_moves_nothing_else() -> None:
     assert not any(moved[:place] + moved[place + 1 :])
 
 
-def test_small_steps_back_are_left_as_they_are() -> None:
+def test_small_backward_steps_are_kept() -> None:
     times = [0, 40, 80, 70, 120, 160, 150, 200]
     assert not any(_moved([_packet(0, time, 40) for time in times]))
 

@@ -1,4 +1,4 @@
-"""Files made to do harm: playlists that name others, pipes, small files with enormous pictures."""
+"""Malicious files: playlists that name other files, pipes, decompression bombs."""
 
 import os
 import resource
@@ -151,7 +151,7 @@ def test_a_pipe_or_a_device_is_refused_at_once(tmp_path: Path, name: str) -> Non
 # Memory
 
 
-def test_available_memory_is_less_than_there_is_and_heeds_a_control_group(
+def test_available_memory_is_below_the_total_and_within_the_control_group_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "_GROUP", tmp_path)
@@ -176,7 +176,7 @@ def test_available_memory_is_less_than_there_is_and_heeds_a_control_group(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
-def test_allocations_within_bounds_only_and_the_limit_goes_again() -> None:
+def test_allocations_are_limited_only_inside_the_context() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     with memory.bounded(1 << 28):
         np.zeros(1 << 24, np.uint8)
@@ -222,7 +222,7 @@ def test_a_large_picture_is_reduced_as_it_is_read(tmp_path: Path, orientation: i
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16", "CMYK", "trns"])
-def test_pictures_of_every_mode_are_reduced_to_what_they_show(tmp_path: Path, mode: str) -> None:
+def test_pictures_of_every_mode_are_reduced(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     picture = PIL.Image.fromarray(smooth(160, 96, 4), "RGBA" if mode in ("RGBA", "LA") else None)
     if mode == "I;16":
@@ -294,7 +294,7 @@ def test_large_animations_and_videos_are_reduced(tmp_path: Path) -> None:
         assert [drawing.shape for drawing in drawings] == [(48, 80, 4)] * 2
 
 
-def test_a_run_on_a_large_picture_is_as_on_a_small_one(tmp_path: Path) -> None:
+def test_a_large_picture_runs_as_a_small_one(tmp_path: Path) -> None:
     PIL.Image.fromarray(smooth(160, 96, 4), "RGBA").save(tmp_path / "a.png")
     words = ["basic", str(tmp_path / "a.png"), "--style", str(tmp_path / "a.png"), "--size", "32"]
     words += ["--steps", "0", "--steps-next", "0"]
@@ -306,7 +306,7 @@ def test_a_run_on_a_large_picture_is_as_on_a_small_one(tmp_path: Path) -> None:
     assert np.abs(whole.astype(int) - small).max() <= 12
 
 
-def test_what_does_not_fit_into_memory_is_one_sentence(
+def test_a_picture_too_large_for_memory_is_refused_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.png"

@@ -1,4 +1,4 @@
-"""Colour profiles count by what they do to colours; at 16 bits no step of 8 is in between."""
+"""ICC profiles are judged by their effect on colours; 16 bits keep their depth."""
 
 import io
 from pathlib import Path
@@ -54,13 +54,13 @@ def colours() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_eight_bits_are_converted_whatever_the_profile_is_called(tmp_path: Path, name: str) -> None:
+def test_8_bit_conversion_does_not_depend_on_the_profile_name(tmp_path: Path, name: str) -> None:
     PIL.Image.fromarray(colours()).save(tmp_path / "a.png", icc_profile=PROFILES[name])
     image = media.read_picture(tmp_path / "a.png")
     np.testing.assert_allclose(image * 255, viewed(colours(), PROFILES[name]), atol=1e-3)
 
 
-def test_a_profile_that_keeps_the_colours_leaves_the_pixels_whatever_it_is_called(
+def test_a_profile_equal_to_srgb_changes_no_pixel(
     tmp_path: Path,
 ) -> None:
     PIL.Image.fromarray(colours()).save(tmp_path / "a.png", icc_profile=profile(name="c2"))

@@ -1,4 +1,4 @@
-"""Sound, subtitles, chapters, covers, attachments and titles: copied, converted, or named."""
+"""Sound, subtitles, chapters, covers, attachments and tags: copied, converted or reported."""
 
 from pathlib import Path
 
@@ -109,7 +109,7 @@ _LOST = "cannot hold it, so it was left out"
         ),
     ],
 )  # fmt: skip
-def test_every_stream_is_copied_converted_or_named(
+def test_every_stream_is_copied_converted_or_reported(
     full: Path, suffix: str, kinds: list[tuple[str, str]], told: list[str]
 ) -> None:
     part, warnings = _copy(full, suffix)
@@ -136,7 +136,7 @@ def test_a_cover_keeps_its_picture(full: Path) -> None:
         assert np.abs(pixels[8, 8].astype(int) - (254, 0, 0)).max() < 6
 
 
-def test_subtitles_that_were_converted_come_back_with_their_slant(full: Path) -> None:
+def test_converted_subtitles_keep_italics(full: Path) -> None:
     part, _ = _copy(full, ".mp4")
     source = part.rename(part.with_name("again.mp4"))
     back, warnings = _copy(source, ".mkv")
@@ -153,7 +153,7 @@ def test_a_part_has_its_own_subtitles_at_their_own_times(full: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
-def test_a_timecode_goes_along_with_the_whole_clip_and_is_named_with_a_part(
+def test_a_timecode_is_copied_with_the_whole_clip_and_reported_with_an_interval(
     tmp_path: Path, suffix: str
 ) -> None:
     clip = write_clip(tmp_path / "a.mp4", list(range(30)))

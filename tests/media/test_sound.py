@@ -1,4 +1,4 @@
-"""Sound of every kind: it is heard in the result, in its place and in time, or named as lost."""
+"""Sound of every codec keeps its channels and times in the output, or its loss is reported."""
 
 import io
 import subprocess
@@ -70,7 +70,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("name", FILMS)
-def test_every_sound_is_heard_where_it_was(
+def test_every_codec_keeps_tones_channels_and_times(
     film: Callable[[str], Path], name: str, suffix: str
 ) -> None:
     source = film(name)
@@ -121,7 +121,7 @@ print("\\n".join(warnings))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_channels_in_an_order_without_a_name_find_their_places(tmp_path: Path, suffix: str) -> None:
+def test_channels_in_a_custom_order_go_to_their_speakers(tmp_path: Path, suffix: str) -> None:
     """PyAV frees such a layout twice, which ends the process: so it is a process of its own."""
     source = write_film(tmp_path / "a.mov", "pcm_s16le", layout="FL+FR+FC+LFE+SL+SR+BL+BR")
     command = [sys.executable, "-c", _CUSTOM, str(source), suffix]
@@ -349,7 +349,7 @@ def _damaged(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_sound_of_which_nothing_decodes_is_told_as_such(tmp_path: Path, suffix: str) -> None:
+def test_sound_that_does_not_decode_is_reported(tmp_path: Path, suffix: str) -> None:
     _, warnings = copy(_damaged(tmp_path), suffix)
     assert len(warnings) == 1
     if suffix == ".mkv":
@@ -373,9 +373,7 @@ def test_sound_whose_packets_all_fail_on_the_way_is_lost(
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".apng", ""])
-def test_what_holds_pictures_only_names_the_sound_that_it_loses(
-    tmp_path: Path, suffix: str
-) -> None:
+def test_outputs_without_sound_report_the_dropped_stream(tmp_path: Path, suffix: str) -> None:
     source = write_clip(tmp_path / "a.mp4", list(range(4)), sound=True)
     _, warnings = copy(source, suffix)
     kind = suffix or "a folder"
@@ -410,7 +408,7 @@ def test_frames_whose_layout_is_custom_do_not_end_the_process(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("suffix", "count"), [(".mp4", 4), (".mkv", 4), (".mov", 2)])
-def test_sound_of_a_sphere_is_kept_or_becomes_what_is_heard_all_around(
+def test_ambisonic_sound_is_kept_or_reduced_to_its_omnidirectional_channel(
     tmp_path: Path, suffix: str, count: int
 ) -> None:
     sphere = ["-af", "pan=ambisonic 1|c0=c0|c1=c1|c2=c0|c3=c0", "-mapping_family", "2"]
@@ -421,7 +419,7 @@ def test_sound_of_a_sphere_is_kept_or_becomes_what_is_heard_all_around(
     assert len(warnings) == (suffix == ".mov")
 
 
-def test_a_stream_whose_channels_change_goes_on_without_a_gap() -> None:
+def test_a_stream_whose_channel_count_changes_has_no_gap() -> None:
     encoding = Encoding(codec="pcm_s16le", rate=48000, layout="stereo", format="s16", lossless=True)
     with av.open(io.BytesIO(), "w", format="matroska") as out:
         encoder = SoundEncoder(add_encoder(out, encoding), encoding, Channels("stereo", ()), None)
@@ -465,7 +463,7 @@ def test_a_gap_becomes_silence_and_an_overlap_is_cut() -> None:
     ]  # fmt: skip
 
 
-def test_films_of_these_tests_are_as_they_say(tmp_path: Path) -> None:
+def test_generated_clips_have_the_expected_properties(tmp_path: Path) -> None:
     found = heard(write_film(tmp_path / "a.mov", "pcm_s16le"))
     assert (found.begin, found.end) == pytest.approx((BEGIN, END), abs=0.002)
     assert len(found.samples) == LENGTH * 48000

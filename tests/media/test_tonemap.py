@@ -1,4 +1,4 @@
-"""High dynamic range is brought to what a standard picture holds, on purpose."""
+"""HDR and wide-gamut colours are mapped to SDR."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def _shown(folder: Path, nits: np.ndarray, kind: str) -> tuple[media.Clip, np.nd
 
 
 @pytest.mark.parametrize("kind", ["PQ", "HLG"])
-def test_standard_colours_come_back(tmp_path: Path, kind: str) -> None:
+def test_sdr_colours_encoded_as_hdr_are_restored(tmp_path: Path, kind: str) -> None:
     clip, shown = _shown(tmp_path, _nits(_PATCHES), kind)
     assert f"high dynamic range ({kind}) is tone-mapped" in clip.notes[0]
     assert np.abs(shown - _PATCHES).mean() <= 5
@@ -59,7 +59,7 @@ def test_standard_colours_come_back(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PQ", "HLG"])
-def test_what_is_brighter_than_white_is_pressed_not_cut(tmp_path: Path, kind: str) -> None:
+def test_highlights_are_compressed_not_clipped(tmp_path: Path, kind: str) -> None:
     nits = np.array([100, 203, 300, 450, 700, 990])[:, None] * np.ones(3)
     _, shown = _shown(tmp_path, nits, kind)
     assert (np.diff(shown[:, 1]) > 0.8).all()

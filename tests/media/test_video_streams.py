@@ -1,4 +1,4 @@
-"""Which of several video streams is the film; what comes of the others; unknown side data."""
+"""Choice of the main video stream; handling of the others; unknown side data."""
 
 import io
 from fractions import Fraction
@@ -59,7 +59,7 @@ def _write(path: Path, *tracks: _Track) -> Path:
         ((_Track((96, 48), 1),), 0),  # alone, a still is all there is
     ],
 )
-def test_the_film_is_the_default_else_the_longest_and_largest(
+def test_the_main_stream_is_the_default_else_the_longest_and_largest(
     tmp_path: Path, tracks: tuple[_Track, ...], film: int
 ) -> None:
     clip = media.probe(_write(tmp_path / "a.nut", *tracks))
@@ -71,7 +71,7 @@ def test_the_film_is_the_default_else_the_longest_and_largest(
 
 @pytest.mark.parametrize("source", [".mkv", ".mp4"])
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".webm"])
-def test_the_other_stream_goes_along_behind_the_film_or_is_named(
+def test_other_video_streams_are_copied_or_reported(
     tmp_path: Path, source: str, suffix: str
 ) -> None:
     path = _write(
@@ -94,7 +94,7 @@ def test_the_other_stream_goes_along_behind_the_film_or_is_named(
     assert len(result.streams) == (1 if suffix == ".webm" else 2)
 
 
-def test_a_cover_beside_the_film_is_no_film(tmp_path: Path) -> None:
+def test_a_cover_is_not_the_main_stream(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", list(range(5)))
     PIL.Image.new("RGB", (640, 480), "red").save(tmp_path / "cover.jpg")
     ffmpeg("-i", str(tmp_path / "cover.jpg"), "-i", str(clip), "-map", "0", "-map", "1", "-c",
@@ -103,7 +103,7 @@ def test_a_cover_beside_the_film_is_no_film(tmp_path: Path) -> None:
     assert (found.width, found.frames, found.notes) == (64, 5, ())
 
 
-def test_the_crop_of_another_track_is_not_the_films(tmp_path: Path) -> None:
+def test_the_crop_of_another_track_is_not_applied(tmp_path: Path) -> None:
     write_cropped(
         write_clip(tmp_path / "a.mp4", list(range(5))), tmp_path / "b.mp4", width=40, height=30
     )
@@ -118,7 +118,7 @@ def test_the_crop_of_another_track_is_not_the_films(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [Disposition.still_image, Disposition.timed_thumbnails])
-def test_stills_and_thumbnails_are_no_candidates_beside_a_film(kind: Disposition) -> None:
+def test_stills_and_thumbnails_are_not_candidates(kind: Disposition) -> None:
     beside = SimpleNamespace(disposition=kind | Disposition.default, time_base=Fraction(1, 25))
     film = SimpleNamespace(disposition=Disposition(0), time_base=Fraction(1, 25))
 
@@ -129,7 +129,7 @@ def test_stills_and_thumbnails_are_no_candidates_beside_a_film(kind: Disposition
     assert candidates(within(beside)) == [beside]
 
 
-def test_a_film_in_an_unknown_codec_is_refused_and_no_preview_taken_for_it(tmp_path: Path) -> None:
+def test_an_unknown_main_codec_is_refused_and_no_preview_used_instead(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.mp4", _Track((64, 48), 1), _Track((96, 48), 9, Disposition.default))
     data = path.read_bytes()
     place = data.rindex(b"avc1")  # of the second track: a sample entry of an unknown kind
@@ -192,7 +192,7 @@ def _mjpeg(path: Path, orientation: int = 1) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mov", ".mkv"])
-def test_unknown_side_data_of_a_frame_is_passed_by(tmp_path: Path, suffix: str) -> None:
+def test_unknown_side_data_is_ignored(tmp_path: Path, suffix: str) -> None:
     clip = media.probe(_mjpeg(tmp_path / f"a{suffix}"))
     assert clip.frames == 4
     assert len(list(media.read(clip, range(4)))) == 4

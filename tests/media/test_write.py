@@ -1,4 +1,4 @@
-"""What is written has the source's frames, times, colours and sound, and the same bytes again."""
+"""Outputs have the source's frames, times, colours and sound, and reproducible bytes."""
 
 import subprocess
 import sys
@@ -75,7 +75,7 @@ def test_sound_is_copied_untouched_with_its_language(tmp_path: Path, suffix: str
     assert warnings == []
 
 
-def test_sound_that_a_container_refuses_is_encoded_anew_and_named(tmp_path: Path) -> None:
+def test_sound_that_a_container_refuses_is_re_encoded_and_reported(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", list(range(20)), sound=True)
     _, _, result, warnings = _copy(path, tmp_path / "out.webm")
     assert [stream.codec for stream in result.streams] == ["vp9", "opus"]
@@ -110,7 +110,7 @@ def test_the_result_of_a_rotated_clip_stands_upright_without_a_tag(tmp_path: Pat
     assert np.abs(before - after).mean() < 0.02
 
 
-def test_an_odd_size_is_padded_and_said(tmp_path: Path) -> None:
+def test_an_odd_size_is_padded_and_reported(tmp_path: Path) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
     frames = [disc(0, 33, 21), disc(1, 33, 21)]
     part = tmp_path / "part.mp4"
@@ -290,7 +290,7 @@ except OutputError as error:
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.gif", "out"])
-def test_a_disk_that_takes_no_more_is_one_sentence(tmp_path: Path, name: str) -> None:
+def test_a_full_disk_is_reported_in_one_sentence(tmp_path: Path, name: str) -> None:
     path = write_clip(tmp_path / "a.mp4", list(range(8)), sound=True)
     command = [sys.executable, "-c", _FULL, str(path), str(tmp_path / name)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Tiny sources, made for the tests of media."""
+"""Small media files generated for tests."""
 
 import struct
 import subprocess

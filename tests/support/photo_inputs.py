@@ -1,4 +1,4 @@
-"""Photos as cameras and editors write them, made for the tests: 16 bits, profiles, HEIC."""
+"""Photos as cameras and editors write them: 16 bits, ICC profiles, HEIC."""
 
 import struct
 import zlib

@@ -1,6 +1,6 @@
-"""Films with sound of known tones for tests, and what is heard in a result.
+"""Clips with sound of known tones, and measurement of the sound in an output.
 
-Channel i holds a tone of TONES[i] Hz from BEGIN to END, silence before and after. Results are
+Channel i holds a tone of TONES[i] Hz from BEGIN to END, silence before and after. Outputs are
 decoded by another build of FFmpeg than the one that wrote them.
 """
 

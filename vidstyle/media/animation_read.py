@@ -10,7 +10,7 @@ import PIL.Image
 
 from vidstyle.errors import MediaError, OutputError
 from vidstyle.image import Image
-from vidstyle.media.clip import Clip, output_times, strictly_increasing
+from vidstyle.media.clip import Clip, increasing, output_times
 from vidstyle.media.large import (
     Factor,
     check_decoding,
@@ -19,13 +19,7 @@ from vidstyle.media.large import (
     read_reduced,
     reduced_size,
 )
-from vidstyle.media.pictures import (
-    PICTURE_FAULTS,
-    has_transparent_pixels,
-    open_picture,
-    quiet,
-    to_pixels,
-)
+from vidstyle.media.pictures import PICTURE_FAULTS, is_transparent, open_picture, quiet, to_pixels
 
 __all__ = [
     "NO_DURATION",
@@ -92,7 +86,7 @@ def _frames_of(picture: PIL.Image.Image, path: Path) -> tuple[list[int], bool, s
             if not durations:
                 raise MediaError(f"{path}: expected frames, got none that decodes") from error
             return durations, alpha, str(error)
-        alpha = alpha or has_transparent_pixels(picture)
+        alpha = alpha or is_transparent(picture)
         durations.append(round(picture.info.get("duration", 0)) or NO_DURATION)
     return durations, alpha, ""
 
@@ -130,9 +124,7 @@ def in_ticks(clip: Clip, indices: range, tick: Fraction) -> list[int]:
     """
     stamps, end, _ = output_times(clip, indices)
     base = clip.time_base or Fraction(1)
-    return strictly_increasing(
-        [round((stamp - stamps[0]) * base / tick) for stamp in [*stamps, end]]
-    )
+    return increasing([round((stamp - stamps[0]) * base / tick) for stamp in [*stamps, end]])
 
 
 def check_durations(part: Path, durations: list[int]) -> None:

@@ -8,16 +8,7 @@ from typing import Any, Literal
 
 from vidstyle.errors import MediaError, UsageError
 
-__all__ = [
-    "MOVIES",
-    "Clip",
-    "Kind",
-    "Stream",
-    "as_json",
-    "output_times",
-    "select",
-    "strictly_increasing",
-]
+__all__ = ["MOVIES", "Clip", "Kind", "Stream", "as_json", "increasing", "output_times", "select"]
 
 Kind = Literal["video", "animation", "picture", "photos", "sequence"]
 
@@ -167,9 +158,9 @@ def output_times(clip: Clip, indices: range) -> tuple[list[int], int, int]:
     return [stamp - shift for stamp in stamps], end - shift, shift
 
 
-def strictly_increasing(stamps: list[int]) -> list[int]:
+def increasing(stamps: list[int]) -> list[int]:
     """Return the timestamps, each at least one tick after the one before."""
-    increasing: list[int] = []
+    moved: list[int] = []
     for stamp in stamps:
-        increasing.append(max(stamp, increasing[-1] + 1) if increasing else stamp)
-    return increasing
+        moved.append(max(stamp, moved[-1] + 1) if moved else stamp)
+    return moved

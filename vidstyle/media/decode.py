@@ -37,7 +37,7 @@ __all__ = [
     "Shape",
     "codec_name",
     "decoded",
-    "has_transparent_pixels",
+    "is_transparent",
     "is_video",
     "main_stream",
     "open_video",
@@ -299,7 +299,7 @@ def _decode_packet(decoder: VideoCodecContext, packet: Any, faults: list[str]) -
         return []
 
 
-def has_transparent_pixels(frame: VideoFrame) -> bool:
+def is_transparent(frame: VideoFrame) -> bool:
     """Whether any pixel of a decoded frame is not opaque."""
     if not any(part.is_alpha for part in frame.format.components):
         return False

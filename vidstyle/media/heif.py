@@ -17,13 +17,7 @@ from vidstyle.media import tonemap
 __all__ = ["FORMAT", "depth_of", "is_still", "is_wide", "read_uint16", "read_wide", "register"]
 
 FORMAT = "HEIF"
-_BRANDS = (
-    b"heic",
-    b"heix",
-    b"heim",
-    b"heis",
-    b"mif1",
-)  # of still pictures, not of sequences
+_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")  # of still pictures, not of sequences
 
 
 @cache

@@ -12,11 +12,7 @@ __all__ = ["lacks_end", "with_end_marker"]
 
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
-_ALONE = (
-    0x00,
-    0x01,
-    *range(0xD0, 0xD8),
-)  # after 0xFF: byte stuffing and restarts
+_ALONE = (0x00, 0x01, *range(0xD0, 0xD8))  # after 0xFF: byte stuffing and restarts
 # A decoder skips bytes after complete data and decodes bytes after incomplete data. The two
 # patterns differ in every bit, so that even one missing bit changes the pixels.
 _PADS = (b"\x55" * 64, b"\xaa" * 64)

@@ -38,8 +38,8 @@ __all__ = [
     "PICTURE_FAULTS",
     "WITH_ALPHA",
     "WRITABLE",
-    "has_transparent_pixels",
     "is_picture",
+    "is_transparent",
     "load_frame",
     "open_picture",
     "quiet",
@@ -201,7 +201,7 @@ def upright_size(picture: PIL.Image.Image) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def has_transparent_pixels(picture: PIL.Image.Image) -> bool:
+def is_transparent(picture: PIL.Image.Image) -> bool:
     """Whether any pixel is not opaque."""
     if not picture.has_transparency_data:
         return False

@@ -24,8 +24,8 @@ from vidstyle.media.large import (
 )
 from vidstyle.media.listing import is_pattern, listed
 from vidstyle.media.pictures import (
-    has_transparent_pixels,
     is_picture,
+    is_transparent,
     open_picture,
     quiet,
     read_pixels,
@@ -127,7 +127,7 @@ def _measure(path: Path, count: bool) -> _Measured:
             if picture.format == "JPEG" and picture.width * picture.height > LARGE:
                 picture.draft(picture.mode, (1, 1))  # decodes all data at 1/8 size
             picture.load()
-            alpha = has_transparent_pixels(picture)
+            alpha = is_transparent(picture)
         return _Measured(size, _TURNS.get(orientation, 0), depth, alpha, shallow)
 
 

@@ -11,12 +11,12 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Clip, strictly_increasing
+from vidstyle.media.clip import Clip, increasing
 from vidstyle.media.continuity import Timeline
 from vidstyle.media.decode import (
     Shape,
     decoded,
-    has_transparent_pixels,
+    is_transparent,
     main_stream,
     open_video,
     packets,
@@ -78,7 +78,7 @@ class _DecodedTimes:
         self.interlaced = self.interlaced or frame.interlaced_frame
         self.corrupt += frame.is_corrupt
         self.depth = max(self.depth, *(part.bits for part in frame.format.components))
-        self.alpha = self.alpha or has_transparent_pixels(frame)
+        self.alpha = self.alpha or is_transparent(frame)
         self.sizes.add((frame.width, frame.height))
         stamp = self.end if frame.pts is None else frame.pts
         self.stamps.append(stamp)
@@ -146,7 +146,7 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, scan: _Dec
 
 
 def _counted(scan: _DecodedTimes, clip: Clip) -> dict[str, Any]:
-    stamps, base = strictly_increasing(scan.stamps), clip.time_base or Fraction(1)
+    stamps, base = increasing(scan.stamps), clip.time_base or Fraction(1)
     end = _last_end(stamps, scan, base)
     length = (end - stamps[0]) * base
     return {
