@@ -139,7 +139,7 @@ def test_an_unused_crf_is_reported(tmp_path: Path) -> None:
 
 
 def _ramp() -> np.ndarray:
-    """A slope of grey whose steps are those of 10 bits, over the darker half: uint16."""
+    """Return a grey gradient in 10-bit steps over the darker half, uint16."""
     steps = np.linspace(0, 32767, 512).astype(np.uint16)
     return np.broadcast_to(steps[None, None, :, None], (3, 64, 512, 3))
 
@@ -166,7 +166,7 @@ def test_ten_bits_stay_ten_through_the_state_of_a_run(
 
 
 def _clear_frames() -> np.ndarray:
-    """A disc that is opaque, on nothing, with a soft edge: uint8 RGBA."""
+    """Return an opaque disc with a soft edge on a transparent background, uint8 RGBA."""
     y, x = np.mgrid[:48, :64]
     alpha = np.clip((18 - np.hypot(x - 32, y - 24)) / 6, 0, 1)
     frames = [(np.dstack([disc(step), alpha]) * 255).astype(np.uint8) for step in range(4)]
@@ -194,7 +194,7 @@ def test_alpha_is_kept_where_the_output_can_hold_it(
     assert np.abs(shown[..., 3] - true[..., 3]).mean() < 1
     opaque = true[..., 3] == 255
     assert np.abs(shown[..., :3] - true[..., :3])[opaque].mean() < 4
-    flat = [frame[..., :3] * frame[..., 3:] / 255 for frame in shown]  # over black: no white rim
+    flat = [frame[..., :3] * frame[..., 3:] / 255 for frame in shown]  # over black
     wanted = [frame[..., :3] * frame[..., 3:] / 255 for frame in true]
     assert np.abs(np.array(flat) - np.array(wanted)).mean() < 3
 
@@ -360,5 +360,5 @@ def test_a_file_that_fails_verification_is_never_renamed_to_the_output(
         with pytest.raises(OutputError, match=sentence):
             run(job)
     assert not output.exists()
-    assert run(job).stylized == 0  # the frames were not lost
+    assert run(job).stylized == 0  # the saved frames were used
     assert media.probe(output).frames == 3

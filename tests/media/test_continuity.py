@@ -29,9 +29,9 @@ _CODECS = {
 
 @dataclass(frozen=True)
 class _Piece:
-    """A file of picture and sound, in seconds. late: the sound begins so much after the picture.
+    """A file with video and sound. late: seconds by which the sound starts after the video.
 
-    at: where the clock begins.
+    at: seconds at which the timestamps start.
     """
 
     seconds: float = 1
@@ -57,7 +57,7 @@ def _joined(tmp_path: Path, *pieces: _Piece, form: str = "mpegts") -> Path:
 
 
 def _times(path: Path) -> dict[str, np.ndarray]:
-    """Return begin and end of each packet in seconds, [N, 2] sorted, by the kind of stream."""
+    """Return start and end of each packet in seconds, [N, 2] sorted, by stream type."""
     found: dict[str, list[tuple[float, float]]] = {}
     with open_video(path) as container:
         for packet in packets(container, list(container.streams), []):
@@ -120,7 +120,7 @@ def test_segments_of_three_frames_are_found(tmp_path: Path) -> None:
 
 
 def test_picture_and_sound_keep_their_offset_in_each_segment(tmp_path: Path) -> None:
-    """One offset a segment: sound that begins late, or ends early, in its piece does so still."""
+    """Each segment has one offset: sound that starts late or ends early in its piece still does."""
     lates = (0, 0.3, 0.12)
     pieces = [_Piece(late=late, sound=0.4, at=-9 * place) for place, late in enumerate(lates)]
     times = _times(_joined(tmp_path, *pieces))
@@ -214,7 +214,7 @@ def test_an_interval_across_a_join_has_the_video_and_sound_of_its_time(tmp_path:
 
 
 def test_subtitles_follow_their_segment(tmp_path: Path) -> None:
-    """Subtitles of a joined file come at their own frames (Matroska: TS has none of text)."""
+    """Subtitles of a joined file stay with their frames (Matroska, as TS has no text subtitles)."""
     _Piece().write(tmp_path / "piece.mkv", "matroska")
     (tmp_path / "words.srt").write_text("1\n00:00:00,400 --> 00:00:00,600\nhere\n")
     words = ["-i", str(tmp_path / "piece.mkv"), "-i", str(tmp_path / "words.srt"), "-c", "copy"]
@@ -254,7 +254,7 @@ def test_a_frame_before_time_0_shifts_all_streams_equally(
 
 
 def _write_early(path: Path, form: str) -> None:
-    """Write 20 frames from -0.4 s on, and sound from 0 on."""
+    """Write 20 frames from -0.4 s on, and sound from 0 s on."""
     with av.open(str(path), "w", format=form, options={"avoid_negative_ts": "disabled"}) as out:
         film = out.add_stream("mpeg4", rate=25)
         film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
@@ -286,7 +286,7 @@ def _packet(stream: int, ticks: int, length: int) -> Any:
 
 
 def _moved(packets: list[Any]) -> list[int]:
-    """Return by how much the time of each packet is changed."""
+    """Return the change of each packet's time."""
     found = Continuity("matroska,webm")
     for packet in packets:
         found.place(found.read(packet))
@@ -316,7 +316,7 @@ def test_small_backward_steps_are_kept() -> None:
 
 
 def test_a_stream_without_a_jump_of_its_own_follows_the_others() -> None:
-    """The sound of the first segment ends where that of the second begins."""
+    """The sound of the second segment continues that of the first."""
     first = [_packet(0, time, 40) for time in range(0, 1000, 40)]
     first += [_packet(1, time, 20) for time in range(0, 400, 20)]
     second = [_packet(0, time, 40) for time in range(0, 480, 40)]
@@ -326,7 +326,7 @@ def test_a_stream_without_a_jump_of_its_own_follows_the_others() -> None:
 
 
 def test_a_clock_that_jumps_at_every_packet_keeps_their_order() -> None:
-    """A file can be made so: no more may be done for a packet where there are many segments."""
+    """The work per packet does not grow with the number of segments in a malicious file."""
     jumping = [_packet(n % 2, (n // 2 % 2) * 5000, 40) for n in range(10_000)]
     assert len(_moved(jumping)) == len(jumping)
     times = [packet.pts for packet in jumping if packet.stream_index == 0]

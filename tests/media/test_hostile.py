@@ -24,7 +24,7 @@ from vidstyle.guides import files
 from vidstyle.media import animation_read, containers, decode, large, pictures, sources
 from vidstyle.media.containers import DEMUXERS, open_container
 
-# Playlists: {0} is the name of the playlist, {1} of a film that lies beside it
+# Playlists. {0}: the playlist's name; {1}: the name of a video beside it
 
 
 PLAYLISTS = {
@@ -50,7 +50,7 @@ PLAYLISTS = {
 
 @pytest.fixture
 def beside(tmp_path: Path) -> Path:
-    """A film that nothing but a playlist names."""
+    """A video that only a playlist names."""
     return write_clip(tmp_path / "beside.mp4", [0, 1])
 
 
@@ -104,7 +104,7 @@ for name in {names!r}:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     told = log.read_text()
-    assert str(picture) in told  # strace sees what is opened
+    assert str(picture) in told  # strace logs opened files
     assert beside.name not in "\n".join(line for line in told.splitlines() if "open" in line)
     assert "AF_INET" not in told
 
@@ -180,12 +180,12 @@ def test_allocations_are_limited_only_inside_the_context() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     with memory.bounded(1 << 28):
         np.zeros(1 << 24, np.uint8)
-        with memory.bounded(1 << 30), pytest.raises(MemoryError):  # the lower limit stays
+        with memory.bounded(1 << 30), pytest.raises(MemoryError):  # the lower limit holds
             np.zeros(1 << 29, np.uint8)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
-# Large pictures, which small ones stand for
+# Large pictures, simulated by lowered limits
 
 
 @contextmanager
@@ -215,7 +215,7 @@ def test_a_large_picture_is_reduced_as_it_is_read(tmp_path: Path, orientation: i
     with large_from(10_000):
         assert media.probe(path) == clip
         small = next(media.read(clip, range(1), 20))
-        assert next(media.read(clip, range(1))).shape == whole.shape  # no size is known: native
+        assert next(media.read(clip, range(1))).shape == whole.shape  # without a side: native size
     assert max(small.shape) == 40
     wanted = media.resize(whole, small.shape[1], small.shape[0])
     assert np.abs(small - wanted).max() < 0.02
@@ -346,7 +346,7 @@ def write_gif(path: Path, side: int, frames: int) -> Path:
 
 
 def peak_of(words: list[str]) -> tuple[int, str, int]:
-    """Run vidstyle; return its exit code, what it said, and its peak memory in bytes."""
+    """Run vidstyle; return its exit code, output and peak memory in bytes."""
     code = (
         "import resource, sys; from vidstyle.cli.main import main; code = main(sys.argv[1:]);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"

@@ -14,7 +14,7 @@ _EXIF, _GPS = 0x8769, 0x8825
 
 
 def _photo(path: Path) -> Path:
-    """Write a photo that lies on its side, with what a camera says of it."""
+    """Write a photo with orientation and camera metadata."""
     picture = PIL.Image.fromarray((disc(0) * 255).astype(np.uint8))
     exif = picture.getexif()
     exif[0x010F], exif[0x0112] = "Maker", 6

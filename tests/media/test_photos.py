@@ -19,7 +19,7 @@ REHEARSED = ("--steps", "0", "--steps-next", "0")
 
 
 def pixels(seed: int = 0) -> np.ndarray:
-    """A slope of colour with a white corner: uint8 [48, 64, 3]; one that tells which way is up."""
+    """A colour gradient with a white corner, which shows the orientation: uint8 [48, 64, 3]."""
     y, x = np.mgrid[:48, :64]
     image = np.stack([x * 4, y * 5, np.full_like(x, 60 + seed)], axis=2).astype(np.uint8)
     image[:12, :12] = 255
@@ -43,7 +43,7 @@ def command(source: Path, style: Path, *more: str) -> list[str]:
 
 
 def shoot(folder: Path, *names: str) -> Path:
-    """Make a folder of photos of these names; what is no photo holds a few bytes."""
+    """Make a folder of photos with these names; other files hold a few bytes."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if name.lower().endswith((".jpg", ".jpeg")):
@@ -164,7 +164,7 @@ def test_all_photos_of_a_phone_folder_are_stylised(
     assert "left out" not in capsys.readouterr().err
 
 
-# Camera raw, and whatever else is left out
+# Camera raw and other files left out
 
 
 @pytest.mark.parametrize("more", [(), ("-r",)])
@@ -216,7 +216,7 @@ def test_a_renamed_raw_file_is_recognised_by_its_tags(tmp_path: Path, tags: dict
         media.probe(tmp_path / "a.tif")
 
 
-# JPEG without an end
+# JPEG without an end marker
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_jpeg_cut_between_scans_or_restarts_is_refused(tmp_path: Path) -> None
         media.probe(tmp_path / "a.jpg")
 
 
-# One that is bad among many
+# Damaged photos among others
 
 
 def test_all_bad_photos_are_named_before_any_work_and_how_to_go_on(
@@ -293,7 +293,7 @@ def test_bad_frames_of_a_sequence_are_named_without_r(
     assert "-r " not in line
 
 
-# Codecs for stills in a batch
+# Picture codecs in a batch
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ PROFILES = {
 
 
 def viewed(pixels: np.ndarray, icc: bytes) -> np.ndarray:
-    """Return what LittleCMS shows of uint8 pixels, as uint8 sRGB."""
+    """Return uint8 pixels converted to sRGB by LittleCMS, uint8."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     target = ImageCms.createProfile("sRGB")
     picture = PIL.Image.fromarray(pixels)
@@ -84,7 +84,7 @@ def test_sixteen_bits_are_converted_as_a_viewer_does(
         write_tiff(path, words, iccprofile=PROFILES[name])
     image = media.read_picture(path)
     expected = viewed(colours(), PROFILES[name])
-    assert np.abs(expected - colours()).max() > 10  # the profile does something
+    assert np.abs(expected - colours()).max() > 10  # the profile changes colours
     np.testing.assert_allclose(image * 255, expected, atol=1.01)
 
 
@@ -116,7 +116,7 @@ def test_a_profile_of_tables_keeps_the_levels_of_a_gradient(tmp_path: Path) -> N
 
 
 def with_tables(icc: bytes) -> bytes:
-    """Return a profile of RGB with a small table (mft1) from RGB to Lab."""
+    """Return an RGB profile with a small lookup table (mft1) from RGB to Lab."""
     grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 3)] * 3, indexing="ij"), axis=-1)
     lab = np.stack(
         [

@@ -71,7 +71,7 @@ def _kinds(path: Path) -> list[tuple[str, str]]:
 
 
 def _subtitles(path: Path) -> str:
-    """Return the subtitles as another program reads them."""
+    """Return the subtitles as the ffmpeg program reads them."""
     return ffmpeg("-i", str(path), "-map", "0:s:0", "-f", "srt", "-").decode()
 
 
@@ -166,4 +166,4 @@ def test_a_timecode_is_copied_with_the_whole_clip_and_reported_with_an_interval(
     assert tags["timecode"] == "01:00:00:00"
     _, warnings = _copy(source, suffix, start=0.4)
     assert warnings[0].startswith("data stream 1")
-    assert (".mkv" in warnings[0]) == (suffix != ".mkv")  # no advice of what was just used
+    assert (".mkv" in warnings[0]) == (suffix != ".mkv")  # does not advise the format in use

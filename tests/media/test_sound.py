@@ -42,7 +42,7 @@ KEPT = {  # suffix -> what is copied; all else is re-encoded
     ".mkv": {"disc.mkv", "eight_bits.avi", "six.mkv", "camera.mov", "dts.mkv", "truehd.mkv"},
     ".webm": set(),
 }
-LOSSLESS = {"truehd.mkv", "bluray.m2ts"}  # that .mov and .mkv keep so
+LOSSLESS = {"truehd.mkv", "bluray.m2ts"}  # stays lossless in .mov and .mkv
 
 
 def _in_place(tones: list[int], name: str) -> list[int]:
@@ -57,7 +57,7 @@ def codec_in(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return what writes one of the films, once."""
+    """Return a function that writes each test clip once."""
     folder = tmp_path_factory.mktemp("films")
 
     def write(name: str) -> Path:
@@ -122,7 +122,7 @@ print("\\n".join(warnings))
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_channels_in_a_custom_order_go_to_their_speakers(tmp_path: Path, suffix: str) -> None:
-    """PyAV frees such a layout twice, which ends the process: so it is a process of its own."""
+    """PyAV frees such a layout twice, which aborts the process: so it runs in a subprocess."""
     source = write_film(tmp_path / "a.mov", "pcm_s16le", layout="FL+FR+FC+LFE+SL+SR+BL+BR")
     command = [sys.executable, "-c", _CUSTOM, str(source), suffix]
     folder = Path(__file__).parents[1] / "support"
@@ -157,7 +157,7 @@ def test_each_channel_has_its_place_in_a_layout_that_the_codec_has(
     found = heard(part).tones
     want = [0 if place is None else TONES[place] for place in tones]
     lfe = [place for place, tone in enumerate(want) if place == 3 and tone > 120]
-    for place in lfe:  # what is no low frequency is taken out of it by AAC
+    for place in lfe:  # AAC removes higher frequencies from the LFE
         found[place] = want[place]
     assert found == pytest.approx(want, abs=2)
     assert [told in one for one in warnings if told] == ([True] if told else [])
@@ -332,7 +332,7 @@ def test_titles_of_tracks_come_back_from_an_mp4(tmp_path: Path) -> None:
 
 
 def _damaged(tmp_path: Path) -> Path:
-    """A film whose sound is noise in the form of DTS packets."""
+    """A video whose sound is noise in DTS packets."""
     film = write_film(tmp_path / "dts.mkv", "dca")
     noise = np.random.default_rng(3)
     with av.open(str(film)) as source, av.open(str(tmp_path / "bad.mkv"), "w") as out:
@@ -363,7 +363,7 @@ def test_sound_that_does_not_decode_is_reported(tmp_path: Path, suffix: str) -> 
 def test_sound_whose_packets_all_fail_on_the_way_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What decodes at first and never again is not so many damaged packets."""
+    """A stream that decodes only at first is reported as lost, not as damaged packets."""
     encoding = Encoding(codec="aac", rate=48000, layout="stereo", format="fltp", lossless=False)
     plan = sound.Plan(action="encode", encoding=encoding)
     monkeypatch.setattr(remux, "plan_sounds", lambda *_: {1: plan})
@@ -438,7 +438,7 @@ def test_a_stream_whose_channel_count_changes_has_no_gap() -> None:
     left = samples.reshape(-1, 2)[:, 0] / 32768
     assert len(left) == 40 * 1536
     wanted = 0.3 * np.sin(2 * np.pi * 440 * np.arange(40 * 1536) / 48000)
-    louder = np.abs(left[20 * 1536 :]).max() / 0.3  # the mix of 5.1 lowers what it adds up
+    louder = np.abs(left[20 * 1536 :]).max() / 0.3  # the 5.1 downmix normalises its sum
     wanted[20 * 1536 :] *= louder
     assert np.abs(left - wanted).max() < 0.01
 

@@ -21,7 +21,7 @@ _TAGS = {"PQ": "smpte2084", "HLG": "arib-std-b67"}
 
 
 def _nits(patches: np.ndarray) -> np.ndarray:
-    """Light in BT.2020 of standard colours whose white is 203 nits."""
+    """Return linear BT.2020 light of SDR colours with white at 203 nits."""
     code = patches / 255
     light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
     return 203 * light @ _TO_2020.T
@@ -39,7 +39,7 @@ def _coded(nits: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _shown(folder: Path, nits: np.ndarray, kind: str) -> tuple[media.Clip, np.ndarray]:
-    """Return a chart of patches as it is read, one row of [R, G, B] a patch, of 255."""
+    """Return the decoded colour of each patch of a chart, [N, 3] of 255."""
     row = np.rint(np.clip(_coded(nits, kind), 0, 1) * 65535).astype(np.uint16)
     chart = np.broadcast_to(np.repeat(row, 16, axis=0), (1, 32, 16 * len(row), 3))
     tags = f"color_primaries=bt2020:color_trc={_TAGS[kind]}:colorspace=bt2020nc"
@@ -54,7 +54,7 @@ def test_sdr_colours_encoded_as_hdr_are_restored(tmp_path: Path, kind: str) -> N
     clip, shown = _shown(tmp_path, _nits(_PATCHES), kind)
     assert f"high dynamic range ({kind}) is tone-mapped" in clip.notes[0]
     assert np.abs(shown - _PATCHES).mean() <= 5
-    below = _PATCHES.max(axis=1) < 225  # what is not near white is not touched
+    below = _PATCHES.max(axis=1) < 225  # below the knee, unchanged
     assert np.abs(shown - _PATCHES)[below].max() <= 2
 
 

@@ -24,7 +24,7 @@ _COPIED = "video stream 0 (h264): not the main video stream, so it was copied un
 
 
 class _Track(NamedTuple):
-    """A video stream: (width, height), number of frames, what the container says of it."""
+    """A video stream: (width, height), number of frames, disposition."""
 
     size: tuple[int, int]
     frames: int
@@ -50,13 +50,16 @@ def _write(path: Path, *tracks: _Track) -> Path:
 @pytest.mark.parametrize(
     ("tracks", "film"),
     [
-        ((_Track((320, 180), 1, _DEFAULT), _Track((64, 48), 9)), 1),  # a still is never the film
+        (
+            (_Track((320, 180), 1, _DEFAULT), _Track((64, 48), 9)),
+            1,
+        ),  # never a still
         ((_Track((64, 48), 1), _Track((96, 48), 9)), 1),
         ((_Track((96, 48), 9), _Track((64, 48), 9, _DEFAULT)), 1),  # the default
         ((_Track((96, 48), 5, _DEFAULT), _Track((64, 48), 9, _DEFAULT)), 1),  # the longest
         ((_Track((64, 48), 20), _Track((96, 48), 19)), 1),  # about as long: the largest
         ((_Track((64, 48), 9), _Track((64, 48), 9)), 0),  # of equals the first
-        ((_Track((96, 48), 1),), 0),  # alone, a still is all there is
+        ((_Track((96, 48), 1),), 0),  # a still by itself
     ],
 )
 def test_the_main_stream_is_the_default_else_the_longest_and_largest(
@@ -143,7 +146,7 @@ def test_an_unknown_main_codec_is_refused_and_no_preview_used_instead(tmp_path: 
 def test_the_other_stream_keeps_every_frame_and_its_time(
     tmp_path: Path, suffix: str, start: float | None
 ) -> None:
-    """Matroska stores no decoding times; those of reordered frames are made anew."""
+    """Matroska stores no decoding times; those of reordered frames are recomputed."""
     path = _write(
         tmp_path / "a.mkv", _Track((96, 48), 60), _Track((64, 48), 60, Disposition.default)
     )
@@ -199,12 +202,12 @@ def test_unknown_side_data_is_ignored(tmp_path: Path, suffix: str) -> None:
     with av.open(str(clip.path)) as container:
         frame = next(container.decode(video=0))
         with pytest.raises(ValueError, match="is not a valid Type"):
-            _ = frame.side_data  # else this test shows nothing
+            _ = frame.side_data  # else this test checks nothing
         assert not has_side_data(frame, Type.DOVI_METADATA)
 
 
 def test_known_side_data_is_found_beside_unknown(tmp_path: Path) -> None:
-    """EXIF that turns the picture becomes a display matrix beside it."""
+    """FFmpeg converts an EXIF orientation to a display matrix beside it."""
     with av.open(str(_mjpeg(tmp_path / "a.avi", orientation=6))) as container:
         frame = next(container.decode(video=0))
         assert has_side_data(frame, Type.DISPLAYMATRIX)

@@ -17,7 +17,7 @@ from vidstyle.errors import OutputError, UsageError
 
 
 def _copy(source: Path, output: Path, start: float | None = None, end: float | None = None):
-    """Encode a source's own frames; return (clip, indices, clip of the result, warnings)."""
+    """Encode a source's own frames; return (clip, indices, clip of the output, warnings)."""
     clip = media.probe(source)
     indices = media.select(clip, start, end)
     part = output.with_name(f"part{output.suffix}")
@@ -53,7 +53,7 @@ def test_an_ntsc_rate_stays_exact(tmp_path: Path) -> None:
 
 
 def _sound(path: Path) -> tuple[list[bytes], float, float, str | None]:
-    """Return the packets, the first and last second, and the language of the sound."""
+    """Return the packets, first and last second, and language of the sound."""
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
         packets = [packet for packet in container.demux(stream) if packet.size]
@@ -67,7 +67,7 @@ def test_sound_is_copied_untouched_with_its_language(tmp_path: Path, suffix: str
     path = write_clip(tmp_path / "a.mp4", list(range(20)), sound=True)
     _, _, _, warnings = _copy(path, tmp_path / f"out{suffix}")
     before, after = _sound(path), _sound(tmp_path / f"part{suffix}")
-    unheard = before[1] < 0 and suffix == ".mkv"  # what primes the decoder, before time 0
+    unheard = before[1] < 0 and suffix == ".mkv"  # encoder delay, before time 0
     assert after[0] == before[0][unheard:]
     assert after[1] == pytest.approx(0 if unheard else before[1], abs=0.001)
     assert after[2] == pytest.approx(before[2], abs=0.001)

@@ -31,7 +31,7 @@ class Codec:
     formats: pixel formats used unless another is requested, the simplest first.
     crf, max_crf: default and largest CRF; None and 0 for an encoder without CRF.
     max_reorder: largest number of frames between decoding and display order.
-    odd_sizes: takes odd_sizes frame sizes with subsampled chroma.
+    odd_sizes: takes odd frame sizes with subsampled chroma.
     tags: container -> codec tag, where players do not support the default one.
     large_files: used only on request, since its files are very large.
     """
