@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import sounds
 from media_inputs import ffmpeg, write_clip
 from sounds import BEGIN, END, LENGTH, TONES, copy, heard, write_film, write_speex
 
@@ -125,7 +126,7 @@ def test_channels_in_a_custom_order_go_to_their_speakers(tmp_path: Path, suffix:
     """PyAV frees such a layout twice, which aborts the process: so it runs in a subprocess."""
     source = write_film(tmp_path / "a.mov", "pcm_s16le", layout="FL+FR+FC+LFE+SL+SR+BL+BR")
     command = [sys.executable, "-c", _CUSTOM, str(source), suffix]
-    folder = Path(__file__).parents[1] / "support"
+    folder = Path(sounds.__file__).parent
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
     found = heard(source.with_name(f"part_a{suffix}"))
     stored = [TONES[i] for i in ((0, 1, 2, 3, 4, 5, 6, 7) if suffix == ".mov" else _AS_7_1)]

@@ -6,6 +6,7 @@ render any text as pictures (tty, subtitles), some are devices.
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer
@@ -13,7 +14,7 @@ from av.container import InputContainer
 from vidstyle.media.large import check_regular
 from vidstyle.memory import bounded
 
-__all__ = ["DEMUXERS", "MOST_PIXELS", "open_container"]
+__all__ = ["DEMUXERS", "MOST_PIXELS", "open_container", "open_memory"]
 
 # Names of FFmpeg demuxers that read only the file they are given.
 DEMUXERS = (
@@ -32,6 +33,13 @@ DEMUXERS = (
 )  # fmt: skip
 MOST_PIXELS = 12288 * 6480  # per video frame: 12K, the largest of cameras
 _OPENING = 1 << 30  # bytes that FFmpeg may allocate for a file's index and first frames
+
+
+def open_memory(file: BinaryIO) -> InputContainer:
+    """Open a media file in memory, written by vidstyle itself, from its start."""
+    file.seek(0)
+    options = {"format_whitelist": ",".join(DEMUXERS)}
+    return av.open(file, "r", metadata_errors="replace", options=options)
 
 
 def open_container(path: Path) -> InputContainer:
