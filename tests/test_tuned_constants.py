@@ -13,7 +13,7 @@ from vidstyle.coherence.fades import fades, thumbnail
 from vidstyle.evaluation import metrics
 from vidstyle.evaluation.evaluate import Evaluation
 from vidstyle.evaluation.report import Album, write_report
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.media.timestamps import is_variable
 from vidstyle.vgg import losses
 

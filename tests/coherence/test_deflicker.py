@@ -14,8 +14,9 @@ from vidstyle.coherence import deflicker, warm_start
 from vidstyle.coherence.deflicker import PreviousOutput, filtered
 from vidstyle.evaluation.metrics import sharpness, warping_error_ruder
 from vidstyle.guides.guide import Guide
+from vidstyle.image import Image, from_uint16
 from vidstyle.jobs.manifest import state_path
-from vidstyle.media import Image, from_uint16, load_frame
+from vidstyle.media import load_frame
 from vidstyle.settings import Settings
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.stylizer import Style, Stylizer

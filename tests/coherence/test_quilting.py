@@ -7,7 +7,7 @@ import pytest
 from vidstyle.coherence.disocclusion import WarpedFrame, despeckled, exemplar_of, fill_disoccluded
 from vidstyle.coherence.quilting import Exemplar, quilted
 from vidstyle.evaluation.metrics import specks
-from vidstyle.media import Image
+from vidstyle.image import Image
 
 HEIGHT, WIDTH = 60, 120
 EVERYWHERE = np.ones((HEIGHT, WIDTH), bool)

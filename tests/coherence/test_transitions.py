@@ -9,8 +9,9 @@ from films import HEIGHT, WIDTH, Film, shot
 from vidstyle import media
 from vidstyle.coherence import dissolves
 from vidstyle.coherence.dissolves import added, at_rest, outdated
+from vidstyle.image import Image
 from vidstyle.jobs.manifest import state_path
-from vidstyle.media import Image, load_frame
+from vidstyle.media import load_frame
 
 NOWHERE = np.zeros((HEIGHT, WIDTH, 2), np.float32)
 EVERYWHERE = np.ones((HEIGHT, WIDTH), bool)

@@ -11,8 +11,8 @@ from tiny import LAYERS, TinyEncoder, disc, stripes
 from vidstyle import media
 from vidstyle.coherence import warm_start
 from vidstyle.guides.guide import Guide
+from vidstyle.image import Image
 from vidstyle.jobs.manifest import state_path
-from vidstyle.media import Image
 from vidstyle.settings import Settings
 from vidstyle.stylizer.stylizer import Style, Stylized, Stylizer
 from vidstyle.techniques.mask import Mask

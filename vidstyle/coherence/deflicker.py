@@ -14,7 +14,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from vidstyle.media import Image, difference_of_gaussians
+from vidstyle.image import Image, difference_of_gaussians
 from vidstyle.motion.flow import sample
 
 __all__ = ["PreviousOutput", "filtered"]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from vidstyle.coherence.quilting import Exemplar, quilted
-from vidstyle.media import Image, difference_of_gaussians
+from vidstyle.image import Image, difference_of_gaussians
 
 __all__ = ["WarpedFrame", "despeckled", "exemplar_of", "fill_disoccluded"]
 

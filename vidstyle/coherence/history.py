@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from vidstyle.guides.guide import Guide
-from vidstyle.media import Image
+from vidstyle.image import Image
 
 __all__ = ["FinishedFrame", "FinishedFrames", "Result", "StartImage"]
 

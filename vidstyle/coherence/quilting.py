@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import cv2
 import numpy as np
 
-from vidstyle.media import Image
+from vidstyle.image import Image
 
 __all__ = ["Exemplar", "quilted"]
 

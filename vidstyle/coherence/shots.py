@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidstyle import media
 from vidstyle.coherence import warm_start
 from vidstyle.coherence.keyframe import SPAN, KeyframeTrack, Step
 from vidstyle.errors import MediaError
 from vidstyle.guides.guide import unchanged
+from vidstyle.image import Image, from_uint16, to_uint16
 from vidstyle.motion import flow
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vidstyle.coherence.history import FinishedFrames, Result, StartImage
     from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.guides.guide import Guide
-    from vidstyle.media import Image
 
 __all__ = ["ShotTracker", "frame_notes"]
 
@@ -153,8 +152,8 @@ class ShotTracker:
             )
         names = ("drawn", "filtered")
         drawn, filtered = (notes.pop(name, None) for name in names)
-        shown = output if filtered is None else media.from_uint16(filtered)
-        result = shown if drawn is None else media.from_uint16(drawn)
+        shown = output if filtered is None else from_uint16(filtered)
+        result = shown if drawn is None else from_uint16(drawn)
         return warm_start.StylizedFrame(
             seen.frame, result, begun, planes=seen.planes, shown=shown, **notes
         )
@@ -230,5 +229,5 @@ def _unlike(image: "Image | None", other: "Image") -> np.ndarray | None:
     """Return an image in 16 bits, or None if it equals the other, which is read in its place."""
     if image is None or image is other:
         return None
-    words = media.to_uint16(image)
-    return None if np.array_equal(words, media.to_uint16(other)) else words
+    words = to_uint16(image)
+    return None if np.array_equal(words, to_uint16(other)) else words

@@ -13,7 +13,7 @@ from vidstyle.coherence import dissolves
 from vidstyle.coherence.deflicker import PreviousOutput
 from vidstyle.coherence.disocclusion import WarpedFrame, despeckled, exemplar_of, fill_disoccluded
 from vidstyle.coherence.quilting import Exemplar
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion.flow import Motion, alike, inside, is_consistent, motion, sample, warp
 
 __all__ = ["StylizedFrame", "TemporalPrior", "carried", "prior", "prior_along", "static"]

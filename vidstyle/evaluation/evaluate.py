@@ -17,7 +17,8 @@ from vidstyle.errors import MediaError
 from vidstyle.evaluation import metrics
 from vidstyle.guides import guide
 from vidstyle.guides.frame_guides import GuideSeries
-from vidstyle.media import Clip, Image
+from vidstyle.image import Image, resize
+from vidstyle.media import Clip
 from vidstyle.motion.flow import compose_flows, confidence, is_cut, optical_flow
 
 if TYPE_CHECKING:
@@ -205,8 +206,8 @@ def _pairs(
             np.ones((height, width), bool) if masks is None else next(masks)[..., 0] > 0.5
             for masks in guides
         )
-        compared = None if cold is None else media.resize(cold, width, height)
-        yield _Pair(ours, media.resize(theirs, width, height), inside, index, compared, subject)
+        compared = None if cold is None else resize(cold, width, height)
+        yield _Pair(ours, resize(theirs, width, height), inside, index, compared, subject)
 
 
 def _follow(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> bool:

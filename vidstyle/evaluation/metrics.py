@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion.flow import is_consistent, warp
 
 __all__ = [

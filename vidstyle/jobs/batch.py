@@ -376,7 +376,7 @@ def _passed(batch: Batch) -> dict[str, Any]:
 def _tell_unread(batch: Batch, notify: OnEvent) -> None:
     """Name what is left out of the folders, in one line."""
     if batch.unread:
-        notify({"event": "warning", "message": media.told_left_out(list(batch.unread))})
+        notify({"event": "warning", "message": media.left_out_message(list(batch.unread))})
 
 
 class Kept:

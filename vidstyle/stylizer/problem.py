@@ -9,7 +9,7 @@ import numpy as np
 from vidstyle.coherence.deflicker import filtered
 from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.guides.guide import Guide
-from vidstyle.media import Image, resize
+from vidstyle.image import Image, resize
 
 __all__ = ["FrameProblem", "levels"]
 

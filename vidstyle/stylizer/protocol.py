@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from vidstyle.coherence.history import Result
     from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.guides.guide import Guide
-    from vidstyle.media import Image
+    from vidstyle.image import Image
 
 __all__ = ["IdentityStylizer", "Rehearsed", "Stylizes"]
 

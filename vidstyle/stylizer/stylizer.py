@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from vidstyle.coherence.warm_start import TemporalPrior, carried
 from vidstyle.guides.guide import Guide
-from vidstyle.media import Image, resize
+from vidstyle.image import Image, resize
 from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
 from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, minimise
