@@ -11,8 +11,8 @@ import pytest
 from conftest import FRAMES, write_clip
 
 from vidstyle import media
-from vidstyle.cli import main, progress
-from vidstyle.cli.options import values
+from vidstyle.cli import main, parser, progress
+from vidstyle.cli.options import given_options
 from vidstyle.settings import Settings, options
 from vidstyle.techniques import TECHNIQUES
 from vidstyle.vgg import weights
@@ -72,8 +72,8 @@ def test_every_option_is_in_the_help_of_every_technique(
     ],
 )
 def test_options_are_read_as_what_they_are(given: list[str], option: str, value: object) -> None:
-    asked = main._parser().parse_args(["basic", "in", "-o", "out", "--style", "s", *given])
-    assert values(asked, Settings) == {option: value}
+    asked = parser.build_parser().parse_args(["basic", "in", "-o", "out", "--style", "s", *given])
+    assert given_options(asked, Settings) == {option: value}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_what_libraries_write_to_stderr_is_lost_only_while_the_stylizer_is_made(
     def make(*_: object) -> None:
         os.write(2, b"I0000 port.cc: words of TensorFlow")
 
-    progress.silently(make)()
+    progress.without_stderr(make)()
     os.write(2, b"ours")
     assert capfd.readouterr().err == "ours"
 
@@ -217,7 +217,7 @@ def test_an_interrupt_says_how_to_go_on(
     monkeypatch.setattr(media, "encode", stop)
     assert basic("-q", *["--restart"] * restart) == 130
     without = " without --restart" * restart
-    assert told(capsys) == f"stopped after 6 of 6 frames; run the same command{without} to go on"
+    assert told(capsys) == f"stopped after 6 of 6 frames; run the same command{without} to continue"
 
 
 def test_probe_prints_what_is_known_as_json(

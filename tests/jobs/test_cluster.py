@@ -132,7 +132,7 @@ def test_an_interrupted_batch_goes_on(
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert told.startswith("vidstyle: stopped after ")
-    assert told.endswith(" of 6 sources; run the same command to go on\n")
+    assert told.endswith(" of 6 sources; run the same command to continue\n")
     assert len(told.splitlines()) == 1
     finished = len(results(tree.parent / "out"))
     again = subprocess.run([*asked, "--json"], capture_output=True, check=True, text=True)

@@ -23,7 +23,7 @@ from vidstyle.motion.flow import compose_flows, confidence, is_cut, optical_flow
 if TYPE_CHECKING:
     from vidstyle.evaluation.perceptual import PerceptualDistances
 
-__all__ = ["Evaluation", "as_json", "evaluate", "in_words", "make_distances"]
+__all__ = ["Evaluation", "as_json", "evaluate", "format_summary", "make_distances"]
 
 _LONG = 10  # frames between those that the long-term errors compare
 _LOOKED_AT = 20  # frames, evenly spread, that the network sees
@@ -285,7 +285,7 @@ def as_json(found: Evaluation, *, series: bool = True) -> dict[str, Any]:
     return {**told, "series": found.series} if series else told
 
 
-def in_words(found: Evaluation) -> str:
+def format_summary(found: Evaluation) -> str:
     """Return the summary as a table, a figure a line."""
     cuts = f", cuts before {', '.join(map(str, found.cuts))}" if found.cuts else ""
     width = max(map(len, found.summary))
