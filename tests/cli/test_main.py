@@ -191,7 +191,7 @@ def test_a_fault_of_our_own_is_one_sentence_and_a_trace_on_demand(
 ) -> None:
     monkeypatch.setattr(media, "encode", lambda *_, **__: 1 / 0)
     assert basic("-q") == 1
-    assert told(capsys).startswith("a fault of vidstyle itself: ZeroDivisionError")
+    assert told(capsys).startswith("internal error: ZeroDivisionError")
     assert basic("-q", "-v") == 1
     assert "Traceback" in capsys.readouterr().err
 
@@ -288,4 +288,4 @@ def test_a_place_that_may_not_be_entered_is_one_sentence(
     refused = PermissionError(13, "Permission denied", "closed/a.png")
     monkeypatch.setattr(media, "probe", Mock(side_effect=refused))
     assert main.main(["probe", str(tmp_path / "a.png")]) == 4
-    assert "permission is denied for closed/a.png" in capsys.readouterr().err
+    assert "permission denied for closed/a.png" in capsys.readouterr().err

@@ -42,8 +42,8 @@ def test_a_full_stdout_is_one_sentence(clip: Path, tmp_path: Path, asked: str) -
     found = shell(f"{COMMAND} {asked} 2>&3 >/dev/full", clip.parent)
     assert found.returncode == 4
     assert found.stderr == (
-        "vidstyle: cannot write to the standard output: No space left on device; send it to "
-        "another place\n"
+        "vidstyle: cannot write to standard output: No space left on device; redirect it "
+        "elsewhere\n"
     )
     assert shell(f"{COMMAND} probe none.mp4 2>/dev/full", tmp_path).returncode == 3
 
@@ -53,7 +53,7 @@ def test_a_pipe_that_nobody_reads_stops_the_run_and_keeps_its_state(
 ) -> None:
     asked = f"{COMMAND} basic {clip.name} --style {style.name} {REHEARSE} -o out.mp4"
     found = shell(f"({asked} --json 2>&3; echo $? >code) | head -c 20", tmp_path)
-    assert found.stderr == "vidstyle: nobody reads the output any more\n"
+    assert found.stderr == "vidstyle: the reader of the output closed the pipe\n"
     assert (tmp_path / "code").read_text() == "1\n"
     assert shell(asked, tmp_path).returncode == 0
 
@@ -111,7 +111,7 @@ def test_pipes_and_devices_are_refused_and_never_waited_for(
     ):
         assert main.main(given) == code, given
         (told,) = capsys.readouterr().err.splitlines()
-        assert "a fault of vidstyle" not in told, given
+        assert "internal error" not in told, given
 
 
 def test_names_that_are_not_utf_8_are_names(clip: Path, style: Path, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_styles_whose_maps_differ_have_their_own_stylizer(style: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (RuntimeError("odd"), "a fault of vidstyle itself: RuntimeError: odd"),
+        (RuntimeError("odd"), "internal error: RuntimeError: odd"),
         (MemoryError(), "memory ran out at 56 x 36 pixels"),
     ],
     ids=["fault", "memory"],

@@ -158,11 +158,11 @@ def test_our_own_results_are_never_sources(tree: Path) -> None:
     ("sources", "output", "words"),
     [
         ([""], "", "is also an input"),
-        (["sub"], "", "holds the input"),
-        (["a.jpg", "a.png"], "", "holds the input"),
+        (["sub"], "", "contains the input"),
+        (["a.jpg", "a.png"], "", "contains the input"),
         ([""], "painted", "lies in the input folder"),
         (["", "sub"], "sub/painted", "lies in the input folder"),
-        (["sub/%05d.png"], "sub", "holds the input"),
+        (["sub/%05d.png"], "sub", "contains the input"),
     ],
 )
 def test_an_output_is_apart_from_the_sources(
@@ -179,14 +179,14 @@ def test_a_source_that_links_into_the_output_is_refused(tree: Path, out: Path) -
     out.mkdir()
     (out / "a.jpg").touch()
     (tree / "sub" / "link.jpg").symlink_to(out / "a.jpg")
-    with pytest.raises(UsageError, match=r"holds the input .*link\.jpg"):
+    with pytest.raises(UsageError, match=r"contains the input .*link\.jpg"):
         collect([tree], out, recursive=True)
 
 
 def test_a_list_within_the_output_is_refused(tree: Path, out: Path) -> None:
     out.mkdir()
     (out / "list.txt").write_text("a.jpg")
-    with pytest.raises(UsageError, match=r"holds the input .*list\.txt"):
+    with pytest.raises(UsageError, match=r"contains the input .*list\.txt"):
         read_list(str(out / "list.txt"), out)
 
 

@@ -74,9 +74,9 @@ def test_an_output_that_is_an_input_is_refused(clip: Path, style: Path, tmp_path
 def test_an_output_folder_that_holds_an_input_is_refused(
     photos: Path, style: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="holds the input"):
+    with pytest.raises(UsageError, match="contains the input"):
         make_job(photos / "photo0.png", photos, style=style)
-    with pytest.raises(UsageError, match="holds the input"):
+    with pytest.raises(UsageError, match="contains the input"):
         make_job(photos, tmp_path, style=style)
 
 

@@ -235,7 +235,7 @@ def test_inputs_in_the_state_folder_are_refused(
     run(make(keep_frames=True))
     frames = state / "frames"
     before = contents(frames)
-    with pytest.raises(UsageError, match=r"state folder .*holds the input"):
+    with pytest.raises(UsageError, match=r"state folder .*contains the input"):
         make_job(frames, output, style=style, rate=25, overwrite=True)
     assert contents(frames) == before
     assert json.loads((state / "manifest.json").read_bytes())["published"]
