@@ -151,8 +151,7 @@ class Settings:
     tv_weight: float = option(0.4, "weight of the total variation loss", low=0, high=1e6)
     temporal_weight: float = option(
         50.0,
-        "weight of the temporal loss towards the warped previous frame, where its confidence is "
-        "high; 0 also turns deflickering off",
+        "weight of the temporal loss to the warped previous frame; 0 also disables deflickering",
         low=0,
         high=1e6,
     )
@@ -170,9 +169,7 @@ class Settings:
         low=0.1,
         high=8,
     )
-    original_colors: bool = option(
-        False, "keep the colours of the source, transfer only the brushwork"
-    )
+    original_colors: bool = option(False, "keep the colours of the source, transfer brushwork only")
     seed: int = option(0, "random seed", low=0, high=2**31 - 1)
     start: float | None = option(None, "start time in the source", unit="seconds", low=0)
     end: float | None = option(None, "end time in the source", unit="seconds", low=0)
@@ -212,9 +209,7 @@ class Settings:
         scope="run",
     )
     overwrite: bool = option(False, "replace an existing output", scope="run")
-    restart: bool = option(
-        False, "discard the state of an earlier run and start again", scope="run"
-    )
+    restart: bool = option(False, "discard the state of an earlier run and start over", scope="run")
 
     def __post_init__(self) -> None:
         check_options(self)

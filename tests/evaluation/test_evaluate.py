@@ -230,13 +230,13 @@ def test_the_page_holds_all_it_shows(clips: dict[str, Path], tmp_path: Path) -> 
     assert text.count("data:image/jpeg;base64,") == 12 + 2 + 1  # the sheet, the pair, the mask
     assert "http" not in text
     assert text.count("<svg") == 8  # every curve but the distance from the style
-    assert "Seconds a frame, up to 1.5" in text
+    assert "Seconds per frame, up to 1.5" in text
     assert not list(tmp_path.glob(".*"))
     assert main(asked) == 2
     assert main([*asked, "--overwrite"]) == 0
     text = page.read_text("utf-8")
-    assert "Losses and times are not known" in text
-    assert "one by one" not in text  # a column of nothing
+    assert "Losses and times are unknown" in text
+    assert "independent" not in text  # no empty column
 
 
 def test_the_page_shows_every_figure_once_and_marks_cuts(tmp_path: Path) -> None:

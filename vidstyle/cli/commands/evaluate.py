@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     with progress_callbacks("measuring", as_json=args.json, quiet=args.quiet) as callbacks:
         found = evaluate(
             args.output, args.source, style=args.style, mask=args.mask, cold=args.cold,
-            weights=args.weights, see=None if args.html is None else album,
+            weights=args.weights, on_frame=None if args.html is None else album,
             make_distances=make_distances if args.verbose else without_stderr(make_distances),
             **given, **callbacks,
         )  # fmt: skip
