@@ -79,14 +79,13 @@ def _check(flag: str, value: Any, declared: Field[Any], facts: Option) -> None:
         _check_list(flag, value, facts)
         return
     if bool in kinds or isinstance(value, bool):
-        fits, expected = bool in kinds and isinstance(value, bool), "true or false"
+        fits = bool in kinds and isinstance(value, bool)
     elif isinstance(value, str):
         fits = str in kinds and (not facts.words or value in facts.words)
-        expected = ""
     else:
-        fits, expected = _is_number(value, kinds, facts), ""
+        fits = _is_number(value, kinds, facts)
     if not fits:
-        expected = expected if bool in kinds else _expected(kinds, facts)
+        expected = "true or false" if bool in kinds else _expected(kinds, facts)
         raise SettingsError(f"{flag}: expected {expected}, got {value!r}")
 
 

@@ -1,4 +1,4 @@
-"""What is printed of names and tags: nothing in them acts on the terminal."""
+"""Control sequences in file names and tags are escaped on the terminal."""
 
 import json
 from pathlib import Path

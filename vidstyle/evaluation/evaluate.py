@@ -287,10 +287,9 @@ def _summary(figures: _Series) -> dict[str, float | None]:
     return found
 
 
-def as_json(found: Evaluation, *, series: bool = True) -> dict[str, Any]:
-    """Return an evaluation as JSON values; series: include the values of every frame."""
-    short = {"frames": found.frames, "cuts": list(found.cuts), "summary": found.summary}
-    return {**short, "series": found.series} if series else short
+def as_json(found: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as JSON values."""
+    return {**vars(found), "cuts": list(found.cuts)}
 
 
 def format_summary(found: Evaluation) -> str:
