@@ -11,7 +11,7 @@ import pytest
 from test_pipeline import Inverter
 
 from vidstyle import atomic
-from vidstyle.atomic import delete, rename_new, settle
+from vidstyle.atomic import commit, delete, rename_new
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
 
@@ -73,7 +73,7 @@ def test_a_draft_is_synced_then_renamed_and_then_its_folder_is_synced(
 
     monkeypatch.setattr(os, "fsync", recording)
     own, above = (tmp_path / "draft").stat().st_ino, tmp_path.stat().st_ino
-    settle(tmp_path / "draft", tmp_path / "final", overwrite=overwrite)
+    commit(tmp_path / "draft", tmp_path / "final", overwrite=overwrite)
     assert done == [(own, False), (above, True)]
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
 

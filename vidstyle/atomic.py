@@ -17,16 +17,16 @@ from uuid import uuid4
 from vidstyle.errors import HeldError
 
 __all__ = [
+    "commit",
+    "defer_signals",
     "delete",
     "draft_beside",
     "is_special",
     "lock",
     "rename_new",
-    "settle",
     "sha256_of",
     "sync",
     "sync_folder",
-    "unstopped",
 ]
 
 # errno of link() on file systems without hard links: FAT, exFAT, some network file systems.
@@ -56,7 +56,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def settle(draft: Path, final: Path, *, overwrite: bool = True) -> None:
+def commit(draft: Path, final: Path, *, overwrite: bool = True) -> None:
     """Sync `draft` and rename it to `final`, which after a crash is complete or absent.
 
     overwrite: replace an existing file; otherwise FileExistsError is raised if `final` exists.
@@ -159,7 +159,7 @@ def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
 
 
 @contextmanager
-def unstopped() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Defer SIGINT, SIGTERM and SIGHUP until the block ends, which must be short.
 
     Used while writing NumPy archives: closing an interrupted one raises an error that hides the

@@ -13,7 +13,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["available", "bounded", "release_memory"]
+__all__ = ["available", "memory_limit", "release_memory"]
 
 _GROUP = Path("/sys/fs/cgroup")  # cgroup version 2; version 1 uses memory/
 _LIMITS = (
@@ -65,7 +65,7 @@ def _available_in_group() -> Iterator[int]:
 
 
 @contextmanager
-def bounded(most: int) -> Iterator[None]:
+def memory_limit(most: int) -> Iterator[None]:
     """Limit further allocation of the process within the block to `most` bytes of address space.
 
     Allocations beyond it fail; C libraries report that as an error. A lower limit already set is

@@ -179,9 +179,9 @@ def test_available_memory_is_less_than_there_is_and_heeds_a_control_group(
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_allocations_within_bounds_only_and_the_limit_goes_again() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
-    with memory.bounded(1 << 28):
+    with memory.memory_limit(1 << 28):
         np.zeros(1 << 24, np.uint8)
-        with memory.bounded(1 << 30), pytest.raises(MemoryError):  # the lower limit stays
+        with memory.memory_limit(1 << 30), pytest.raises(MemoryError):  # the lower limit stays
             np.zeros(1 << 29, np.uint8)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vidstyle.atomic import delete, draft_beside, is_special, settle
+from vidstyle.atomic import commit, delete, draft_beside, is_special
 from vidstyle.errors import MediaError, UsageError, writing
 from vidstyle.evaluation.evaluate import Evaluation
 from vidstyle.inputs import check_apart
@@ -194,7 +194,7 @@ def write_report(
     with writing(path):
         try:
             draft.write_text(page, "utf-8", errors="backslashreplace")
-            settle(draft, path, overwrite=overwrite)
+            commit(draft, path, overwrite=overwrite)
         except FileExistsError as error:
             raise UsageError(
                 f"{path} appeared while the video was measured and is not replaced; add "

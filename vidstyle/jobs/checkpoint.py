@@ -26,7 +26,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from vidstyle.atomic import delete, lock, settle, sha256_of, sync, sync_folder, unstopped
+from vidstyle.atomic import commit, defer_signals, delete, lock, sha256_of, sync, sync_folder
 from vidstyle.errors import HeldError, MediaError, StateError, UsageError, reading, writing
 from vidstyle.jobs.manifest import MANIFEST, Manifest, check_own, differences, read_manifest
 from vidstyle.jobs.state_folder import StateFolder
@@ -150,7 +150,7 @@ class Checkpoint:
             line = {"index": index, "sha256": sha256_of(draft), **report}
             if known := {name: of for name, of in (notes or {}).items() if of is not None}:
                 line["notes"] = self._save_notes(index, known)
-            settle(draft, final)
+            commit(draft, final)
             with self._journal.open("ab") as file:
                 file.write(json.dumps(line).encode() + b"\n")
             sync(self._journal)
@@ -160,11 +160,11 @@ class Checkpoint:
         """Write the notes on a frame and return their sha256."""
         final = self._notes(index)
         draft = final.with_suffix(f"{self._mark}.tmp.npz")
-        with draft.open("wb") as file, unstopped():
+        with draft.open("wb") as file, defer_signals():
             np.savez_compressed(file, allow_pickle=False, **notes)
         sync(draft)
         digest = sha256_of(draft)
-        settle(draft, final)
+        commit(draft, final)
         return digest
 
     def part(self, *, folder: bool, names: Iterable[str] = ()) -> Path:
@@ -216,7 +216,7 @@ class Checkpoint:
 
     def _rename(self, draft: Path, final: Path, *, overwrite: bool) -> None:
         try:
-            settle(draft, final, overwrite=overwrite)
+            commit(draft, final, overwrite=overwrite)
         except FileExistsError as error:
             raise UsageError(self._appeared(final)) from error
 
@@ -241,7 +241,7 @@ class Checkpoint:
             draft = path.with_name(f"{path.name}.tmp")
             delete(draft)
             draft.write_text(self._stored(self.facts), encoding="utf-8")
-            settle(draft, path)
+            commit(draft, path)
 
     def remove(self) -> list[str]:
         """Delete the state; return the names of files that vidstyle did not write, which stay.
@@ -300,7 +300,7 @@ class Checkpoint:
     def _write_manifest(self, published: Manifest) -> None:
         draft = self.path / "manifest.tmp.json"
         draft.write_text(self._stored(published), encoding="utf-8")
-        settle(draft, self.path / MANIFEST)
+        commit(draft, self.path / MANIFEST)
         self.facts = published
 
     def _stored(self, published: Manifest) -> str:

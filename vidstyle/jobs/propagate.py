@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vidstyle import media
-from vidstyle.atomic import delete, draft_beside, settle
+from vidstyle.atomic import commit, delete, draft_beside
 from vidstyle.errors import UsageError, writing
 from vidstyle.guides import guide
 from vidstyle.guides import palette as palettes
@@ -65,7 +65,7 @@ def _write(path: Path, picture: Image, *, overwrite: bool) -> None:
     draft = draft_beside(path)
     try:
         media.write_picture(draft, picture)
-        settle(draft, path, overwrite=overwrite)
+        commit(draft, path, overwrite=overwrite)
     except FileExistsError as error:
         raise UsageError(
             f"{path} appeared while frames were tracked, and is left as it is; add --overwrite to "

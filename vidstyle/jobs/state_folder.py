@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from vidstyle.atomic import delete, settle
+from vidstyle.atomic import commit, delete
 from vidstyle.errors import StateError, reading
 from vidstyle.jobs.manifest import MANIFEST, is_own_manifest, state_path
 
@@ -105,7 +105,7 @@ class StateFolder:
         """Write down which files are about to be made in the folder `part`."""
         draft = self.path / _PARTS_DRAFT
         draft.write_text(json.dumps(list(names)), encoding="utf-8")
-        settle(draft, self.path / _PARTS)
+        commit(draft, self.path / _PARTS)
 
     def parts(self) -> frozenset[str]:
         """Return what `note_parts` wrote down; none if that cannot be read."""

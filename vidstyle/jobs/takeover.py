@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from vidstyle.atomic import lock, settle, sync_folder
+from vidstyle.atomic import commit, lock, sync_folder
 from vidstyle.errors import ContainerError, StateError, UsageError, writing
 from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.manifest import MANIFEST, Manifest, differences, read_manifest, state_path
@@ -77,7 +77,7 @@ def _forget_output(path: Path) -> None:
     stored = json.loads(path.read_bytes())
     draft = path.with_suffix(".tmp.json")
     draft.write_text(json.dumps({**stored, "published": {}}, indent=1), encoding="utf-8")
-    settle(draft, path)
+    commit(draft, path)
 
 
 def another_output(output: Path) -> Path:
