@@ -40,7 +40,7 @@ def test_a_title_with_a_name_that_is_not_utf_8_is_written_with_escapes(tmp_path:
 def test_flow_above_a_tenth_of_a_pixel_is_not_static(speed: float, static: bool) -> None:
     flow = np.full((8, 8, 2), (speed, 0), np.float32)
     before, after = np.zeros((8, 8, 3), np.float32), np.full((8, 8, 3), 0.2, np.float32)
-    flicker = metrics.deviation_where_still(after, before, flow)
+    flicker = metrics.flicker(after, before, flow)
     assert flicker == pytest.approx(0.2) if static else np.isnan(flicker)
 
 

@@ -97,7 +97,8 @@ def _help(declared: "Field[Any]", facts: Option) -> str:
         notes.append(f"from {facts.low:.10g}{high}{' ' + facts.unit if facts.unit else ''}")
     if facts.choices:
         notes.append(f"from {facts.choices[0]} to {facts.choices[-1]}")
-    text = facts.meaning + (f"; {' or '.join(notes)}" if notes else "")
+    allowed = " or ".join(filter(None, (", ".join(notes[:-1]), *notes[-1:])))
+    text = facts.meaning + (f"; {allowed}" if allowed else "")
     if isinstance(declared.default, tuple):
         return f"{text} (default: {','.join(declared.default)})"
     plain = declared.default is None or declared.default is False

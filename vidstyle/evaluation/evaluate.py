@@ -203,7 +203,7 @@ def _measure_motion(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> boo
             figures.put(f"{prefix}sharpness_visible", pair.index, sharp)
     for prefix, now, then in _images(pair, previous):
         inside = np.where(pair.inside[..., None], flow, 1)  # a flow of 1 pixel is not static
-        flicker = metrics.deviation_where_still(now, then, inside)
+        flicker = metrics.flicker(now, then, inside)
         figures.put(f"{prefix}flicker", pair.index, flicker)
     if len(shot) == _LONG_TERM:
         flows = _flows(pair, shot[0], _composed_flows([*list(shot)[1:], pair]))

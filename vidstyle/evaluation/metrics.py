@@ -20,7 +20,7 @@ from vidstyle.motion.flow import is_consistent, warp
 __all__ = [
     "contrast",
     "coverage",
-    "deviation_where_still",
+    "flicker",
     "mean_color",
     "sharpness",
     "visible",
@@ -106,7 +106,7 @@ def coverage(visible: np.ndarray) -> float:
     return float(visible.mean())
 
 
-def deviation_where_still(later: Image, earlier: Image, flow: np.ndarray) -> float:
+def flicker(later: Image, earlier: Image, flow: np.ndarray) -> float:
     """Return the flicker: RMS change where |flow| < 0.1 pixels, 0..1; nan if no pixel is static."""
     static = np.hypot(flow[..., 0], flow[..., 1]) < _STATIC
     if not static.any():

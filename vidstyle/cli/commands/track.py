@@ -15,13 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help=options.SOURCE_HELP)
     parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path,
                         help="folder for the pictures, one per frame")  # fmt: skip
-    for name in ("map", "mask"):
-        parser.add_argument(
-            f"--{name}",
-            metavar="PATH",
-            type=Path,
-            help=options.GUIDE_HELP[name] + options.SERIES_HELP,
-        )
+    for name, meaning in (("map", options.GUIDE_HELP["map"]), ("mask", "area: white or opaque")):
+        text = meaning + options.SERIES_HELP
+        parser.add_argument(f"--{name}", metavar="PATH", type=Path, help=text)
     options.add_options(parser, Settings, only=(*options.RANGE, "overwrite"))
     options.add_printing(parser)
 
