@@ -30,6 +30,7 @@ from vidstyle.cli.progress import (
 from vidstyle.cli.standard_streams import lost_output, prepare_streams, stop_signals
 from vidstyle.cli.terminal import printable
 from vidstyle.errors import ContainerError, UsageError, VidstyleError, explained
+from vidstyle.jobs.events import ErrorEvent, WeightsEvent
 from vidstyle.settings import Settings
 from vidstyle.techniques import TECHNIQUES
 
@@ -76,7 +77,7 @@ def _fail(given: list[str], message: str, code: int) -> int:
         print(printable(traceback.format_exc(), keep="\n"), file=sys.stderr, end="")
     with suppress(OSError):
         if "--json" in given:
-            print_json({"event": "error", "message": message, "exit_code": code})
+            print_json(ErrorEvent(message=message, exit_code=code).to_json())
     lost_output()
     print(printable(f"vidstyle: {message}"), file=sys.stderr)
     return code
@@ -284,7 +285,7 @@ def _stylize(asked: argparse.Namespace) -> int:
     if asked.dry_run:
         found = plan(job)
         if asked.json:
-            print_json({"event": "plan", **found})
+            print_json(found.to_json())
         else:
             print(plan_in_words(found))
         return 0
@@ -391,7 +392,7 @@ def _weights(asked: argparse.Namespace) -> None:
 
     def progress(received: int, total: int) -> None:
         nonlocal bar
-        bar = bytes_bar(bar, {"received": received, "total": total})
+        bar = bytes_bar(bar, WeightsEvent(received=received, total=total))
 
     path = find(asked.weights, progress=progress)
     if bar is not None:
