@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vidstyle.errors import (
+    CancelledError,
     GuideError,
     InputError,
     MediaError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vidstyle.techniques.base import Style
 
 __all__ = [
+    "CancelledError",
     "GuideError",
     "InputError",
     "MediaError",

@@ -1,6 +1,7 @@
 """The exceptions of vidstyle. Each message says what was expected, what was got and what to do.
 
 VidstyleError            exit code 1
+├── CancelledError       1   the caller cancelled the run
 ├── UsageError           2   the request makes no sense as it stands
 │   ├── SettingsError    2   an option is out of its bounds
 │   └── StateError       2   the saved state belongs to another request
@@ -20,6 +21,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 __all__ = [
+    "CancelledError",
     "ContainerError",
     "GuideError",
     "HeldError",
@@ -42,6 +44,10 @@ class VidstyleError(Exception):
     """Base of all errors of vidstyle; exit_code: exit status of the command line."""
 
     exit_code = 1
+
+
+class CancelledError(VidstyleError):
+    """The caller cancelled the run; its finished frames are kept."""
 
 
 class UsageError(VidstyleError):

@@ -146,7 +146,7 @@ def test_styles_whose_maps_differ_have_their_own_stylizer(style: Path) -> None:
 def test_a_stylizer_that_fails_costs_one_source(
     tree: Path, tmp_path: Path, make: Make, error: Exception, words: str
 ) -> None:
-    events: list[dict] = []
+    events: list[Any] = []
 
     class Once(Inverter):
         def stylize(self, content: Any, *given: Any, **named: Any) -> Any:
@@ -159,8 +159,8 @@ def test_a_stylizer_that_fails_costs_one_source(
 
     batch = whole(tree, tmp_path / "out")
     assert run_batch(batch, make, events.append, make_stylizer=Once(2, error)) == 1
-    assert events[-1]["done"] == 3
-    assert events[-1]["failed"][0]["message"].startswith(words)
+    assert events[-1].done == 3
+    assert events[-1].failed[0].message.startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_masks_are_found_where_the_sources_are(tree: Path, style: Path, tmp_path
     batch = whole(tree, tmp_path / "out")
     assert run_batch(batch, make, events.append, make_stylizer=lambda *_: watcher) == 1
     assert watcher.covered == [9, 18, 27, 40, 40]  # photos of 36 rows are stylised with 4 more
-    (failed,) = events[-1]["failed"]
+    (failed,) = events[-1].failed
     assert f"sub/a.png: expected its mask or map in {masks}/sub, named a.png" in failed["message"]
     assert failed["exit_code"] == 3
     shutil.copy(masks / "img2.png", masks / "sub" / "a.jpg")

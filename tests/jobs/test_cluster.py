@@ -91,11 +91,11 @@ def test_a_killed_worker_costs_nothing(tree: Path, style: Path, tmp_path: Path) 
     assert run_batch(whole(tree, "alone"), make, silent) == 1
     log, events, victims = tmp_path / "log", [], []
 
-    def kill(event: dict[str, Any]) -> None:
+    def kill(event: Any) -> None:
         events.append(event)
-        if event["event"] == "frame" and event["source"].endswith("a.mp4") and event["index"] == 4:
-            victims.append(event["process"])
-            os.kill(event["process"], signal.SIGKILL)
+        if event.name == "frame" and event.source.endswith("a.mp4") and event.index == 4:
+            victims.append(event.process)
+            os.kill(event.process, signal.SIGKILL)
 
     each = cluster.spread_over("local:2")
     batch = whole(tree, "out")
@@ -103,12 +103,12 @@ def test_a_killed_worker_costs_nothing(tree: Path, style: Path, tmp_path: Path) 
     assert len(victims) == 1
     assert results(batch.output) == results(tmp_path / "alone")
     assert not state_path(batch.output / "a.mp4").exists()
-    assert (events[-1]["event"], events[-1]["done"]) == ("summary", 6)
-    assert [Path(one["source"]).name for one in events[-1]["failed"]] == ["bad.png"]
+    assert (events[-1].name, events[-1].done) == ("summary", 6)
+    assert [Path(one.source).name for one in events[-1].failed] == ["bad.png"]
     assert len(notes(log, "frame")) <= 12 + 5 + 2  # but for what was half done, nothing twice
     assert len(notes(log, "made")) == len(set(notes(log, "made"))) <= 3  # a model a process
-    items = [event for event in events if event["event"] == "item"]
-    assert sorted(item["index"] for item in items) == list(range(7))
+    items = [event for event in events if event.name == "item"]
+    assert sorted(item.index for item in items) == list(range(7))
 
 
 @pytest.mark.parametrize("where", [[], ["--scheduler", "local:2"]], ids=["here", "cluster"])
@@ -145,7 +145,7 @@ def test_an_interrupted_batch_goes_on(
 def test_a_source_that_another_run_holds_is_waited_for(
     tree: Path, style: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     make = partial(make_job, style=style, **REHEARSE)
     monkeypatch.chdir(tree)
     batch = collect([Path("a.mp4"), Path("photos/1.png")], tree.parent / "out")
@@ -156,9 +156,9 @@ def test_a_source_that_another_run_holds_is_waited_for(
         patch.setattr("time.sleep", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             work.do(0, events.append, patient=True)
-    assert "another run holds" in events[-1]["message"]
-    assert work.do(0, silent, patient=True)["status"] == "done"
-    assert work.do(0, silent, patient=True)["status"] == "skipped"  # executed once more
+    assert "another run holds" in events[-1].message
+    assert work.do(0, silent, patient=True).status == "done"
+    assert work.do(0, silent, patient=True).status == "skipped"  # executed once more
 
 
 def _work(batch: Batch, make: Callable[..., Any]) -> Any:

@@ -97,8 +97,8 @@ def test_notes_of_other_types_are_refused(
 ) -> None:
     job = film.job("noted", shot(1))
 
-    def stop(event: dict[str, Any]) -> None:
-        if event["event"] == "frame" and event["index"] == 1:
+    def stop(event: Any) -> None:
+        if event.name == "frame" and event.index == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

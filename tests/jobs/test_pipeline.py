@@ -27,6 +27,7 @@ from vidstyle.errors import (
     WeightsError,
 )
 from vidstyle.jobs import pipeline as runs
+from vidstyle.jobs.events import StartEvent, StepEvent
 from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import plan, run, stylize
@@ -174,9 +175,9 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
 
 def test_a_cut_hands_nothing_on(make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "motion", lambda *_: None)
-    events: list[dict] = []
+    events: list[Any] = []
     run(make(), events.append)
-    assert [event["cut"] for event in events if event["event"] == "frame"] == [True] * FRAMES
+    assert [event.cut for event in events if event.name == "frame"] == [True] * FRAMES
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 3, 5])
@@ -249,7 +250,7 @@ def test_a_run_killed_between_rename_and_clean_up_is_done(
     inverter, events = Inverter(), []
     outcome = run(job, events.append, make_stylizer=inverter)
     assert (outcome.frames, outcome.stylized, inverter.priors) == (FRAMES, 0, [])
-    assert [event["event"] for event in events] == ["done"]
+    assert [event.name for event in events] == ["done"]
     assert job.output.read_bytes() == done
     assert not Path(f"{job.output}.vidstyle").exists()
 
@@ -314,7 +315,7 @@ def test_the_space_foreseen_is_what_a_run_of_noise_takes(
         return found
 
     monkeypatch.setattr(media, "encode", measured)
-    foreseen = plan(job)["bytes"]
+    foreseen = plan(job).bytes
     run(job, make_stylizer=Inverter())
     needed = taken[0] + size_of(job.output)
     assert 0.8 * needed < foreseen < 2 * needed
@@ -361,31 +362,31 @@ def test_memory_that_runs_out_is_one_sentence(make: Callable[..., Job], error: E
 
 
 def test_events_tell_the_whole_run(make: Callable[..., Job]) -> None:
-    events: list[dict] = []
+    events: list[Any] = []
     run(make(), events.append, make_stylizer=Inverter())
-    kinds = [event.pop("event") for event in events]
+    kinds = [event.name for event in events]
     assert kinds == ["start", *["step", "frame"] * FRAMES, "done"]
-    assert events[0] == {"of": FRAMES, "finished": 0, "width": 128, "height": 96, "left": FRAMES}
-    assert events[1] == {"index": 0, "evaluation": 1, "loss": 0.5}
+    assert events[0] == StartEvent(of=FRAMES, finished=0, width=128, height=96, left=FRAMES)
+    assert events[1] == StepEvent(index=0, evaluation=1, loss=0.5)
     frame = events[2]
-    assert (frame["index"], frame["of"], frame["evaluations"]) == (0, FRAMES, 1)
-    assert frame["losses"] == {"total": 0.5}
-    assert events[-2]["left"] == 0
-    assert events[-1]["frames"] == FRAMES
+    assert (frame.index, frame.of, frame.evaluations) == (0, FRAMES, 1)
+    assert frame.losses == {"total": 0.5}
+    assert events[-2].left == 0
+    assert events[-1].frames == FRAMES
 
 
 def test_a_plan_touches_nothing_and_adds_up(make: Callable[..., Job], tmp_path: Path) -> None:
     before = names(tmp_path)
     found = plan(make(steps=10, steps_next=2))
-    assert (found["frames"], found["width"], found["height"]) == (FRAMES, 128, 96)
-    assert found["evaluations"] == 10 + 2 * (FRAMES - 1)
-    assert found["seconds"] == pytest.approx(20 * 128 * 96 * 8e-6)
-    assert found["bytes"] == FRAMES * 128 * 96 * 12.5  # 16 bits a channel, twice, and the video
+    assert (found.frames, found.width, found.height) == (FRAMES, 128, 96)
+    assert found.evaluations == 10 + 2 * (FRAMES - 1)
+    assert found.seconds == pytest.approx(20 * 128 * 96 * 8e-6)
+    assert found.bytes == FRAMES * 128 * 96 * 12.5  # 16 bits a channel, twice, and the video
     assert names(tmp_path) == before
 
 
 def test_a_plan_counts_each_photo_as_a_first_frame(make: Callable[..., Job], photos: Path) -> None:
-    assert plan(make(photos, "out", steps=10, steps_next=2))["evaluations"] == 30
+    assert plan(make(photos, "out", steps=10, steps_next=2)).evaluations == 30
 
 
 def test_stylize_takes_paths_and_options(clip: Path, style: Path, tmp_path: Path) -> None:

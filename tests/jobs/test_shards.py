@@ -133,8 +133,8 @@ def test_shards_keep_out_of_one_anothers_way(make: Callable[..., Job]) -> None:
     """Each while another is at its second frame: only what cannot go on at one time is refused."""
     job, tried = make(), []
 
-    def meanwhile(event: dict[str, Any]) -> None:
-        if event["event"] == "frame" and event["index"] == 1:
+    def meanwhile(event: Any) -> None:
+        if event.name == "frame" and event.index == 1:
             with pytest.raises(HeldError):
                 run(job, make_stylizer=Inverter())
             with pytest.raises(HeldError):
@@ -173,19 +173,19 @@ def test_a_clip_on_a_cluster_outlives_a_worker(make: Callable[..., Job], tmp_pat
     pytest.importorskip("distributed")
     whole, job, killed = make("whole.mp4"), make(), []
     run(whole)
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
 
-    def kill(event: dict[str, Any]) -> None:
+    def kill(event: Any) -> None:
         events.append(event)
-        if event["event"] == "frame" and event["index"] == 2:
-            killed.append(event["process"])
-            os.kill(event["process"], signal.SIGKILL)
+        if event.name == "frame" and event.index == 2:
+            killed.append(event.process)
+            os.kill(event.process, signal.SIGKILL)
 
     run_shots(job, "local:2", kill, make_stylizer=partial(tardy, tmp_path / "log"))
     assert len(killed) == 1
-    assert {e["index"] for e in events if e["event"] == "frame"} <= set(range(sum(LENGTHS)))
+    assert {e.index for e in events if e.name == "frame"} <= set(range(sum(LENGTHS)))
     done = events[-1]
-    assert (done["event"], done["frames"]) == ("done", sum(LENGTHS))
+    assert (done.name, done.frames) == ("done", sum(LENGTHS))
     # what the victim made is not its successor's
     assert sum(LENGTHS) - 4 <= done["stylized"] <= sum(LENGTHS)
     assert job.output.read_bytes() == whole.output.read_bytes()

@@ -16,6 +16,7 @@ from vidstyle.atomic import lock
 from vidstyle.cli import main
 from vidstyle.errors import StateError, UsageError
 from vidstyle.jobs.checkpoint import Checkpoint
+from vidstyle.jobs.events import WarningEvent
 from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import plan, run, run_shard
@@ -161,12 +162,12 @@ def test_other_files_in_a_genuine_state_survive_restart_and_the_end_of_the_run(
     others = ("notes.txt", "frames/holiday.jpg", "part one.txt", "journal.old", "x.tmp.y", "d/e")
     put(state, *others)
     (state / "frames" / "link.png").symlink_to(make().source)
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     outcome = run(make(restart=restart), events.append, make_stylizer=Inverter())
     assert sorted(contents(state)) == sorted((*others, "frames/link.png"))
     assert all(contents(state)[name] == f"mine: {name}".encode() for name in others)
     (warning,) = outcome.warnings
-    assert {"event": "warning", "message": warning} in events
+    assert WarningEvent(message=warning) in events
     assert f"{state} stays, since it holds files that vidstyle did not write: d, " in warning
     assert make().source.exists()
 

@@ -28,13 +28,13 @@ _REHEARSED = {"steps": 0, "steps_next": 0, "size": 64}
 
 def _run(clip: Path, style: Path, output: Path, **settings: Any) -> list[dict[str, Any]]:
     """Rehearse; return the events."""
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     pipeline.run(make_job(clip, output, style=style, **_REHEARSED | settings), events.append)
     return events
 
 
-def _made(events: list[dict[str, Any]]) -> int:
-    return sum(event["event"] == "frame" for event in events)
+def _made(events: list[Any]) -> int:
+    return sum(event.name == "frame" for event in events)
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_a_picture_that_the_container_refuses_is_found_before_the_first_frame(
     """The real muxer of a format that takes no H.264."""
     real = video_write._create
     monkeypatch.setattr(video_write, "_create", lambda target, _, base: real(target, "webm", base))
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     job = make_job(clip, tmp_path / "out.mp4", style=style, **_REHEARSED)
     with pytest.raises(UsageError, match="choose another --size, --codec or output"):
         pipeline.run(job, events.append)
@@ -235,12 +235,12 @@ def test_a_stream_that_the_container_refuses_at_a_packet_is_left_out_and_named(
 
     monkeypatch.setattr(lanes.Lane, "move", move)
     events = _run(clip, style, tmp_path / "out.mkv")
-    kinds = [event["event"] for event in events]
-    told = [event["message"] for event in events if event["event"] == "warning"]
+    kinds = [event.name for event in events]
+    told = [event.message for event in events if event.name == "warning"]
     assert len(told) == 1
     assert told[0].startswith("audio stream 1 (aac, fra): matroska cannot hold it")
     assert kinds.index("warning") < kinds.index("frame")  # while one may still choose otherwise
-    assert events[-1]["warnings"] == tuple(told)
+    assert events[-1].warnings == tuple(told)
     assert [stream.kind for stream in media.probe(tmp_path / "out.mkv").streams] == ["video"]
 
 

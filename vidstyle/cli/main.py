@@ -15,6 +15,7 @@ from vidstyle.cli.progress import print_json, resume_hint
 from vidstyle.cli.standard_streams import lost_output, prepare_streams, stop_signals
 from vidstyle.cli.terminal import printable
 from vidstyle.errors import ContainerError, explained
+from vidstyle.jobs.events import ErrorEvent
 
 __all__ = ["main"]
 
@@ -56,7 +57,7 @@ def _fail(given: list[str], message: str, code: int) -> int:
         print(printable(traceback.format_exc(), keep="\n"), file=sys.stderr, end="")
     with suppress(OSError):
         if "--json" in given:
-            print_json({"event": "error", "message": message, "exit_code": code})
+            print_json(ErrorEvent(message=message, exit_code=code).to_json())
     lost_output()
     print(printable(f"vidstyle: {message}"), file=sys.stderr)
     return code

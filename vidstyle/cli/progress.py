@@ -3,17 +3,37 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from vidstyle.cli.terminal import printable
+from vidstyle.jobs.events import (
+    BatchEvent,
+    BatchPlanEvent,
+    ClusterEvent,
+    DoneEvent,
+    Event,
+    FrameEvent,
+    GuidesEvent,
+    ItemEvent,
+    NextEvent,
+    PlanEvent,
+    PlannedItemEvent,
+    ShardEvent,
+    SourceWarning,
+    StartEvent,
+    StepEvent,
+    SummaryEvent,
+    TraceEvent,
+    WarningEvent,
+    WeightsEvent,
+)
 
 if TYPE_CHECKING:
     from tqdm import tqdm
-
-    from vidstyle.jobs.pipeline import Event
 
 __all__ = [
     "BatchReporter",
@@ -55,47 +75,45 @@ class Reporter:
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(self._stop_message()) from error
 
-    def __call__(self, event: "Event") -> None:
+    def __call__(self, event: Event) -> None:
         """Print an event."""
-        kind = event["event"]
-        if kind == "start":
-            self._finished, self._of = event["finished"], event["of"]
-        elif kind == "frame":
+        if isinstance(event, StartEvent):
+            self._finished, self._of = event.finished, event.of
+        elif isinstance(event, FrameEvent):
             self._finished += 1
         if self._json:
-            if kind not in ("step", "weights"):
-                print_json(event)
-        elif kind == "warning":
-            self._say(f"vidstyle: {event['message']}", sys.stderr)
+            if not isinstance(event, StepEvent | WeightsEvent):
+                print_json(event.to_json())
+        elif isinstance(event, WarningEvent):
+            self._say(f"vidstyle: {event.message}", sys.stderr)
         elif not self._quiet:
             self._show(event)
 
-    def _show(self, event: "Event") -> None:
-        kind = event["event"]
-        if kind == "done":
+    def _show(self, event: Event) -> None:
+        if isinstance(event, DoneEvent):
             self.close()
             self._say(_outcome_in_words(event), sys.stdout)
-        elif kind == "shard":
+        elif isinstance(event, ShardEvent):
             self.close()
             self._say(_shard_in_words(event), sys.stdout)
-        elif kind == "weights":
+        elif isinstance(event, WeightsEvent):
             self._bar = bytes_bar(self._bar, event)
-        elif kind == "guides":
-            if not self._before or event["taken"] == "keys":  # else one line per source of a batch
-                self._say(event["message"], sys.stdout)
-        elif kind == "start":
+        elif isinstance(event, GuidesEvent):
+            if not self._before or event.taken == "keys":  # else one line per source of a batch
+                self._say(event.message, sys.stdout)
+        elif isinstance(event, StartEvent):
             self.close()
-            self._bar = new_bar(total=event["left"], unit="evaluation", desc=self._place())
-        elif self._bar is not None:
+            self._bar = new_bar(total=event.left, unit="evaluation", desc=self._place())
+        elif self._bar is not None and isinstance(event, FrameEvent | StepEvent):
             self._advance(self._bar, event)
 
-    def _advance(self, bar: "tqdm[NoReturn]", event: "Event") -> None:
+    def _advance(self, bar: "tqdm[NoReturn]", event: FrameEvent | StepEvent) -> None:
         bar.update(1)
-        if event["event"] == "frame":
-            bar.total = bar.n + event["left"]
+        if isinstance(event, FrameEvent):
+            bar.total = bar.n + event.left
             bar.set_description(self._place())
         else:
-            bar.set_postfix(loss=f"{event['loss']:.4g}")
+            bar.set_postfix(loss=f"{event.loss:.4g}")
 
     def _place(self) -> str:
         return f"{self._before}frame {min(self._finished + 1, self._of)} of {self._of}"
@@ -143,39 +161,36 @@ class BatchReporter:
             after = f" after {self._finished} of {self._of} sources" if self._of else ""
             raise KeyboardInterrupt(f"stopped{after}; {resume_hint(self._restart)}") from error
 
-    def __call__(self, event: "Event") -> None:
+    def __call__(self, event: Event) -> None:
         """Print an event."""
-        kind = event["event"]
-        if kind == "batch":
-            self._of = event["of"]
-        elif kind == "next":
+        if isinstance(event, BatchEvent):
+            self._of = event.of
+        elif isinstance(event, NextEvent):
             self._begin(event)
-        elif kind == "item":
+        elif isinstance(event, ItemEvent | PlannedItemEvent):
             self._finished += 1
             self._tell(event)
-        elif kind in ("summary", "plan"):
+        elif isinstance(event, SummaryEvent | BatchPlanEvent):
             self._sum_up(event)
-        elif kind == "warning":
-            self._run({"source": self._source, **event})
-        elif kind == "trace":
+        elif isinstance(event, WarningEvent):
+            self._run(replace(event, source=event.source or self._source))
+        elif isinstance(event, TraceEvent):
             if self._verbose:
-                print(printable(event["text"], keep="\n"), file=sys.stderr)
-        elif kind == "cluster":
+                print(printable(event.text, keep="\n"), file=sys.stderr)
+        elif isinstance(event, ClusterEvent):
             self._begin_all(event)
-        elif self._all is None and kind != "done" and not self._json:
+        elif self._all is None and not isinstance(event, DoneEvent) and not self._json:
             self._run(event)
 
-    def _begin(self, event: "Event") -> None:
-        self._source = event["source"]
+    def _begin(self, event: NextEvent) -> None:
+        self._source = event.source
         self._run.close()
-        self._run = self._reporter(
-            f"{event['index'] + 1} of {self._of}{self._left}: {self._source}"
-        )
+        self._run = self._reporter(f"{event.index + 1} of {self._of}{self._left}: {self._source}")
 
-    def _begin_all(self, event: "Event") -> None:
+    def _begin_all(self, event: ClusterEvent) -> None:
         """Show one bar that counts sources, since a cluster runs several at once."""
         if not (self._json or self._quiet):
-            desc = f"{self._of} sources, {event['workers']} workers"
+            desc = f"{self._of} sources, {event.workers} workers"
             self._all = new_bar(total=self._of, unit="source", desc=desc)
 
     def _close(self) -> None:
@@ -186,27 +201,27 @@ class BatchReporter:
     def _reporter(self, of: str = "") -> Reporter:
         return Reporter(as_json=self._json, quiet=self._quiet, of=of)
 
-    def _tell(self, event: "Event") -> None:
+    def _tell(self, event: ItemEvent | PlannedItemEvent) -> None:
         """Print the result of one source and keep the estimate for the rest."""
         self._run.close()
-        left = event.get("left")
+        left = event.left if isinstance(event, ItemEvent) else None
         self._left = f", {duration(left)} left for all" if left else ""
         if self._all is not None:
             self._all.update(1)
             self._all.clear()
         if self._json:
-            print_json(event)
-        elif event["status"] == "failed":
-            print(printable(f"vidstyle: {_failure(event)}"), file=sys.stderr)
-        elif event["status"] == "planned":
-            print(printable(f"{event['source']} -> {event['output']}"))
-        elif event["status"] == "done" and not self._quiet:
-            print(printable(f"{event['output']}: {duration(event['seconds'])}"))
+            print_json(event.to_json())
+        elif event.message is not None:
+            print(printable(f"vidstyle: {_failure(event.source, event.message)}"), file=sys.stderr)
+        elif event.status == "planned":
+            print(printable(f"{event.source} -> {event.output}"))
+        elif isinstance(event, ItemEvent) and event.status == "done" and not self._quiet:
+            print(printable(f"{event.output}: {duration(event.seconds)}"))
 
-    def _sum_up(self, event: "Event") -> None:
+    def _sum_up(self, event: SummaryEvent | BatchPlanEvent) -> None:
         self._close()
         if self._json:
-            print_json(event)
+            print_json(event.to_json())
         elif not self._quiet:
             print(_summary_in_words(event))
 
@@ -225,11 +240,11 @@ def new_bar(*, quiet: bool = False, **facts: Any) -> "tqdm[NoReturn]":
     return tqdm(bar_format=form, disable=quiet or None, leave=False, dynamic_ncols=True, **facts)
 
 
-def bytes_bar(bar: "tqdm[NoReturn] | None", event: "Event") -> "tqdm[NoReturn]":
+def bytes_bar(bar: "tqdm[NoReturn] | None", event: WeightsEvent) -> "tqdm[NoReturn]":
     """Return the bar of a download, created if None, advanced to the event's byte count."""
     if bar is None:
-        bar = new_bar(total=event["total"], desc="downloading the VGG-19 weights")
-    bar.update(event["received"] - bar.n)
+        bar = new_bar(total=event.total, desc="downloading the VGG-19 weights")
+    bar.update(event.received - bar.n)
     return bar
 
 
@@ -247,13 +262,13 @@ def progress_callbacks(title: str, *, as_json: bool, quiet: bool) -> Iterator[di
 
         def warn(message: str) -> None:
             if as_json:
-                print_json({"event": "warning", "message": message})
+                print_json(WarningEvent(message=message).to_json())
             else:
                 bar.write(f"vidstyle: {message}", file=sys.stderr)
 
         def note(event: dict[str, Any]) -> None:
             if as_json:
-                print_json({"event": "guides", **event})
+                print_json(GuidesEvent(**event).to_json())
             elif not quiet:
                 bar.write(event["message"], file=sys.stdout)
 
@@ -284,66 +299,62 @@ def _discarded(stream: Any) -> Iterator[None]:
         os.close(null)
 
 
-def plan_in_words(found: dict[str, Any]) -> str:
+def plan_in_words(found: PlanEvent) -> str:
     """Return the plan of a run (see jobs.plan) as text."""
     return (
-        f"{printable(found['source'])} ({found['kind']}) -> {printable(found['output'])}\n"
-        f"frames: {found['frames']} of {found['width']} x {found['height']} pixels\n"
-        f"steps: {found['steps']} for the first frame of a shot, {found['steps_next']} afterwards; "
-        f"{found['evaluations']} evaluations\n"
-        f"time: about {duration(found['seconds'])} (8 microseconds per pixel and evaluation on "
+        f"{printable(found.source)} ({found.kind}) -> {printable(str(found.output))}\n"
+        f"frames: {found.frames} of {found.width} x {found.height} pixels\n"
+        f"steps: {found.steps} for the first frame of a shot, {found.steps_next} afterwards; "
+        f"{found.evaluations} evaluations\n"
+        f"time: about {duration(found.seconds)} (8 microseconds per pixel and evaluation on "
         "two CPU cores; less on a GPU)\n"
-        f"disk: up to {found['bytes'] / 1e6:,.0f} MB during the run, "
-        f"{found['bytes_free'] / 1e6:,.0f} MB free"
+        f"disk: up to {found.bytes / 1e6:,.0f} MB during the run, "
+        f"{(found.bytes_free or 0) / 1e6:,.0f} MB free"
     )
 
 
-def _outcome_in_words(event: "Event") -> str:
-    kept = f"; its frames are kept in {event['kept']}" if event["kept"] else ""
-    if not event["stylized"]:
-        return f"{event['output']} is done, from frames of an earlier run{kept}"
-    return f"{event['output']}: {event['frames']} frames, {duration(event['seconds'])}{kept}"
+def _outcome_in_words(event: DoneEvent) -> str:
+    kept = f"; its frames are kept in {event.kept}" if event.kept else ""
+    if not event.stylized:
+        return f"{event.output} is done, from frames of an earlier run{kept}"
+    return f"{event.output}: {event.frames} frames, {duration(event.seconds)}{kept}"
 
 
-def _shard_in_words(event: "Event") -> str:
+def _shard_in_words(event: ShardEvent) -> str:
     """Return the result of a shard and the next command to run."""
-    text = f"shard {event['shard']}/{event['of']}: {event['stylized']} frames"
-    shots = event["shots"]
-    if shots is not None and shots < event["shard"]:
+    text = f"shard {event.shard}/{event.of}: {event.stylized} frames"
+    shots = event.shots
+    if shots is not None and shots < event.shard:
         text += f" (nothing to do: {shots} shot{'s' * (shots != 1)} in all)"
-    whole = event["finished"] == event["frames"]
-    so_far = f"{event['finished']} of {event['frames']} frames are finished"
+    whole = event.finished == event.frames
+    so_far = f"{event.finished} of {event.frames} frames are finished"
     then = "run the same command without --shard" + ("" if whole else " after the other shards")
-    return f"{text}; {so_far}; {then} to write {event['output']}"
+    return f"{text}; {so_far}; {then} to write {event.output}"
 
 
-_STATUSES: tuple[str, ...] = ("done", "planned", "skipped")
-
-
-def _summary_in_words(event: "Event") -> str:
+def _summary_in_words(event: SummaryEvent | BatchPlanEvent) -> str:
     """Return the summary of a batch: counts, warnings, failures."""
-    counts = {word: event[word] for word in _STATUSES if word in event}
-    counts["failed"] = len(event["failed"])
-    left = [f"{count} {kind}" for kind, count in event["left_out"].items() if count]
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    if event["event"] == "plan":
-        told += f"\n{event['frames']} frames, {event['evaluations']} evaluations"
-        told += f", about {duration(event['seconds'])} on two CPU cores"
-    told += f"; left out: {', '.join(left)}" if left else ""
-    lost = _warnings_in_words(event.get("warnings", []))
-    return "\n".join(
-        [told, *lost, *(printable(f"failed: {_failure(one)}") for one in event["failed"])]
-    )
+    lost: list[str] = []
+    rest = f"{event.skipped} skipped, {len(event.failed)} failed"
+    if isinstance(event, BatchPlanEvent):
+        text = f"{event.planned} planned, {rest}\n{event.frames} frames, "
+        text += f"{event.evaluations} evaluations, about {duration(event.seconds)} on two CPU cores"
+    else:
+        text, lost = f"{event.done} done, {rest}", _warnings_in_words(event.warnings)
+    left = [f"{count} {kind}" for kind, count in event.left_out.items() if count]
+    text += f"; left out: {', '.join(left)}" if left else ""
+    failed = [f"failed: {_failure(one.source, one.message)}" for one in event.failed]
+    return "\n".join([text, *lost, *map(printable, failed)])
 
 
 _MAX_SOURCES = 5  # named per warning; --json lists all
 
 
-def _warnings_in_words(warnings: "list[dict[str, str]]") -> list[str]:
+def _warnings_in_words(warnings: Sequence[SourceWarning]) -> list[str]:
     """Return one line per distinct warning, with its sources."""
     sources: dict[str, list[str]] = {}
     for one in warnings:
-        sources.setdefault(one["message"], []).append(one["source"])
+        sources.setdefault(one.message, []).append(one.source)
     lines = []
     for message, names in sources.items():
         more = len(names) - _MAX_SOURCES
@@ -352,9 +363,8 @@ def _warnings_in_words(warnings: "list[dict[str, str]]") -> list[str]:
     return lines
 
 
-def _failure(event: "Event") -> str:
+def _failure(source: str, message: str) -> str:
     """Return the error message of a source, with the source's name."""
-    source, message = event["source"], event["message"]
     return message if source in message else f"{source}: {message}"
 
 
@@ -366,6 +376,6 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
 
 
-def print_json(event: "Event") -> None:
+def print_json(values: dict[str, Any]) -> None:
     """Print a dict as one line of JSON."""
-    print(json.dumps(event), flush=True)
+    print(json.dumps(values), flush=True)

@@ -6,11 +6,12 @@ harmless: its state is locked, results are renamed into place, and what is finis
 
 import logging
 import os
+import pickle
 import platform
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,9 +21,19 @@ from uuid import uuid4
 
 from vidstyle.errors import UsageError, VidstyleError, WeightsError
 from vidstyle.jobs.batch import BatchWork, Each
+from vidstyle.jobs.cancel import Cancel, check_of
+from vidstyle.jobs.events import (
+    ClusterEvent,
+    Event,
+    FrameEvent,
+    OnEvent,
+    StartEvent,
+    TraceEvent,
+    WarningEvent,
+    ignore,
+)
 from vidstyle.jobs.job import PACKAGES, THREADS, Job, Network, find_network, version_of
 from vidstyle.jobs.manifest import changes
-from vidstyle.jobs.plan import Event, OnEvent
 
 __all__ = ["Tasks", "Workers", "spread_over", "workers_at"]
 
@@ -35,18 +46,18 @@ _LOCAL_CONFIG: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
-_PASSED_ON = ("warning", "start", "frame", "trace")  # what the client hears of a run at work
+_PASSED_ON = (WarningEvent, StartEvent, FrameEvent, TraceEvent)  # from workers to the client
 
 
 def spread_over(address: str, *, verbose: bool = False) -> Each:
     """Return what does a batch on the workers at an address; see workers_at."""
     _set_up(verbose)
 
-    def each(work: BatchWork, notify: OnEvent) -> None:
+    def each(work: BatchWork, notify: OnEvent, cancel: Cancel | None) -> None:
         if len(work):
             with workers_at(address, verbose=verbose) as workers:
-                notify({"event": "cluster", "workers": workers.count})
-                workers.do(work, notify)
+                notify(ClusterEvent(workers=workers.count))
+                workers.do(work, notify, cancel)
 
     return each
 
@@ -81,8 +92,10 @@ class Tasks(Protocol):
     def prepared(self, network: Network) -> Self:
         """Return the same for one process, which keeps the model and has its own network file."""
 
-    def do(self, index: int, notify: OnEvent, *, patient: bool = False) -> Event:
-        """Do one task, and tell what came of it; patient: wait for whoever is at it."""
+    def do(
+        self, index: int, notify: OnEvent, *, patient: bool = False, cancel: Cancel | None = None
+    ) -> Event:
+        """Do one task and return its result; patient: wait if another run holds its state."""
 
     def failed(self, index: int, error: Exception) -> Event:
         """Return, or raise, what it means that a task could not be done."""
@@ -96,9 +109,9 @@ class Workers:
     count: int
     surroundings: "_Surroundings"
 
-    def do(self, tasks: Tasks, notify: OnEvent) -> None:
-        """Have all tasks done; cancels what is left if interrupted, or if one error meets all."""
-        _spread(self.client, tasks, self.surroundings, notify)
+    def do(self, tasks: Tasks, notify: OnEvent, cancel: Cancel | None = None) -> None:
+        """Have all tasks done; any exception here cancels the tasks that are left."""
+        _spread(self.client, tasks, self.surroundings, notify, cancel)
 
 
 @contextmanager
@@ -230,11 +243,13 @@ class _Surroundings:
             )
 
 
-def _spread(client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEvent) -> None:
+def _spread(
+    client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEvent, cancel: Cancel | None
+) -> None:
     """Have all items done; cancels what is left if interrupted, or if one error meets all."""
     topic = f"vidstyle-{uuid4().hex}"
     told: SimpleQueue[Any] = SimpleQueue()
-    client.subscribe_topic(topic, lambda stamped: told.put(stamped[1]))
+    client.subscribe_topic(topic, lambda stamped: told.put(pickle.loads(stamped[1])))
     # a task of its own, so that the places of all items are sent once a worker, not once an item
     shared = client.submit(_Given(work), key=f"{topic}-work")
     indices: dict[Any, int] = {}
@@ -244,7 +259,7 @@ def _spread(client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEve
             future = client.submit(task, shared, key=f"{topic}-{index}")
             indices[future] = index
             future.add_done_callback(told.put)
-        _listen(client, work, indices, told, notify)
+        _listen(client, work, indices, told, notify, check_of(cancel))
     except BaseException:
         client.cancel(list(indices), force=True)
         raise
@@ -253,17 +268,23 @@ def _spread(client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEve
 
 
 def _listen(
-    client: Any, work: Tasks, indices: dict[Any, int], told: "SimpleQueue[Any]", notify: OnEvent
+    client: Any,
+    work: Tasks,
+    indices: dict[Any, int],
+    told: "SimpleQueue[Any]",
+    notify: OnEvent,
+    check: Callable[[], None],
 ) -> None:
     left = len(indices)
     while left:
+        check()
         try:
             one = told.get(timeout=1)
         except Empty:
             if client.status != "running":
                 raise VidstyleError(_GONE) from None
             continue
-        if isinstance(one, dict):
+        if isinstance(one, Event):
             notify(one)
         else:
             left -= 1
@@ -299,10 +320,6 @@ class _Given:
         return self.work
 
 
-class _CancelledTask(BaseException):
-    """The client wants this no more."""
-
-
 @dataclass(frozen=True)
 class _Task:
     """Does one item in a worker; returns what became of it."""
@@ -317,18 +334,19 @@ class _Task:
         worker: Any = get_worker()
         key = worker.get_current_task()
 
-        def tell(event: Event) -> None:
+        def is_cancelled() -> bool:
             task = worker.state.tasks.get(key)
-            if task is not None and task.state == "cancelled":
-                raise _CancelledTask
-            if event["event"] in _PASSED_ON:
-                source = work.source(self.index)
-                told = {"source": source, "process": os.getpid(), **event}
-                worker.log_event(self.topic, told)
+            return task is not None and task.state == "cancelled"
+
+        def tell(event: Event) -> None:
+            if isinstance(event, _PASSED_ON):
+                named = replace(event, source=work.source(self.index), process=os.getpid())
+                worker.log_event(self.topic, pickle.dumps(named))
 
         with _AT_WORK:
             self.surroundings.enter()
-            return _prepared(self.topic, work).do(self.index, tell, patient=True)
+            prepared = _prepared(self.topic, work)
+            return prepared.do(self.index, tell, patient=True, cancel=is_cancelled)
 
 
 _AT_WORK = threading.Lock()  # a worker may have several threads, but has one model
@@ -348,7 +366,7 @@ def _network(work: Tasks) -> Network:
     if work.network.path is None:
         return work.network
     job = replace(work.job(), weights=_if_there(work.network))
-    found = find_network(job, lambda _: None)
+    found = find_network(job, ignore)
     if found.digest != work.network.digest:
         raise WeightsError(
             f"{found.path} on {platform.node()}: expected the weights {work.network.path} of "

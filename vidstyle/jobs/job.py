@@ -3,7 +3,7 @@
 import difflib
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vidstyle.atomic import is_special, sha256_of
 from vidstyle.errors import MediaError, SettingsError, UsageError, as_path
 from vidstyle.inputs import check_apart
+from vidstyle.jobs.events import OnEvent, WeightsEvent
 from vidstyle.jobs.manifest import state_path
 from vidstyle.settings import Settings, options
 from vidstyle.validation import check_weight
@@ -167,14 +168,14 @@ class Network:
     digest: str | None = None
 
 
-def find_network(job: Job, notify: Callable[[dict[str, Any]], None]) -> Network:
+def find_network(job: Job, notify: OnEvent) -> Network:
     """Find or fetch the VGG-19 file if the job needs one. Raises WeightsError."""
     if not job.optimises:
         return Network()
     from vidstyle.vgg import weights
 
     def progress(received: int, total: int) -> None:
-        notify({"event": "weights", "received": received, "total": total})
+        notify(WeightsEvent(received=received, total=total))
 
     found = weights.find(job.weights, progress=progress)
     if not weights.is_verified(found):

@@ -1,26 +1,9 @@
-"""The loop of a run: read, prior, stylise, save; at the end encode. And its plan, without a run.
-
-Progress goes out as events, plain dicts with an "event" of these kinds; only cli.py prints them.
-
-    weights  received, total        bytes of the VGG-19 file while it is fetched
-    start    of, finished, width, height, left
-    step     index, evaluation, loss
-    frame    index, of, losses, evaluations, seconds, cut, renewed, back, left
-    warning  message
-    guides   path, taken, message    of masks and maps: taken is "still", "each" or "keys"
-    done     output, frames, stylized, seconds, kept, warnings
-    shard    output, shard, of, shots, stylized, finished, frames, seconds    in place of done
-
-index: position in the range that is stylised, from 0. of: its length. left: evaluations and
-frames that are still expected, as one number. cut: between this frame and the one before. renewed:
-begun anew though there is no cut, since a dissolve has left nothing of what was painted. back: the
-frame that this one goes on from, if not from the one before: between them are a flash or the like.
-"""
+"""The loop of a run: read, prior, stylise, save; at the end encode. And its plan, without a run."""
 
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,20 +12,23 @@ from vidstyle.coherence.history import Result
 from vidstyle.coherence.shots import ShotTracker, frame_notes
 from vidstyle.environment import preserved
 from vidstyle.errors import ContainerError, SettingsError, UsageError, VidstyleError, writing
+from vidstyle.jobs.cancel import Cancel
 from vidstyle.jobs.checkpoint import Checkpoint
+from vidstyle.jobs.events import (
+    DoneEvent,
+    FrameEvent,
+    OnEvent,
+    PlanEvent,
+    ShardEvent,
+    StartEvent,
+    StepEvent,
+    WarningEvent,
+    each_warning_once,
+    ignore,
+)
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
-from vidstyle.jobs.plan import (
-    Event,
-    OnEvent,
-    Work,
-    each_warning_once,
-    encoding,
-    forecast,
-    ignore,
-    look,
-    survey,
-)
+from vidstyle.jobs.plan import Work, encoding, forecast, look, survey
 from vidstyle.jobs.state_folder import listed
 from vidstyle.jobs.takeover import check_sizes, for_another, take_over
 from vidstyle.jobs.targets import check_space, check_target
@@ -56,15 +42,14 @@ if TYPE_CHECKING:
     from vidstyle.techniques.base import Style
 
 __all__ = [
-    "Event",
     "MakeStylizer",
-    "OnEvent",
     "Outcome",
     "make_stylizer",
     "plan",
     "run",
     "run_shard",
     "stylize",
+    "stylize_frame",
 ]
 
 
@@ -104,13 +89,16 @@ def stylize(  # noqa: PLR0913 - what a job is made of
     style_map: Paths = (),
     weights: str | Path | None = None,
     on_event: OnEvent | None = None,
+    cancel: Cancel | None = None,
     **settings: Any,
 ) -> Outcome:
     """Stylise a video, animation, picture, folder or sequence; continue if it was begun before.
 
-    style: a path, 'path=weight', a (path, weight) pair, or several. on_event: see this module.
-    mask, map, style_map: paths of what the technique takes. settings: any field of Settings or of
-    the technique. Raises VidstyleError.
+    style: a path, 'path=weight', a (path, weight) pair, or several. mask, map, style_map: paths of
+    what the technique takes. on_event: called with each event, see jobs.events. cancel: a
+    threading.Event, or a function without arguments; once it is set, or returns True, the run
+    raises CancelledError before the next evaluation or frame; the same call continues it later.
+    settings: any field of Settings or of the technique. Raises VidstyleError.
     """
     if on_event is not None and not callable(on_event):
         raise SettingsError(f"on_event: expected a function, got {type(on_event).__name__}")
@@ -125,21 +113,23 @@ def stylize(  # noqa: PLR0913 - what a job is made of
         weights=weights,
         **settings,
     )
-    return run(job, on_event)
+    return run(job, on_event, cancel=cancel)
 
 
 def run(
     job: Job,
     on_event: OnEvent | None = None,
     *,
+    cancel: Cancel | None = None,
     make_stylizer: MakeStylizer = make_stylizer,
     network: Network | None = None,
     record: Path | None = None,
 ) -> Outcome:
     """Do a job from wherever an earlier run of it stopped. Raises VidstyleError.
 
-    Whatever is wrong with the request is told before a frame is decoded. network: as find_network
-    returned it; found anew by default. record: where to leave what the output was made of.
+    A request that cannot be done is refused before a frame is decoded. cancel: see `stylize`.
+    network: as find_network returned it; found anew by default. record: where to write what the
+    output was made of.
     """
     began = time.monotonic()
     notify = each_warning_once(on_event or ignore)
@@ -151,7 +141,7 @@ def run(
     with Checkpoint(job.output, manifest, restart=job.settings.restart) as state:
         stylized, warnings = 0, []
         if not state.stands(form=job.settings.of_scope("output")):
-            work = survey(job, notify)
+            work = survey(job, notify, cancel)
             work.guidance.check()
             guided = work.guidance.of_styles(styles)
             before = len(state.finished)
@@ -169,7 +159,7 @@ def run(
             kept=kept,
             warnings=tuple(warnings),
         )
-    notify({"event": "done", **_plain(outcome)})
+    notify(DoneEvent(**vars(outcome)))
     return outcome
 
 
@@ -178,14 +168,15 @@ def run_shard(
     shard: tuple[int, int],
     on_event: OnEvent | None = None,
     *,
+    cancel: Cancel | None = None,
     make_stylizer: MakeStylizer = make_stylizer,
     network: Network | None = None,
-) -> Event:
+) -> ShardEvent:
     """Stylise every n-th shot from the i-th on, into the state that all shards share.
 
     A cut makes the frames after it independent of those before. `run` then finds the frames of all
     shards, makes those that are missing and writes the output: the same bytes as without shards.
-    Returns the "shard" event. Raises VidstyleError.
+    cancel: see `stylize`. Raises VidstyleError.
     """
     began = time.monotonic()
     notify = on_event or ignore
@@ -201,28 +192,28 @@ def run_shard(
     clip, styles = _prepare(job)
     network = network or find_network(job, notify)
     with Checkpoint(job.output, job.manifest(clip, network.digest), shard=shard) as state:
-        work = survey(job, notify)
+        work = survey(job, notify, cancel)
         work.guidance.check()
         guided = work.guidance.of_styles(styles)
         before = len(state.finished)
         shots = _stylize_frames(
             work, state, lambda: make_stylizer(job, guided, network.path), shard
         )
-        found = {
-            "output": str(job.output),
-            "shard": shard[0],
-            "of": shard[1],
-            "shots": shots,
-            "stylized": len(state.finished) - before,
-            "finished": len(state.finished),
-            "frames": len(work.indices),
-            "seconds": round(time.monotonic() - began, 3),
-        }
-    notify({"event": "shard", **found})
-    return {"event": "shard", **found}
+        done = ShardEvent(
+            output=job.output,
+            shard=shard[0],
+            of=shard[1],
+            shots=shots,
+            stylized=len(state.finished) - before,
+            finished=len(state.finished),
+            frames=len(work.indices),
+            seconds=round(time.monotonic() - began, 3),
+        )
+    notify(done)
+    return done
 
 
-def plan(job: Job) -> dict[str, Any]:
+def plan(job: Job) -> PlanEvent:
     """Return what `run` would do, without decoding the source or touching anything.
 
     frames: as the source promises. seconds, bytes: rough estimates, of the time on two CPU cores
@@ -230,7 +221,7 @@ def plan(job: Job) -> dict[str, Any]:
     """
     _prepare(job)
     free = shutil.disk_usage(job.output.absolute().parent).free
-    return {**forecast(job), "bytes_free": free}
+    return replace(forecast(job), bytes_free=free)
 
 
 def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
@@ -259,14 +250,13 @@ def _stylize_frames(
     todo = [position for position in range(len(sizes)) if not state.has(position)]
     check_space(work.job.output, work.space(todo), len(todo))
     work.notify(
-        {
-            "event": "start",
-            "of": len(sizes),
-            "finished": len(sizes) - len(todo),
-            "width": sizes[0][0],
-            "height": sizes[0][1],
-            "left": work.left(todo),
-        }
+        StartEvent(
+            of=len(sizes),
+            finished=len(sizes) - len(todo),
+            width=sizes[0][0],
+            height=sizes[0][1],
+            left=work.left(todo),
+        )
     )
     if not todo:
         return None
@@ -275,7 +265,7 @@ def _stylize_frames(
     for message in media.try_output(
         work.clip, work.indices, work.job.output, encoding(work.job), sizes[0]
     ):
-        work.notify({"event": "warning", "message": message})
+        work.notify(WarningEvent(message=message))
     stylizer = make() if work.linked else SizeBuckets(make())
     return _stylize_each(work, state, stylizer, work.left(todo), shard)
 
@@ -299,7 +289,7 @@ def _stylize_each(
             if out:
                 made: Result = Rehearsed(frame, {})
             else:
-                made = _stylize(work, stylizer, position, frame, guide, prior)
+                made = stylize_frame(work, stylizer, position, frame, guide, prior)
             report = {
                 **_report(made, seconds=time.monotonic() - began),
                 "cut": cut,
@@ -308,8 +298,7 @@ def _stylize_each(
             }
             notes = frame_notes(made, prior) if work.linked else None
             state.save(position, made.image, report, notes)
-            place = {"index": position, "of": count}
-            work.notify({"event": "frame", **place, **report, "left": left})
+            work.notify(FrameEvent(index=position, of=count, left=left, **report))
     return follows.shots
 
 
@@ -322,7 +311,7 @@ def _report(result: Result, *, seconds: float) -> dict[str, Any]:
     }
 
 
-def _stylize(
+def stylize_frame(
     work: Work,
     stylizer: Stylizes,
     position: int,
@@ -330,9 +319,15 @@ def _stylize(
     guide: "Guide | None",
     prior: "TemporalPrior | None",
 ) -> Result:
-    def progress(evaluation: int, loss: float) -> None:
-        step = {"index": position, "evaluation": evaluation, "loss": float(loss)}
-        work.notify({"event": "step", **step})
+    """Stylise one frame and report each evaluation.
+
+    A stylizer may pass the optimised image to its progress callback as a third argument. Raises
+    CancelledError, and VidstyleError if memory runs out.
+    """
+
+    def progress(evaluation: int, loss: float, image: "Image | None" = None) -> None:
+        work.notify(StepEvent(index=position, evaluation=evaluation, loss=float(loss), image=image))
+        work.check()
 
     try:
         return stylizer.stylize(frame, guide=guide, prior=prior, progress=progress)
@@ -362,7 +357,7 @@ def _encode(work: Work, state: Checkpoint) -> list[str]:
     except ContainerError as error:
         raise for_another(job.output, state, error) from error
     for message in warnings:
-        work.notify({"event": "warning", "message": message})
+        work.notify(WarningEvent(message=message))
     settings = job.settings
     state.publish(part, form=form, kept=settings.keep_frames, overwrite=settings.overwrite)
     return warnings
@@ -372,6 +367,7 @@ def _finished(work: Work, state: Checkpoint) -> "Iterator[Image]":
     """Yield the finished frames from their files, faded, in the source's colours if wanted."""
     if not work.job.settings.original_colors:
         for position in range(len(work.indices)):
+            work.check()
             yield work.faded(position, state.load(position))
         return
     for position, frame in work.frames():
@@ -390,11 +386,5 @@ def _close(job: Job, state: Checkpoint, warnings: list[str], notify: OnEvent) ->
             f"{state.path} stays, since it holds files that vidstyle did not write: "
             f"{listed(others)}; move them away, or a later run of this output is refused"
         )
-        notify({"event": "warning", "message": warnings[-1]})
+        notify(WarningEvent(message=warnings[-1]))
     return None
-
-
-def _plain(outcome: Outcome) -> dict[str, Any]:
-    values = asdict(outcome)
-    kept = None if outcome.kept is None else str(outcome.kept)
-    return {**values, "output": str(outcome.output), "kept": kept}

@@ -3,31 +3,26 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vidstyle import media
 from vidstyle.coherence.fades import THUMBNAIL, Fade, fades, thumbnail
 from vidstyle.errors import MediaError
 from vidstyle.guides.frame_guides import FrameGuides, GuideFiles, GuideSeries
+from vidstyle.jobs.cancel import Cancel, check_of
+from vidstyle.jobs.events import GuidesEvent, OnEvent, PlanEvent, WarningEvent, ignore
 from vidstyle.jobs.job import Job, target_size
 
 if TYPE_CHECKING:
     from vidstyle.media import Clip, Image
 
 __all__ = [
-    "Event",
-    "OnEvent",
     "Work",
-    "each_warning_once",
     "encoding",
     "forecast",
-    "ignore",
     "look",
     "survey",
 ]
-
-Event = dict[str, Any]
-OnEvent = Callable[[Event], None]
 
 PIXEL_SECONDS = 8e-6  # one evaluation of one pixel, measured on two CPU cores; a GPU takes less
 _PIXEL_BYTES = 6  # a saved frame: 16 bits a channel; noise does not pack any smaller
@@ -35,12 +30,16 @@ _PIXEL_BYTES = 6  # a saved frame: 16 bits a channel; noise does not pack any sm
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done: frames `indices` of `clip`, told of through `notify`."""
+    """The frames `indices` of `clip` to stylise; events go to `notify`.
+
+    check: called between frames and evaluations; raises CancelledError once the run is cancelled.
+    """
 
     job: Job
     clip: "Clip"
     indices: range
     notify: OnEvent
+    check: Callable[[], None] = lambda: None
 
     @property
     def linked(self) -> bool:
@@ -85,10 +84,10 @@ class Work:
         """The masks or maps of the frames."""
 
         def warn(message: str) -> None:
-            self.notify({"event": "warning", "message": message})
+            self.notify(WarningEvent(message=message))
 
-        def note(event: Event) -> None:
-            self.notify({"event": "guides", **event})
+        def note(facts: dict[str, str]) -> None:
+            self.notify(GuidesEvent(**facts))  # type: ignore[arg-type]
 
         series = GuideSeries(self.clip, self.indices, self.size, warn, note)
         return FrameGuides(_guide_files(self.job), series)
@@ -98,7 +97,7 @@ class Work:
         """The light of each frame that is not in full light, if any is to be painted."""
         if not (self.linked and self.job.optimises):
             return {}
-        return fades(map(thumbnail, media.read(self.clip, self.indices, THUMBNAIL)))
+        return fades(map(thumbnail, self._read(THUMBNAIL)))
 
     def faded(self, position: int, result: "Image") -> "Image":
         """Return what was made of a frame in the frame's own light."""
@@ -112,7 +111,7 @@ class Work:
         """
         position = -1
         side = max(map(max, self.sizes()), default=1)
-        for position, frame in enumerate(media.read(self.clip, self.indices, side)):
+        for position, frame in enumerate(self._read(side)):
             sized, fade = media.resize(frame, *self.size(position)), self.fades.get(position)
             yield position, sized if fade is None else fade.lifted(sized)
         if position + 1 < len(self.indices):
@@ -121,27 +120,33 @@ class Work:
                 "the file may have changed: run the same command again"
             )
 
+    def _read(self, side: int) -> "Iterator[Image]":
+        """Yield the frames as decoded, at least `side` pixels long; raises CancelledError."""
+        for frame in media.read(self.clip, self.indices, side):
+            self.check()
+            yield frame
 
-def forecast(job: Job) -> dict[str, Any]:
+
+def forecast(job: Job) -> PlanEvent:
     """Return what is known of a job by its source's headers alone; see plan."""
     clip = look(job)
     work = Work(job, clip, media.select(clip, job.settings.start, job.settings.end), ignore)
     areas = [width * height for width, height in work.sizes()]
     counts = [work.expected(position) for position in range(len(areas))]
     width, height = work.size(0)
-    return {
-        "source": str(job.source),
-        "kind": clip.kind,
-        "output": str(job.output),
-        "frames": len(areas),
-        "width": width,
-        "height": height,
-        "steps": job.settings.steps,
-        "steps_next": job.settings.steps_next,
-        "evaluations": sum(counts),
-        "seconds": sum(a * n for a, n in zip(areas, counts, strict=True)) * PIXEL_SECONDS,
-        "bytes": work.space(list(range(len(areas)))),
-    }
+    return PlanEvent(
+        source=str(job.source),
+        kind=clip.kind,
+        output=job.output,
+        frames=len(areas),
+        width=width,
+        height=height,
+        steps=job.settings.steps,
+        steps_next=job.settings.steps_next,
+        evaluations=sum(counts),
+        seconds=sum(a * n for a, n in zip(areas, counts, strict=True)) * PIXEL_SECONDS,
+        bytes=work.space(list(range(len(areas)))),
+    )
 
 
 def look(job: Job) -> "Clip":
@@ -152,20 +157,17 @@ def look(job: Job) -> "Clip":
     return clip
 
 
-def survey(job: Job, notify: OnEvent) -> Work:
+def survey(job: Job, notify: OnEvent, cancel: Cancel | None = None) -> Work:
     """Count the source's frames and choose those of the job."""
     clip = media.probe(job.source, rate=job.settings.rate)
     for note in clip.notes:
-        notify({"event": "warning", "message": f"{job.source}: {note}"})
-    return Work(job, clip, media.select(clip, job.settings.start, job.settings.end), notify)
+        notify(WarningEvent(message=f"{job.source}: {note}"))
+    indices = media.select(clip, job.settings.start, job.settings.end)
+    return Work(job, clip, indices, notify, check_of(cancel))
 
 
 def encoding(job: Job) -> media.EncodingOptions:
     return media.EncodingOptions(**job.settings.of_scope("output"))
-
-
-def ignore(event: Event) -> None:
-    """Take no notice: the caller wants no events."""
 
 
 def _guide_files(job: Job) -> GuideFiles:
@@ -177,17 +179,3 @@ def _guide_files(job: Job) -> GuideFiles:
         style_maps=job.style_maps,
         options=vars(job.technique),
     )
-
-
-def each_warning_once(notify: OnEvent) -> OnEvent:
-    """Return the same, but that a warning which was given before the work is not given after it."""
-    given: set[str] = set()
-
-    def once(event: Event) -> None:
-        if event["event"] == "warning":
-            if event["message"] in given:
-                return
-            given.add(event["message"])
-        notify(event)
-
-    return once

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         found = plan(job)
         if args.json:
-            progress.print_json({"event": "plan", **found})
+            progress.print_json(found.to_json())
         else:
             print(progress.plan_in_words(found))
         return 0

@@ -5,6 +5,7 @@ import argparse
 from vidstyle.cli import options
 from vidstyle.cli.progress import bytes_bar
 from vidstyle.cli.terminal import printable
+from vidstyle.jobs.events import WeightsEvent
 
 SUMMARY = "find or download the VGG-19 weights and verify them"
 
@@ -20,7 +21,7 @@ def run(args: argparse.Namespace) -> None:
 
     def progress(received: int, total: int) -> None:
         nonlocal bar
-        bar = bytes_bar(bar, {"received": received, "total": total})
+        bar = bytes_bar(bar, WeightsEvent(received=received, total=total))
 
     path = find(args.weights, progress=progress)
     if bar is not None:
