@@ -67,9 +67,10 @@ class _Pair:
 
 @dataclass
 class _Series:
-    """Values of each metric by frame."""
+    """Values of each metric by frame, and the cuts."""
 
     count: int
+    cuts: list[int] = field(default_factory=list)
     values: dict[str, list[float | None]] = field(default_factory=dict)
 
     def put(self, name: str, index: int, value: float) -> None:
@@ -118,12 +119,7 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     area), notify(frames done, frame count) and warn(message) are called back, and note as in
     GuideSeries. Raises VidstyleError.
     """
-    result, clip = (_probed(path, rate) for path in (output, source))
-    if rate is not None and "sequence" not in (result.kind, clip.kind):
-        media.probe(source, rate=rate)  # raises, since a rate needs a folder of pictures
-    for opened in (result, clip):
-        for line in opened.notes:
-            warn(f"{opened.path}: {line}")
+    result, clip = _probe_both(output, source, rate, warn)
     indices = media.select(clip, start, end)
     _check_count(result, indices, source)
     size = (result.width, result.height)
@@ -131,22 +127,40 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     series = GuideSeries(clip, indices, lambda _: size, warn, note)
     masks = None if mask is None else _masks(Path(mask), series)
     cold_clip = None if cold is None else _probed_cold(Path(cold), result)
-    figures, cuts = _Series(result.frames), []
-    shot: deque[_Pair] = deque(maxlen=_LONG_TERM)
-    for pair in _pairs(result, clip, indices, masks, cold_clip):
-        if shot and not _measure_motion(pair, shot, figures):
-            cuts.append(pair.index)
-            shot.clear()
-        _measure_frame(pair, figures, distances)
+    figures = _Series(result.frames)
+    for pair in _measured(_pairs(result, clip, indices, masks, cold_clip), figures, distances):
         if on_frame is not None:
             on_frame(pair.index, result.frames, pair.result, pair.source, pair.inside)
-        shot.append(pair)
         notify(pair.index + 1, result.frames)
-    return Evaluation(result.frames, tuple(cuts), _summary(figures), figures.values)
+    return Evaluation(result.frames, tuple(figures.cuts), _summary(figures), figures.values)
 
 
-def _probed(path: Path | str, rate: Fraction | None) -> Clip:
-    return media.probe(path, rate=None if Path(path).is_file() else rate)
+def _probe_both(
+    output: Path | str, source: Path | str, rate: Fraction | None, warn: Callable[[str], None]
+) -> tuple[Clip, Clip]:
+    clips = [
+        media.probe(path, rate=None if Path(path).is_file() else rate) for path in (output, source)
+    ]
+    if rate is not None and all(clip.kind != "sequence" for clip in clips):
+        media.probe(source, rate=rate)  # raises, since a rate needs a folder of pictures
+    for clip in clips:
+        for line in clip.notes:
+            warn(f"{clip.path}: {line}")
+    return clips[0], clips[1]
+
+
+def _measured(
+    pairs: Iterator[_Pair], figures: _Series, distances: "PerceptualDistances | None"
+) -> Iterator[_Pair]:
+    """Yield the pairs after measuring each."""
+    shot: deque[_Pair] = deque(maxlen=_LONG_TERM)
+    for pair in pairs:
+        if shot and not _measure_motion(pair, shot, figures):
+            figures.cuts.append(pair.index)
+            shot.clear()
+        _measure_frame(pair, figures, distances)
+        shot.append(pair)
+        yield pair
 
 
 def _check_count(result: Clip, indices: range, source: Path | str) -> None:

@@ -166,7 +166,23 @@ def write_report(
 
     overwrite: replace an existing file; otherwise UsageError is raised if there is one.
     """
-    series = {**found.series, **(log or {})}
+    page = _page(title, found, album, log or {})
+    draft = draft_beside(path)
+    with writing(path):
+        try:
+            draft.write_text(page, "utf-8", errors="backslashreplace")
+            commit(draft, path, overwrite=overwrite)
+        except FileExistsError as error:
+            raise UsageError(
+                f"{path} appeared while the video was measured and is not replaced; add "
+                "--overwrite, or choose another --html"
+            ) from error
+        finally:
+            delete(draft)
+
+
+def _page(title: str, found: Evaluation, album: Album, log: dict[str, list[float | None]]) -> str:
+    series = {**found.series, **log}
     curves = [
         _curve(name, [(label, series[key]) for key, label in lines if key in series], found.cuts)
         for name, lines in _CURVES.items()
@@ -185,23 +201,11 @@ def write_report(
         "<h2>Metrics</h2>" + _table(found),
         "<h2>By frame</h2>" + "".join(curves) + unknown,
     )  # fmt: skip
-    page = (
+    return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport "
         f'content="width=device-width"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>"
     )
-    draft = draft_beside(path)
-    with writing(path):
-        try:
-            draft.write_text(page, "utf-8", errors="backslashreplace")
-            commit(draft, path, overwrite=overwrite)
-        except FileExistsError as error:
-            raise UsageError(
-                f"{path} appeared while the video was measured and is not replaced; add "
-                "--overwrite, or choose another --html"
-            ) from error
-        finally:
-            delete(draft)
 
 
 def _cuts(found: Evaluation) -> str:
