@@ -22,9 +22,10 @@ from vidstyle.cli import main
 from vidstyle.errors import OutputError, WeightsError
 from vidstyle.guides.guide import Guide
 from vidstyle.jobs import batch as batches
-from vidstyle.jobs.batch import run_batch
+from vidstyle.jobs.batch import plan_batch, run_batch
 from vidstyle.jobs.discovery import Batch, collect
 from vidstyle.jobs.job import Job, Network, make_job
+from vidstyle.jobs.stylizer_cache import StylizerCache
 from vidstyle.stylizer.protocol import IdentityStylizer
 from vidstyle.stylizer.stylizer import Stylizer
 from vidstyle.techniques.base import Style
@@ -128,7 +129,7 @@ def test_styles_whose_maps_differ_have_their_own_stylizer(style: Path) -> None:
     planes = np.ones((*image.shape[:2], 1), np.float32)
     guides = [None, Guide(planes, ("red",)), Guide(planes, ("blue",)), Guide(0 * planes, ("red",))]
     counting = Counting(lambda *_: object())
-    kept = batches.Kept(counting)
+    kept = StylizerCache(counting)
     for guide in guides:
         for _ in range(2):
             kept(Mock(), [Style(image=image.copy(), weight=1.0, guide=guide)], None)
@@ -245,7 +246,7 @@ def test_masks_are_found_where_the_sources_are(tree: Path, style: Path, tmp_path
     assert run_batch(batch, make, events.append, make_stylizer=lambda *_: watcher) == 0
     assert watcher.covered[5:] == watcher.covered[2:3]
     shutil.rmtree(masks / "sub" / "move")
-    assert batches.plan_batch(batch, make, events.append) == 1  # a clip without its own, too
+    assert plan_batch(batch, make, events.append) == 1  # a clip without its own, too
 
 
 def test_a_folder_with_none_of_the_names_is_a_series_for_every_clip(

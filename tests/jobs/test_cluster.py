@@ -162,9 +162,10 @@ def test_a_source_that_another_run_holds_is_waited_for(
 
 
 def _work(batch: Batch, make: Callable[..., Any]) -> Any:
-    from vidstyle.jobs.batch import BatchWork, Kept
+    from vidstyle.jobs.batch_item import BatchWork
+    from vidstyle.jobs.stylizer_cache import StylizerCache
 
-    return BatchWork(batch, make, Kept(lambda *_: IdentityStylizer()), Network())
+    return BatchWork(batch, make, StylizerCache(lambda *_: IdentityStylizer()), Network())
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from typing import Any, Protocol, Self
 from uuid import uuid4
 
 from vidstyle.errors import UsageError, VidstyleError, WeightsError
-from vidstyle.jobs.batch import BatchWork, Each
+from vidstyle.jobs.batch import Each
+from vidstyle.jobs.batch_item import BatchWork
 from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.events import (
     ClusterEvent,

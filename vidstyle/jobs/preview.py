@@ -32,7 +32,7 @@ def preview(
     position: from 0, within the range that the job stylises. The frame has its mask or map, also
     one propagated between key frames, and the job's size and colours; fades are not compensated.
     on_event receives weights, warning and step events. cancel: see pipeline.stylize. To keep one
-    model for several previews, pass the same `batch.Kept` as make_stylizer. Returns the stylizer's
+    model for several previews, pass the same StylizerCache as make_stylizer. Returns the stylizer's
     result; its image is float32 [H, W, 3], RGB, 0..1. Raises UsageError if there is no such frame,
     and otherwise what `pipeline.run` raises.
     """

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Self
 
-from vidstyle.jobs.batch import Kept, when_free
+from vidstyle.jobs.batch_item import when_free
 from vidstyle.jobs.cancel import Cancel
 from vidstyle.jobs.cluster import workers_at
 from vidstyle.jobs.events import (
@@ -19,6 +19,7 @@ from vidstyle.jobs.events import (
 )
 from vidstyle.jobs.job import Job, Network, find_network
 from vidstyle.jobs.pipeline import MakeStylizer, make_stylizer, run, run_shard
+from vidstyle.jobs.stylizer_cache import StylizerCache
 
 __all__ = ["run_shots"]
 
@@ -58,7 +59,7 @@ class _Shards:
         return self.clip
 
     def prepared(self, network: Network) -> Self:
-        return replace(self, make_stylizer=Kept(self.make_stylizer), network=network)
+        return replace(self, make_stylizer=StylizerCache(self.make_stylizer), network=network)
 
     def do(
         self, index: int, notify: OnEvent, *, patient: bool = False, cancel: Cancel | None = None
