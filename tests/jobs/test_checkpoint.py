@@ -200,8 +200,8 @@ def test_a_published_file_stands_and_the_state_goes(output: Path) -> None:
         part.write_bytes(b"whole")
         assert part.suffix == ".mp4"
         state.publish(part, form={}, kept=False)
-        assert state.stands(form={})
-        assert not state.stands(form={"crf": 20})
+        assert state.is_published(form={})
+        assert not state.is_published(form={"crf": 20})
         state.remove()
     assert [path.name for path in output.parent.iterdir()] == ["out.mp4"]
     assert output.read_bytes() == b"whole"
@@ -217,7 +217,7 @@ def test_a_published_folder_keeps_what_else_is_in_it(tmp_path: Path) -> None:
         part.mkdir()
         (part / "a.png").write_bytes(b"a")
         state.publish(part, form={}, kept=False)
-        assert state.stands(form={})
+        assert state.is_published(form={})
         state.remove()
     assert sorted(path.name for path in output.iterdir()) == ["a.png", "notes.txt"]
 
@@ -226,7 +226,7 @@ def test_an_output_that_was_changed_since_does_not_stand(output: Path) -> None:
     publish(output)
     output.write_bytes(b"other")
     with Checkpoint(output, MANIFEST) as state:
-        assert not state.stands(form={})
+        assert not state.is_published(form={})
 
 
 def test_an_output_that_exists_is_refused_unless_the_state_tells_that_it_is_ours(

@@ -223,11 +223,11 @@ def test_a_folder_that_cannot_be_read_is_a_fault_not_the_end(
         (
             tree / "sub",
             f"{tree / 'sub'}: expected a folder that can be read, but Permission denied; "
-            "mend its rights",
+            "change its permissions",
         ),
     )
     assert len(batch.items) == 6
-    with pytest.raises(MediaError, match="mend its rights"):
+    with pytest.raises(MediaError, match="change its permissions"):
         collect([tree / "sub"], out, recursive=True)
 
 

@@ -93,8 +93,8 @@ def test_shards_together_make_what_one_run_makes(make: Callable[..., Job], of: i
     run(whole, make_stylizer=inverter)
     assert len([prior for prior in inverter.priors if prior is None]) == len(LENGTHS)
     told = [run_shard(job, (i, of), make_stylizer=Inverter()) for i in range(of, 0, -1)]
-    assert [one["stylized"] for one in reversed(told)] == [sum(LENGTHS[i::of]) for i in range(of)]
-    assert {one["shots"] for one in told} == {len(LENGTHS)}
+    assert [one.stylized for one in reversed(told)] == [sum(LENGTHS[i::of]) for i in range(of)]
+    assert {one.shots for one in told} == {len(LENGTHS)}
     assert not job.output.exists()
     outcome = run(job, make_stylizer=Inverter(fails_at=0))
     assert (outcome.stylized, outcome.frames) == (0, sum(LENGTHS))
@@ -107,7 +107,7 @@ def test_what_shards_leave_undone_the_last_run_does(make: Callable[..., Job]) ->
     run(whole, make_stylizer=Inverter())
     with pytest.raises(RuntimeError):
         run_shard(job, (2, 3), make_stylizer=Inverter(fails_at=2))
-    assert run_shard(job, (2, 3), make_stylizer=Inverter())["stylized"] == LENGTHS[1] - 2
+    assert run_shard(job, (2, 3), make_stylizer=Inverter()).stylized == LENGTHS[1] - 2
     with pytest.raises(RuntimeError):
         run_shard(job, (1, 3), make_stylizer=Inverter(fails_at=6))
     assert run(job, make_stylizer=Inverter()).stylized == sum(LENGTHS) - LENGTHS[1] - 6
@@ -144,7 +144,7 @@ def test_shards_keep_out_of_one_anothers_way(make: Callable[..., Job]) -> None:
             tried.append(run_shard(job, (2, 2), make_stylizer=Inverter()))
 
     run_shard(job, (1, 2), meanwhile, make_stylizer=Inverter())
-    assert tried[0]["stylized"] == sum(LENGTHS[1::2])
+    assert tried[0].stylized == sum(LENGTHS[1::2])
     assert run(job, make_stylizer=Inverter(fails_at=0)).stylized == 0
 
 
@@ -187,5 +187,5 @@ def test_a_clip_on_a_cluster_outlives_a_worker(make: Callable[..., Job], tmp_pat
     done = events[-1]
     assert (done.name, done.frames) == ("done", sum(LENGTHS))
     # what the victim made is not its successor's
-    assert sum(LENGTHS) - 4 <= done["stylized"] <= sum(LENGTHS)
+    assert sum(LENGTHS) - 4 <= done.stylized <= sum(LENGTHS)
     assert job.output.read_bytes() == whole.output.read_bytes()

@@ -42,11 +42,11 @@ def run_batch(
     make_stylizer: MakeStylizer = make_stylizer,
     each: "Each | None" = None,
 ) -> int:
-    """Do every job of a batch that is not finished; return how many failed.
+    """Run every unfinished job of a batch; return the number that failed.
 
     each: does all items of the work and reports an ItemEvent for each; by default one after
     another. cancel: as in pipeline.stylize.
-    Raises VidstyleError for what is wrong with all of them: the request, the styles, the weights,
+    Raises VidstyleError for errors that concern all sources: the request, the styles, the weights,
     the output folder, a full disk.
     """
     began = time.monotonic()
@@ -61,22 +61,22 @@ def run_batch(
     work = BatchWork(batch, make, make_stylizer, find_network(common, notify))
     tally = _Tally(len(batch.items), notify, _faults(batch))
     notify(BatchEvent(of=len(batch.items), left_out=_left_out(batch)))
-    _tell_unread(batch, notify)
+    _warn_unread(batch, notify)
     (each or _one_by_one)(work, tally, cancel)
     notify(tally.summary(_left_out(batch), round(time.monotonic() - began, 3)))
     return len(tally.failed)
 
 
 def plan_batch(batch: Batch, make: MakeJob, notify: OnEvent) -> int:
-    """Tell what `run_batch` would do, by the headers of the sources; return how many would fail.
+    """Report what `run_batch` would do, from file headers; return how many would fail.
 
-    Reports a PlannedItemEvent for each source, then a BatchPlanEvent. Touches nothing.
+    Reports a PlannedItemEvent for each source, then a BatchPlanEvent. Writes nothing.
     """
     make(batch.source, batch.output).read_styles()
     _check_ledger(batch.output)
     plans: list[PlanEvent] = []
     skipped, failed = 0, _faults(batch)
-    _tell_unread(batch, notify)
+    _warn_unread(batch, notify)
     for index, item in enumerate(batch.items):
         event = PlannedItemEvent(
             index=index, of=len(batch.items), source=str(item.source), status="planned"
@@ -122,7 +122,7 @@ def _one_by_one(work: BatchWork, notify: OnEvent, cancel: Cancel | None) -> None
 
 
 class _Tally:
-    """Counts what became of the sources, and passes all events on."""
+    """Counts the results of the sources, and passes all events on."""
 
     def __init__(self, of: int, notify: OnEvent, faults: list[FailedSource]) -> None:
         self.failed = faults
@@ -146,7 +146,7 @@ class _Tally:
             self.failed.append(FailedSource(item.source, item.message, item.exit_code))
 
     def _seconds_left(self) -> float | None:
-        """Guess from those that took time; those that were finished before took none."""
+        """Estimate from the sources done so far; skipped ones take no time."""
         done = self._counts["done"]
         spent = time.monotonic() - self._began
         return round(spent / done * self._left, 1) if done else None
@@ -164,7 +164,7 @@ class _Tally:
 
 
 def _check_ledger(output: Path) -> None:
-    """Refuse a folder of records that is a link: what it leads to is not the batch's."""
+    """Raise StateError if the folder of records is a link: its target may not be vidstyle's."""
     if (output / LEDGER).is_symlink():
         raise StateError(
             f"{output / LEDGER} is a link, expected a folder of vidstyle's records; remove the "
@@ -187,7 +187,7 @@ def _left_out(batch: Batch) -> dict[str, int]:
     return {reason: batch.left_out[reason] for reason in REASONS}
 
 
-def _tell_unread(batch: Batch, notify: OnEvent) -> None:
-    """Name what is left out of the folders, in one line."""
+def _warn_unread(batch: Batch, notify: OnEvent) -> None:
+    """Warn of the files and folders that are left out, in one line."""
     if batch.unread:
         notify(WarningEvent(message=media.told_left_out(list(batch.unread))))

@@ -50,7 +50,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # would fail for every other 
 
 @dataclass(frozen=True)
 class BatchWork:
-    """A batch to be done: what any process needs to do one of its items."""
+    """A batch with everything that a process needs to run one of its items."""
 
     batch: Batch
     make: MakeJob
@@ -61,15 +61,15 @@ class BatchWork:
         return len(self.batch.items)
 
     def source(self, index: int) -> str:
-        """Return the name of a source."""
+        """Return the path of a source."""
         return str(self.batch.items[index].source)
 
     def job(self) -> Job:
-        """Return a job that stands for all, but for source and output."""
+        """Return a job with the settings that all items share."""
         return self.make(self.batch.source, self.batch.output)
 
     def prepared(self, network: Network) -> Self:
-        """Return the same for one process: it makes the model once, and has the network there."""
+        """Return the work for one process: one stylizer for all items, and its own weights file."""
         return replace(self, make_stylizer=StylizerCache(self.make_stylizer), network=network)
 
     def do(
@@ -80,7 +80,7 @@ class BatchWork:
         patient: bool = False,
         cancel: Cancel | None = None,
     ) -> ItemEvent:
-        """Do one job if it is not finished; return its result.
+        """Run one job if it is not finished; return its result.
 
         patient: wait if another run holds its state. Raises errors that concern every source.
         """
@@ -91,7 +91,7 @@ class BatchWork:
                 found = when_free(lambda: self._do(index, notify, cancel), notify, cancel)
             else:
                 found = self._do(index, notify, cancel)
-        except (BrokenPipeError, CancelledError):  # the reader or the caller wants no more
+        except (BrokenPipeError, CancelledError):  # stdout is closed, or the caller has cancelled
             raise
         except Exception as error:
             if _is_common(error):
@@ -126,7 +126,7 @@ class BatchWork:
         record = self.batch.record(job.output)
         check_own(record)
         if _is_finished(job, clip, record, self.network):
-            with suppress(OSError):  # left empty by a run that was killed as it ended
+            with suppress(OSError):  # left empty by a run that was killed near its end
                 state_path(job.output).rmdir()
             return self._item(index, "skipped", job.output)
         with writing(job.output):
@@ -143,27 +143,27 @@ def when_free(act: Callable[[], _T], notify: OnEvent, cancel: Cancel | None = No
 
     Raises CancelledError.
     """
-    told, check = False, check_of(cancel)
+    warned, check = False, check_of(cancel)
     while True:
         try:
             return act()
         except HeldError as error:
-            if not told:
+            if not warned:
                 notify(WarningEvent(message=f"{error}: waiting for it"))
-            told = True
+            warned = True
         time.sleep(_PAUSE)
         check()
 
 
 def job_of(batch: Batch, make: MakeJob, item: Item) -> tuple[Job, media.Clip]:
-    """Return the job of a source, and what the source really is, which its output depends on."""
+    """Return the job of a source, and the probed source, which decides the output's suffix."""
     job = make(item.source, batch.output / item.place)
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
     codec = job.settings.codec
     result = batch.result(item, media.result_suffix(clip, item.place.suffix, codec))
     job = make(item.source, result)
     if codec in PICTURE_CODECS and result.suffix and clip.kind != "picture":
-        job = replace(job, settings=replace(job.settings, codec=None))  # it is for the stills
+        job = replace(job, settings=replace(job.settings, codec=None))  # a codec for stills
     still = clip.kind == "picture"
     own = [_own_guide(path, batch, item, still=still) for path in job.masks]
     drawn = None if job.map is None else _own_guide(job.map, batch, item, still=still)
@@ -171,9 +171,10 @@ def job_of(batch: Batch, make: MakeJob, item: Item) -> tuple[Job, media.Clip]:
 
 
 def _own_guide(given: Path, batch: Batch, item: Item, *, still: bool) -> Path:
-    """Return the mask or map of one source, where a folder mirrors the tree of the sources.
+    """Return the mask or map of one source if the folder `given` mirrors the source tree.
 
-    A folder in which no source has one of its own is a series, for the frames of every clip.
+    A folder with no file for any source is a series of frames, used for every clip. Raises
+    GuideError if only this source has none.
     """
     if not given.is_dir():
         return given
@@ -186,9 +187,9 @@ def _own_guide(given: Path, batch: Batch, item: Item, *, still: bool) -> Path:
 
 
 def _is_finished(job: Job, clip: media.Clip, record: Path, network: Network) -> bool:
-    """Tell whether the output is there, whole, as an earlier run of this request wrote it.
+    """Return whether the output exists, intact, as an earlier run of this request wrote it.
 
-    Raises StateError if it was another request, unless what it made may be replaced.
+    Raises StateError if another request wrote it and it may not be overwritten.
     """
     stored = None if job.settings.restart else read_manifest(record)
     if stored is None or not is_whole(job.output, stored["published"]):
@@ -203,11 +204,11 @@ def _is_finished(job: Job, clip: media.Clip, record: Path, network: Network) -> 
             f"{job.output} was made by another request: {'; '.join(found)}; add --overwrite to "
             "replace it, or choose another output"
         )
-    return not found and not _is_to_be_tidied(job.output, stored["job"])
+    return not found and not _has_state_to_delete(job.output, stored["job"])
 
 
-def _is_to_be_tidied(output: Path, made: dict[str, Any]) -> bool:
-    """Tell whether the run that made this was killed before its state was gone."""
+def _has_state_to_delete(output: Path, made: dict[str, Any]) -> bool:
+    """Return whether the run that wrote the output was killed before it deleted its state."""
     state = state_of(output)
     if state is None:
         return False
@@ -215,7 +216,7 @@ def _is_to_be_tidied(output: Path, made: dict[str, Any]) -> bool:
 
 
 def _is_common(error: Exception) -> bool:
-    """Tell whether an error would meet every other source too."""
+    """Return whether an error would occur with every other source too."""
     cause = error.__cause__
     full = isinstance(error, OutputError) and isinstance(cause, OSError) and cause.errno in _FULL
     return full or isinstance(error, WeightsError)

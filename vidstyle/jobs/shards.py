@@ -1,4 +1,4 @@
-"""Shots: one clip shared out among the workers of a cluster, each of which does a shard of it."""
+"""Shards on a cluster: each worker stylises a part of the shots of one clip."""
 
 import time
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ def run_shots(
     make_stylizer: MakeStylizer = make_stylizer,
     verbose: bool = False,
 ) -> None:
-    """Do a job, the shots of its clip on the workers at an address. Raises VidstyleError."""
+    """Run a job with the shots of its clip on the workers at an address. Raises VidstyleError."""
     network, merged = find_network(job, notify), _Merged(notify)
     with workers_at(address, verbose=verbose) as workers:
         workers.do(_Shards(job, make_stylizer, network, workers.count), merged, cancel)
@@ -79,7 +79,7 @@ class _Shards:
 
 
 class _Merged:
-    """Passes on the events of all shards of a clip as those of one run."""
+    """Merges the events of all shards of a clip into those of one run."""
 
     def __init__(self, notify: OnEvent) -> None:
         self._notify = notify

@@ -18,7 +18,7 @@ __all__ = ["StylizerCache"]
 
 
 class StylizerCache:
-    """Makes a stylizer once, and again only if the styles differ: their maps may."""
+    """Makes a stylizer on the first call, and again only when the styles or their maps differ."""
 
     def __init__(self, make: MakeStylizer) -> None:
         self._make = make
@@ -27,20 +27,20 @@ class StylizerCache:
 
     def __call__(self, job: Job, styles: "Sequence[Style]", network: Path | None) -> "Stylizes":
         """Return the stylizer for a job."""
-        if self._stylizer is None or not _alike(self._styles, styles):
+        if self._stylizer is None or not _same_styles(self._styles, styles):
             self._stylizer = self._make(job, styles, network)
             self._styles = styles
         return self._stylizer
 
 
-def _alike(these: "Sequence[Style]", those: "Sequence[Style]") -> bool:
+def _same_styles(these: "Sequence[Style]", those: "Sequence[Style]") -> bool:
     return len(these) == len(those) and all(
-        a.weight == b.weight and np.array_equal(a.image, b.image) and _same(a.guide, b.guide)
+        a.weight == b.weight and np.array_equal(a.image, b.image) and _same_guide(a.guide, b.guide)
         for a, b in zip(these, those, strict=True)
     )
 
 
-def _same(this: "Guide | None", that: "Guide | None") -> bool:
+def _same_guide(this: "Guide | None", that: "Guide | None") -> bool:
     if this is None or that is None:
         return this is that
     return this.names == that.names and np.array_equal(this.planes, that.planes)
