@@ -171,7 +171,7 @@ def test_cancelled_before_its_first_frame_a_run_leaves_nothing(
     assert names(tmp_path) == before
 
 
-def test_a_cancelled_batch_stops_and_goes_on(
+def test_a_cancelled_batch_stops_and_continues(
     make: Callable[..., Job], photos: Path, style: Path, tmp_path: Path
 ) -> None:
     flag, seen = threading.Event(), []
