@@ -12,7 +12,7 @@ from vidstyle.coherence.history import Result
 from vidstyle.coherence.shots import ShotTracker, frame_notes
 from vidstyle.environment import preserved
 from vidstyle.errors import ContainerError, SettingsError, UsageError, VidstyleError, writing
-from vidstyle.jobs.cancel import Cancel
+from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.events import (
     DoneEvent,
@@ -106,6 +106,7 @@ def stylize(  # noqa: PLR0913 - one argument for each input of a job
     """
     if on_event is not None and not callable(on_event):
         raise SettingsError(f"on_event: expected a function, got {type(on_event).__name__}")
+    check_of(cancel)
     job = make_job(
         source,
         output,
