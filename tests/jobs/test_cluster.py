@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,7 +23,7 @@ from test_batch import picture, results
 
 from vidstyle.atomic import lock
 from vidstyle.cli.main import main
-from vidstyle.errors import UsageError, VidstyleError, WeightsError
+from vidstyle.errors import CancelledError, UsageError, VidstyleError, WeightsError
 from vidstyle.jobs import cluster
 from vidstyle.jobs.batch import run_batch
 from vidstyle.jobs.discovery import Batch, collect
@@ -109,6 +110,22 @@ def test_a_killed_worker_is_replaced(tree: Path, style: Path, tmp_path: Path) ->
     assert len(notes(log, "made")) == len(set(notes(log, "made"))) <= 3  # one model per process
     items = [event for event in events if event.name == "item"]
     assert sorted(item.index for item in items) == list(range(7))
+
+
+def test_a_cancelled_batch_on_a_cluster_continues(tree: Path, style: Path, tmp_path: Path) -> None:
+    make, flag = partial(make_job, style=style, **REHEARSE), threading.Event()
+    batch, each = whole(tree, "out"), cluster.spread_over("local:1")
+
+    def stop(event: Any) -> None:
+        if event.name == "item":
+            flag.set()
+
+    slow = partial(tardy, tmp_path / "log")
+    with pytest.raises(CancelledError):
+        run_batch(batch, make, stop, cancel=flag, make_stylizer=slow, each=each)
+    assert 1 <= len(results(batch.output)) < 6
+    assert run_batch(batch, make, silent) == 1
+    assert len(results(batch.output)) == 6
 
 
 @pytest.mark.parametrize("where", [[], ["--scheduler", "local:2"]], ids=["here", "cluster"])

@@ -28,9 +28,9 @@ from vidstyle.jobs.events import (
 )
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
-from vidstyle.jobs.plan import Work, encoding, forecast, look, survey
+from vidstyle.jobs.plan import Work, encoding, forecast, probe_source, survey
 from vidstyle.jobs.state_folder import listed
-from vidstyle.jobs.takeover import check_sizes, for_another, take_over
+from vidstyle.jobs.takeover import check_sizes, suggest_other_output, take_over
 from vidstyle.jobs.targets import check_space, check_target
 from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed, Stylizes
 from vidstyle.stylizer.size_buckets import SizeBuckets
@@ -237,7 +237,7 @@ def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
         restart=settings.restart,
         form=settings.of_scope("output"),
     )
-    return look(job), job.read_styles()
+    return probe_source(job), job.read_styles()
 
 
 def _stylize_frames(
@@ -359,7 +359,7 @@ def _encode(work: Work, state: Checkpoint) -> list[str]:
                 work.clip, work.indices, frames, job.output, part, encoding(job)
             )
     except ContainerError as error:
-        raise for_another(job.output, state, error) from error
+        raise suggest_other_output(job.output, state, error) from error
     for message in warnings:
         work.notify(WarningEvent(message=message))
     settings = job.settings

@@ -20,7 +20,7 @@ __all__ = [
     "Work",
     "encoding",
     "forecast",
-    "look",
+    "probe_source",
     "survey",
 ]
 
@@ -130,7 +130,7 @@ class Work:
 
 def forecast(job: Job) -> PlanEvent:
     """Return the plan of a job from the headers of its source, without the free disk space."""
-    clip = look(job)
+    clip = probe_source(job)
     work = Work(job, clip, media.select(clip, job.settings.start, job.settings.end), ignore)
     areas = [width * height for width, height in work.sizes()]
     counts = [work.expected(position) for position in range(len(areas))]
@@ -150,7 +150,7 @@ def forecast(job: Job) -> PlanEvent:
     )
 
 
-def look(job: Job) -> "Clip":
+def probe_source(job: Job) -> "Clip":
     """Probe the source without counting frames; raise if it cannot become the output."""
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
     media.check_output(clip, job.output, encoding(job))

@@ -17,7 +17,7 @@ __all__ = [
     "another_output",
     "check_sizes",
     "command_for",
-    "for_another",
+    "suggest_other_output",
     "take_over",
     "told_with_command",
 ]
@@ -85,7 +85,7 @@ def another_output(output: Path) -> Path:
     return output.with_suffix(".mp4" if output.suffix.lower() == ".mkv" else ".mkv")
 
 
-def for_another(output: Path, state: Checkpoint, error: ContainerError) -> ContainerError:
+def suggest_other_output(output: Path, state: Checkpoint, error: ContainerError) -> ContainerError:
     """Return the error with the remedy: another output from the same frames."""
     found = ContainerError(
         f"{error}; all {len(state.finished)} frames are kept in {state.path}: to write them "
