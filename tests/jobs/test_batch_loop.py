@@ -120,7 +120,7 @@ def test_the_model_is_made_once_and_results_equal_single_runs(
         alone = collect([item.source, tree / "missing.png"], tmp_path / "alone")
         assert run_batch(alone, make, silent, make_stylizer=tiny) == 1
         (data,) = results(tmp_path / "alone").values()
-        assert data == (tmp_path / "out" / item.place).read_bytes()
+        assert data == (tmp_path / "out" / item.relative_path).read_bytes()
         shutil.rmtree(tmp_path / "alone")
 
 

@@ -16,7 +16,7 @@ from vidstyle.jobs.manifest import differences
 from vidstyle.jobs.targets import check_space, check_target
 
 MANIFEST = {"settings": {"style_weight": 1.0}, "source": {"sha256": "a"}}
-FREE = {"overwrite": False, "restart": False, "form": {}}
+FREE = {"overwrite": False, "restart": False, "output_options": {}}
 
 
 def image(seed: int = 0) -> np.ndarray:
@@ -37,12 +37,12 @@ def begun(output: Path) -> Path:
     return state.path
 
 
-def publish(output: Path, *, kept: bool = True, form: dict | None = None) -> None:
+def publish(output: Path, *, kept: bool = True, output_options: dict | None = None) -> None:
     with Checkpoint(output, MANIFEST) as state:
         state.save(0, image(), {})
         part = state.part(folder=False)
         part.write_bytes(b"whole")
-        state.publish(part, form=form or {}, kept=kept)
+        state.publish(part, output_options=output_options or {}, kept=kept)
 
 
 def test_a_saved_frame_is_loaded_with_sixteen_bits(output: Path) -> None:
@@ -197,9 +197,9 @@ def test_a_file_is_published_and_the_state_deleted(output: Path) -> None:
         part = state.part(folder=False)
         part.write_bytes(b"whole")
         assert part.suffix == ".mp4"
-        state.publish(part, form={}, kept=False)
-        assert state.is_published(form={})
-        assert not state.is_published(form={"crf": 20})
+        state.publish(part, output_options={}, kept=False)
+        assert state.is_published(output_options={})
+        assert not state.is_published(output_options={"crf": 20})
         state.remove()
     assert [path.name for path in output.parent.iterdir()] == ["out.mp4"]
     assert output.read_bytes() == b"whole"
@@ -214,8 +214,8 @@ def test_a_published_folder_keeps_other_files(tmp_path: Path) -> None:
         part = state.part(folder=True, names=["a.png"])
         part.mkdir()
         (part / "a.png").write_bytes(b"a")
-        state.publish(part, form={}, kept=False)
-        assert state.is_published(form={})
+        state.publish(part, output_options={}, kept=False)
+        assert state.is_published(output_options={})
         state.remove()
     assert sorted(path.name for path in output.iterdir()) == ["a.png", "notes.txt"]
 
@@ -224,7 +224,7 @@ def test_a_modified_output_does_not_count_as_published(output: Path) -> None:
     publish(output)
     output.write_bytes(b"other")
     with Checkpoint(output, MANIFEST) as state:
-        assert not state.is_published(form={})
+        assert not state.is_published(output_options={})
 
 
 def test_an_existing_output_is_refused_unless_the_state_lists_it(
@@ -232,7 +232,7 @@ def test_an_existing_output_is_refused_unless_the_state_lists_it(
 ) -> None:
     publish(output)
     check_target(output, **FREE)
-    for changed in ({"restart": True}, {"form": {"crf": 20}}):
+    for changed in ({"restart": True}, {"output_options": {"crf": 20}}):
         with pytest.raises(UsageError, match="exists; add --overwrite"):
             check_target(output, **{**FREE, **changed})
     output.write_bytes(b"other")

@@ -30,7 +30,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def places(batch: Batch) -> list[str]:
-    return [item.place.as_posix() for item in batch.items]
+    return [item.relative_path.as_posix() for item in batch.items]
 
 
 def test_a_tree_is_mirrored_in_natural_order(tree: Path, out: Path) -> None:
@@ -77,10 +77,10 @@ def test_the_place_of_a_line_does_not_depend_on_the_other_lines(
     alone = {line: places(collect([], out, listed=[line])) for line in lines}
     together = collect([], out, listed=lines)
     for line, found in alone.items():
-        assert [i.place.as_posix() for i in together.items if i.given == line] == found
+        assert [i.relative_path.as_posix() for i in together.items if i.given == line] == found
     assert alone[Path("day 2")] == ["day 2/b.gif"]
     more = collect([tree / "sub"], out, listed=[Path("img2.jpg"), tree / "img10.jpg"])
-    found = [item.place.as_posix() for item in more.items if item.given == tree / "sub"]
+    found = [item.relative_path.as_posix() for item in more.items if item.given == tree / "sub"]
     assert found == places(collect([tree / "sub"], out)) == ["a.jpg", "clip.AVI"]
 
 
@@ -108,7 +108,9 @@ def test_another_suffix_is_appended_so_that_names_do_not_collide(tree: Path, out
         (tree / name).touch()
     batch = collect([tree], out)
     kinds = {"x.bmp": ".bmp", "x.gif": ".png", "x.gif.png": ".png", "x.jp2": ".png"}
-    results = [batch.result(item, kinds.get(item.place.name, ".png")) for item in batch.items]
+    results = [
+        batch.result(item, kinds.get(item.relative_path.name, ".png")) for item in batch.items
+    ]
     names = [path.name for path in results]
     assert {"x.bmp", "x.gif.png", "x.gif.png.png", "x.jp2.png", "a.jpg.png"} <= set(names)
     assert len({name.lower() for name in names}) == len(names)
@@ -256,7 +258,7 @@ def test_shards_divide_the_batch(tree: Path, out: Path) -> None:
     parts = [collect([tree], out, recursive=True, shard=(i, 3)) for i in (1, 2, 3)]
     for number, part in enumerate(parts):
         assert part.items == whole.items[number::3]
-        assert (part.source, part.places) == (whole.source, whole.places)
+        assert (part.source, part.relative_paths) == (whole.source, whole.relative_paths)
     assert collect([tree], out, shard=(9, 9)).items == ()
 
 

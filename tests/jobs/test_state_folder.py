@@ -205,7 +205,7 @@ def test_a_frame_with_modified_notes_is_not_finished(output: Path) -> None:
 def test_a_state_folder_that_another_run_is_creating_is_accepted(output: Path) -> None:
     state_path(output).mkdir()
     with lock(state_path(output) / "lock"):
-        check_target(output, overwrite=False, restart=False, form={})
+        check_target(output, overwrite=False, restart=False, output_options={})
 
 
 def test_records_of_a_batch_replace_no_other_files(

@@ -157,10 +157,10 @@ def when_free(act: Callable[[], _T], notify: OnEvent, cancel: Cancel | None = No
 
 def job_of(batch: Batch, make: MakeJob, item: Item) -> tuple[Job, media.Clip]:
     """Return the job of a source, and the probed source, which decides the output's suffix."""
-    job = make(item.source, batch.output / item.place)
+    job = make(item.source, batch.output / item.relative_path)
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
     codec = job.settings.codec
-    result = batch.result(item, media.result_suffix(clip, item.place.suffix, codec))
+    result = batch.result(item, media.result_suffix(clip, item.relative_path.suffix, codec))
     job = make(item.source, result)
     if codec in PICTURE_CODECS and result.suffix and clip.kind != "picture":
         job = replace(job, settings=replace(job.settings, codec=None))  # a codec for stills
@@ -178,11 +178,13 @@ def _own_guide(given: Path, batch: Batch, item: Item, *, still: bool) -> Path:
     """
     if not given.is_dir():
         return given
-    found = counterpart(given, item.place)
+    found = counterpart(given, item.relative_path)
     if found is not None:
         return found
-    if still or any(counterpart(given, other.place) for other in batch.items):
-        raise GuideError(missing(item.source, given / item.place.parent, item.place.stem))
+    if still or any(counterpart(given, other.relative_path) for other in batch.items):
+        raise GuideError(
+            missing(item.source, given / item.relative_path.parent, item.relative_path.stem)
+        )
     return given
 
 

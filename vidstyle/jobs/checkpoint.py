@@ -66,7 +66,7 @@ class Checkpoint:
     shard: (i, n), one of n runs that share the state. The state remains for the run without a
     shard, which raises StateError while a shard is running.
     finished: the finished frames by index.
-    facts: of the output once it is complete, else empty: the sha256 of each file ("files"), the
+    published: of the output once it is complete, else empty: the sha256 of each file ("files"), the
     number of frames ("frames"), and the encoding options and keep_frames of the request ("form",
     "kept").
     """
@@ -83,7 +83,7 @@ class Checkpoint:
         self._folder = StateFolder(output)
         self.path = self._folder.path
         self.finished: dict[int, Finished] = {}
-        self.facts: Manifest = {}
+        self.published: Manifest = {}
         self._manifest = manifest
         self._restart = restart
         self._mark = "" if shard is None else ".{}-of-{}".format(*shard)
@@ -180,24 +180,28 @@ class Checkpoint:
                 self._folder.note_parts(names)
         return path
 
-    def publish(self, part: Path, *, form: Manifest, kept: bool, overwrite: bool = False) -> None:
+    def publish(
+        self, part: Path, *, output_options: Manifest, kept: bool, overwrite: bool = False
+    ) -> None:
         """Move the complete `part` to the output's path, file by file.
 
-        form, kept: see `facts`. overwrite: replace any existing file; without it only files that an
-        earlier run of this request wrote are replaced. Raises UsageError if another file has
-        appeared during the run.
+        output_options, kept: see `published`. overwrite: replace any existing file; without it
+        only files that an earlier run of this request wrote are replaced. Raises UsageError if
+        another file has appeared during the run.
         """
         with writing(self.output):
             pairs = {self.output: part}
             if part.is_dir():
                 pairs = {self.output / name: part / name for name in sorted(self._folder.parts())}
             names = {target.name: sha256_of(file) for target, file in pairs.items()}
-            before = self.facts.get("files", {}) if self.facts.get("form") == form else {}
-            facts = {"files": names, "frames": len(self.finished), "form": form, "kept": kept}
+            same = self.published.get("form") == output_options
+            before = self.published.get("files", {}) if same else {}
+            count = len(self.finished)
+            published = {"files": names, "frames": count, "form": output_options, "kept": kept}
             own = {target for target in pairs if agrees(target, before.get(target.name))}
             free = set(pairs) if overwrite else own
             self._check_free(set(pairs) - free)
-            self._write_manifest(facts)
+            self._write_manifest(published)
             if part.is_dir():
                 self._make_output_folder()
             for target, file in pairs.items():
@@ -228,11 +232,11 @@ class Checkpoint:
             f"output: the finished frames are kept in {self.path}"
         )
 
-    def is_published(self, *, form: Manifest) -> bool:
+    def is_published(self, *, output_options: Manifest) -> bool:
         """Return whether the output exists, intact, as an earlier run of this request wrote it."""
-        if not self.facts or self.facts.get("form") != form:
+        if not self.published or self.published.get("form") != output_options:
             return False
-        return is_whole(self.output, self.facts)
+        return is_whole(self.output, self.published)
 
     def record(self, path: Path) -> None:
         """Write the manifest to `path`, to be kept when the state folder is deleted."""
@@ -241,7 +245,7 @@ class Checkpoint:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_name(f"{path.name}.tmp")
             delete(draft)
-            draft.write_text(self._stored(self.facts), encoding="utf-8")
+            draft.write_text(self._stored(self.published), encoding="utf-8")
             settle(draft, path)
 
     def remove(self) -> list[str]:
@@ -279,14 +283,14 @@ class Checkpoint:
                 "earlier request to continue it, or add --restart to discard those frames"
             )
         else:
-            self.facts = stored["published"]
+            self.published = stored["published"]
             self._folder.sweep(self._mark)
             self._read_journal()
             self._ours = True
         self._frames.mkdir(exist_ok=True)
 
     def _leave(self) -> None:
-        if self._ours and not self.finished and not self.facts:
+        if self._ours and not self.finished and not self.published:
             self.remove()
 
     def _leave_shard(self) -> None:
@@ -302,7 +306,7 @@ class Checkpoint:
         draft = self.path / "manifest.tmp.json"
         draft.write_text(self._stored(published), encoding="utf-8")
         settle(draft, self.path / MANIFEST)
-        self.facts = published
+        self.published = published
 
     def _stored(self, published: Manifest) -> str:
         return json.dumps({"job": self._manifest, "published": published}, indent=1)

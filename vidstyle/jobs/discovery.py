@@ -1,8 +1,8 @@
 """Discovery: the sources of a batch, in natural order, each with its path below the output.
 
-That path (`place`) depends on the source alone. A file found in a folder of the command line has
-its path relative to that folder. Any other source, and every line of a list, has its path as
-written: clips/a.mp4 becomes OUTPUT/clips/a.mp4. An absolute path, or one that leaves the current
+That path (`relative_path`) depends on the source alone. A file found in a folder of the command
+line has its path relative to that folder. Any other source, and every line of a list, has its path
+as written: clips/a.mp4 becomes OUTPUT/clips/a.mp4. An absolute path, or one that leaves the current
 folder, counts from the root: /data/a.mp4 becomes OUTPUT/data/a.mp4.
 """
 
@@ -38,10 +38,10 @@ _STATE = ".vidstyle"  # suffix of a state folder
 
 @dataclass(frozen=True)
 class Item:
-    """A source. place: path of its result below the output. given: the argument that named it."""
+    """A source. relative_path: of its result. given: the argument or line that named it."""
 
     source: Path
-    place: Path
+    relative_path: Path
     given: Path
 
 
@@ -50,7 +50,7 @@ class Batch:
     """The sources of a batch.
 
     source: an existing one, to check the settings with; if none exists, the null device.
-    items: of this shard. places: of all shards, in lower case.
+    items: of this shard. relative_paths: of all shards, in lower case.
     faults: (folder, message) of folders that cannot be read.
     left_out: number of entries that are no sources, by reason: "hidden", "system" (of a NAS, an
     archive or an operating system), "foreign" (no picture or video), "linked" (a link to a folder,
@@ -61,7 +61,7 @@ class Batch:
     source: Path
     output: Path
     items: tuple[Item, ...]
-    places: frozenset[str]
+    relative_paths: frozenset[str]
     faults: tuple[tuple[Path, str], ...]
     left_out: Counter[str]
     unread: tuple[str, ...] = ()
@@ -71,17 +71,17 @@ class Batch:
 
         Another suffix is appended to the whole name, so that a.bmp and a.gif do not collide.
         """
-        place = item.place
-        if suffix and place.suffix != suffix:
-            place = place.with_name(place.name + suffix)
-            while _key(place) in self.places:
-                place = place.with_name(place.name + suffix)
-        return self.output / place
+        path = item.relative_path
+        if suffix and path.suffix != suffix:
+            path = path.with_name(path.name + suffix)
+            while _key(path) in self.relative_paths:
+                path = path.with_name(path.name + suffix)
+        return self.output / path
 
     def record(self, result: Path) -> Path:
         """Return the path of the manifest of a result."""
-        place = result.relative_to(self.output)
-        return self.output / LEDGER / place.with_name(f"{place.name}.json")
+        path = result.relative_to(self.output)
+        return self.output / LEDGER / path.with_name(f"{path.name}.json")
 
 
 def collect(  # noqa: PLR0913 - one argument for each option of a batch
@@ -123,7 +123,7 @@ def collect(  # noqa: PLR0913 - one argument for each option of a batch
         source=next((item.source for item in items if _exists(item.source)), Path(os.devnull)),
         output=output,
         items=tuple(items[number - 1 :: of]),
-        places=frozenset(_key(item.place) for item in items),
+        relative_paths=frozenset(_key(item.relative_path) for item in items),
         faults=tuple(search.faults),
         left_out=search.left_out,
         unread=tuple(sorted(search.unread, key=natural)),
@@ -145,19 +145,19 @@ class _Search:
     def of(self, given: Path, *, in_list: bool) -> Iterator[Item]:
         """Yield the sources of one argument or line of a list."""
         check_apart(self.output, (given,))
-        place = _as_written(given)
+        path = _as_written(given)
         if given.is_dir() and not self.sequences:
-            top = place if in_list else Path()
-            yield from (Item(given / path, top / path, given) for path in self._below(given))
+            top = path if in_list else Path()
+            yield from (Item(given / below, top / below, given) for below in self._below(given))
             return
         above = _absolute(given).parent
         if NUMBER.search(given.name) and not given.exists():
-            plain = NUMBER.sub("", place.stem).strip("-_. ")
-            parent = place.parent if place.parent.name else Path(above.name)
-            place = _as_folder(place.with_name(plain) if plain else parent)
+            plain = NUMBER.sub("", path.stem).strip("-_. ")
+            parent = path.parent if path.parent.name else Path(above.name)
+            path = _as_folder(path.with_name(plain) if plain else parent)
         elif given.is_dir():
-            place = _as_folder(place if place.name else Path(_absolute(given).name))
-        yield Item(given, place, given)
+            path = _as_folder(path if path.name else Path(_absolute(given).name))
+        yield Item(given, path, given)
 
     def _below(self, top: Path) -> Iterator[Path]:
         """Yield the paths of the sources in a folder, relative to it."""
@@ -221,9 +221,9 @@ def _as_written(given: Path) -> Path:
     return Path(drive, *path.parts[1:])
 
 
-def _as_folder(place: Path) -> Path:
+def _as_folder(path: Path) -> Path:
     """Return a path whose name has no suffix."""
-    return place.with_name(place.name.replace(".", "_"))
+    return path.with_name(path.name.replace(".", "_"))
 
 
 def _reason_left_out(entry: "os.DirEntry[str]") -> str | None:
@@ -271,39 +271,44 @@ def _distinct(found: Iterable[Item], output: Path) -> list[Item]:
     Names that differ only in case would be one file on some disks: all but the first are numbered.
     """
     taken: dict[str, Item] = {}
-    for item in sorted(found, key=lambda item: [natural(part) for part in item.place.parts]):
-        place, number = item.place, 2
-        while other := taken.get(_key(place)):
-            if other.given != item.given and other.place == item.place:
+    for item in sorted(found, key=_natural_key):
+        path, number = item.relative_path, 2
+        while other := taken.get(_key(path)):
+            if other.given != item.given and other.relative_path == item.relative_path:
                 raise UsageError(_collision(other, item, output))
-            place = item.place.with_name(f"{item.place.stem} {number}{item.place.suffix}")
+            stem, suffix = item.relative_path.stem, item.relative_path.suffix
+            path = path.with_name(f"{stem} {number}{suffix}")
             number += 1
-        taken[_key(place)] = replace(item, place=place)
+        taken[_key(path)] = replace(item, relative_path=path)
     return list(taken.values())
+
+
+def _natural_key(item: Item) -> list[object]:
+    return [natural(part) for part in item.relative_path.parts]
 
 
 def _collision(one: Item, other: Item, output: Path) -> str:
     return (
-        f"expected a place for each result, got {output / one.place} for both {one.source} and "
-        f"{other.source}; name the folders in a --list, where each result lies under the path of "
-        "its line, or choose an output for each"
+        f"expected an output for each source, got {output / one.relative_path} for both "
+        f"{one.source} and {other.source}; name the folders in a --list, where each output has the "
+        "path of its line, or choose an output for each"
     )
 
 
-def _key(place: Path) -> str:
-    return place.as_posix().casefold()
+def _key(path: Path) -> str:
+    return path.as_posix().casefold()
 
 
-def counterpart(folder: Path, place: Path) -> Path | None:
-    """Return the file or folder for the source at `place` in a folder that mirrors the sources.
+def counterpart(folder: Path, path: Path) -> Path | None:
+    """Return the file or folder for the source at `path` in a folder that mirrors the sources.
 
     It has the same name, or the same stem with another suffix. None if there is none.
     """
-    at = folder / place.parent
-    if (at / place.name).exists():
-        return at / place.name
-    near = [path for path in at.iterdir() if _stem_of(path) == place.stem] if at.is_dir() else []
-    return min(near, key=lambda path: natural(path.name), default=None)
+    at = folder / path.parent
+    if (at / path.name).exists():
+        return at / path.name
+    near = [one for one in at.iterdir() if _stem_of(one) == path.stem] if at.is_dir() else []
+    return min(near, key=lambda one: natural(one.name), default=None)
 
 
 def _stem_of(path: Path) -> str | None:

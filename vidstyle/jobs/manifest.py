@@ -108,22 +108,22 @@ def differences(old: Manifest, new: Manifest) -> list[str]:
     found += changes(
         "", {"the technique": old.get("technique")}, {"the technique": new.get("technique")}
     )
-    for group, form in (
+    for group, prefix in (
         ("options", "--"),
         ("settings", "--"),
         ("versions", ""),
         ("environment", ""),
     ):
-        found += changes(form, old.get(group) or {}, new.get(group) or {})
+        found += changes(prefix, old.get(group) or {}, new.get(group) or {})
     return found
 
 
-def changes(form: str, old: Manifest, new: Manifest) -> Iterator[str]:
-    """Yield a phrase for each changed value; form: the prefix of its name, "--" for options."""
+def changes(prefix: str, old: Manifest, new: Manifest) -> Iterator[str]:
+    """Yield a phrase for each changed value; prefix: of its name, "--" for options."""
     for name in {**old, **new}:
         was, now = old.get(name), new.get(name)
         if was != now:
-            label = form + (name.replace("_", "-") if form == "--" else name)
+            label = prefix + (name.replace("_", "-") if prefix == "--" else name)
             yield f"{label} was {_in_words(was)}, is {_in_words(now)}"
 
 

@@ -145,7 +145,7 @@ def run(
         take_over(Path(job.settings.resume_from), job.output, manifest)
     with Checkpoint(job.output, manifest, restart=job.settings.restart) as state:
         stylized, warnings = 0, []
-        if not state.is_published(form=job.settings.of_scope("output")):
+        if not state.is_published(output_options=job.settings.of_scope("output")):
             work = survey(job, notify, cancel)
             work.guidance.check()
             guided = work.guidance.of_styles(styles)
@@ -155,7 +155,7 @@ def run(
             warnings = _encode(work, state)
         if record is not None:
             state.record(record)
-        frames, kept = state.facts["frames"], _close(job, state, warnings, notify)
+        frames, kept = state.published["frames"], _close(job, state, warnings, notify)
         outcome = Outcome(
             output=job.output,
             frames=frames,
@@ -235,7 +235,7 @@ def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
         job.output,
         overwrite=settings.overwrite,
         restart=settings.restart,
-        form=settings.of_scope("output"),
+        output_options=settings.of_scope("output"),
     )
     return probe_source(job), job.read_styles()
 
@@ -352,7 +352,7 @@ def _encode(work: Work, state: Checkpoint) -> list[str]:
     names = media.picture_names(work.clip, work.indices, encoding(job)) if folder else ()
     part = state.part(folder=folder, names=names)
     frames = _finished(work, state)
-    form = job.settings.of_scope("output")
+    output_options = job.settings.of_scope("output")
     try:
         with writing(part):
             warnings = media.encode(
@@ -362,8 +362,8 @@ def _encode(work: Work, state: Checkpoint) -> list[str]:
         raise suggest_other_output(job.output, state, error) from error
     for message in warnings:
         work.notify(WarningEvent(message=message))
-    settings = job.settings
-    state.publish(part, form=form, kept=settings.keep_frames, overwrite=settings.overwrite)
+    kept, overwrite = job.settings.keep_frames, job.settings.overwrite
+    state.publish(part, output_options=output_options, kept=kept, overwrite=overwrite)
     return warnings
 
 
@@ -383,7 +383,7 @@ def _close(job: Job, state: Checkpoint, warnings: list[str], notify: OnEvent) ->
 
     Warns if files that vidstyle did not write keep the folder from being deleted.
     """
-    if job.settings.keep_frames or state.facts["kept"]:
+    if job.settings.keep_frames or state.published["kept"]:
         return state.path
     if others := state.remove():
         warnings.append(

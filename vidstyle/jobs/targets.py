@@ -13,11 +13,11 @@ from vidstyle.jobs.state_folder import StateFolder
 __all__ = ["agrees", "check_space", "check_target", "is_whole"]
 
 
-def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest) -> None:
+def check_target(output: Path, *, overwrite: bool, restart: bool, output_options: Manifest) -> None:
     """Raise UsageError, OutputError or StateError unless `output` may be written; write nothing.
 
     An existing output may be replaced with `overwrite`, or if its state folder shows that an
-    earlier run of the same request wrote it. form: the encoding options.
+    earlier run of the same request wrote it. output_options: of the request, for encoding.
     """
     folder = output.absolute().parent
     if not folder.is_dir():
@@ -29,8 +29,8 @@ def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest
     if overwrite or not (output.exists() or output.is_symlink()):
         return
     stored = None if restart else state_of(output)
-    facts = stored["published"] if stored else {}
-    known = facts["files"] if facts and facts.get("form") == form else {}
+    published = stored["published"] if stored else {}
+    known = published["files"] if published and published.get("form") == output_options else {}
     if not _consists_of(output, known):
         with suppress(OSError):
             state_path(output).rmdir()  # left empty by a run that was killed near its end
@@ -53,10 +53,10 @@ def check_space(output: Path, needed: int, frames: int) -> None:
         )
 
 
-def is_whole(output: Path, facts: Manifest) -> bool:
-    """Return whether all files listed in `facts` exist at `output` with their sha256."""
+def is_whole(output: Path, published: Manifest) -> bool:
+    """Return whether all files listed in `published` exist at `output` with their sha256."""
     folder = output if output.is_dir() else output.parent
-    return all(agrees(folder / name, known) for name, known in facts["files"].items())
+    return all(agrees(folder / name, known) for name, known in published["files"].items())
 
 
 def _consists_of(output: Path, known: dict[str, str]) -> bool:
