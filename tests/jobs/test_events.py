@@ -15,7 +15,7 @@ from conftest import FRAMES
 from test_pipeline import REHEARSE, Inverter, names
 
 from vidstyle import media
-from vidstyle.errors import CancelledError, UsageError
+from vidstyle.errors import CancelledError, SettingsError, UsageError
 from vidstyle.jobs import events
 from vidstyle.jobs.batch import run_batch
 from vidstyle.jobs.cancel import check_of
@@ -124,6 +124,8 @@ def test_a_flag_or_a_function_cancels() -> None:
     for check in checks:
         with pytest.raises(CancelledError, match="run the same request again to continue"):
             check()
+    with pytest.raises(SettingsError, match=r"cancel: expected a threading.Event .*, got str"):
+        stylize("a.mp4", "b.mp4", style="c.jpg", cancel="now")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [events.StepEvent, events.FrameEvent])
@@ -171,7 +173,7 @@ def test_cancelled_before_its_first_frame_a_run_leaves_nothing(
     assert names(tmp_path) == before
 
 
-def test_a_cancelled_batch_stops_and_goes_on(
+def test_a_cancelled_batch_stops_and_continues(
     make: Callable[..., Job], photos: Path, style: Path, tmp_path: Path
 ) -> None:
     flag, seen = threading.Event(), []
@@ -201,7 +203,7 @@ def test_a_preview_is_one_frame_and_writes_nothing(
     (frame,) = media.read(media.probe(job.source), range(2, 3), 64)
     assert np.array_equal(found.image, 1 - media.resize(frame, 64, 48))
     assert inverter.priors == [None]
-    assert [event.name for event in seen] == ["step"]
+    assert seen == [events.StepEvent(index=2, evaluation=1, loss=0.5)]
     assert names(tmp_path) == before
 
 

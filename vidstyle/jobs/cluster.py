@@ -1,7 +1,7 @@
 """Cluster: sources of a batch, or shards of a clip, as tasks for the workers of a dask scheduler.
 
-A task may be executed more than once: its worker died, or was only taken for dead. That is
-harmless: its state is locked, results are renamed into place, and what is finished is passed by.
+A task may run more than once, if its worker died or was unreachable for a while. This is harmless:
+the state is locked, outputs are renamed into place, and finished frames are skipped.
 """
 
 import logging
@@ -20,7 +20,8 @@ from typing import Any, Protocol, Self
 from uuid import uuid4
 
 from vidstyle.errors import UsageError, VidstyleError, WeightsError
-from vidstyle.jobs.batch import BatchWork, Each
+from vidstyle.jobs.batch import Each
+from vidstyle.jobs.batch_item import BatchWork
 from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.events import (
     ClusterEvent,
@@ -37,12 +38,12 @@ from vidstyle.jobs.manifest import changes
 
 __all__ = ["Tasks", "Workers", "spread_over", "workers_at"]
 
-_PATIENCE = 20.0  # seconds until a scheduler or a first worker is taken to be absent
+_PATIENCE = 20.0  # seconds to wait for the scheduler and for a first worker
 _LOCAL = re.compile(r"local:([1-9][0-9]{0,3})")
 _LOCAL_CONFIG: dict[str, Any] = {
-    # dask would have its workers compute on one thread, which changes the last bits
+    # by default dask limits its workers to one thread, which changes the last bits of the pixels
     "distributed.nanny.pre-spawn-environ": {},
-    # its servers of web pages, which cannot be left out, have none
+    # the web servers cannot be disabled, but serve no pages
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
@@ -50,7 +51,7 @@ _PASSED_ON = (WarningEvent, StartEvent, FrameEvent, TraceEvent)  # from workers 
 
 
 def spread_over(address: str, *, verbose: bool = False) -> Each:
-    """Return what does a batch on the workers at an address; see workers_at."""
+    """Return a function that runs a batch on the workers at an address; see workers_at."""
     _set_up(verbose)
 
     def each(work: BatchWork, notify: OnEvent, cancel: Cancel | None) -> None:
@@ -70,27 +71,27 @@ def _set_up(verbose: bool) -> None:
             "--scheduler: expected the package 'distributed', but it is not installed; "
             "pip install 'vidstyle[cluster]'"
         ) from error
-    if not verbose:  # what it logs of workers that come and go is told in one sentence, or mended
+    if not verbose:  # lost workers are replaced, or reported in one sentence
         for name in logging.root.manager.loggerDict:
-            if name.startswith(distributed.__name__):  # each has a level of its own
+            if name.startswith(distributed.__name__):  # each logger has its own level
                 logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class Tasks(Protocol):
-    """What can be spread: as many tasks as it is long, each on its own."""
+    """Independent tasks that can be distributed; `len` is their number."""
 
     @property
     def network(self) -> Network: ...
     def __len__(self) -> int: ...
 
     def source(self, index: int) -> str:
-        """Return what a task is about."""
+        """Return the source of a task."""
 
     def job(self) -> Job:
-        """Return a job that has what all tasks have in common."""
+        """Return a job with the settings that all tasks share."""
 
     def prepared(self, network: Network) -> Self:
-        """Return the same for one process, which keeps the model and has its own network file."""
+        """Return the tasks for one process: one stylizer for all, and its own weights file."""
 
     def do(
         self, index: int, notify: OnEvent, *, patient: bool = False, cancel: Cancel | None = None
@@ -98,28 +99,28 @@ class Tasks(Protocol):
         """Do one task and return its result; patient: wait if another run holds its state."""
 
     def failed(self, index: int, error: Exception) -> Event:
-        """Return, or raise, what it means that a task could not be done."""
+        """Return the result of a task that could not be done, or raise `error`."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers of a scheduler: how many, and what they share with this process."""
+    """The workers of a scheduler."""
 
     client: Any
     count: int
     surroundings: "_Surroundings"
 
     def do(self, tasks: Tasks, notify: OnEvent, cancel: Cancel | None = None) -> None:
-        """Have all tasks done; any exception here cancels the tasks that are left."""
+        """Run all tasks; an exception cancels the remaining ones."""
         _spread(self.client, tasks, self.surroundings, notify, cancel)
 
 
 @contextmanager
 def workers_at(address: str, *, verbose: bool = False) -> Iterator[Workers]:
-    """Yield the workers of a scheduler, or of "local:N" started for it.
+    """Yield the workers of the scheduler at an address; "local:N" starts N on this machine.
 
-    They see the client's files under the same paths and have the same versions. Raises UsageError
-    or VidstyleError if there are no such workers.
+    They must see the client's files under the same paths and have the same versions. Raises
+    UsageError or VidstyleError if there are no such workers.
     """
     _set_up(verbose)
     with _connected(address, verbose) as client:
@@ -158,14 +159,14 @@ def _connected(address: str, verbose: bool) -> Iterator[Any]:
                 "address (tcp://HOST:8786), or start one with `dask scheduler`"
             ) from error
         if found is not address:
-            client.register_plugin(_deaf())
+            client.register_plugin(_ignore_sigint())
         yield client
 
 
 def _temporary_security() -> Any:
-    """Return TLS with a certificate of this process's own, which only its workers have.
+    """Return TLS settings with a temporary certificate, known only to this cluster.
 
-    Without it any user of the machine could connect to the scheduler and have code run.
+    Without it any user of the machine could connect to the scheduler and run code.
     """
     from distributed import Security
 
@@ -178,20 +179,20 @@ def _temporary_security() -> Any:
         ) from error
 
 
-def _deaf() -> Any:
-    """Return what makes workers deaf to the terminal's Ctrl-C: the client ends them."""
+def _ignore_sigint() -> Any:
+    """Return a plugin by which workers ignore the terminal's Ctrl-C: the client stops them."""
     from distributed import WorkerPlugin
 
-    class Deaf(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
+    class IgnoreSigint(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
         def setup(self, worker: Any) -> None:
             del worker
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    return Deaf()
+    return IgnoreSigint()
 
 
 def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> int:
-    """Return how many workers there are. Raises if there is none, or none that would do."""
+    """Return the number of workers. Raises VidstyleError if there is none, or one does not fit."""
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError as error:
@@ -203,7 +204,7 @@ def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> 
         return len(client.run(surroundings.enter))
     except VidstyleError:
         raise
-    except Exception as error:  # dask has a plain Exception for what cannot be read over there
+    except Exception as error:  # dask raises Exception if a worker cannot unpickle
         raise UsageError(
             f"--scheduler: the workers cannot use vidstyle ({error}); install it there too"
         ) from error
@@ -211,7 +212,7 @@ def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> 
 
 @dataclass(frozen=True)
 class _Surroundings:
-    """What the client and its workers share: a folder, and what changes the bits of results."""
+    """Working folder, versions and environment, in which client and workers must agree."""
 
     folder: str = field(default_factory=os.getcwd)
     versions: dict[str, str | None] = field(
@@ -222,7 +223,7 @@ class _Surroundings:
     )
 
     def enter(self) -> None:
-        """Work where the client does. Raises UsageError if that cannot give what it would."""
+        """Change to the client's folder. Raises UsageError if this worker does not match it."""
         try:
             os.chdir(self.folder)
         except OSError as error:
@@ -246,11 +247,11 @@ class _Surroundings:
 def _spread(
     client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEvent, cancel: Cancel | None
 ) -> None:
-    """Have all items done; cancels what is left if interrupted, or if one error meets all."""
+    """Run all tasks; on any exception cancel the remaining ones."""
     topic = f"vidstyle-{uuid4().hex}"
-    told: SimpleQueue[Any] = SimpleQueue()
-    client.subscribe_topic(topic, lambda stamped: told.put(pickle.loads(stamped[1])))
-    # a task of its own, so that the places of all items are sent once a worker, not once an item
+    messages: SimpleQueue[Any] = SimpleQueue()
+    client.subscribe_topic(topic, lambda stamped: messages.put(pickle.loads(stamped[1])))
+    # a separate task, so that `work` is sent once per worker and not once per task
     shared = client.submit(_Given(work), key=f"{topic}-work")
     indices: dict[Any, int] = {}
     try:
@@ -258,8 +259,8 @@ def _spread(
             task = _Task(index, surroundings, topic)
             future = client.submit(task, shared, key=f"{topic}-{index}")
             indices[future] = index
-            future.add_done_callback(told.put)
-        _listen(client, work, indices, told, notify, check_of(cancel))
+            future.add_done_callback(messages.put)
+        _listen(client, work, indices, messages, notify, check_of(cancel))
     except BaseException:
         client.cancel(list(indices), force=True)
         raise
@@ -271,7 +272,7 @@ def _listen(
     client: Any,
     work: Tasks,
     indices: dict[Any, int],
-    told: "SimpleQueue[Any]",
+    messages: "SimpleQueue[Any]",
     notify: OnEvent,
     check: Callable[[], None],
 ) -> None:
@@ -279,40 +280,40 @@ def _listen(
     while left:
         check()
         try:
-            one = told.get(timeout=1)
+            one = messages.get(timeout=1)
         except Empty:
             if client.status != "running":
-                raise VidstyleError(_GONE) from None
+                raise VidstyleError(_SCHEDULER_LOST) from None
             continue
         if isinstance(one, Event):
             notify(one)
         else:
             left -= 1
-            notify(_fate(work, indices[one], one))
+            notify(_result_of(work, indices[one], one))
 
 
-_GONE = "the scheduler is gone; what is done stays done: run the same command to go on"
+_SCHEDULER_LOST = "the scheduler is gone; finished work is kept: run the same command to continue"
 
 
-def _fate(work: Tasks, index: int, future: Any) -> Event:
-    """Return what became of an item. Raises what would meet every other too."""
+def _result_of(work: Tasks, index: int, future: Any) -> Event:
+    """Return the result of a task. Raises errors that concern every task."""
     from distributed import CancelledError, KilledWorker
 
     try:
         return future.result()
     except KilledWorker:
         error = VidstyleError(
-            "each worker that was at it died, as when memory runs out; choose a smaller --size, or "
+            "every worker that ran it died, possibly out of memory; choose a smaller --size, or "
             "give the workers more memory"
         )
         return work.failed(index, error)
     except CancelledError as error:
-        raise VidstyleError(_GONE) from error
+        raise VidstyleError(_SCHEDULER_LOST) from error
 
 
 @dataclass(frozen=True)
 class _Given:
-    """Gives what it holds."""
+    """Returns the work that it holds."""
 
     work: Tasks
 
@@ -322,7 +323,7 @@ class _Given:
 
 @dataclass(frozen=True)
 class _Task:
-    """Does one item in a worker; returns what became of it."""
+    """Runs one task in a worker; returns its result."""
 
     index: int
     surroundings: _Surroundings
@@ -338,7 +339,7 @@ class _Task:
             task = worker.state.tasks.get(key)
             return task is not None and task.state == "cancelled"
 
-        def tell(event: Event) -> None:
+        def report(event: Event) -> None:
             if isinstance(event, _PASSED_ON):
                 named = replace(event, source=work.source(self.index), process=os.getpid())
                 worker.log_event(self.topic, pickle.dumps(named))
@@ -346,11 +347,11 @@ class _Task:
         with _AT_WORK:
             self.surroundings.enter()
             prepared = _prepared(self.topic, work)
-            return prepared.do(self.index, tell, patient=True, cancel=is_cancelled)
+            return prepared.do(self.index, report, patient=True, cancel=is_cancelled)
 
 
-_AT_WORK = threading.Lock()  # a worker may have several threads, but has one model
-_PREPARED: dict[str, Tasks] = {}  # the work that this process does, its model made once
+_AT_WORK = threading.Lock()  # a worker may have several threads, but has one stylizer
+_PREPARED: dict[str, Tasks] = {}  # the work of this process by topic, with its stylizer
 
 
 def _prepared(topic: str, work: Tasks) -> Tasks:
@@ -362,10 +363,10 @@ def _prepared(topic: str, work: Tasks) -> Tasks:
 
 
 def _network(work: Tasks) -> Network:
-    """Return the weights as this machine has them, which are to be the client's."""
+    """Return the weights on this machine. Raises WeightsError if they differ from the client's."""
     if work.network.path is None:
         return work.network
-    job = replace(work.job(), weights=_if_there(work.network))
+    job = replace(work.job(), weights=_if_exists(work.network))
     found = find_network(job, ignore)
     if found.digest != work.network.digest:
         raise WeightsError(
@@ -375,5 +376,5 @@ def _network(work: Tasks) -> Network:
     return found
 
 
-def _if_there(network: Network) -> Path | None:
+def _if_exists(network: Network) -> Path | None:
     return network.path if network.path is not None and network.path.exists() else None

@@ -1,4 +1,4 @@
-"""The loop of a run: read, prior, stylise, save; at the end encode. And its plan, without a run."""
+"""Pipeline: run a job frame by frame (decode, prior, stylise, save), then encode; or plan it."""
 
 import shutil
 import time
@@ -12,7 +12,7 @@ from vidstyle.coherence.history import Result
 from vidstyle.coherence.shots import ShotTracker, frame_notes
 from vidstyle.environment import preserved
 from vidstyle.errors import ContainerError, SettingsError, UsageError, VidstyleError, writing
-from vidstyle.jobs.cancel import Cancel
+from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.events import (
     DoneEvent,
@@ -28,9 +28,9 @@ from vidstyle.jobs.events import (
 )
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
-from vidstyle.jobs.plan import Work, encoding, forecast, look, survey
+from vidstyle.jobs.plan import Work, encoding, forecast, probe_source, survey
 from vidstyle.jobs.state_folder import listed
-from vidstyle.jobs.takeover import check_sizes, for_another, take_over
+from vidstyle.jobs.takeover import check_sizes, suggest_other_output, take_over
 from vidstyle.jobs.targets import check_space, check_target
 from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed, Stylizes
 from vidstyle.stylizer.size_buckets import SizeBuckets
@@ -55,7 +55,11 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run did. frames: of the output. stylized: of these, in this run. kept: the state."""
+    """The result of a run.
+
+    frames: in the output. stylized: frames made by this run, not by an earlier one. seconds: wall
+    time. kept: the state folder if it was kept. warnings: losses on encoding.
+    """
 
     output: Path
     frames: int
@@ -78,7 +82,7 @@ def make_stylizer(job: Job, styles: "Sequence[Style]", network: Path | None) -> 
     return Stylizer(styles, technique=job.technique, settings=job.settings, weights=network)
 
 
-def stylize(  # noqa: PLR0913 - what a job is made of
+def stylize(  # noqa: PLR0913 - one argument for each input of a job
     source: str | Path,
     output: str | Path,
     *,
@@ -92,16 +96,17 @@ def stylize(  # noqa: PLR0913 - what a job is made of
     cancel: Cancel | None = None,
     **settings: Any,
 ) -> Outcome:
-    """Stylise a video, animation, picture, folder or sequence; continue if it was begun before.
+    """Stylise a video, animation, picture, folder or sequence; continue an interrupted run.
 
     style: a path, 'path=weight', a (path, weight) pair, or several. mask, map, style_map: paths of
-    what the technique takes. on_event: called with each event, see jobs.events. cancel: a
-    threading.Event, or a function without arguments; once it is set, or returns True, the run
-    raises CancelledError before the next evaluation or frame; the same call continues it later.
-    settings: any field of Settings or of the technique. Raises VidstyleError.
+    the guides that the technique takes. on_event: called with each event, see jobs.events.
+    cancel: a threading.Event, or a function without arguments; once it is set, or returns True,
+    the run raises CancelledError before the next evaluation or frame; the same call continues it
+    later. settings: any field of Settings or of the technique. Raises VidstyleError.
     """
     if on_event is not None and not callable(on_event):
         raise SettingsError(f"on_event: expected a function, got {type(on_event).__name__}")
+    check_of(cancel)
     job = make_job(
         source,
         output,
@@ -125,11 +130,11 @@ def run(
     network: Network | None = None,
     record: Path | None = None,
 ) -> Outcome:
-    """Do a job from wherever an earlier run of it stopped. Raises VidstyleError.
+    """Run a job, or continue it from its last finished frame. Raises VidstyleError.
 
-    A request that cannot be done is refused before a frame is decoded. cancel: see `stylize`.
-    network: as find_network returned it; found anew by default. record: where to write what the
-    output was made of.
+    An invalid request is refused before a frame is decoded. cancel: see `stylize`. network: the
+    result of find_network, which is called by default. record: where to write the manifest, to be
+    kept when the state folder is deleted.
     """
     began = time.monotonic()
     notify = each_warning_once(on_event or ignore)
@@ -140,7 +145,7 @@ def run(
         take_over(Path(job.settings.resume_from), job.output, manifest)
     with Checkpoint(job.output, manifest, restart=job.settings.restart) as state:
         stylized, warnings = 0, []
-        if not state.stands(form=job.settings.of_scope("output")):
+        if not state.is_published(output_options=job.settings.of_scope("output")):
             work = survey(job, notify, cancel)
             work.guidance.check()
             guided = work.guidance.of_styles(styles)
@@ -150,7 +155,7 @@ def run(
             warnings = _encode(work, state)
         if record is not None:
             state.record(record)
-        frames, kept = state.facts["frames"], _close(job, state, warnings, notify)
+        frames, kept = state.published["frames"], _close(job, state, warnings, notify)
         outcome = Outcome(
             output=job.output,
             frames=frames,
@@ -172,11 +177,11 @@ def run_shard(
     make_stylizer: MakeStylizer = make_stylizer,
     network: Network | None = None,
 ) -> ShardEvent:
-    """Stylise every n-th shot from the i-th on, into the state that all shards share.
+    """Stylise every n-th shot, starting with the i-th, into the state shared by all shards.
 
-    A cut makes the frames after it independent of those before. `run` then finds the frames of all
-    shards, makes those that are missing and writes the output: the same bytes as without shards.
-    cancel: see `stylize`. Raises VidstyleError.
+    shard: (i, n). Shots are independent of each other. `run` then loads the frames of all shards,
+    makes the missing ones and writes the output: the same bytes as without shards. cancel: see
+    `stylize`. Raises VidstyleError.
     """
     began = time.monotonic()
     notify = on_event or ignore
@@ -214,10 +219,9 @@ def run_shard(
 
 
 def plan(job: Job) -> PlanEvent:
-    """Return what `run` would do, without decoding the source or touching anything.
+    """Return what `run` would do, from the headers of the source; write nothing.
 
-    frames: as the source promises. seconds, bytes: rough estimates, of the time on two CPU cores
-    and of the disk space while it is made. Raises VidstyleError as `run` would.
+    Raises VidstyleError as `run` would.
     """
     _prepare(job)
     free = shutil.disk_usage(job.output.absolute().parent).free
@@ -225,15 +229,15 @@ def plan(job: Job) -> PlanEvent:
 
 
 def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
-    """Refuse what can be refused without decoding; return what is known of the source."""
+    """Check the request without decoding; return the probed source and the styles."""
     settings = job.settings
     check_target(
         job.output,
         overwrite=settings.overwrite,
         restart=settings.restart,
-        form=settings.of_scope("output"),
+        output_options=settings.of_scope("output"),
     )
-    return look(job), job.read_styles()
+    return probe_source(job), job.read_styles()
 
 
 def _stylize_frames(
@@ -242,9 +246,9 @@ def _stylize_frames(
     make: Callable[[], Stylizes],
     shard: tuple[int, int] = (1, 1),
 ) -> int | None:
-    """Finish every frame of the shard that is not finished; return how many shots there are.
+    """Stylise and save each unfinished frame of the shard.
 
-    None: all frames were finished, nobody looked.
+    Returns the number of shots in the clip, or None if all frames were finished already.
     """
     sizes = work.sizes()
     todo = [position for position in range(len(sizes)) if not state.has(position)]
@@ -273,19 +277,19 @@ def _stylize_frames(
 def _stylize_each(
     work: Work, state: Checkpoint, stylizer: Stylizes, left: int, shard: tuple[int, int]
 ) -> int:
-    """Finish the shots of a shard; return how many there are of all."""
+    """Stylise and save the shots of a shard; return the number of shots in the clip."""
     count = len(work.indices)
-    follows = ShotTracker(state, stylizer.begin, count, linked=work.linked, shard=shard)
+    shots = ShotTracker(state, stylizer.begin, count, linked=work.linked, shard=shard)
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         began = time.monotonic()
         fade = work.fades.get(position)
         out = fade is not None and fade.is_out
-        cut = follows.advance(position, frame, guide, fade)
+        cut = shots.advance(position, frame, guide, fade)
         if state.has(position):
             continue
         left -= work.left([position])
-        if follows.ours:
-            prior = follows.prior()
+        if shots.ours:
+            prior = shots.prior()
             if out:
                 made: Result = Rehearsed(frame, {})
             else:
@@ -294,16 +298,16 @@ def _stylize_each(
                 **_report(made, seconds=time.monotonic() - began),
                 "cut": cut,
                 "reinitialized": prior is None and not (cut or out),
-                "back": follows.back,
+                "back": shots.back,
             }
             notes = frame_notes(made, prior) if work.linked else None
             state.save(position, made.image, report, notes)
             work.notify(FrameEvent(index=position, of=count, left=left, **report))
-    return follows.shots
+    return shots.shots
 
 
 def _report(result: Result, *, seconds: float) -> dict[str, Any]:
-    """Return what the journal and the events tell of how a frame was made."""
+    """Return the losses, evaluations and seconds of a frame, for the journal and the events."""
     return {
         "losses": {name: float(value) for name, value in result.losses.items()},
         "evaluations": result.evaluations,
@@ -342,29 +346,29 @@ def stylize_frame(
 
 
 def _encode(work: Work, state: Checkpoint) -> list[str]:
-    """Write the output from the files of the frames and give it its name; return warnings."""
+    """Encode the finished frames and move the output into place; return the warnings."""
     job = work.job
     folder = media.is_folder(job.output)
     names = media.picture_names(work.clip, work.indices, encoding(job)) if folder else ()
     part = state.part(folder=folder, names=names)
     frames = _finished(work, state)
-    form = job.settings.of_scope("output")
+    output_options = job.settings.of_scope("output")
     try:
         with writing(part):
             warnings = media.encode(
                 work.clip, work.indices, frames, job.output, part, encoding(job)
             )
     except ContainerError as error:
-        raise for_another(job.output, state, error) from error
+        raise suggest_other_output(job.output, state, error) from error
     for message in warnings:
         work.notify(WarningEvent(message=message))
-    settings = job.settings
-    state.publish(part, form=form, kept=settings.keep_frames, overwrite=settings.overwrite)
+    kept, overwrite = job.settings.keep_frames, job.settings.overwrite
+    state.publish(part, output_options=output_options, kept=kept, overwrite=overwrite)
     return warnings
 
 
 def _finished(work: Work, state: Checkpoint) -> "Iterator[Image]":
-    """Yield the finished frames from their files, faded, in the source's colours if wanted."""
+    """Yield the finished frames with fades applied, and the source's colours if requested."""
     if not work.job.settings.original_colors:
         for position in range(len(work.indices)):
             work.check()
@@ -375,11 +379,11 @@ def _finished(work: Work, state: Checkpoint) -> "Iterator[Image]":
 
 
 def _close(job: Job, state: Checkpoint, warnings: list[str], notify: OnEvent) -> Path | None:
-    """Remove the state unless it is to be kept; return where it is kept.
+    """Delete the state folder, or return its path if it is kept.
 
-    Warns of files that vidstyle did not write, since the folder stays with them.
+    Warns if files that vidstyle did not write keep the folder from being deleted.
     """
-    if job.settings.keep_frames or state.facts["kept"]:
+    if job.settings.keep_frames or state.published["kept"]:
         return state.path
     if others := state.remove():
         warnings.append(

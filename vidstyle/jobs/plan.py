@@ -1,4 +1,4 @@
-"""Work: the frames of a source that a job is about, and what is known before any is decoded."""
+"""Plan: the frames of a job, their sizes and guides, and estimates of time and disk space."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ __all__ = [
     "Work",
     "encoding",
     "forecast",
-    "look",
+    "probe_source",
     "survey",
 ]
 
-PIXEL_SECONDS = 8e-6  # one evaluation of one pixel, measured on two CPU cores; a GPU takes less
-_PIXEL_BYTES = 6  # a saved frame: 16 bits a channel; noise does not pack any smaller
+PIXEL_SECONDS = 8e-6  # per evaluation and pixel, measured on two CPU cores; a GPU takes less
+_PIXEL_BYTES = 6  # of a saved frame: 16 bits a channel; PNG does not compress noise
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Work:
 
     @property
     def linked(self) -> bool:
-        """Whether the frames follow one another in time."""
+        """Whether the frames are consecutive in time; False for pictures and photo folders."""
         return self.clip.kind not in ("picture", "photos")
 
     def size(self, position: int) -> tuple[int, int]:
-        """Return the (width, height) of a result. An odd source that keeps its size is padded."""
+        """Return the (width, height) of an output frame; even where the codec needs it."""
         own = (self.clip.width, self.clip.height)
         if not self.linked:
             own = self.clip.sizes[self.indices[position]]
@@ -59,29 +59,30 @@ class Work:
         return target_size(self.job.settings.size, *own)
 
     def sizes(self) -> list[tuple[int, int]]:
+        """Return the (width, height) of each output frame."""
         return [self.size(position) for position in range(len(self.indices))]
 
     def expected(self, position: int) -> int:
-        """Return how many evaluations a frame takes if it follows no cut."""
+        """Return the number of evaluations of a frame; cuts, which take more, are not known yet."""
         settings = self.job.settings
         return settings.steps_next if self.linked and position else settings.steps
 
     def space(self, positions: list[int]) -> int:
-        """Return how many bytes it takes to finish these frames, and to write the whole result."""
+        """Return the bytes needed to save these frames and to write the whole output."""
         areas = [width * height for width, height in self.sizes()]
         coded = media.pixel_bytes(self.clip, self.job.output, encoding(self.job))
-        # The output image, the optimised one, and that after deflickering if a mask is soft.
+        # The output image, the optimised image, and the filtered one if a mask is soft.
         images = 3 if self.job.masks else 2
         each = images * _PIXEL_BYTES if self.linked and self.job.optimises else _PIXEL_BYTES
         return sum(areas[position] for position in positions) * each + round(sum(areas) * coded)
 
     def left(self, positions: list[int]) -> int:
-        """Return how many evaluations and frames these take, as one number."""
+        """Return the number of these frames plus the number of their evaluations."""
         return sum(1 + self.expected(position) for position in positions)
 
     @cached_property
     def guidance(self) -> FrameGuides:
-        """The masks or maps of the frames."""
+        """The guides of the frames."""
 
         def warn(message: str) -> None:
             self.notify(WarningEvent(message=message))
@@ -94,20 +95,20 @@ class Work:
 
     @cached_property
     def fades(self) -> dict[int, Fade]:
-        """The light of each frame that is not in full light, if any is to be painted."""
+        """The fade of each frame that is part of a fade from or to black; empty for pictures."""
         if not (self.linked and self.job.optimises):
             return {}
         return fades(map(thumbnail, self._read(THUMBNAIL)))
 
     def faded(self, position: int, result: "Image") -> "Image":
-        """Return what was made of a frame in the frame's own light."""
+        """Return a stylised frame with the fade of its source frame applied."""
         fade = self.fades.get(position)
         return result if fade is None else fade.dimmed(result)
 
     def frames(self) -> "Iterator[tuple[int, Image]]":
-        """Yield the position and the frame in full light, at its result's size.
+        """Yield (position, frame) at the output size, with fades compensated.
 
-        Raises MediaError.
+        Raises MediaError if the source has fewer frames than were counted, and CancelledError.
         """
         position = -1
         side = max(map(max, self.sizes()), default=1)
@@ -121,15 +122,15 @@ class Work:
             )
 
     def _read(self, side: int) -> "Iterator[Image]":
-        """Yield the frames as decoded, at least `side` pixels long; raises CancelledError."""
+        """Yield decoded frames; side: see media.read."""
         for frame in media.read(self.clip, self.indices, side):
             self.check()
             yield frame
 
 
 def forecast(job: Job) -> PlanEvent:
-    """Return what is known of a job by its source's headers alone; see plan."""
-    clip = look(job)
+    """Return the plan of a job from the headers of its source, without the free disk space."""
+    clip = probe_source(job)
     work = Work(job, clip, media.select(clip, job.settings.start, job.settings.end), ignore)
     areas = [width * height for width, height in work.sizes()]
     counts = [work.expected(position) for position in range(len(areas))]
@@ -149,8 +150,8 @@ def forecast(job: Job) -> PlanEvent:
     )
 
 
-def look(job: Job) -> "Clip":
-    """Return what is known of the source; refuse what cannot become the output."""
+def probe_source(job: Job) -> "Clip":
+    """Probe the source without counting frames; raise if it cannot become the output."""
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
     media.check_output(clip, job.output, encoding(job))
     Work(job, clip, range(clip.frames), ignore).sizes()
@@ -158,7 +159,7 @@ def look(job: Job) -> "Clip":
 
 
 def survey(job: Job, notify: OnEvent, cancel: Cancel | None = None) -> Work:
-    """Count the source's frames and choose those of the job."""
+    """Probe the source, count its frames and select those of the job; report probe warnings."""
     clip = media.probe(job.source, rate=job.settings.rate)
     for note in clip.notes:
         notify(WarningEvent(message=f"{job.source}: {note}"))
@@ -167,6 +168,7 @@ def survey(job: Job, notify: OnEvent, cancel: Cancel | None = None) -> Work:
 
 
 def encoding(job: Job) -> media.EncodingOptions:
+    """Return the job's options for encoding."""
     return media.EncodingOptions(**job.settings.of_scope("output"))
 
 

@@ -32,29 +32,24 @@ def preview(
     position: from 0, within the range that the job stylises. The frame has its mask or map, also
     one propagated between key frames, and the job's size and colours; fades are not compensated.
     on_event receives weights, warning and step events. cancel: see pipeline.stylize. To keep one
-    model for several previews, pass the same `batch.Kept` as make_stylizer. Returns the stylizer's
+    model for several previews, pass the same StylizerCache as make_stylizer. Returns the stylizer's
     result; its image is float32 [H, W, 3], RGB, 0..1. Raises UsageError if there is no such frame,
     and otherwise what `pipeline.run` raises.
     """
     notify = each_warning_once(on_event or ignore)
     styles, network = job.read_styles(), network or find_network(job, notify)
-    clip = survey(job, notify, cancel)
-    count = len(clip.indices)
+    whole = survey(job, notify, cancel)
+    count = len(whole.indices)
     if not 0 <= position < count:
         raise UsageError(f"expected the position of a frame, 0 to {count - 1}, got {position}")
-    work = replace(clip, indices=clip.indices[position : position + 1])
-    work.check()
-    source = next(iter(media.read(work.clip, work.indices, max(work.size(0)))))
-    frame = media.resize(source, *work.size(0))
+    whole.check()
+    work = replace(whole, indices=whole.indices[position : position + 1])
+    (source,) = media.read(work.clip, work.indices, max(work.size(0)))
+    frame, guide = media.resize(source, *work.size(0)), next(work.guidance.frames())
     stylizer = make_stylizer(job, work.guidance.of_styles(styles), network.path)
-    made = stylize_frame(
-        work,
-        stylizer if work.linked else SizeBuckets(stylizer),
-        0,
-        frame,
-        next(work.guidance.frames()),
-        None,
-    )
+    if not work.linked:
+        stylizer = SizeBuckets(stylizer)
+    made = stylize_frame(whole, stylizer, position, frame, guide, None)
     if not job.settings.original_colors:
         return made
     colored = media.recolored(made.image, frame)

@@ -1,10 +1,10 @@
-"""Shots: one clip shared out among the workers of a cluster, each of which does a shard of it."""
+"""Shards on a cluster: each worker stylises a part of the shots of one clip."""
 
 import time
 from dataclasses import dataclass, replace
 from typing import Self
 
-from vidstyle.jobs.batch import Kept, when_free
+from vidstyle.jobs.batch_item import when_free
 from vidstyle.jobs.cancel import Cancel
 from vidstyle.jobs.cluster import workers_at
 from vidstyle.jobs.events import (
@@ -19,6 +19,7 @@ from vidstyle.jobs.events import (
 )
 from vidstyle.jobs.job import Job, Network, find_network
 from vidstyle.jobs.pipeline import MakeStylizer, make_stylizer, run, run_shard
+from vidstyle.jobs.stylizer_cache import StylizerCache
 
 __all__ = ["run_shots"]
 
@@ -32,7 +33,7 @@ def run_shots(
     make_stylizer: MakeStylizer = make_stylizer,
     verbose: bool = False,
 ) -> None:
-    """Do a job, the shots of its clip on the workers at an address. Raises VidstyleError."""
+    """Run a job with the shots of its clip on the workers at an address. Raises VidstyleError."""
     network, merged = find_network(job, notify), _Merged(notify)
     with workers_at(address, verbose=verbose) as workers:
         workers.do(_Shards(job, make_stylizer, network, workers.count), merged, cancel)
@@ -58,7 +59,7 @@ class _Shards:
         return self.clip
 
     def prepared(self, network: Network) -> Self:
-        return replace(self, make_stylizer=Kept(self.make_stylizer), network=network)
+        return replace(self, make_stylizer=StylizerCache(self.make_stylizer), network=network)
 
     def do(
         self, index: int, notify: OnEvent, *, patient: bool = False, cancel: Cancel | None = None
@@ -78,7 +79,7 @@ class _Shards:
 
 
 class _Merged:
-    """Passes on the events of all shards of a clip as those of one run."""
+    """Merges the events of all shards of a clip into those of one run."""
 
     def __init__(self, notify: OnEvent) -> None:
         self._notify = notify
