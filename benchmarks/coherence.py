@@ -202,18 +202,18 @@ def _compared(case: Case, arms: Sequence[str]) -> list[dict[str, Any]]:
 def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
     """Make an arm's frames in the folder; return what it took."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    warm: list[dict[str, Any]] = []
+    warm: list[Any] = []
 
-    def watch(event: dict[str, Any]) -> None:
-        if event["event"] == "frame" and (not event["cut"] or arm == "cold"):
+    def watch(event: Any) -> None:
+        if event.name == "frame" and (not event.cut or arm == "cold"):
             warm.append(event)
 
     began = time.monotonic()
     with following(arm):
         runs.run(case.job(arm, place), watch)
     return {
-        "evaluations": float(np.mean([event["evaluations"] for event in warm])),
-        "seconds_a_frame": float(np.mean([event["seconds"] for event in warm])),
+        "evaluations": float(np.mean([event.evaluations for event in warm])),
+        "seconds_a_frame": float(np.mean([event.seconds for event in warm])),
         "seconds": time.monotonic() - began,
     }
 

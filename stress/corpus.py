@@ -124,9 +124,9 @@ def _stylise(source: Path, output: Path) -> list[str]:
     )
     warnings: list[str] = []
 
-    def notify(event: dict[str, Any]) -> None:
-        if event["event"] == "warning":
-            warnings.append(event["message"])
+    def notify(event: Any) -> None:
+        if event.name == "warning":
+            warnings.append(event.message)
 
     with mock.patch.object(flow, "motion", _no_motion):
         run(job, notify, make_stylizer=lambda *_: Identity())

@@ -24,7 +24,7 @@ SECONDS, MEMORY = 30.0, 2 * 2**30  # that a run may take; bytes that it may hold
 HEAVY = 4  # times as long where every picture may have 300 million pixels to decode
 LARGEST = 400_000  # bytes of a file from outside that is mutated
 HEAD = 512  # bytes at either end, where half of the damage is done
-FAULT = ("Traceback", "a fault of vidstyle itself", "memory ran out")
+FAULT = ("Traceback", "internal error", "memory ran out")
 CODES = (0, 1, 2, 3, 4)
 
 VIDEOS = {

@@ -35,7 +35,7 @@ KINDS = ("kill", "ENOSPC", "EIO", "EACCES")
 SIZES = [round(100 * 1.25**step) for step in range(20)]  # bytes; the largest file has a few kB
 PAUSE = 0.02  # seconds a frame: an engine that takes its time is interrupted more often
 STOPS_WITHIN = 5.0  # seconds
-HINT = re.compile(r"^vidstyle: stopped.*; run the same command.* to go on$", re.MULTILINE)
+HINT = re.compile(r"^vidstyle: stopped.*; run the same command.* to continue$", re.MULTILINE)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Tiny inputs, made anew for each test: a clip, an animation, photos, a style."""
+"""Fixtures: small inputs created for each test."""
 
 import signal
 from fractions import Fraction
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from films import Film
 
 WIDTH, HEIGHT, FRAMES = 128, 96, 6
-# A shell has what it runs behind ignore SIGINT, and so would the runs that are to be interrupted.
+# Background jobs of a shell ignore SIGINT, and so would the runs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def scene(index: int) -> np.ndarray:
-    """A picture in which a bright square moves 4 pixels right a frame: uint8 [H, W, 3]."""
+    """A bright square that moves right by 4 pixels per frame: uint8 [H, W, 3]."""
     ramp = np.linspace(40, 160, WIDTH, dtype=np.uint8)
     image = np.repeat(np.tile(ramp, (HEIGHT, 1))[..., None], 3, axis=2)
     image[30:62, 8 + 4 * index : 40 + 4 * index] = (230, 90, 40)
@@ -53,7 +53,7 @@ def animation(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder of three pictures that differ in size."""
+    """A folder of three pictures of different sizes."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for index, side in enumerate((24, 32, 40)):

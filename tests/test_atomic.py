@@ -1,4 +1,4 @@
-"""Files that survive: synced before they get their names, never in the place of another's."""
+"""Crash-safe files: synced before they are renamed, never replacing another file."""
 
 import errno
 import os
@@ -11,13 +11,13 @@ import pytest
 from test_pipeline import Inverter
 
 from vidstyle import atomic
-from vidstyle.atomic import delete, rename_new, settle
+from vidstyle.atomic import commit, delete, rename_new
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
 
 
 class Watch:
-    """An audit hook that notes files which are renamed below a folder and were not synced."""
+    """An audit hook that records files below a folder that are renamed without a sync."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = str(folder)
@@ -26,11 +26,11 @@ class Watch:
         self._synced: set[tuple[int, int, int]] = set()
         fsync = os.fsync
 
-        def noting(descriptor: int) -> None:
+        def recording(descriptor: int) -> None:
             fsync(descriptor)
             self._synced.add(_content(os.fstat(descriptor)))
 
-        monkeypatch.setattr(os, "fsync", noting)
+        monkeypatch.setattr(os, "fsync", recording)
         sys.addaudithook(self)
 
     def __call__(self, event: str, details: tuple[Any, ...]) -> None:
@@ -47,7 +47,7 @@ def _content(status: os.stat_result) -> tuple[int, int, int]:
 def test_every_file_is_synced_before_it_gets_its_name(
     clip: Path, photos: Path, style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a crash of the machine a renamed file that was not synced may be empty."""
+    """After a crash of the machine, a renamed file that was not synced may be empty."""
     (tmp_path / "out").mkdir()
     watch = Watch(tmp_path / "out", monkeypatch)
     for source, name in ((clip, "out.mp4"), (photos, "folder")):
@@ -67,18 +67,18 @@ def test_a_draft_is_synced_then_renamed_and_then_its_folder_is_synced(
     done: list[tuple[int, bool]] = []
     fsync = os.fsync
 
-    def noting(descriptor: int) -> None:
+    def recording(descriptor: int) -> None:
         fsync(descriptor)
         done.append((os.fstat(descriptor).st_ino, (tmp_path / "final").exists()))
 
-    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(os, "fsync", recording)
     own, above = (tmp_path / "draft").stat().st_ino, tmp_path.stat().st_ino
-    settle(tmp_path / "draft", tmp_path / "final", overwrite=overwrite)
+    commit(tmp_path / "draft", tmp_path / "final", overwrite=overwrite)
     assert done == [(own, False), (above, True)]
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
 
 
-def test_delete_takes_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+def test_delete_removes_a_link_and_not_its_target(tmp_path: Path) -> None:
     folder, file = tmp_path / "folder", tmp_path / "file"
     folder.mkdir()
     (folder / "kept").touch()
@@ -104,7 +104,7 @@ def _refusing(code: int) -> Callable[..., None]:
 
 @pytest.fixture(params=["links", "exclusive rename", "neither"])
 def _system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """File systems and systems that can do less and less."""
+    """Platforms with hard links, with only an exclusive rename, and with neither."""
     if request.param != "links":
         monkeypatch.setattr(os, "link", _refusing(errno.EPERM))
     if request.param == "neither":
@@ -131,10 +131,10 @@ def test_an_exclusive_rename_replaces_nothing(tmp_path: Path) -> None:
     assert (final.read_text(), draft.exists()) == ("new", False)
 
 
-def test_the_name_is_taken_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that appears between a look and the rename is not replaced."""
+def test_the_exclusive_rename_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that appears between the check and the rename is not replaced."""
     if sys.platform != "linux":
-        pytest.skip("has another exclusive rename")
+        pytest.skip("another exclusive rename")
     draft, final = tmp_path / "draft", tmp_path / "final"
     draft.write_text("new")
     final.write_text("mine")
@@ -147,9 +147,7 @@ def test_the_name_is_taken_in_one_step(tmp_path: Path, monkeypatch: pytest.Monke
     assert final.read_text() == "mine"
 
 
-def test_a_disk_that_fails_is_no_reason_to_try_another_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_disk_causes_no_fallback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "draft").touch()
     monkeypatch.setattr(os, "link", _refusing(errno.EIO))
     with pytest.raises(OSError, match="Input/output"):

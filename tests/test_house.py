@@ -1,4 +1,4 @@
-"""The house's own rules: imports go down, files are short, importing is light."""
+"""Architecture rules: imports go to lower floors, files are short, importing is light."""
 
 import ast
 import graphlib
@@ -14,7 +14,7 @@ import vidstyle
 
 ROOT = Path(vidstyle.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-FLOORS = (  # a file imports only from its own room, or from rooms on floors below
+FLOORS = (  # a file imports from its own package or from packages on lower floors
     ("__main__",),
     ("cli",),
     ("jobs",),
@@ -30,12 +30,12 @@ RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 
 
 def part_of(path: Path) -> str:
-    """Return the part that a file belongs to: a module, or a package with all that is in it."""
+    """Return the top-level module or package of a file."""
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Yield each part of vidstyle that a file imports, lazily or at once."""
+    """Yield the top-level modules of vidstyle that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module == "vidstyle":
             yield from (alias.name for alias in node.names)
@@ -46,7 +46,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_down_only(path: Path) -> None:
+def test_imports_go_to_lower_floors_only(path: Path) -> None:
     part = part_of(path)
     if part == "__init__":
         return
@@ -89,12 +89,12 @@ def test_files_are_under_400_lines(path: Path) -> None:
 def test_the_architecture_page_lists_every_package_and_what_it_imports() -> None:
     page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| .* \| ([\w, ]*) ?\|$", page, flags=re.MULTILINE)
-    told = {name: set(filter(None, others.strip().split(", "))) for name, others in rows}
+    listed = {name: set(filter(None, others.strip().split(", "))) for name, others in rows}
     found: dict[str, set[str]] = {path.parent.name: set() for path in ROOT.glob("*/__init__.py")}
     for path in FILES:
         if (part := part_of(path)) in found:
             found[part] |= {name for name in imported(path) if name in found and name != part}
-    assert told == found
+    assert listed == found
 
 
 def test_contributing_prints_the_floors() -> None:
@@ -120,7 +120,7 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
-def test_a_run_without_steps_never_imports_tensorflow() -> None:
+def test_a_run_without_steps_does_not_import_tensorflow() -> None:
     code = (
         "import sys, vidstyle.jobs.pipeline, vidstyle.vgg.weights\n"
         "import vidstyle.media, vidstyle.techniques\n"

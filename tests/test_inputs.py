@@ -1,4 +1,4 @@
-"""One rule for every command: an output is no input, lies in none and contains none."""
+"""Every command refuses an output that is an input, lies in one or contains one."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.pipeline import run
 
-REHEARSE = ["--steps", "0", "--steps-next", "0", "--overwrite"]
+NO_STEPS = ["--steps", "0", "--steps-next", "0", "--overwrite"]
 
 
 @pytest.fixture
@@ -58,14 +58,14 @@ def there(tmp_path: Path) -> Path:
         ("into.mp4", "in", "lies in the input folder"),
         ("twin.png", "in", "is also an input: it is a file of"),
         ("other.mp4", "in", "is also an input: it is a file of"),
-        ("in", "in/deep/a.png", "holds the input"),
-        ("link", "in/deep", "holds the input"),
-        ("", "link/deep/a.png", "holds the input"),
+        ("in", "in/deep/a.png", "contains the input"),
+        ("link", "in/deep", "contains the input"),
+        ("", "link/deep/a.png", "contains the input"),
         ("in/001.png", "in/%03d.png", "is also an input"),
         ("in/003.png", "in/%03d.png", "is also an input: it matches"),
         ("twin.png", "in/%03d.png", "is also an input: it is a file of"),
-        ("in", "in/%03d.png", "holds the input"),
-        ("", "in/%03d.png", "holds the input"),
+        ("in", "in/%03d.png", "contains the input"),
+        ("", "in/%03d.png", "contains the input"),
     ],
 )
 def test_an_output_that_touches_an_input_is_refused(
@@ -84,12 +84,14 @@ def test_an_output_that_touches_an_input_is_refused(
         ("in", "in/none.png"), ("in", "in/x%03d.jpg.png/y"), ("link.mp4", "other.mp4"),
     ],
 )  # fmt: skip
-def test_the_folder_of_an_input_file_is_no_input(there: Path, output: str, given: str) -> None:
+def test_the_folder_of_an_input_file_is_not_an_input(there: Path, output: str, given: str) -> None:
     check_apart(there / output, [there / given])
 
 
-def test_a_disk_that_ignores_case_is_believed(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on macOS and Windows, where IN and in are one folder."""
+def test_a_case_insensitive_file_system_is_respected(
+    there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On macOS and Windows, IN and in are the same folder."""
     same = Path.samefile
 
     def ignoring(one: Path, other: Path) -> bool:
@@ -144,13 +146,13 @@ COMMANDS = (
     "region clip.mp4 --style wave.png --map keys --style-map wave.png -o keys",
     "region clip.mp4 --style wave.png --map keys --style-map run.png -o run.png",
     "basic clip.mp4 --style wave.png -o wave.png",
-    "basic keys --style wave.png -o keys/painted",
+    "basic keys --style wave.png -o keys/styled",
     "basic keys --style wave.png --rate 25 -o keys/out.mp4",
     "basic clip.mp4 --style wave.png --weights run.mp4 -o run.mp4",
     "basic clip.mp4 shoot/clip.mp4 --style keys/000000.png -o keys",
     "basic clip.mp4 --list list.txt --style wave.png -o .",
     "basic --list shoot/list.txt --style wave.png -o shoot",
-    "basic keys -r --style wave.png -o keys/painted",
+    "basic keys -r --style wave.png -o keys/styled",
 )
 
 
@@ -163,14 +165,14 @@ def test_no_command_overwrites_an_input(
     shutil.copy("clip.mp4", "run.mp4")
     shutil.copy("list.txt", "shoot/list.txt")
     before = contents(place)
-    more = ["--overwrite"] if command.startswith(("track", "eval")) else REHEARSE
+    more = ["--overwrite"] if command.startswith(("track", "eval")) else NO_STEPS
     assert main.main([*command.split(), *more]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("; choose an output apart from all inputs")
     assert contents(place) == before
 
 
-def test_weights_that_the_environment_names_are_an_input(
+def test_weights_from_the_environment_are_an_input(
     place: Path, clip: Path, style: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIDSTYLE_WEIGHTS", str(place / "run.mp4"))
@@ -179,10 +181,10 @@ def test_weights_that_the_environment_names_are_an_input(
         make_job(clip, place / "run.mp4", style=style)
 
 
-def test_pictures_that_appear_while_frames_are_tracked_are_left(
+def test_pictures_that_appear_during_tracking_are_not_replaced(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each picture is written as it is tracked: the fourth meets a file of another's."""
+    """The fourth picture finds a file of another program."""
     monkeypatch.chdir(place)
     write = propagate._write
 
@@ -203,7 +205,7 @@ def test_pictures_that_appear_while_frames_are_tracked_are_left(
     assert len(list((place / "all").iterdir())) == FRAMES
 
 
-def test_a_page_that_appears_while_the_video_is_measured_is_left(tmp_path: Path) -> None:
+def test_a_page_that_appears_during_the_measurement_is_not_replaced(tmp_path: Path) -> None:
     found, album = Evaluation(1, (), {"contrast": 1.0}, {}), Album()
     page = tmp_path / "page.html"
     page.write_text("mine")

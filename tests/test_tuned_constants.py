@@ -1,4 +1,4 @@
-"""Facts that hold with the constants as they are, and not with others: each was once untested."""
+"""Thresholds: each test fails if the constant that it covers is changed."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -36,15 +36,15 @@ def test_a_title_with_a_name_that_is_not_utf_8_is_written_with_escapes(tmp_path:
     assert "caf\\udce9.mp4" in (tmp_path / "a.html").read_text("utf-8")
 
 
-@pytest.mark.parametrize(("speed", "still"), [(0.05, True), (0.3, False), (0.9, False)])
-def test_what_moves_a_tenth_of_a_pixel_does_not_stand_still(speed: float, still: bool) -> None:
+@pytest.mark.parametrize(("speed", "static"), [(0.05, True), (0.3, False), (0.9, False)])
+def test_flow_above_a_tenth_of_a_pixel_is_not_static(speed: float, static: bool) -> None:
     flow = np.full((8, 8, 2), (speed, 0), np.float32)
     before, after = np.zeros((8, 8, 3), np.float32), np.full((8, 8, 3), 0.2, np.float32)
-    flicker = metrics.deviation_where_still(after, before, flow)
-    assert flicker == pytest.approx(0.2) if still else np.isnan(flicker)
+    flicker = metrics.flicker(after, before, flow)
+    assert flicker == pytest.approx(0.2) if static else np.isnan(flicker)
 
 
-def test_the_content_loss_is_the_share_of_the_energy() -> None:
+def test_the_content_loss_is_relative_to_the_energy_of_the_target() -> None:
     random = np.random.default_rng(3)
     features, target = random.random((2, 5, 6, 4), np.float32)
     expected = np.square(features - target).sum() / np.square(target).sum()
@@ -63,14 +63,14 @@ def test_the_content_loss_is_the_share_of_the_energy() -> None:
         ([0, 3003, 7000, 9009], Fraction(1, 90000), True),
     ],
 )
-def test_a_rate_that_is_rounded_is_constant(
+def test_rounded_timestamps_count_as_a_constant_rate(
     stamps: list[int], base: Fraction, variable: bool
 ) -> None:
     assert is_variable(stamps, base) is variable
 
 
 @pytest.mark.parametrize(("last", "is_fade"), [(0.85, False), (0.75, False), (0.6, True)])
-def test_a_frame_nearly_in_full_light_before_black_is_a_cut(last: float, is_fade: bool) -> None:
+def test_a_nearly_undimmed_frame_before_black_is_a_cut(last: float, is_fade: bool) -> None:
     pan = shot(1, length=6)
     film = [*pan[:4], pan[4] * np.float32(last), BLACK, BLACK, BLACK]
     found = fades(map(thumbnail, film))
@@ -78,7 +78,7 @@ def test_a_frame_nearly_in_full_light_before_black_is_a_cut(last: float, is_fade
 
 
 def lit(change: float) -> np.ndarray:
-    """Where a plain wall is outdated after light on its left quarter changed: bool [H, W]."""
+    """Return the outdated area, bool [H, W], after the light on a wall's left quarter changed."""
     wall: Image = np.full((64, 96, 3), 0.4, np.float32)
     fade = np.clip(np.linspace(2, -4, 96), 0, 1).astype(np.float32)[None, :, None]
     now = wall + np.float32(change) * fade
@@ -88,7 +88,7 @@ def lit(change: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("change", "outdated"), [(0.05, False), (0.16, True), (-0.16, True)])
-def test_light_that_changed_by_a_sixth_needs_other_strokes(change: float, outdated: bool) -> None:
+def test_a_light_change_of_a_sixth_outdates_the_strokes(change: float, outdated: bool) -> None:
     found = lit(change)
     assert found[:, :12].all() == found[:, :12].any() == outdated
     assert not found[:, 48:].any()

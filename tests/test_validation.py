@@ -1,4 +1,4 @@
-"""Wrong types from Python are refused with an error of vidstyle's; the process stays as it was."""
+"""Wrong argument types raise errors of vidstyle; process-wide state is not changed."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ FRAME = disc(32, 48)
 
 
 @pytest.mark.parametrize("given", [None, 5, b"a.png", ["a.png"], FRAME, "a\0b.png", 1.5])
-def test_what_is_no_path_is_refused(given: Any) -> None:
+def test_a_value_that_is_not_a_path_is_refused(given: Any) -> None:
     with pytest.raises(MediaError, match="expected a path, got"):
         vidstyle.read_picture(given)
     with pytest.raises(MediaError, match="expected a path, got"):
@@ -32,7 +32,7 @@ def test_what_is_no_path_is_refused(given: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_a_text_is_no_picture(tmp_path: Path, kind: Callable[[Path], Any]) -> None:
+def test_a_text_file_is_not_a_picture(tmp_path: Path, kind: Callable[[Path], Any]) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
     with pytest.raises(MediaError, match=r"notes\.txt: expected a picture"):
         vidstyle.read_picture(kind(tmp_path / "notes.txt"))
@@ -122,7 +122,7 @@ def stylizer() -> vidstyle.Stylizer:
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_an_array_that_is_no_image_is_refused(stylizer: vidstyle.Stylizer, kind: str) -> None:
+def test_an_array_that_is_not_an_image_is_refused(stylizer: vidstyle.Stylizer, kind: str) -> None:
     with pytest.raises(MediaError, match="content: expected a float32 array"):
         stylizer.stylize(WRONG[kind](FRAME))
     with pytest.raises(MediaError, match="style: expected a float32 array"):
@@ -130,18 +130,18 @@ def test_an_array_that_is_no_image_is_refused(stylizer: vidstyle.Stylizer, kind:
 
 
 @pytest.mark.parametrize("weight", ["1", None, float("nan"), float("inf"), -1.0, True])
-def test_a_style_s_weight_is_a_number(weight: Any) -> None:
+def test_a_style_weight_is_a_number(weight: Any) -> None:
     with pytest.raises(SettingsError, match="expected a weight of at least 0"):
         vidstyle.Style(FRAME, weight)
 
 
 @pytest.mark.parametrize("value", [255.0, float("nan"), -1.0])
-def test_a_guide_s_weights_are_within_0_and_1(value: float) -> None:
+def test_guide_weights_are_within_0_and_1(value: float) -> None:
     with pytest.raises(GuideError, match=r"expected weights in 0\.\.1, got"):
         Guide(np.full((4, 6, 1), value, np.float32), ("a",))
 
 
-def test_what_does_not_go_with_the_frame_is_refused(stylizer: vidstyle.Stylizer) -> None:
+def test_arguments_that_do_not_match_the_frame_are_refused(stylizer: vidstyle.Stylizer) -> None:
     guide = Guide(np.ones((32, 48, 1), np.float32), ("a",))
     small = Guide(np.ones((30, 48, 1), np.float32), ("a",))
     with pytest.raises(GuideError, match="expected a vidstyle"):
@@ -179,7 +179,7 @@ check("stylize")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGHUP")
-def test_the_caller_s_environment_filters_and_handlers_stay(
+def test_environment_warning_filters_and_signal_handlers_are_kept(
     clip: Path, style: Path, tmp_path: Path
 ) -> None:
     given = [str(clip), str(tmp_path / "out.mp4"), str(style)]

@@ -1,14 +1,15 @@
-"""Stylise video clips and photo folders by optimisation, steady from frame to frame.
+"""Stylise video clips and photo folders by optimisation, with temporal consistency.
 
     vidstyle.stylize("clip.mp4", "out.mp4", style="wave.jpg")
 
-What decodes or computes is loaded when its name is first used: importing vidstyle costs little.
+Modules that decode or compute are imported when a name of theirs is first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vidstyle.errors import (
+    CancelledError,
     GuideError,
     InputError,
     MediaError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vidstyle.techniques.base import Style
 
 __all__ = [
+    "CancelledError",
     "GuideError",
     "InputError",
     "MediaError",
@@ -49,7 +51,7 @@ __all__ = [
     "stylize",
 ]
 
-_LATER = {
+_LAZY = {
     "Outcome": "vidstyle.jobs.pipeline",
     "TemporalPrior": "vidstyle.coherence.warm_start",
     "Style": "vidstyle.techniques.base",
@@ -62,12 +64,12 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _LAZY:
         raise AttributeError(f"module 'vidstyle' has no attribute {name!r}")
     from vidstyle.environment import preserved
 
     with preserved():
-        return getattr(import_module(_LATER[name]), name)
+        return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:

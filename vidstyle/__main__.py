@@ -1,4 +1,4 @@
-"""`python -m vidstyle` is the command `vidstyle`."""
+"""`python -m vidstyle` runs the command `vidstyle`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Files that survive a crash or a stop: synced, renamed into place, hashed, locked."""
+"""Crash-safe files: sync, rename into place, hash, lock."""
 
 import ctypes
 import errno
@@ -17,19 +17,19 @@ from uuid import uuid4
 from vidstyle.errors import HeldError
 
 __all__ = [
+    "commit",
+    "defer_signals",
     "delete",
     "draft_beside",
     "is_special",
     "lock",
     "rename_new",
-    "settle",
     "sha256_of",
     "sync",
     "sync_folder",
-    "unstopped",
 ]
 
-# What a file system without hard links (FAT, exFAT, some network disks) answers to link().
+# errno of link() on file systems without hard links: FAT, exFAT, some network file systems.
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # of Linux's renameat2
 _RENAME_EXCL = 4  # of macOS's renamex_np
@@ -39,9 +39,9 @@ _STOPS = tuple(
 
 
 def is_special(path: Path) -> bool:
-    """Tell whether a path leads to a pipe, a device or a socket: no file, and no folder.
+    """Tell whether a path is a pipe, a device or a socket, neither a file nor a folder.
 
-    Such can be read once only, or never ends, or waits for ever for somebody to write.
+    Reading one may block or never end, and cannot be repeated.
     """
     try:
         mode = path.stat().st_mode
@@ -51,15 +51,15 @@ def is_special(path: Path) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's content in hex."""
+    """Return the sha256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def settle(draft: Path, final: Path, *, overwrite: bool = True) -> None:
-    """Give a written `draft` its `final` name, so that a crash leaves it whole or absent.
+def commit(draft: Path, final: Path, *, overwrite: bool = True) -> None:
+    """Sync `draft` and rename it to `final`, which after a crash is complete or absent.
 
-    overwrite: replace what has that name. If not, raises FileExistsError where anything has it.
+    overwrite: replace an existing file; otherwise FileExistsError is raised if `final` exists.
     """
     sync(draft)
     if overwrite:
@@ -70,12 +70,12 @@ def settle(draft: Path, final: Path, *, overwrite: bool = True) -> None:
 
 
 def rename_new(draft: Path, final: Path) -> None:
-    """Rename a file unless anything, be it a dangling link, has the `final` name.
+    """Rename a file. Raises FileExistsError if `final` exists, even as a dangling link.
 
-    That is one step for the file system where it has hard links or an exclusive rename; elsewhere
-    the name is looked up just before. Raises FileExistsError.
+    Atomic on file systems with hard links or an exclusive rename; elsewhere the name is checked
+    just before.
     """
-    if os.name == "nt":  # where a rename never replaces
+    if os.name == "nt":  # rename never replaces
         draft.rename(final)
         return
     try:
@@ -89,7 +89,7 @@ def rename_new(draft: Path, final: Path) -> None:
 
 
 def _rename_exclusively(draft: Path, final: Path) -> None:
-    """Rename by the system's own exclusive rename, else after a look at the name."""
+    """Rename with the exclusive rename of the system, or else after checking the name."""
     code = _system_rename(os.fsencode(draft), os.fsencode(final))
     if code == 0:
         return
@@ -99,7 +99,7 @@ def _rename_exclusively(draft: Path, final: Path) -> None:
 
 
 def _system_rename(draft: bytes, final: bytes) -> int:
-    """Return 0 if the system renamed a file exclusively, else an errno; ENOSYS if it cannot."""
+    """Call the exclusive rename of the system; return 0 or an errno, ENOSYS if there is none."""
     try:
         library = ctypes.CDLL(None, use_errno=True)
         if sys.platform == "darwin":
@@ -112,18 +112,18 @@ def _system_rename(draft: bytes, final: bytes) -> int:
 
 
 def draft_beside(final: Path) -> Path:
-    """Return a hidden name in the folder of `final`, of the same suffix, that no file has."""
+    """Return an unused hidden path in the folder of `final`, with the same suffix."""
     return final.with_name(f".{final.stem}.{uuid4().hex[:12]}.tmp{final.suffix}")
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of a file is on the disk."""
+    """Flush the content of a file to the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can tell."""
+    """Flush the entries of a folder to the disk, where the system supports it."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -133,18 +133,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def delete(path: Path) -> None:
-    """Delete a file if it is there; of a link, the link and not the file that it leads to.
-
-    Never a folder: that raises an OSError.
-    """
+    """Delete a file or a link (not its target) if it exists. Raises OSError for a folder."""
     path.unlink(missing_ok=True)
 
 
 @contextmanager
 def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
-    """Hold the lock file `path`; a process that dies lets go of it.
+    """Hold the lock file `path`; the system releases it when the process dies.
 
-    Raises HeldError if another holds it for more than `patience` seconds.
+    Raises HeldError if another process still holds it after `patience` seconds.
     """
     from filelock import FileLock, Timeout
 
@@ -162,22 +159,23 @@ def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
 
 
 @contextmanager
-def unstopped() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP wait until what is done meanwhile is done; it is to be short.
+def defer_signals() -> Iterator[None]:
+    """Defer SIGINT, SIGTERM and SIGHUP until the block ends, which must be short.
 
-    For NumPy's archives: when a stop falls into one, closing it raises an error in its place.
+    Used while writing NumPy archives: closing an interrupted one raises an error that hides the
+    interrupt.
     """
-    if threading.current_thread() is not threading.main_thread():  # no signal is handled there
+    if threading.current_thread() is not threading.main_thread():  # which handles no signals
         yield
         return
-    waiting: list[int] = []
-    usual: dict[signal.Signals, Any] = {}
+    pending: list[int] = []
+    previous: dict[signal.Signals, Any] = {}
     try:
         for number in _STOPS:
-            usual[number] = signal.signal(number, lambda stop, _: waiting.append(stop))
+            previous[number] = signal.signal(number, lambda stop, _: pending.append(stop))
         yield
     finally:
-        for number, handler in usual.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
-    if waiting:
-        signal.raise_signal(waiting[0])
+    if pending:
+        signal.raise_signal(pending[0])

@@ -1,4 +1,4 @@
-"""What a library changes in the process when it is imported, put back."""
+"""Restores process state that libraries change when they are imported."""
 
 import os
 import warnings
@@ -10,10 +10,10 @@ __all__ = ["preserved", "variable"]
 
 @contextmanager
 def preserved() -> Iterator[None]:
-    """Put os.environ and the warnings filters back as they were: for imports, which are short.
+    """Restore os.environ and the warning filters on exit; meant for imports.
 
-    OpenCV extends LD_LIBRARY_PATH, TensorFlow sets variables that it reads no more afterwards, and
-    several libraries add filters. NumPy is imported first, since its own filters are to stay.
+    OpenCV extends LD_LIBRARY_PATH, TensorFlow sets variables that it does not read again, and
+    several libraries add filters. NumPy is imported first, so that its own filters stay.
     """
     import numpy as np  # noqa: F401
 
@@ -29,7 +29,7 @@ def preserved() -> Iterator[None]:
 
 @contextmanager
 def variable(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable meanwhile, unless it is set."""
+    """Set an environment variable within the block, unless it is set already."""
     if name in os.environ:
         yield
         return

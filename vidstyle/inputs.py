@@ -1,4 +1,4 @@
-"""Inputs: what a path names on disk, and the rule that keeps every output apart from them."""
+"""Numbered patterns, and the check that an output does not touch any input."""
 
 import os
 import re
@@ -9,34 +9,34 @@ from vidstyle.errors import UsageError
 
 __all__ = ["NUMBER", "check_apart", "pattern_of"]
 
-NUMBER = re.compile(r"%0?(\d*)d")  # in the name of a numbered pattern: frames/%05d.png
+NUMBER = re.compile(r"%0?(\d*)d")  # the number in a pattern: frames/%05d.png
 _ANY = re.compile(r".*", re.DOTALL)
 
 
 def pattern_of(path: Path) -> re.Pattern[str]:
-    """Return what matches the names of the files that a numbered pattern stands for."""
+    """Return the regular expression for the file names of a numbered pattern."""
     before, width, after = NUMBER.split(path.name, maxsplit=1)
     return re.compile(f"{re.escape(before)}(\\d{{{width or 1},}}){re.escape(after)}")
 
 
-def check_apart(output: Path, inputs: Iterable[Path], what: str = "output") -> None:
+def check_apart(output: Path, inputs: Iterable[Path], name: str = "output") -> None:
     """Raise UsageError if `output` is an input, lies in an input folder, or contains an input.
 
-    This is the one rule of every command. The folder that an input file lies in is no input.
-    Paths are compared as the file system sees them: through symbolic and hard links, and whatever
-    the case of letters where the disk ignores it. A numbered pattern stands for the files that
-    match it, and an input that does not exist for nothing. what: how `output` is called.
+    All commands apply this rule. The folder of an input file is not an input. Symbolic and hard
+    links are resolved, and letter case is ignored where the file system ignores it. A numbered
+    pattern means the files that match it. An input that does not exist is skipped. name: what the
+    message calls `output`.
     """
     for path in inputs:
         if relation := _relation(output, path):
             raise UsageError(
-                f"the {what} {output} {relation.format(path)}; choose an output apart from "
+                f"the {name} {output} {relation.format(path)}; choose an output apart from "
                 "all inputs"
             )
 
 
 def _relation(output: Path, path: Path) -> str | None:
-    """Return how an output collides with an input, None if it does not."""
+    """Return how an output conflicts with an input, None if it does not."""
     exists, folder, pattern = os.path.exists(path), path, _ANY  # noqa: PTH110 - see _is_dir
     if not exists and NUMBER.search(path.name):
         folder, pattern = path.parent, pattern_of(path)
@@ -49,7 +49,7 @@ def _relation(output: Path, path: Path) -> str | None:
     if _is_dir(folder) and _is_entry(output, folder, pattern):
         return "is also an input: it is a file of {}"
     contains = _is_dir(output) and any(_is_same(above, output) for above in _above(path))
-    return "holds the input {}" if contains and (exists or pattern is not _ANY) else None
+    return "contains the input {}" if contains and (exists or pattern is not _ANY) else None
 
 
 def _is_dir(path: Path) -> bool:
@@ -59,18 +59,18 @@ def _is_dir(path: Path) -> bool:
 def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
-    except OSError:  # one of them is not there
+    except OSError:  # one does not exist
         return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _above(path: Path) -> Iterator[Path]:
-    """Yield the folders that a path lies in, by its name and by where its links lead to."""
+    """Yield the folders above a path, as written and with its last link resolved."""
     named = Path(os.path.realpath(path.absolute().parent))
     yield from dict.fromkeys((named, *named.parents, *Path(os.path.realpath(path)).parents))
 
 
 def _is_entry(output: Path, folder: Path, pattern: re.Pattern[str]) -> bool:
-    """Tell whether a file in a folder is the output under another name: a link of either kind."""
+    """Tell whether a file in `folder` is a symbolic or hard link to the output."""
     try:
         own = output.stat().st_ino
         with os.scandir(folder) as entries:
@@ -80,5 +80,5 @@ def _is_entry(output: Path, folder: Path, pattern: re.Pattern[str]) -> bool:
                 and _is_same(Path(entry.path), output)
                 for entry in entries
             )
-    except OSError:  # no output yet, or a folder that cannot be listed: reading it tells that
+    except OSError:  # no output yet, or an unreadable folder, which is reported when it is read
         return False

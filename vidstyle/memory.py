@@ -1,4 +1,4 @@
-"""Memory: how much is free, how much a library may take, freed pages given back to the system."""
+"""Memory: available bytes, limits on allocation, return of freed pages to the system."""
 
 import ctypes
 import gc
@@ -13,9 +13,9 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["available", "bounded", "release_memory"]
+__all__ = ["available", "memory_limit", "release_memory"]
 
-_GROUP = Path("/sys/fs/cgroup")  # version 2; version 1 has its files in memory/
+_GROUP = Path("/sys/fs/cgroup")  # cgroup version 2; version 1 uses memory/
 _LIMITS = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     (
@@ -25,14 +25,13 @@ _LIMITS = (
         "total_inactive_file",
     ),
 )
-_ONE_BY_ONE = threading.RLock()  # the limit is the process's: threads take turns
+_LIMIT_LOCK = threading.RLock()  # the limit applies to the whole process
 
 
 def release_memory() -> None:
-    """Have the C library return freed pages; glibc keeps hundreds of megabytes otherwise.
+    """Collect garbage and make glibc return freed pages; it keeps hundreds of megabytes otherwise.
 
-    What only cycles hold is freed first: graphs are such. Where the library knows no such thing,
-    no more is done.
+    TensorFlow graphs are reference cycles, hence the collection. Other C libraries: no effect.
     """
     gc.collect()
     with suppress(AttributeError, OSError, TypeError):
@@ -40,28 +39,25 @@ def release_memory() -> None:
 
 
 def available() -> int | None:
-    """Return the bytes of memory that can be had: of the machine and of the control group.
-
-    None where the system does not say.
-    """
-    known = [*_of_machine(), *_of_group()]
+    """Return the bytes available in the machine and the control group; None if unknown."""
+    known = [*_available_in_machine(), *_available_in_group()]
     return max(0, min(known)) if known else None
 
 
-def _of_machine() -> Iterator[int]:
+def _available_in_machine() -> Iterator[int]:
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 yield int(line.split()[1]) << 10
                 return
-    with suppress(AttributeError, OSError, ValueError):  # not Linux: all the memory there is
+    with suppress(AttributeError, OSError, ValueError):  # not Linux: the total memory
         yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _of_group() -> Iterator[int]:
-    """Yield what the limits of this process's control group, as a container sees it, leave."""
+def _available_in_group() -> Iterator[int]:
+    """Yield the bytes that the limits of the control group leave, as seen in a container."""
     for limit, used, counters, cached in _LIMITS:
-        with suppress(OSError, ValueError):  # no such version, or "max"
+        with suppress(OSError, ValueError):  # another version, or no limit ("max")
             most, now = (int((_GROUP / name).read_text(encoding="ascii")) for name in (limit, used))
             lines = (_GROUP / counters).read_text(encoding="ascii").splitlines()
             counts = dict(line.split() for line in lines)
@@ -69,17 +65,17 @@ def _of_group() -> Iterator[int]:
 
 
 @contextmanager
-def bounded(most: int) -> Iterator[None]:
-    """Let this process allocate at most `most` bytes more, of address space, while inside.
+def memory_limit(most: int) -> Iterator[None]:
+    """Limit further allocation of the process within the block to `most` bytes of address space.
 
-    Allocations beyond that fail, which libraries in C report as an error. A lower limit that is
-    already set stays. No limit where the system has none (macOS, Windows).
+    Allocations beyond it fail; C libraries report that as an error. A lower limit already set is
+    kept. No effect where the system supports no such limit (macOS, Windows).
     """
     used = _address_space()
     if used is None or resource is None:
         yield
         return
-    with _ONE_BY_ONE:
+    with _LIMIT_LOCK:
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
         known = [value for value in (used + most, soft, hard) if value != resource.RLIM_INFINITY]
         resource.setrlimit(resource.RLIMIT_AS, (min(known), hard))
@@ -90,7 +86,7 @@ def bounded(most: int) -> Iterator[None]:
 
 
 def _address_space() -> int | None:
-    """Return the bytes of address space in use; None where /proc does not say."""
+    """Return the bytes of address space in use; None without /proc."""
     with suppress(OSError, ValueError, IndexError):
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Settings: every number of a run, with its default, meaning, unit and bounds, written here once.
+"""Settings of a run, each declared once with default, meaning, unit and bounds.
 
 The command line, `--help`, the manifest and the Python API are derived from these fields.
 """
@@ -21,8 +21,8 @@ __all__ = [
     "options",
 ]
 
-# What an option bears on. look: the pixels of a frame, so a changed value refuses to continue
-# another run's state. output: only how finished frames are written. run: how the work is done.
+# What an option affects. look: the pixels of a frame, so saved state of another value is refused.
+# output: how finished frames are encoded. run: the execution only.
 Scope = Literal["look", "output", "run"]
 
 LAYERS = tuple(
@@ -34,10 +34,10 @@ LAYERS = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What is declared of one option beside its name, type and default.
+    """Declaration of an option, besides its name, type and default.
 
-    meaning: one line for --help. unit: "" if it has none. low, high: inclusive bounds of a number.
-    words: values allowed as they are, beside a number. choices: what each entry of a list may be.
+    meaning: one line for --help. unit: "" for none. low, high: inclusive bounds of a number.
+    words: literal values that are allowed. choices: allowed entries of a list.
     """
 
     meaning: str
@@ -50,17 +50,17 @@ class Option:
 
 
 def option(default: Any, meaning: str, **facts: Any) -> Any:
-    """Declare a dataclass field as an option; `facts` are the further fields of Option."""
+    """Declare a dataclass field as an option; facts: the other fields of Option."""
     return field(default=default, metadata={"option": Option(meaning=meaning, **facts)})
 
 
 def options(owner: Any) -> dict[str, tuple[Field[Any], Option]]:
-    """Return the options that a dataclass (or an instance of one) declares, by name, in order."""
+    """Return the options of a dataclass or an instance, by name, in order of declaration."""
     return {f.name: (f, f.metadata["option"]) for f in fields(owner) if "option" in f.metadata}
 
 
 def check_options(owner: Any) -> None:
-    """Raise SettingsError if any option of the dataclass instance `owner` is out of its bounds."""
+    """Raise SettingsError if an option of the instance `owner` has a wrong type or value."""
     for name, (declared, facts) in options(owner).items():
         value = getattr(owner, name)
         if value is not None or declared.default is not None:
@@ -68,7 +68,7 @@ def check_options(owner: Any) -> None:
 
 
 def kinds_of(declared: Field[Any]) -> tuple[type, ...]:
-    """Return the types that an option's value may have, without None."""
+    """Return the types of an option's value, without None."""
     kinds = get_args(declared.type) or (declared.type,)
     return tuple(kind for kind in kinds if kind is not type(None))
 
@@ -79,14 +79,13 @@ def _check(flag: str, value: Any, declared: Field[Any], facts: Option) -> None:
         _check_list(flag, value, facts)
         return
     if bool in kinds or isinstance(value, bool):
-        fits, expected = bool in kinds and isinstance(value, bool), "true or false"
+        fits = bool in kinds and isinstance(value, bool)
     elif isinstance(value, str):
         fits = str in kinds and (not facts.words or value in facts.words)
-        expected = ""
     else:
-        fits, expected = _is_number(value, kinds, facts), ""
+        fits = _is_number(value, kinds, facts)
     if not fits:
-        expected = expected if bool in kinds else _expected(kinds, facts)
+        expected = "true or false" if bool in kinds else _expected(kinds, facts)
         raise SettingsError(f"{flag}: expected {expected}, got {value!r}")
 
 
@@ -103,7 +102,7 @@ def _check_list(flag: str, value: Any, facts: Option) -> None:
 
 
 def _is_number(value: Any, kinds: tuple[type, ...], facts: Option) -> bool:
-    """Tell whether a value is a number of these kinds, finite and within the bounds."""
+    """Tell whether a value is a finite number of these types within the bounds."""
     numbers = (int, float, Fraction) if {float, Fraction} & {*kinds} else (int,)
     if not isinstance(value, numbers) or not {int, float, Fraction} & {*kinds}:
         return False
@@ -111,14 +110,14 @@ def _is_number(value: Any, kinds: tuple[type, ...], facts: Option) -> bool:
     high = math.inf if facts.high is None else facts.high
     try:
         return math.isfinite(value) and low <= value <= high
-    except OverflowError:  # a whole number too large for a float
+    except OverflowError:  # an int too large for a float
         return False
 
 
 def _expected(kinds: tuple[type, ...], facts: Option) -> str:
     words = "".join(f"'{word}' or " for word in facts.words)
     if facts.low is None and facts.high is None:
-        return words.removesuffix(" or ") or ("a text" if str in kinds else "a number")
+        return words.removesuffix(" or ") or ("text" if str in kinds else "a number")
     upper = "" if facts.high is None else f" to {facts.high:g}"
     bounds = f"from {facts.low:g}{upper}"
     return f"{words}a number {bounds}{' ' + facts.unit if facts.unit else ''}"
@@ -126,11 +125,11 @@ def _expected(kinds: tuple[type, ...], facts: Option) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Every number of a run. Raises SettingsError for a value that is out of its bounds."""
+    """Settings of a run. Raises SettingsError for a value of the wrong type or out of bounds."""
 
     size: int | str = option(
         "auto",
-        "long side of the result; 'source' keeps the source's, 'auto' keeps it up to 512",
+        "long side of the result; 'source': as in the source, 'auto': as in the source up to 512",
         unit="pixels",
         low=16,
         high=16384,
@@ -138,85 +137,84 @@ class Settings:
     )
     steps: int = option(
         150,
-        "optimiser evaluations for a photo, a first frame or after a cut, at each of the sizes it "
-        "is made at: 256, 512, … pixels and its own",
+        "optimiser evaluations for a photo or the first frame of a shot, at each of its "
+        "resolutions: 256, 512, … pixels and the final size",
         low=0,
         high=10000,
     )
     steps_next: int = option(
-        15, "optimiser evaluations for a frame that starts from the one before", low=0, high=10000
+        15, "optimiser evaluations for a frame initialised from the previous one", low=0, high=10000
     )
-    style_weight: float = option(1.0, "pull towards the style", low=0, high=1e6)
-    content_weight: float = option(0.05, "pull towards the content of the frame", low=0, high=1e6)
-    tv_weight: float = option(0.4, "smoothness of neighbouring pixels", low=0, high=1e6)
+    style_weight: float = option(1.0, "weight of the style loss", low=0, high=1e6)
+    content_weight: float = option(0.05, "weight of the content loss", low=0, high=1e6)
+    tv_weight: float = option(0.4, "weight of the total variation loss", low=0, high=1e6)
     temporal_weight: float = option(
         15.0,
-        "pull towards the earlier result where it can be trusted; 0: nor is what is shown steadied",
+        "weight of the temporal loss to the warped previous frame; 0 also disables deflickering",
         low=0,
         high=1e6,
     )
     style_layers: tuple[str, ...] = option(
         ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
-        "VGG-19 layers whose means and covariances of features are the style",
+        "VGG-19 layers whose feature means and covariances define the style",
         choices=LAYERS,
     )
     content_layers: tuple[str, ...] = option(
-        ("relu4_2",), "VGG-19 layers whose features are the content", choices=LAYERS
+        ("relu4_2",), "VGG-19 layers whose features define the content", choices=LAYERS
     )
     style_scale: float = option(
         1.0,
-        "size of the style's strokes: its picture's area relative to the frame's, as a length",
+        "scale of the brush strokes: square root of the style picture's area over the frame's",
         low=0.1,
         high=8,
     )
-    original_colors: bool = option(False, "keep the colours of the source, take only the brushwork")
-    seed: int = option(0, "seed of every random choice", low=0, high=2**31 - 1)
-    start: float | None = option(None, "where in the source to begin", unit="seconds", low=0)
-    end: float | None = option(None, "where in the source to stop", unit="seconds", low=0)
+    original_colors: bool = option(False, "keep the colours of the source, transfer brushwork only")
+    seed: int = option(0, "random seed", low=0, high=2**31 - 1)
+    start: float | None = option(None, "start time in the source", unit="seconds", low=0)
+    end: float | None = option(None, "end time in the source", unit="seconds", low=0)
     rate: Fraction | None = option(
         None,
-        "a folder of pictures is a sequence with this many frames a second",
-        unit="frames a second",
+        "read a folder of pictures as an image sequence at this frame rate",
+        unit="frames per second",
         low=0.01,
         high=1000,
     )
     codec: str | None = option(
         None,
-        "how the result is written (default: what plays nearly everywhere and keeps the source's "
-        "depth and alpha); of a folder's pictures png, jpg, tiff or webp",
+        "codec of the result (default: the most widely supported one that keeps the source's bit "
+        "depth and alpha); for a folder of pictures: png, jpg, tiff or webp",
         words=("h264", "hevc", "av1", "vp9", "prores", "ffv1", "png", "jpg", "tiff", "webp"),
         scope="output",
     )
     crf: int | None = option(
         None,
-        "quality of the written video: lower is better and larger (default: the codec's own, "
-        "18 for H.264)",
+        "constant rate factor of the video: a lower one gives better quality and a larger file "
+        "(default: the codec's own, 18 for H.264)",
         low=0,
         high=63,
         scope="output",
     )
     pix_fmt: str | None = option(
         None,
-        "pixel format of the written video, as FFmpeg calls it: yuv444p, yuv420p10le and others",
+        "pixel format of the video by its FFmpeg name: yuv444p, yuv420p10le, …",
         scope="output",
     )
     keep_frames: bool = option(
-        False, "keep OUTPUT.vidstyle/ with every frame when done", scope="run"
+        False, "keep all frames in OUTPUT.vidstyle/ after the run", scope="run"
     )
     resume_from: str | None = option(
         None,
-        "go on with the frames of an earlier run of the same request that was to write this "
-        "other output",
+        "continue from the frames of an earlier run of the same request with this other output",
         scope="run",
     )
-    overwrite: bool = option(False, "replace an output that exists", scope="run")
-    restart: bool = option(False, "discard the state of an earlier run and begin anew", scope="run")
+    overwrite: bool = option(False, "replace an existing output", scope="run")
+    restart: bool = option(False, "discard the state of an earlier run and start over", scope="run")
 
     def __post_init__(self) -> None:
         check_options(self)
         if self.restart and self.resume_from is not None:
             raise SettingsError(
-                "--resume-from: expected it without --restart, which discards frames; choose one"
+                "--resume-from: expected without --restart, which discards frames; use one of them"
             )
         if self.end is not None and self.end <= (self.start or 0):
             begin = self.start or 0
@@ -225,7 +223,7 @@ class Settings:
             )
 
     def of_scope(self, *scopes: Scope) -> dict[str, Any]:
-        """Return the options of these scopes by name, as plain values for a manifest."""
+        """Return the options of these scopes by name, as JSON values for the manifest."""
         values = asdict(self)
         return {
             name: _plain(values[name])

@@ -1,4 +1,4 @@
-"""Validation of values from outside: one sentence in place of an error of TensorFlow."""
+"""Validation of arguments of the Python API, before TensorFlow sees them."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from vidstyle.errors import GuideError, MediaError, SettingsError, UsageError, V
 
 __all__ = ["check_frame", "check_image", "check_parts", "check_range", "check_weight"]
 
-_SLACK = 1e-3  # of 1: what rounding may add to a value; a value of an 8-bit picture is 255
+_TOLERANCE = 1e-3  # rounding error allowed outside 0..1; an 8-bit step is 4e-3
 
 
-def check_image(image: Any, what: str) -> None:
+def check_image(image: Any, name: str) -> None:
     """Raise MediaError unless `image` is an Image: float32 [H, W, 3], finite, within 0..1."""
-    expected = f"{what}: expected a float32 array [height, width, 3] of RGB in 0..1"
+    expected = f"{name}: expected a float32 array [height, width, 3] of RGB in 0..1"
     if not isinstance(image, np.ndarray):
         raise MediaError(f"{expected}, got {type(image).__name__}; see vidstyle.read_picture")
     if image.dtype != np.float32 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise MediaError(
-            f"{expected}, got {image.dtype} {list(image.shape)}; convert it, "
-            "(image / 255).astype(numpy.float32) for instance"
+            f"{expected}, got {image.dtype} {list(image.shape)}; convert it, for example "
+            "(image / 255).astype(numpy.float32)"
         )
     check_range(image, expected, MediaError)
 
@@ -27,43 +27,44 @@ def check_image(image: Any, what: str) -> None:
 def check_range(values: np.ndarray, expected: str, error: type[VidstyleError]) -> None:
     """Raise `error` unless all values are finite and within 0..1."""
     low, high = float(values.min()), float(values.max())
-    if not (low >= -_SLACK and high <= 1 + _SLACK):
-        raise error(f"{expected}, got values from {low:g} to {high:g}; bring them to 0..1")
+    if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
+        raise error(f"{expected}, got values from {low:g} to {high:g}; rescale them to 0..1")
 
 
-def check_weight(weight: Any, what: str) -> None:
+def check_weight(weight: Any, name: str) -> None:
     """Raise SettingsError unless `weight` is a finite number of at least 0."""
     if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)):
-        raise SettingsError(f"{what}: expected a weight of at least 0, got {weight!r}")
+        raise SettingsError(f"{name}: expected a weight of at least 0, got {weight!r}")
     if not 0 <= float(weight) < np.inf:
-        raise SettingsError(f"{what}: expected a weight of at least 0, got {weight:g}")
+        raise SettingsError(f"{name}: expected a weight of at least 0, got {weight:g}")
 
 
 def check_parts(styles: Any, *parts: Any) -> None:
-    """Raise unless styles are one or more of the class parts[0], of a weight above 0 in all.
+    """Check the arguments of a Stylizer.
 
-    parts: further (value, class) pairs after it: SettingsError unless each is of its class.
+    styles: a list of parts[0] with a total weight above 0, else UsageError. The rest of parts:
+    alternating values and classes; SettingsError unless each value is an instance of its class.
     """
     kind, *rest = parts
     if not isinstance(styles, (list, tuple)) or not all(isinstance(one, kind) for one in styles):
-        raise UsageError(f"styles: expected a list of {kind.__name__}, got {_named(styles)}")
+        raise UsageError(f"styles: expected a list of {kind.__name__}, got {_type_name(styles)}")
     if sum(style.weight for style in styles) <= 0:
         raise UsageError("expected a style of weight above 0, got none; add --style PICTURE")
     for value, of in zip(rest[::2], rest[1::2], strict=True):
         if not isinstance(value, of):
-            raise SettingsError(f"expected {of.__name__}, got {_named(value)}; make one")
+            raise SettingsError(f"expected {of.__name__}, got {_type_name(value)}; make one")
 
 
-def _named(value: Any) -> str:
+def _type_name(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"a list of {', '.join(sorted({type(one).__name__ for one in value}))}"
     return type(value).__name__
 
 
 def check_frame(content: Any, guide: Any, prior: Any, needs: frozenset[str]) -> None:
-    """Raise unless a frame, its Guide and its Prior go together; needs: Technique.needs.
+    """Check that a frame, its Guide and its TemporalPrior (or None) match; needs: Technique.needs.
 
-    guide, prior: None if there is none. Raises MediaError, GuideError or UsageError.
+    Raises MediaError, GuideError or UsageError.
     """
     check_image(content, "content")
     size = content.shape[:2]
@@ -71,14 +72,14 @@ def check_frame(content: Any, guide: Any, prior: Any, needs: frozenset[str]) -> 
         raise GuideError(
             "guide: expected a vidstyle.guides.guide.Guide for this technique, got none"
         )
-    for what, given, kind in (("guide", guide, "Guide"), ("prior", prior, "TemporalPrior")):
+    for name, given, kind in (("guide", guide, "Guide"), ("prior", prior, "TemporalPrior")):
         if given is None:
             continue
         if type(given).__name__ != kind:
-            raise UsageError(f"{what}: expected a {kind} or None, got {type(given).__name__}")
+            raise UsageError(f"{name}: expected a {kind} or None, got {type(given).__name__}")
         own = (given.planes if kind == "Guide" else given.image).shape[:2]
         if own != size:
             raise GuideError(
-                f"{what}: expected the size of the content, {size[1]}x{size[0]}, got "
+                f"{name}: expected the size of the content, {size[1]}x{size[0]}, got "
                 f"{own[1]}x{own[0]}; resize it"
             )

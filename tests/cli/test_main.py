@@ -11,23 +11,23 @@ import pytest
 from conftest import FRAMES, write_clip
 
 from vidstyle import media
-from vidstyle.cli import main, progress
-from vidstyle.cli.options import values
+from vidstyle.cli import main, parser, progress
+from vidstyle.cli.options import given_options
 from vidstyle.settings import Settings, options
 from vidstyle.techniques import TECHNIQUES
 from vidstyle.vgg import weights
 
-REHEARSE = ["--steps", "0", "--steps-next", "0"]
+NO_STEPS = ["--steps", "0", "--steps-next", "0"]
 Basic = Callable[..., int]
 
 
 @pytest.fixture
 def basic(clip: Path, style: Path, tmp_path: Path) -> Basic:
-    """Run `vidstyle basic` as a rehearsal; return the exit code."""
+    """Run `vidstyle basic` with 0 steps; return the exit code."""
 
     def command(*more: str, output: str = "out.mp4") -> int:
         paths = [str(clip), "-o", str(tmp_path / output), "--style", str(style)]
-        return main.main(["basic", *paths, *REHEARSE, *more])
+        return main.main(["basic", *paths, *NO_STEPS, *more])
 
     return command
 
@@ -36,8 +36,8 @@ def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the one line that went to stderr."""
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the only line on stderr, without the program name."""
     (line,) = capsys.readouterr().err.splitlines()
     return line.removeprefix("vidstyle: ")
 
@@ -71,9 +71,9 @@ def test_every_option_is_in_the_help_of_every_technique(
         (["--crf", "20"], "crf", 20),
     ],
 )
-def test_options_are_read_as_what_they_are(given: list[str], option: str, value: object) -> None:
-    asked = main._parser().parse_args(["basic", "in", "-o", "out", "--style", "s", *given])
-    assert values(asked, Settings) == {option: value}
+def test_options_are_converted_to_their_types(given: list[str], option: str, value: object) -> None:
+    asked = parser.build_parser().parse_args(["basic", "in", "-o", "out", "--style", "s", *given])
+    assert given_options(asked, Settings) == {option: value}
 
 
 @pytest.mark.parametrize(
@@ -90,25 +90,25 @@ def test_options_are_read_as_what_they_are(given: list[str], option: str, value:
         (["--tech", "x"], "unrecognized arguments: --tech x"),
     ],
 )
-def test_a_bad_option_is_one_sentence_and_exit_code_2(
+def test_a_bad_option_is_one_line_and_exit_code_2(
     basic: Basic, capsys: pytest.CaptureFixture[str], given: list[str], message: str
 ) -> None:
     assert basic(*given) == 2
-    assert told(capsys).startswith(message)
+    assert error_line(capsys).startswith(message)
 
 
-def test_a_command_without_arguments_says_what_is_missing(
+def test_missing_arguments_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main.main(["basic"]) == 2
-    assert "the following arguments are required: -o/--output, --style" in told(capsys)
+    assert "the following arguments are required: -o/--output, --style" in error_line(capsys)
     assert main.main(["basic", "-o", "out", "--style", "a.jpg"]) == 2
-    assert told(capsys).startswith("expected a SOURCE")
+    assert error_line(capsys).startswith("expected a SOURCE")
     assert main.main([]) == 2
-    assert "COMMAND" in told(capsys)
+    assert "COMMAND" in error_line(capsys)
 
 
-def test_exit_codes_tell_usage_from_input_and_output(
+def test_exit_codes_distinguish_usage_input_and_output(
     basic: Basic, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert basic(output="out.xyz") == 2
@@ -128,7 +128,7 @@ def test_json_prints_one_object_a_line(basic: Basic, capsys: pytest.CaptureFixtu
         assert {"losses", "evaluations", "seconds"} <= frame.keys()
 
 
-def test_json_tells_errors_too(basic: Basic, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_includes_errors(basic: Basic, capsys: pytest.CaptureFixture[str]) -> None:
     assert basic("--json", "--size", "0") == 2
     captured = capsys.readouterr()
     (event,) = lines(captured.out)
@@ -136,7 +136,7 @@ def test_json_tells_errors_too(basic: Basic, capsys: pytest.CaptureFixture[str])
     assert captured.err == f"vidstyle: {event['message']}\n"
 
 
-def test_a_finished_run_says_where_its_output_is_unless_quiet(
+def test_a_finished_run_prints_its_output_unless_quiet(
     basic: Basic, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert basic() == 0
@@ -145,14 +145,14 @@ def test_a_finished_run_says_where_its_output_is_unless_quiet(
     assert capsys.readouterr() == ("", "")
 
 
-def test_kept_frames_are_told(basic: Basic, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kept_frames_are_reported(basic: Basic, capsys: pytest.CaptureFixture[str]) -> None:
     assert basic("--keep-frames") == 0
     assert "frames are kept in" in capsys.readouterr().out
     assert basic("--keep-frames") == 0
     assert "is done, from frames of an earlier run" in capsys.readouterr().out
 
 
-def test_a_dry_run_tells_and_touches_nothing(
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
     basic: Basic, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     before = sorted(tmp_path.iterdir())
@@ -170,33 +170,33 @@ def test_warnings_go_to_stderr_or_into_the_json(
     encode = media.encode
     monkeypatch.setattr(media, "encode", lambda *a, **k: [*encode(*a, **k), "a stream was dropped"])
     assert basic("-q") == 0
-    assert told(capsys) == "a stream was dropped"
+    assert error_line(capsys) == "a stream was dropped"
     assert basic("--json", output="other.mp4") == 0
     assert {"event": "warning", "message": "a stream was dropped"} in lines(capsys.readouterr().out)
 
 
-def test_what_libraries_write_to_stderr_is_lost_only_while_the_stylizer_is_made(
+def test_stderr_of_libraries_is_discarded_only_while_the_stylizer_is_made(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     def make(*_: object) -> None:
-        os.write(2, b"I0000 port.cc: words of TensorFlow")
+        os.write(2, b"I0000 port.cc: a message of TensorFlow")
 
-    progress.silently(make)()
-    os.write(2, b"ours")
-    assert capfd.readouterr().err == "ours"
+    progress.without_stderr(make)()
+    os.write(2, b"own message")
+    assert capfd.readouterr().err == "own message"
 
 
-def test_a_fault_of_our_own_is_one_sentence_and_a_trace_on_demand(
+def test_an_internal_error_is_one_line_with_a_traceback_on_demand(
     basic: Basic, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(media, "encode", lambda *_, **__: 1 / 0)
     assert basic("-q") == 1
-    assert told(capsys).startswith("a fault of vidstyle itself: ZeroDivisionError")
+    assert error_line(capsys).startswith("internal error: ZeroDivisionError")
     assert basic("-q", "-v") == 1
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_memory_that_runs_out_is_one_sentence(
+def test_a_memory_error_is_one_line(
     basic: Basic, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def out_of_memory(*_: object, **__: object) -> None:
@@ -204,11 +204,11 @@ def test_memory_that_runs_out_is_one_sentence(
 
     monkeypatch.setattr(media, "probe", out_of_memory)
     assert basic() == 1
-    assert told(capsys) == "memory ran out; choose a smaller --size"
+    assert error_line(capsys) == "memory ran out; choose a smaller --size"
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_an_interrupt_says_how_to_go_on(
+def test_an_interrupt_prints_how_to_resume(
     basic: Basic, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, restart: bool
 ) -> None:
     def stop(*_: object, **__: object) -> None:
@@ -217,12 +217,13 @@ def test_an_interrupt_says_how_to_go_on(
     monkeypatch.setattr(media, "encode", stop)
     assert basic("-q", *["--restart"] * restart) == 130
     without = " without --restart" * restart
-    assert told(capsys) == f"stopped after 6 of 6 frames; run the same command{without} to go on"
+    assert (
+        error_line(capsys)
+        == f"stopped after 6 of 6 frames; run the same command{without} to continue"
+    )
 
 
-def test_probe_prints_what_is_known_as_json(
-    clip: Path, photos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_probe_prints_json(clip: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["probe", str(clip)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["frames"], found["rate"]) == (FRAMES, "30000/1001")
@@ -231,7 +232,7 @@ def test_probe_prints_what_is_known_as_json(
     assert main.main(["probe", str(photos / "none.png")]) == 3
 
 
-def test_weights_says_where_they_are(
+def test_weights_prints_their_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "vgg.npz"
@@ -248,12 +249,12 @@ def test_weights_says_where_they_are(
     assert capsys.readouterr().out.startswith(f"{path}: VGG-19, 3 layers, sha256 ")
 
 
-def test_weights_that_are_missing_are_bad_input(tmp_path: Path) -> None:
+def test_missing_weights_are_an_input_error(tmp_path: Path) -> None:
     assert main.main(["weights", "--weights", str(tmp_path / "none.npz")]) == 3
 
 
 @pytest.mark.parametrize(("asked", "begins"), [("--version", "vidstyle "), ("--help", "usage: ")])
-def test_version_and_help_load_nothing_that_takes_long(asked: str, begins: str) -> None:
+def test_version_and_help_import_no_heavy_module(asked: str, begins: str) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "vidstyle", asked]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0
@@ -263,10 +264,10 @@ def test_version_and_help_load_nothing_that_takes_long(asked: str, begins: str) 
     assert not loaded & {"tensorflow", "keras", "cv2", "av", "scipy", "imageio", "dask", "h5py"}
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGTERM to catch")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM handler")
 def test_a_terminated_run_stops_cleanly_and_continues(style: Path, tmp_path: Path) -> None:
     clip, output = write_clip(tmp_path / "long.mp4", 40), tmp_path / "out.mp4"
-    asked = ["basic", str(clip), "-o", str(output), "--style", str(style), *REHEARSE, "--json"]
+    asked = ["basic", str(clip), "-o", str(output), "--style", str(style), *NO_STEPS, "--json"]
     command = [sys.executable, "-m", "vidstyle", *asked]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -282,10 +283,10 @@ def test_a_terminated_run_stops_cleanly_and_continues(style: Path, tmp_path: Pat
     assert media.probe(output).frames == 40
 
 
-def test_a_place_that_may_not_be_entered_is_one_sentence(
+def test_a_permission_error_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refused = PermissionError(13, "Permission denied", "closed/a.png")
     monkeypatch.setattr(media, "probe", Mock(side_effect=refused))
     assert main.main(["probe", str(tmp_path / "a.png")]) == 4
-    assert "permission is denied for closed/a.png" in capsys.readouterr().err
+    assert "permission denied for closed/a.png" in capsys.readouterr().err

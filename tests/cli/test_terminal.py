@@ -1,4 +1,4 @@
-"""What is printed of names and tags: nothing in them acts on the terminal."""
+"""Control sequences in file names and tags are escaped on the terminal."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,19 @@ from vidstyle import media
 from vidstyle.cli.main import main
 from vidstyle.cli.progress import BatchReporter, Reporter, plan_in_words
 from vidstyle.cli.terminal import printable
+from vidstyle.jobs.events import (
+    BatchEvent,
+    DoneEvent,
+    Event,
+    FailedSource,
+    ItemEvent,
+    NextEvent,
+    PlanEvent,
+    PlannedItemEvent,
+    SummaryEvent,
+    TraceEvent,
+    WarningEvent,
+)
 
 HOSTILE = "\x1b]0;owned\x07\r\n\u202etxt\u2066\x9b31m\x7f\u2028"
 SHOWN = r"\x1b]0;owned\x07\r\n\u202etxt\u2066\x9b31m\x7f\u2028"
@@ -52,27 +65,31 @@ def test_an_error_names_the_file_without_acting_on_the_terminal(
 
 
 def test_every_line_of_a_run_and_a_batch_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
-    failed = {"source": HOSTILE, "message": f"broken {HOSTILE}", "status": "failed"}
-    events: list[dict[str, Any]] = [
-        {"event": "batch", "of": 2},
-        {"event": "next", "source": HOSTILE, "index": 0},
-        {"event": "warning", "message": f"lost: {HOSTILE}"},
-        {"event": "trace", "text": f"Traceback\n{HOSTILE}"},
-        {"event": "item", **failed},
-        {"event": "item", "status": "done", "source": "a", "output": HOSTILE, "seconds": 1},
-        {"event": "item", "status": "planned", "source": HOSTILE, "output": HOSTILE},
-        {"event": "summary", "done": 1, "skipped": 0, "failed": [failed], "left_out": {}},
+    failed = FailedSource(HOSTILE, f"broken {HOSTILE}", 1)
+    place: dict[str, Any] = {"index": 0, "of": 2, "source": HOSTILE}
+    named: dict[str, Any] = {"output": Path(HOSTILE), "seconds": 1.0}
+    words = {"message": failed.message, "exit_code": 1}
+    events: list[Event] = [
+        BatchEvent(of=2, left_out={}),
+        NextEvent(**place),
+        WarningEvent(message=f"lost: {HOSTILE}"),
+        TraceEvent(text=f"Traceback\n{HOSTILE}"),
+        ItemEvent(**place, **words, status="failed", output=None, seconds=0.0),
+        ItemEvent(**place, **named, status="done"),
+        PlannedItemEvent(**place, output=Path(HOSTILE), status="planned"),
+        SummaryEvent(
+            of=2, done=1, skipped=0, failed=(failed,), warnings=(), left_out={}, seconds=1.0
+        ),
     ]
     with BatchReporter(as_json=False, quiet=False, verbose=True, restart=False) as batch:
         for event in events:
             batch(event)
     with Reporter(as_json=False, quiet=False) as run:
-        run({"event": "warning", "message": HOSTILE})
-        done = {"kept": HOSTILE, "output": HOSTILE, "stylized": 1, "frames": 1, "seconds": 1}
-        run({"event": "done", **done})
+        run(WarningEvent(message=HOSTILE))
+        run(DoneEvent(**named, kept=Path(HOSTILE), stylized=1, frames=1, warnings=()))
     facts = dict.fromkeys(("frames", "width", "height", "steps", "steps_next", "evaluations"), 1)
     facts |= {"seconds": 1, "bytes": 1, "bytes_free": 1}
-    print(plan_in_words({"source": HOSTILE, "output": HOSTILE, "kind": "photo", **facts}))
+    print(plan_in_words(PlanEvent(source=HOSTILE, output=Path(HOSTILE), kind="photo", **facts)))
     told = capsys.readouterr()
     assert is_clean(told.out + told.err)
     assert told.err.count(SHOWN) == 3  # two warnings and a failure; the trace keeps its lines

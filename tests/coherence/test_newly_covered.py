@@ -128,9 +128,9 @@ def test_in_a_run_what_a_mask_covers_first_is_begun_anew_and_the_rest_goes_on(
 ) -> None:
     masks = [np.repeat(mask(0, right), 3, axis=2) for right in (0, 0, 16, 24)]
     place = save(tmp_path / "masks", masks)
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     film.run(film.job("wipe", [FRAME] * 4, technique="mask", mask=place), events.append)
-    assert [event["evaluations"] for event in events if event["event"] == "frame"] == [0, 0, 8, 4]
+    assert [event.evaluations for event in events if event.name == "frame"] == [0, 0, 8, 4]
 
 
 def test_what_is_fresh_is_held_smoother_and_what_goes_on_less() -> None:

@@ -18,9 +18,9 @@ from vidstyle.motion.flow import Motion
 
 def test_a_shot_after_a_hard_cut_is_to_the_bit_what_it_is_alone(film: Film) -> None:
     first, second = shot(1), shot(2, speed=2)
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     together = film.run(film.job("film", first + second), events.append)
-    cuts = [event["cut"] for event in events if event["event"] == "frame"]
+    cuts = [event.cut for event in events if event.name == "frame"]
     assert cuts == [index in (0, LENGTH) for index in range(2 * LENGTH)]
     assert together[LENGTH:] == film.run(film.job("alone", second))
     assert len(set(together)) == 2 * LENGTH
@@ -32,9 +32,9 @@ def still(noise: float, length: int = LENGTH) -> list[Image]:
 
 @pytest.mark.parametrize("noise", [0.0, 2 / 255])
 def test_a_still_shot_is_left_alone_once_it_is_made(film: Film, noise: float) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     made = film.run(film.job("still", still(noise)), events.append)
-    first, *rest = (event["evaluations"] for event in events if event["event"] == "frame")
+    first, *rest = (event.evaluations for event in events if event.name == "frame")
     assert first == 8
     assert sum(rest) < 0.1 * 4 * len(rest)
     assert len(set(made)) == 1
@@ -70,8 +70,8 @@ def test_where_something_moves_the_rest_stays_to_the_bit(film: Film) -> None:
 def test_a_run_that_is_stopped_within_a_shot_goes_on_to_the_same_bytes(film: Film) -> None:
     whole = film.run(film.job("whole", partly_moving()))
 
-    def stop(event: dict[str, Any]) -> None:
-        if event["event"] == "frame" and event["index"] == 3:
+    def stop(event: Any) -> None:
+        if event.name == "frame" and event.index == 3:
             raise KeyboardInterrupt
 
     job = film.job("stopped", partly_moving())
@@ -84,8 +84,8 @@ def test_a_run_that_is_stopped_within_a_shot_goes_on_to_the_same_bytes(film: Fil
 def test_a_shot_with_gaps_is_filled_to_the_same_bytes(film: Film, gaps: Sequence[int]) -> None:
     """Whatever is left of a shot longer than a course's span."""
 
-    def stop(event: dict[str, Any]) -> None:
-        if event["event"] == "frame" and event["index"] == 12:
+    def stop(event: Any) -> None:
+        if event.name == "frame" and event.index == 12:
             raise KeyboardInterrupt
 
     job = film.job("pan", shot(4, noise=1 / 255, length=13))

@@ -22,16 +22,16 @@ class Made:
 
     def __init__(self, film: Film, name: str, frames: list[Image], **settings: Any) -> None:
         job = film.job(name, frames, **settings)
-        events: list[dict[str, Any]] = []
+        events: list[Any] = []
         self.bytes = film.run(job, events.append)
-        self.frames = [event for event in events if event["event"] == "frame"]
+        self.frames = [event for event in events if event.name == "frame"]
         self.state = list(
             map(load_frame, sorted((state_path(job.output) / "frames").glob("*.png")))
         )
         self.output = list(map(media.read_picture, sorted(job.output.glob("*.png"))))
 
     def all(self, name: str) -> list[int]:
-        return [event["index"] for event in self.frames if event[name]]
+        return [event.index for event in self.frames if getattr(event, name)]
 
 
 def likeness(one: Image, other: Image) -> float:
@@ -96,12 +96,12 @@ def dip() -> list[Image]:
 
 def test_a_fade_dims_the_painting_and_black_stays_black(film: Film) -> None:
     made = Made(film, "dip", dip())
-    assert [event["evaluations"] for event in made.frames if not GAINS[event["index"]]] == [0, 0]
+    assert [event.evaluations for event in made.frames if not GAINS[event.index]] == [0, 0]
     assert all(made.output[index].max() == 0 for index, gain in enumerate(GAINS) if gain == 0)
     for index, gain in enumerate(GAINS):
         assert np.abs(made.output[index] - gain * made.state[index]).max() < 0.05
     assert made.all("cut") == [0]
-    assert [event["back"] for event in made.frames if event["back"] is not None] == [4]
+    assert [event.back for event in made.frames if event.back is not None] == [4]
     assert likeness(made.state[4][:, 3:], made.state[7][:, :-3]) > 0.8
 
 
@@ -110,7 +110,7 @@ def test_what_was_begun_in_the_dark_is_begun_again_in_the_light(film: Film) -> N
     frames = [frame * g for frame, g in zip(shot(1, length=13), gains, strict=True)]
     made = Made(film, "dawn", frames)
     assert (made.all("cut"), made.all("reinitialized")) == ([2], [4])
-    assert [event["evaluations"] for event in made.frames[:2]] == [0, 0]
+    assert [event.evaluations for event in made.frames[:2]] == [0, 0]
 
 
 def flash(at: int = 3, length: int = 8) -> list[Image]:
@@ -122,7 +122,7 @@ def flash(at: int = 3, length: int = 8) -> list[Image]:
 def test_what_is_cut_in_for_a_moment_does_not_end_the_shot(film: Film) -> None:
     made = Made(film, "flash", flash())
     assert made.all("cut") == [0, 3]
-    assert [event["back"] for event in made.frames] == [None] * 5 + [2] + [None] * 2
+    assert [event.back for event in made.frames] == [None] * 5 + [2] + [None] * 2
     assert made.frames[5]["evaluations"] <= 4
     plain = Made(film, "plain", shot(1, length=8))
     assert likeness(made.state[5], plain.state[5]) > 0.95
@@ -133,8 +133,8 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(film: Film, kind: Any, 
     """And where a frame is gone that had been finished."""
     whole = film.run(film.job("whole", kind()))
 
-    def interrupt(event: dict[str, Any]) -> None:
-        if event["event"] == "frame" and event["index"] == stop:
+    def interrupt(event: Any) -> None:
+        if event.name == "frame" and event.index == stop:
             raise KeyboardInterrupt
 
     job = film.job("stopped", kind())

@@ -1,4 +1,4 @@
-"""`vidstyle eval`: what it says of faithful, frozen, blurred and flickering results."""
+"""`vidstyle eval` on faithful, frozen, blurred and flickering results."""
 
 import json
 from itertools import accumulate
@@ -22,20 +22,20 @@ RANDOM = np.random.default_rng(5)
 
 
 def source_frame(index: int) -> np.ndarray:
-    """A textured ground that pans a pixel a frame, and another after the cut."""
+    """A texture that pans by a pixel per frame, with another texture after the cut."""
     random = np.random.default_rng(3 if index < CUT else 9)
     noise = random.random((HEIGHT, WIDTH + 80, 3), np.float32)
     ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(noise, (0, 0), 2) - 0.5), 0, 1)
     return np.asarray(ground[:, index : index + WIDTH])
 
 
-def painted(frame: np.ndarray) -> np.ndarray:
-    """A style that moves with the ground: colours mapped, contrast raised."""
+def stylised(frame: np.ndarray) -> np.ndarray:
+    """A stylisation that follows the motion: swapped channels, raised contrast."""
     return np.clip((frame[..., ::-1] - 0.5) * 1.5 + 0.5, 0, 1)
 
 
 def video(path: Path, frames: list[np.ndarray]) -> Path:
-    """Write frames without loss, 25 a second."""
+    """Write frames losslessly at 25 per second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "bgr0"
@@ -50,7 +50,7 @@ def video(path: Path, frames: list[np.ndarray]) -> Path:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("clips")
     sources = [source_frame(index) for index in range(FRAMES)]
-    faithful = [painted(frame) for frame in sources]
+    faithful = [stylised(frame) for frame in sources]
     flickering = [
         np.clip(frame + np.random.default_rng(i).normal(0, 0.1, frame.shape), 0, 1)
         for i, frame in enumerate(faithful)
@@ -75,7 +75,7 @@ def found(clips: dict[str, Path]) -> dict[str, Evaluation]:
     }
 
 
-def test_a_result_that_moves_with_its_source_has_the_sources_own_floor(
+def test_a_result_that_follows_its_source_is_at_the_noise_floor(
     found: dict[str, Evaluation],
 ) -> None:
     summary = found["faithful"].summary
@@ -86,7 +86,7 @@ def test_a_result_that_moves_with_its_source_has_the_sources_own_floor(
     assert summary["coverage_short"] > 0.7
 
 
-def test_a_cut_starts_anew(found: dict[str, Evaluation]) -> None:
+def test_no_error_is_measured_across_a_cut(found: dict[str, Evaluation]) -> None:
     series = found["faithful"].series["warping_error_lai_short"]
     assert found["faithful"].cuts == (CUT,)
     assert [index for index, value in enumerate(series) if value is None] == [0, CUT]
@@ -97,30 +97,30 @@ def test_a_cut_starts_anew(found: dict[str, Evaluation]) -> None:
 @pytest.mark.parametrize("arm", ["frozen", "flickering"])
 @pytest.mark.parametrize("term", ["short", "long"])
 @pytest.mark.parametrize("definition", ["lai", "ruder"])
-def test_standing_still_and_flicker_are_punished(
+def test_frozen_and_flickering_results_have_high_errors(
     found: dict[str, Evaluation], arm: str, term: str, definition: str
 ) -> None:
     name = f"warping_error_{definition}_{term}"
-    punished, faithful = found[arm].summary[name], found["faithful"].summary[name]
-    assert punished is not None
+    unsteady, faithful = found[arm].summary[name], found["faithful"].summary[name]
+    assert unsteady is not None
     assert faithful is not None
-    assert punished > 4 * faithful
+    assert unsteady > 4 * faithful
 
 
-def test_blur_hides_flicker_and_is_punished_by_its_sharpness(found: dict[str, Evaluation]) -> None:
+def test_blur_lowers_the_warping_error_and_the_sharpness(found: dict[str, Evaluation]) -> None:
     blurred, flickering = found["blurred"].summary, found["flickering"].summary
     name = "warping_error_lai_short"
     assert (blurred[name] or 1) < 0.2 * (flickering[name] or 0)
     assert (blurred["cold_sharpness_ratio"] or 1) < 0.7
 
 
-def test_blur_where_it_is_looked_at_is_not_made_up_for_elsewhere(
+def test_sharp_disoccluded_areas_do_not_hide_blur_in_visible_ones(
     tmp_path: Path, clips: dict[str, Path]
 ) -> None:
-    """Blurred but for the columns that a pan has just brought in: those are not visible before."""
+    """Only the columns that the pan has just brought in are sharp."""
     frames = []
     for index in range(FRAMES):
-        sharp = painted(source_frame(index))
+        sharp = stylised(source_frame(index))
         mixed = cv2.GaussianBlur(sharp, (0, 0), 1.5)
         mixed[:, -8:] = np.random.default_rng(index).random((HEIGHT, 8, 3))
         frames.append(mixed)
@@ -130,8 +130,8 @@ def test_blur_where_it_is_looked_at_is_not_made_up_for_elsewhere(
     assert (summary["cold_sharpness_ratio"] or 0) > (summary["cold_sharpness_visible_ratio"] or 9)
 
 
-def test_ten_frames_of_a_quick_pan_are_followed(tmp_path: Path) -> None:
-    """Farther than a flow finds at once: what the frames between add up to is where it begins."""
+def test_long_term_flow_follows_a_fast_pan(tmp_path: Path) -> None:
+    """The displacement exceeds the range of the flow, so composed short flows initialise it."""
     random = np.random.default_rng(3)
     ground = random.random((HEIGHT, WIDTH + 80, 3), np.float32)
     ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(ground, (0, 0), 2) - 0.5), 0, 1)
@@ -142,8 +142,8 @@ def test_ten_frames_of_a_quick_pan_are_followed(tmp_path: Path) -> None:
     assert (summary["warping_error_lai_long"] or 1) < 1e-3
 
 
-def test_warping_the_frame_before_again_and_again_is_punished_by_lai_alone(tmp_path: Path) -> None:
-    """A pan by 0.4 pixels a frame, followed bilinearly: by Ruder's definition all but perfect."""
+def test_repeated_bilinear_warping_has_a_high_error_only_by_lai(tmp_path: Path) -> None:
+    """A pan by 0.4 pixels per frame."""
     random = np.random.default_rng(3)
     ground = random.random((HEIGHT, WIDTH + 80, 3), np.float32)
     ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(ground, (0, 0), 1) - 0.5), 0, 1)
@@ -162,12 +162,12 @@ def test_warping_the_frame_before_again_and_again_is_punished_by_lai_alone(tmp_p
     assert lai > 0.5 * (found["source_warping_error_lai_short"] or 9)
 
 
-def test_growing_dark_is_drift(found: dict[str, Evaluation]) -> None:
+def test_darkening_is_drift(found: dict[str, Evaluation]) -> None:
     darkening, faithful = found["darkening"].summary, found["faithful"].summary
     assert (darkening["drift_color"] or 0) > (faithful["drift_color"] or 0) + 0.05
 
 
-def test_only_within_the_mask(clips: dict[str, Path], tmp_path: Path) -> None:
+def test_a_mask_restricts_the_measured_area(clips: dict[str, Path], tmp_path: Path) -> None:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[:, 40:] = 255
     PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
@@ -176,15 +176,15 @@ def test_only_within_the_mask(clips: dict[str, Path], tmp_path: Path) -> None:
     assert (part["coverage_short"] or 1) < 0.7 * (whole["coverage_short"] or 0)
 
 
-def test_a_part_of_the_source(clips: dict[str, Path], tmp_path: Path) -> None:
-    part = video(tmp_path / "part.mkv", [painted(source_frame(i)) for i in range(5, 10)])
+def test_a_range_of_the_source(clips: dict[str, Path], tmp_path: Path) -> None:
+    part = video(tmp_path / "part.mkv", [stylised(source_frame(i)) for i in range(5, 10)])
     result = evaluate(part, clips["source"], start=0.2, end=0.4)
     assert result.frames == 5
     assert (result.summary["warping_error_lai_short"] or 1) < 1e-3
 
 
 def test_another_number_of_frames_is_refused(clips: dict[str, Path], tmp_path: Path) -> None:
-    short = video(tmp_path / "short.mkv", [painted(source_frame(i)) for i in range(4)])
+    short = video(tmp_path / "short.mkv", [stylised(source_frame(i)) for i in range(4)])
     with pytest.raises(MediaError, match=r"expected as many frames as .* 14, got 4"):
         evaluate(short, clips["source"])
 
@@ -194,16 +194,16 @@ def test_the_command_prints_json_or_a_table(
 ) -> None:
     asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
     assert main([*asked, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["frames"] == FRAMES
-    assert len(told["series"]["sharpness"]) == FRAMES
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["frames"] == FRAMES
+    assert len(printed["series"]["sharpness"]) == FRAMES
     assert main(asked) == 0
     words = capsys.readouterr().out
     assert f"{FRAMES} frames, cuts before {CUT}" in words
     assert "warping_error_ruder_long" in words
 
 
-def test_what_cannot_be_measured_is_one_sentence(
+def test_inputs_that_cannot_be_measured_are_one_line_each(
     clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = str(tmp_path / "none.mp4")
@@ -217,7 +217,7 @@ def test_what_cannot_be_measured_is_one_sentence(
     assert all(line.startswith("vidstyle: ") for line in lines)
 
 
-def test_the_page_holds_all_it_shows(clips: dict[str, Path], tmp_path: Path) -> None:
+def test_the_page_is_self_contained(clips: dict[str, Path], tmp_path: Path) -> None:
     frame = {"event": "frame", "index": 3, "losses": {"total": 0.5}, "seconds": 1.5}
     log = tmp_path / "run.jsonl"
     log.write_text(f"{json.dumps({'event': 'start'})}\n{json.dumps(frame)}\n")
@@ -230,14 +230,14 @@ def test_the_page_holds_all_it_shows(clips: dict[str, Path], tmp_path: Path) -> 
     text = page.read_text("utf-8")
     assert text.count("data:image/jpeg;base64,") == 12 + 2 + 1  # the sheet, the pair, the mask
     assert "http" not in text
-    assert text.count("<svg") == 8  # every curve but the distance from the style
-    assert "Seconds a frame, up to 1.5" in text
+    assert text.count("<svg") == 8  # all curves but the style distance
+    assert "Seconds per frame, up to 1.5" in text
     assert not list(tmp_path.glob(".*"))
     assert main(asked) == 2
     assert main([*asked, "--overwrite"]) == 0
     text = page.read_text("utf-8")
-    assert "Losses and times are not known" in text
-    assert "one by one" not in text  # a column of nothing
+    assert "Losses and times are unknown" in text
+    assert "independent" not in text  # no empty column
 
 
 def test_the_page_shows_every_figure_once_and_marks_cuts(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_the_page_shows_every_figure_once_and_marks_cuts(tmp_path: Path) -> None
     assert "M302.5 10V170" in text  # halfway between the second frame and the third of five
 
 
-def test_a_page_that_cannot_be_is_refused_before_anything_is_measured(
+def test_a_bad_page_or_log_is_refused_before_the_measurement(
     clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
@@ -279,7 +279,7 @@ def test_late_frames_are_compared_with_frames_made_alone(
 ) -> None:
     """The last third dissolves, is sharper, and has specks and stripes."""
     columns = np.indices((HEIGHT, WIDTH))[1]
-    made = [painted(source_frame(index)) for index in range(FRAMES)]
+    made = [stylised(source_frame(index)) for index in range(FRAMES)]
     stripes = np.where(columns // 4 % 2, 0.15, -0.15)[..., None]
     for index in range(FRAMES - FRAMES // 3, FRAMES):
         made[index] = np.clip(made[index] + stripes, 0, 1)
@@ -296,7 +296,7 @@ def test_late_frames_are_compared_with_frames_made_alone(
 
 
 def test_the_legibility_is_of_the_subject_alone(clips: dict[str, Path], tmp_path: Path) -> None:
-    made = [painted(source_frame(index)) for index in range(FRAMES)]
+    made = [stylised(source_frame(index)) for index in range(FRAMES)]
     for frame in made:
         frame[:, : WIDTH // 2] = 0.5 + 0.1 * RANDOM.standard_normal((HEIGHT, WIDTH // 2, 1))
     left = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -328,7 +328,7 @@ def test_what_a_pan_brings_in_has_a_style_distance_of_its_own(
     clips: dict[str, Path], tmp_path: Path
 ) -> None:
     look = _Looked()
-    made = [painted(source_frame(index)) for index in range(FRAMES)]
+    made = [stylised(source_frame(index)) for index in range(FRAMES)]
     for index in range(1, CUT):
         made[index][:, WIDTH - index :] = 0.5  # the pan is a pixel a frame
     found = evaluate(

@@ -1,4 +1,4 @@
-"""Batches by the command line: many sources, of which one that is bad never stops the rest."""
+"""Batches on the command line: a source that fails never stops the others."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (24, 40)) -> Path
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Seven good sources, two of one stem, one damaged, one hidden and one foreign."""
+    """Seven valid sources, two with one stem; one damaged, one hidden and one foreign file."""
     folder = tmp_path / "in"
     for index, name in enumerate(("a.png", "a.jpg", "img10.png", "img2.png", "deep/er/a.png")):
         picture(folder / name, index, (24 + index, 40))
@@ -47,7 +47,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """The results by name: no state, no record."""
+    """Return the bytes of the results by name, without states and records."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -67,7 +67,7 @@ def test_one_bad_file_never_stops_the_rest(
     assert main(command(tree, style, "--json")) == 1
     warning, *items, summary = told(capsys)
     assert warning["message"] == "left out: notes.txt"
-    left = [item["left"] for item in items]  # seconds, once there is something to tell it by
+    left = [item["left"] for item in items]  # seconds
     assert left[0] is not None
     assert left[-1] == 0
     assert summary["event"] == "summary"
@@ -80,7 +80,7 @@ def test_one_bad_file_never_stops_the_rest(
     assert {Path(name).parent for name in made} == {Path(), Path("deep/er"), Path("clips")}
 
 
-def test_the_summary_names_what_became_of_the_sound(
+def test_the_summary_reports_changes_of_the_sound(
     tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "in"
@@ -101,7 +101,7 @@ def test_the_summary_names_what_became_of_the_sound(
     ]
 
 
-def test_what_is_finished_is_passed_by(
+def test_finished_sources_are_skipped(
     tree: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tree / "bad.png").unlink()
@@ -113,12 +113,12 @@ def test_what_is_finished_is_passed_by(
     assert (summary["done"], summary["skipped"]) == (0, 7)
     assert all(path.stat().st_mtime_ns == was for path, was in before.items() if path.is_file())
     picture(tree / "a.png", 77)
-    assert main(command(tree, style)) == 1  # made of something else: refused by name
+    assert main(command(tree, style)) == 1  # another source: refused by name
     assert "a.png" in capsys.readouterr().err
     assert main(command(tree, style, "--overwrite")) == 0
 
 
-def test_a_killed_batch_ends_as_one_that_was_not(tree: Path, style: Path) -> None:
+def test_a_killed_batch_continues_to_the_same_bytes(tree: Path, style: Path) -> None:
     (tree / "bad.png").unlink()
     assert main(command(tree, style)) == 0
     whole = results(tree.parent / "out")
@@ -136,7 +136,7 @@ def test_a_killed_batch_ends_as_one_that_was_not(tree: Path, style: Path) -> Non
     assert results(tree.parent / "out") == whole
 
 
-def test_shards_share_out_all_of_it(
+def test_shards_cover_the_whole_batch(
     tree: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tree / "bad.png").unlink()
@@ -163,11 +163,11 @@ def test_several_sources_and_a_list(
 
 
 @pytest.mark.parametrize("folder", [False, True], ids=["list", "folder and list"])
-def test_one_more_line_and_a_wrong_one_move_no_result(
+def test_further_lines_in_a_list_move_no_result(
     tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch, *, folder: bool,
 ) -> None:  # fmt: skip
-    """Wherever in the list they stand, and however they are written."""
+    """At any position of the list, with relative or absolute paths."""
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("in/a.png", "b/same.png", "c/same.png", "d/e/same.png")):
         picture(tmp_path / name, seed)
@@ -186,7 +186,7 @@ def test_one_more_line_and_a_wrong_one_move_no_result(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_dry_run_touches_nothing(
+def test_a_dry_run_writes_nothing(
     tree: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command(tree, style, "--dry-run", "--json")) == 1  # one would fail
@@ -195,7 +195,7 @@ def test_a_dry_run_touches_nothing(
     assert not (tree.parent / "out").exists()
 
 
-def test_an_empty_folder_is_one_sentence(
+def test_an_empty_folder_is_refused_in_one_sentence(
     tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""The loop of a batch, with a fake or tiny engine: one model, one fate a source, kills survived."""
+"""The loop of a batch with a fake or tiny stylizer: one model, failures, kills."""
 
 import json
 import os
@@ -22,9 +22,10 @@ from vidstyle.cli import main
 from vidstyle.errors import OutputError, WeightsError
 from vidstyle.guides.guide import Guide
 from vidstyle.jobs import batch as batches
-from vidstyle.jobs.batch import run_batch
+from vidstyle.jobs.batch import plan_batch, run_batch
 from vidstyle.jobs.discovery import Batch, collect
 from vidstyle.jobs.job import Job, Network, make_job
+from vidstyle.jobs.stylizer_cache import StylizerCache
 from vidstyle.stylizer.protocol import IdentityStylizer
 from vidstyle.stylizer.stylizer import Stylizer
 from vidstyle.techniques.base import Style
@@ -63,7 +64,7 @@ def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def command(tree: Path, style: Path, tmp_path: Path) -> Callable[..., int]:
-    """Rehearse a batch of the tree by the command line; return the exit code."""
+    """Run a batch of the tree without steps on the command line; return the exit code."""
 
     def rehearse(*more: str) -> int:
         paths = [str(tree), "-r", "-o", str(tmp_path / "out"), "--style", str(style)]
@@ -81,11 +82,11 @@ def tiny(job: Job, styles: Any, _: Any) -> Stylizer:
 
 
 def silent(_: Any) -> None:
-    """Take no notice."""
+    """Ignore the event."""
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """Return what a result folder holds, but for its records."""
+    """Return the bytes of the files in a result folder, without records."""
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     return {
         name: path.read_bytes()
@@ -106,10 +107,10 @@ class Counting:
         return self.made[-1]
 
 
-def test_the_model_is_made_once_and_each_result_is_as_if_alone(
+def test_the_model_is_made_once_and_results_equal_single_runs(
     tree: Path, tmp_path: Path, make: Make
 ) -> None:
-    for index in range(7):  # seven sizes, one after padding: 40 x 48, which is another's too
+    for index in range(7):  # seven sizes, all padded to 40 x 48, the size of another source
         save(tree / "many" / f"{index}.png", index, (48, 34 + index))
     batch, counting = whole(tree, tmp_path / "out"), Counting(tiny)
     assert run_batch(batch, make, silent, make_stylizer=counting) == 0
@@ -119,16 +120,16 @@ def test_the_model_is_made_once_and_each_result_is_as_if_alone(
         alone = collect([item.source, tree / "missing.png"], tmp_path / "alone")
         assert run_batch(alone, make, silent, make_stylizer=tiny) == 1
         (data,) = results(tmp_path / "alone").values()
-        assert data == (tmp_path / "out" / item.place).read_bytes()
+        assert data == (tmp_path / "out" / item.relative_path).read_bytes()
         shutil.rmtree(tmp_path / "alone")
 
 
-def test_styles_whose_maps_differ_have_their_own_stylizer(style: Path) -> None:
+def test_styles_with_different_maps_have_separate_stylizers(style: Path) -> None:
     image = media.read_picture(style)
     planes = np.ones((*image.shape[:2], 1), np.float32)
     guides = [None, Guide(planes, ("red",)), Guide(planes, ("blue",)), Guide(0 * planes, ("red",))]
     counting = Counting(lambda *_: object())
-    kept = batches.Kept(counting)
+    kept = StylizerCache(counting)
     for guide in guides:
         for _ in range(2):
             kept(Mock(), [Style(image=image.copy(), weight=1.0, guide=guide)], None)
@@ -138,15 +139,15 @@ def test_styles_whose_maps_differ_have_their_own_stylizer(style: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (RuntimeError("odd"), "a fault of vidstyle itself: RuntimeError: odd"),
+        (RuntimeError("odd"), "internal error: RuntimeError: odd"),
         (MemoryError(), "memory ran out at 56 x 36 pixels"),
     ],
     ids=["fault", "memory"],
 )
-def test_a_stylizer_that_fails_costs_one_source(
+def test_an_error_of_the_stylizer_fails_one_source(
     tree: Path, tmp_path: Path, make: Make, error: Exception, words: str
 ) -> None:
-    events: list[dict] = []
+    events: list[Any] = []
 
     class Once(Inverter):
         def stylize(self, content: Any, *given: Any, **named: Any) -> Any:
@@ -159,14 +160,14 @@ def test_a_stylizer_that_fails_costs_one_source(
 
     batch = whole(tree, tmp_path / "out")
     assert run_batch(batch, make, events.append, make_stylizer=Once(2, error)) == 1
-    assert events[-1]["done"] == 3
-    assert events[-1]["failed"][0]["message"].startswith(words)
+    assert events[-1].done == 3
+    assert events[-1].failed[0].message.startswith(words)
 
 
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), WeightsError("gone")], ids=["disk", "weights"]
 )
-def test_what_would_meet_every_source_stops_the_batch(
+def test_an_error_common_to_all_sources_stops_the_batch(
     tree: Path, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     batch, inverter = whole(tree, tmp_path / "out"), Inverter()
@@ -176,10 +177,10 @@ def test_what_would_meet_every_source_stops_the_batch(
             run_batch(batch, make, silent, make_stylizer=inverter)
     assert len(inverter.priors) == 1
     assert run_batch(batch, make, silent, make_stylizer=inverter) == 0
-    assert len(inverter.priors) == 4  # the frame that was ready is not made again
+    assert len(inverter.priors) == 4  # the finished frame is not stylised again
 
 
-def test_what_is_not_ours_is_left_alone_and_other_requests_are_named(
+def test_foreign_files_are_kept_and_other_requests_are_refused_by_name(
     command: Callable[..., int], tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine = save(tmp_path / "out" / "a.png", 5).read_bytes()
@@ -198,7 +199,7 @@ def test_what_is_not_ours_is_left_alone_and_other_requests_are_named(
     assert (summary["done"], summary["skipped"]) == (1, 3)
 
 
-def test_a_trace_is_shown_on_demand(
+def test_a_traceback_is_printed_with_verbose(
     command: Callable[..., int], tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tree / "bad.png").touch()
@@ -207,7 +208,7 @@ def test_a_trace_is_shown_on_demand(
 
 
 class Watcher(IdentityStylizer):
-    """Notes how much of each picture its mask covers, in 40ths."""
+    """Records the area of each mask, in 40ths of the picture."""
 
     def __init__(self) -> None:
         self.covered: list[int] = []
@@ -217,8 +218,10 @@ class Watcher(IdentityStylizer):
         return super().stylize(content, **given)
 
 
-def test_masks_are_found_where_the_sources_are(tree: Path, style: Path, tmp_path: Path) -> None:
-    """A tree of masks; one is a series, one has the whole name; one is missing and named."""
+def test_masks_are_found_in_a_folder_that_mirrors_the_sources(
+    tree: Path, style: Path, tmp_path: Path
+) -> None:
+    """One mask is a series, one has the full file name, one is missing and named."""
     write_clip(tree / "sub" / "move.mp4", 2)
     covers = {"a.png": 0.25, "b.jpg": 0.5, "b.png": 1.0, "img2.png": 0.75, "sub/move/0.png": 1.0}
     masks, sizes = tmp_path / "masks", {"a.png": 40, "b.jpg": 48, "b.png": 48, "img2.png": 56}
@@ -237,18 +240,18 @@ def test_masks_are_found_where_the_sources_are(tree: Path, style: Path, tmp_path
     batch = whole(tree, tmp_path / "out")
     assert run_batch(batch, make, events.append, make_stylizer=lambda *_: watcher) == 1
     assert watcher.covered == [9, 18, 27, 40, 40]  # photos of 36 rows are stylised with 4 more
-    (failed,) = events[-1]["failed"]
-    assert f"sub/a.png: expected its mask or map in {masks}/sub, named a.png" in failed["message"]
-    assert failed["exit_code"] == 3
+    (failed,) = events[-1].failed
+    assert f"sub/a.png: expected its mask or map in {masks}/sub, named a.png" in failed.message
+    assert failed.exit_code == 3
     shutil.copy(masks / "img2.png", masks / "sub" / "a.jpg")
     save(tree / "sub" / "a.png", 1, (56, 36))
     assert run_batch(batch, make, events.append, make_stylizer=lambda *_: watcher) == 0
     assert watcher.covered[5:] == watcher.covered[2:3]
     shutil.rmtree(masks / "sub" / "move")
-    assert batches.plan_batch(batch, make, events.append) == 1  # a clip without its own, too
+    assert plan_batch(batch, make, events.append) == 1  # a clip without a mask of its own
 
 
-def test_a_folder_with_none_of_the_names_is_a_series_for_every_clip(
+def test_a_folder_without_matching_names_is_a_series_for_every_clip(
     tmp_path: Path, style: Path
 ) -> None:
     for name in ("x.mp4", "y.mp4"):
@@ -266,7 +269,7 @@ def test_a_folder_with_none_of_the_names_is_a_series_for_every_clip(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
-def test_a_name_that_is_no_text_is_no_obstacle(tree: Path, style: Path, tmp_path: Path) -> None:
+def test_file_names_that_are_not_utf8_are_accepted(tree: Path, style: Path, tmp_path: Path) -> None:
     names = [os.fsdecode(name) for name in (b"caf\xe9.png", b"\xff.mp4", b"\xfe.jpg")]
     save(tree / "plain.png").rename(tree / names[0])
     write_clip(tree / "plain.mp4", 2).rename(tree / names[1])
@@ -283,13 +286,13 @@ def test_a_name_that_is_no_text_is_no_obstacle(tree: Path, style: Path, tmp_path
 
 
 class KilledError(BaseException):
-    """Stands for a kill."""
+    """Simulates a kill."""
 
 
-def test_killed_at_any_change_of_a_name_a_batch_goes_on(
+def test_a_batch_killed_at_any_rename_continues(
     tree: Path, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each change is the last that happens, in turn; all is done in the end and nothing is left."""
+    """Stop after each rename in turn; at the end all is done and no state is left."""
     monkeypatch.chdir(tree)
     sources = [Path("a.png"), Path("b.jpg")]
     run_batch(collect(sources, tmp_path / "all"), make, silent, make_stylizer=Inverter())
@@ -310,7 +313,7 @@ def test_killed_at_any_change_of_a_name_a_batch_goes_on(
 
 
 def _fall_at(patch: pytest.MonkeyPatch, moment: int) -> None:
-    """Let the moment-th change of a name fail, and all that come after it, as after a kill."""
+    """Make the rename number `moment` and all later ones fail, as after a kill."""
     count = 0
 
     def counted(change: Callable[..., Any]) -> Callable[..., Any]:

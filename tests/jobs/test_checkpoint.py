@@ -16,7 +16,7 @@ from vidstyle.jobs.manifest import differences
 from vidstyle.jobs.targets import check_space, check_target
 
 MANIFEST = {"settings": {"style_weight": 1.0}, "source": {"sha256": "a"}}
-FREE = {"overwrite": False, "restart": False, "form": {}}
+FREE = {"overwrite": False, "restart": False, "output_options": {}}
 
 
 def image(seed: int = 0) -> np.ndarray:
@@ -37,15 +37,15 @@ def begun(output: Path) -> Path:
     return state.path
 
 
-def publish(output: Path, *, kept: bool = True, form: dict | None = None) -> None:
+def publish(output: Path, *, kept: bool = True, output_options: dict | None = None) -> None:
     with Checkpoint(output, MANIFEST) as state:
         state.save(0, image(), {})
         part = state.part(folder=False)
         part.write_bytes(b"whole")
-        state.publish(part, form=form or {}, kept=kept)
+        state.publish(part, output_options=output_options or {}, kept=kept)
 
 
-def test_a_saved_frame_comes_back_to_sixteen_bits(output: Path) -> None:
+def test_a_saved_frame_is_loaded_with_sixteen_bits(output: Path) -> None:
     with Checkpoint(output, MANIFEST) as state:
         state.save(4, image(), {})
         assert np.abs(state.load(4) - image()).max() < 1e-5
@@ -54,14 +54,14 @@ def test_a_saved_frame_comes_back_to_sixteen_bits(output: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_amid_the_notes_is_a_stop_and_leaves_the_frame_unfinished(
+def test_a_signal_while_notes_are_saved_leaves_the_frame_unfinished(
     output: Path, begun: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     usual = zipfile.ZipFile.open
 
     def stopped(archive: zipfile.ZipFile, *what: object, **how: object) -> IO[bytes]:
         handle = usual(archive, *what, **how)
-        signal.raise_signal(number)  # where closing the archive raises a ValueError
+        signal.raise_signal(number)  # here closing the archive raises ValueError
         return handle
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -77,7 +77,7 @@ def test_a_stop_amid_the_notes_is_a_stop_and_leaves_the_frame_unfinished(
         assert [index for index in range(5) if state.has(index)] == [0, 1, 2]
 
 
-def test_what_was_finished_is_found_again(output: Path, begun: Path) -> None:
+def test_finished_frames_are_found_again(output: Path, begun: Path) -> None:
     with Checkpoint(output, MANIFEST) as state:
         assert [index for index in range(5) if state.has(index)] == [0, 1, 2]
         assert state.finished[1] == (False, False, None, False)
@@ -91,7 +91,7 @@ def test_a_state_without_a_frame_leaves_nothing(output: Path) -> None:
     assert list(output.parent.iterdir()) == []
 
 
-def test_a_torn_last_line_is_cut(output: Path, begun: Path) -> None:
+def test_an_incomplete_last_line_is_truncated(output: Path, begun: Path) -> None:
     journal = begun / "journal.jsonl"
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-9])
@@ -102,9 +102,7 @@ def test_a_torn_last_line_is_cut(output: Path, begun: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage"])
-def test_a_frame_that_was_tampered_with_is_not_finished(
-    output: Path, begun: Path, damage: bytes
-) -> None:
+def test_a_modified_frame_is_not_finished(output: Path, begun: Path, damage: bytes) -> None:
     (begun / "frames" / "000001.png").write_bytes(damage)
     with Checkpoint(output, MANIFEST) as state:
         assert sorted(state.finished) == [0, 2]
@@ -118,7 +116,7 @@ def test_a_frame_without_its_file_is_not_finished(output: Path, begun: Path) -> 
             state.load(1)
 
 
-def test_leftovers_of_an_interrupted_write_are_swept(output: Path, begun: Path) -> None:
+def test_drafts_of_an_interrupted_write_are_deleted(output: Path, begun: Path) -> None:
     drafts = [begun / "manifest.tmp.json", begun / "frames" / "000003.tmp.png"]
     for draft in drafts:
         draft.write_bytes(b"half")
@@ -151,7 +149,7 @@ def test_a_damaged_manifest_is_refused(output: Path, begun: Path, content: str) 
         assert state.finished == {}
 
 
-def test_differences_are_told_in_the_words_of_the_command_line() -> None:
+def test_differences_name_the_options_of_the_command_line() -> None:
     old = {
         "source": 1, "styles": 1, "weights": "a", "technique": "basic",
         "options": {}, "settings": {"style_layers": ["relu1_1"], "start": None},
@@ -171,7 +169,7 @@ def test_differences_are_told_in_the_words_of_the_command_line() -> None:
     assert differences(old, json.loads(json.dumps(old))) == []
 
 
-def test_a_second_run_is_refused_while_the_first_is_at_work(output: Path) -> None:
+def test_a_second_run_is_refused_while_the_first_is_running(output: Path) -> None:
     with Checkpoint(output, MANIFEST) as state:
         state.save(0, image(), {})
         with pytest.raises(StateError, match="another run holds"):
@@ -184,7 +182,7 @@ def _hold_and_die(output: Path) -> None:
     os._exit(9)
 
 
-def test_a_run_that_died_holds_nothing(output: Path) -> None:
+def test_a_dead_run_holds_no_lock(output: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_hold_and_die, args=(output,))
     process.start()
     process.join()
@@ -193,21 +191,21 @@ def test_a_run_that_died_holds_nothing(output: Path) -> None:
         assert state.has(0)
 
 
-def test_a_published_file_stands_and_the_state_goes(output: Path) -> None:
+def test_a_file_is_published_and_the_state_deleted(output: Path) -> None:
     with Checkpoint(output, MANIFEST) as state:
         state.save(0, image(), {})
         part = state.part(folder=False)
         part.write_bytes(b"whole")
         assert part.suffix == ".mp4"
-        state.publish(part, form={}, kept=False)
-        assert state.stands(form={})
-        assert not state.stands(form={"crf": 20})
+        state.publish(part, output_options={}, kept=False)
+        assert state.is_published(output_options={})
+        assert not state.is_published(output_options={"crf": 20})
         state.remove()
     assert [path.name for path in output.parent.iterdir()] == ["out.mp4"]
     assert output.read_bytes() == b"whole"
 
 
-def test_a_published_folder_keeps_what_else_is_in_it(tmp_path: Path) -> None:
+def test_a_published_folder_keeps_other_files(tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
     (output / "notes.txt").write_text("mine")
@@ -216,25 +214,25 @@ def test_a_published_folder_keeps_what_else_is_in_it(tmp_path: Path) -> None:
         part = state.part(folder=True, names=["a.png"])
         part.mkdir()
         (part / "a.png").write_bytes(b"a")
-        state.publish(part, form={}, kept=False)
-        assert state.stands(form={})
+        state.publish(part, output_options={}, kept=False)
+        assert state.is_published(output_options={})
         state.remove()
     assert sorted(path.name for path in output.iterdir()) == ["a.png", "notes.txt"]
 
 
-def test_an_output_that_was_changed_since_does_not_stand(output: Path) -> None:
+def test_a_modified_output_does_not_count_as_published(output: Path) -> None:
     publish(output)
     output.write_bytes(b"other")
     with Checkpoint(output, MANIFEST) as state:
-        assert not state.stands(form={})
+        assert not state.is_published(output_options={})
 
 
-def test_an_output_that_exists_is_refused_unless_the_state_tells_that_it_is_ours(
+def test_an_existing_output_is_refused_unless_the_state_lists_it(
     output: Path,
 ) -> None:
     publish(output)
     check_target(output, **FREE)
-    for changed in ({"restart": True}, {"form": {"crf": 20}}):
+    for changed in ({"restart": True}, {"output_options": {"crf": 20}}):
         with pytest.raises(UsageError, match="exists; add --overwrite"):
             check_target(output, **{**FREE, **changed})
     output.write_bytes(b"other")
@@ -243,7 +241,7 @@ def test_an_output_that_exists_is_refused_unless_the_state_tells_that_it_is_ours
     check_target(output, **{**FREE, "overwrite": True})
 
 
-def test_a_folder_may_be_there_if_it_is_empty(tmp_path: Path) -> None:
+def test_an_empty_output_folder_is_accepted(tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
     check_target(output, **FREE)
@@ -258,7 +256,7 @@ def test_a_dangling_link_counts_as_an_output(output: Path) -> None:
         check_target(output, **FREE)
 
 
-def test_an_empty_state_that_a_killed_run_left_is_swept(output: Path) -> None:
+def test_an_empty_state_folder_of_a_killed_run_is_deleted(output: Path) -> None:
     output.touch()
     left = Path(f"{output}.vidstyle")
     left.mkdir()
@@ -282,7 +280,7 @@ def test_a_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
 
 
-def test_a_disk_too_full_is_refused_with_the_figures(
+def test_too_little_disk_space_is_refused_with_the_figures(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 5, 5_000_000))
@@ -297,7 +295,7 @@ def test_a_state_folder_that_is_a_file_is_an_output_error(output: Path) -> None:
         Checkpoint(output, MANIFEST).__enter__()
 
 
-def test_a_disk_that_fills_up_leaves_what_was_finished(
+def test_a_disk_that_fills_up_keeps_the_finished_frames(
     output: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -311,7 +309,7 @@ def test_a_disk_that_fills_up_leaves_what_was_finished(
         assert sorted(state.finished) == [0, 1, 2]
 
 
-def test_a_state_that_may_not_be_listed_is_not_taken_for_empty(
+def test_a_state_folder_that_cannot_be_listed_is_not_taken_as_empty(
     output: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(path: object = ".") -> None:

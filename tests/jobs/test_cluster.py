@@ -1,4 +1,4 @@
-"""Batches on a real local cluster: the same bytes, whatever dies in the middle."""
+"""Batches on a local cluster: the same bytes even if workers or the client die."""
 
 import http.client
 import json
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,7 +23,7 @@ from test_batch import picture, results
 
 from vidstyle.atomic import lock
 from vidstyle.cli.main import main
-from vidstyle.errors import UsageError, VidstyleError, WeightsError
+from vidstyle.errors import CancelledError, UsageError, VidstyleError, WeightsError
 from vidstyle.jobs import cluster
 from vidstyle.jobs.batch import run_batch
 from vidstyle.jobs.discovery import Batch, collect
@@ -36,7 +37,7 @@ pytest.importorskip("distributed")
 
 
 class Tardy(IdentityStylizer):
-    """Takes its time, and notes who does what."""
+    """A slow stylizer that logs the process of each frame."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -57,14 +58,14 @@ def tardy(log: Path, *_: object) -> Tardy:
 
 
 def notes(log: Path, what: str) -> list[int]:
-    """Who did it, by process, in the order that it was done in."""
+    """Return the process ids logged for `what`, in order."""
     lines = [line.split() for line in log.read_text().splitlines()]
     return [int(process) for done, process in lines if done == what]
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A clip of twelve frames, five photos and a file that is none."""
+    """A clip of twelve frames, five photos and a damaged file."""
     folder = tmp_path / "in"
     for index in range(5):
         picture(folder / "photos" / f"{index}.png", index)
@@ -83,19 +84,19 @@ def command(tree: Path, style: Path, *more: str) -> list[str]:
 
 
 def silent(_: Any) -> None:
-    """Take no notice."""
+    """Ignore the event."""
 
 
-def test_a_killed_worker_costs_nothing(tree: Path, style: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_is_replaced(tree: Path, style: Path, tmp_path: Path) -> None:
     make = partial(make_job, style=style, **REHEARSE)
     assert run_batch(whole(tree, "alone"), make, silent) == 1
     log, events, victims = tmp_path / "log", [], []
 
-    def kill(event: dict[str, Any]) -> None:
+    def kill(event: Any) -> None:
         events.append(event)
-        if event["event"] == "frame" and event["source"].endswith("a.mp4") and event["index"] == 4:
-            victims.append(event["process"])
-            os.kill(event["process"], signal.SIGKILL)
+        if event.name == "frame" and event.source.endswith("a.mp4") and event.index == 4:
+            victims.append(event.process)
+            os.kill(event.process, signal.SIGKILL)
 
     each = cluster.spread_over("local:2")
     batch = whole(tree, "out")
@@ -103,20 +104,36 @@ def test_a_killed_worker_costs_nothing(tree: Path, style: Path, tmp_path: Path) 
     assert len(victims) == 1
     assert results(batch.output) == results(tmp_path / "alone")
     assert not state_path(batch.output / "a.mp4").exists()
-    assert (events[-1]["event"], events[-1]["done"]) == ("summary", 6)
-    assert [Path(one["source"]).name for one in events[-1]["failed"]] == ["bad.png"]
-    assert len(notes(log, "frame")) <= 12 + 5 + 2  # but for what was half done, nothing twice
-    assert len(notes(log, "made")) == len(set(notes(log, "made"))) <= 3  # a model a process
-    items = [event for event in events if event["event"] == "item"]
-    assert sorted(item["index"] for item in items) == list(range(7))
+    assert (events[-1].name, events[-1].done) == ("summary", 6)
+    assert [Path(one.source).name for one in events[-1].failed] == ["bad.png"]
+    assert len(notes(log, "frame")) <= 12 + 5 + 2  # only interrupted frames are stylised twice
+    assert len(notes(log, "made")) == len(set(notes(log, "made"))) <= 3  # one model per process
+    items = [event for event in events if event.name == "item"]
+    assert sorted(item.index for item in items) == list(range(7))
+
+
+def test_a_cancelled_batch_on_a_cluster_continues(tree: Path, style: Path, tmp_path: Path) -> None:
+    make, flag = partial(make_job, style=style, **REHEARSE), threading.Event()
+    batch, each = whole(tree, "out"), cluster.spread_over("local:1")
+
+    def stop(event: Any) -> None:
+        if event.name == "item":
+            flag.set()
+
+    slow = partial(tardy, tmp_path / "log")
+    with pytest.raises(CancelledError):
+        run_batch(batch, make, stop, cancel=flag, make_stylizer=slow, each=each)
+    assert 1 <= len(results(batch.output)) < 6
+    assert run_batch(batch, make, silent) == 1
+    assert len(results(batch.output)) == 6
 
 
 @pytest.mark.parametrize("where", [[], ["--scheduler", "local:2"]], ids=["here", "cluster"])
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
-def test_an_interrupted_batch_goes_on(
+def test_an_interrupted_batch_continues(
     tree: Path, style: Path, where: list[str], sign: signal.Signals
 ) -> None:
-    """As by a terminal, which sends SIGINT to the workers too; SIGTERM goes to the client."""
+    """A terminal sends SIGINT to the workers too; SIGTERM goes to the client only."""
     (tree / "bad.png").unlink()
     write_clip(tree / "a.mp4", 80)
     asked = [sys.executable, "-m", "vidstyle", *command(tree, style)]
@@ -132,20 +149,20 @@ def test_an_interrupted_batch_goes_on(
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert told.startswith("vidstyle: stopped after ")
-    assert told.endswith(" of 6 sources; run the same command to go on\n")
+    assert told.endswith(" of 6 sources; run the same command to continue\n")
     assert len(told.splitlines()) == 1
     finished = len(results(tree.parent / "out"))
     again = subprocess.run([*asked, "--json"], capture_output=True, check=True, text=True)
     summary = json.loads(again.stdout.splitlines()[-1])
     assert summary["done"] + summary["skipped"] == 6
-    assert finished - 2 <= summary["skipped"] <= finished < 6  # two may lack their record
+    assert finished - 2 <= summary["skipped"] <= finished < 6  # two may not have a record yet
     assert len(results(tree.parent / "out")) == 6
 
 
-def test_a_source_that_another_run_holds_is_waited_for(
+def test_a_worker_waits_for_a_source_locked_by_another_run(
     tree: Path, style: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     make = partial(make_job, style=style, **REHEARSE)
     monkeypatch.chdir(tree)
     batch = collect([Path("a.mp4"), Path("photos/1.png")], tree.parent / "out")
@@ -156,21 +173,22 @@ def test_a_source_that_another_run_holds_is_waited_for(
         patch.setattr("time.sleep", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             work.do(0, events.append, patient=True)
-    assert "another run holds" in events[-1]["message"]
-    assert work.do(0, silent, patient=True)["status"] == "done"
-    assert work.do(0, silent, patient=True)["status"] == "skipped"  # executed once more
+    assert "another run holds" in events[-1].message
+    assert work.do(0, silent, patient=True).status == "done"
+    assert work.do(0, silent, patient=True).status == "skipped"  # the task runs a second time
 
 
 def _work(batch: Batch, make: Callable[..., Any]) -> Any:
-    from vidstyle.jobs.batch import BatchWork, Kept
+    from vidstyle.jobs.batch_item import BatchWork
+    from vidstyle.jobs.stylizer_cache import StylizerCache
 
-    return BatchWork(batch, make, Kept(lambda *_: IdentityStylizer()), Network())
+    return BatchWork(batch, make, StylizerCache(lambda *_: IdentityStylizer()), Network())
 
 
 @pytest.mark.parametrize(
     ("address", "code"), [("local:0", 2), ("tcp://127.0.0.1:9", 1), ("nonsense://1", 1)]
 )
-def test_a_scheduler_that_is_none_is_one_sentence(
+def test_an_invalid_scheduler_is_reported_in_one_sentence(
     tree: Path, style: Path, capsys: pytest.CaptureFixture[str], address: str, code: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -207,7 +225,7 @@ def test_other_users_of_the_machine_cannot_reach_a_local_cluster() -> None:
 
 
 def _asked_over_http(port: int) -> int | None:
-    """What a server says to a browser that asks for its pages; None if it does not speak HTTP."""
+    """Return the HTTP status of a dashboard page; None if the server does not speak HTTP."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/info/main/workers.html", timeout=5):
             return 200
@@ -217,21 +235,21 @@ def _asked_over_http(port: int) -> int | None:
         return None
 
 
-def test_a_scheduler_without_workers_is_one_sentence() -> None:
+def test_a_scheduler_without_workers_is_reported_in_one_sentence() -> None:
     client = Mock()
     client.wait_for_workers.side_effect = TimeoutError
     with pytest.raises(VidstyleError, match="has no workers; start some with `dask worker tcp"):
         cluster._check_workers(client, "tcp://host:8786", cluster._Surroundings())
 
 
-def test_workers_without_vidstyle_are_one_sentence() -> None:
+def test_workers_without_vidstyle_are_reported_in_one_sentence() -> None:
     client = Mock()
     client.run.side_effect = Exception("ModuleNotFoundError(\"No module named 'vidstyle'\")")
     with pytest.raises(UsageError, match=r"cannot use vidstyle .*; install it there too"):
         cluster._check_workers(client, "tcp://host:8786", cluster._Surroundings())
 
 
-def test_without_the_extra_it_is_named(
+def test_the_missing_extra_is_named(
     tree: Path, style: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
@@ -239,7 +257,7 @@ def test_without_the_extra_it_is_named(
     assert "pip install 'vidstyle[cluster]'" in capsys.readouterr().err
 
 
-def test_a_worker_that_would_give_other_bits_is_refused(
+def test_a_worker_with_another_environment_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = cluster._Surroundings()

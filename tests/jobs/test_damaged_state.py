@@ -1,4 +1,4 @@
-"""A state whose files have other types than vidstyle writes is refused in one sentence."""
+"""A state whose files have wrong types is refused in one sentence."""
 
 import hashlib
 import json
@@ -44,14 +44,14 @@ WHOLE = {"files": {"a.mp4": "0" * 64}, "frames": 3, "form": {"crf": 18}, "kept":
         '{"job": {}, "published": {"files": {}}}',
     ],
 )
-def test_a_manifest_of_other_types_is_damaged(tmp_path: Path, text: str) -> None:
+def test_a_manifest_with_wrong_types_is_damaged(tmp_path: Path, text: str) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(text)
     with pytest.raises(StateError, match="is damaged; add --restart"):
         read_manifest(path)
 
 
-def test_a_manifest_as_it_is_written_is_read(tmp_path: Path) -> None:
+def test_a_written_manifest_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     for published in ({}, WHOLE):
         path.write_text(json.dumps({"job": {"settings": {"seed": 1}}, "published": published}))
@@ -75,7 +75,7 @@ def test_a_manifest_as_it_is_written_is_read(tmp_path: Path) -> None:
         b'{"index": 0}',
     ],
 )
-def test_a_journal_ends_at_a_line_of_other_types(line: bytes) -> None:
+def test_a_journal_ends_at_a_line_with_wrong_types(line: bytes) -> None:
     good = b'{"index": 0, "sha256": "a"}\n'
     assert [whole for whole, _ in _records(good + line + b"\n" + good)] == [good]
 
@@ -91,13 +91,13 @@ def test_a_journal_ends_at_a_line_of_other_types(line: bytes) -> None:
         None,
     ],
 )
-def test_notes_of_other_types_are_refused(
+def test_notes_with_wrong_types_are_refused(
     film: Film, notes: dict[str, np.ndarray[Any, Any]] | None
 ) -> None:
     job = film.job("noted", shot(1))
 
-    def stop(event: dict[str, Any]) -> None:
-        if event["event"] == "frame" and event["index"] == 1:
+    def stop(event: Any) -> None:
+        if event.name == "frame" and event.index == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

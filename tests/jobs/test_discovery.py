@@ -1,4 +1,4 @@
-"""What a batch consists of: found, ordered, placed, split."""
+"""Discovery of the sources of a batch: search, order, output paths, shards."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from vidstyle.jobs.discovery import Batch, collect, parse_shard, read_list
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A folder of empty files, whose names alone matter here."""
+    """A folder of empty files."""
     for name in (
         "img10.jpg", "img2.jpg", "a.jpg", "a.png", "Thumbs.db", ".hidden.png", ".git/x.png",
         "sub/a.jpg", "sub/clip.AVI", "sub/notes.txt", "day 2/b.gif", "day 10/b.gif",
@@ -30,7 +30,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def places(batch: Batch) -> list[str]:
-    return [item.place.as_posix() for item in batch.items]
+    return [item.relative_path.as_posix() for item in batch.items]
 
 
 def test_a_tree_is_mirrored_in_natural_order(tree: Path, out: Path) -> None:
@@ -40,24 +40,24 @@ def test_a_tree_is_mirrored_in_natural_order(tree: Path, out: Path) -> None:
     assert [item.source for item in batch.items] == [tree / place for place in places(batch)]
 
 
-def test_what_is_passed_over_is_counted(tree: Path, out: Path) -> None:
+def test_entries_left_out_are_counted(tree: Path, out: Path) -> None:
     batch = collect([tree], out, recursive=True)
     assert batch.left_out == {"hidden": 2, "system": 1, "foreign": 1, "results": 0}
 
 
-def test_masks_and_maps_among_the_sources_are_none(tree: Path, out: Path) -> None:
+def test_masks_and_maps_among_the_sources_are_left_out(tree: Path, out: Path) -> None:
     guides = [[str(tree / "sub"), str(tree / "day 2" / ".." / "a.png")], str(tree / "img2.jpg")]
     batch = collect([tree], out, recursive=True, guides=guides)
     assert places(batch) == ["a.jpg", "day 2/b.gif", "day 10/b.gif", "img10.jpg"]
     assert batch.left_out["guides"] == 3
 
 
-def test_without_r_a_folder_gives_only_what_lies_in_it(tree: Path, out: Path) -> None:
+def test_without_r_subfolders_are_left_out(tree: Path, out: Path) -> None:
     batch = collect([tree], out, shard=(1, 1))
     assert places(batch) == ["a.jpg", "a.png", "img2.jpg", "img10.jpg"]
 
 
-def test_a_file_is_placed_under_its_path_as_written_and_a_folder_as_its_content_lies(
+def test_a_file_keeps_its_path_as_written_and_a_folder_its_layout(
     tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tree)
@@ -77,14 +77,14 @@ def test_the_place_of_a_line_does_not_depend_on_the_other_lines(
     alone = {line: places(collect([], out, listed=[line])) for line in lines}
     together = collect([], out, listed=lines)
     for line, found in alone.items():
-        assert [i.place.as_posix() for i in together.items if i.given == line] == found
+        assert [i.relative_path.as_posix() for i in together.items if i.given == line] == found
     assert alone[Path("day 2")] == ["day 2/b.gif"]
     more = collect([tree / "sub"], out, listed=[Path("img2.jpg"), tree / "img10.jpg"])
-    found = [item.place.as_posix() for item in more.items if item.given == tree / "sub"]
+    found = [item.relative_path.as_posix() for item in more.items if item.given == tree / "sub"]
     assert found == places(collect([tree / "sub"], out)) == ["a.jpg", "clip.AVI"]
 
 
-def test_two_results_at_one_place_are_refused_by_name(tree: Path, out: Path) -> None:
+def test_two_sources_with_the_same_output_are_refused_by_name(tree: Path, out: Path) -> None:
     (tree / "day 3").mkdir()
     (tree / "day 3" / "b.gif").touch()
     with pytest.raises(
@@ -103,20 +103,20 @@ def test_a_source_named_twice_is_one(
     assert places(batch) == ["a.jpg", "a.png", "img2.jpg", "img10.jpg"]
 
 
-def test_a_changed_suffix_is_added_to_the_name_so_that_none_collide(tree: Path, out: Path) -> None:
+def test_another_suffix_is_appended_so_that_names_do_not_collide(tree: Path, out: Path) -> None:
     for name in ("x.bmp", "x.gif", "x.gif.png", "x.jp2"):
         (tree / name).touch()
     batch = collect([tree], out)
     kinds = {"x.bmp": ".bmp", "x.gif": ".png", "x.gif.png": ".png", "x.jp2": ".png"}
-    results = [batch.result(item, kinds.get(item.place.name, ".png")) for item in batch.items]
+    results = [
+        batch.result(item, kinds.get(item.relative_path.name, ".png")) for item in batch.items
+    ]
     names = [path.name for path in results]
     assert {"x.bmp", "x.gif.png", "x.gif.png.png", "x.jp2.png", "a.jpg.png"} <= set(names)
     assert len({name.lower() for name in names}) == len(names)
 
 
-def test_names_that_differ_in_case_alone_stay_apart_on_every_disk(
-    tmp_path: Path, out: Path
-) -> None:
+def test_names_that_differ_only_in_case_do_not_collide(tmp_path: Path, out: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("A.jpg", "a.jpg", "a 2.jpg"):
         (tmp_path / "in" / name).touch()
@@ -126,7 +126,7 @@ def test_names_that_differ_in_case_alone_stay_apart_on_every_disk(
     assert len({name.lower() for name in found}) == 3
 
 
-def test_links_to_folders_are_not_followed_so_that_loops_end(tree: Path, out: Path) -> None:
+def test_links_to_folders_are_not_followed(tree: Path, out: Path) -> None:
     (tree / "sub" / "loop").symlink_to(tree)
     (tree / "sub" / "up").symlink_to("..")
     (tree / "sub" / "linked.jpg").symlink_to(tree / "a.jpg")
@@ -138,12 +138,12 @@ def test_links_to_folders_are_not_followed_so_that_loops_end(tree: Path, out: Pa
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders")
-def test_what_is_no_file_is_foreign_whatever_its_name(tree: Path, out: Path) -> None:
+def test_pipes_are_left_out_whatever_their_name(tree: Path, out: Path) -> None:
     os.mkfifo(tree / "pipe.mp4")
     assert collect([tree], out).left_out["foreign"] == 1
 
 
-def test_our_own_results_are_never_sources(tree: Path) -> None:
+def test_results_of_vidstyle_are_never_sources(tree: Path) -> None:
     for name in ("earlier/.vidstyle/b.json", "earlier/b.jpg"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).touch()
@@ -158,11 +158,11 @@ def test_our_own_results_are_never_sources(tree: Path) -> None:
     ("sources", "output", "words"),
     [
         ([""], "", "is also an input"),
-        (["sub"], "", "holds the input"),
-        (["a.jpg", "a.png"], "", "holds the input"),
+        (["sub"], "", "contains the input"),
+        (["a.jpg", "a.png"], "", "contains the input"),
         ([""], "painted", "lies in the input folder"),
         (["", "sub"], "sub/painted", "lies in the input folder"),
-        (["sub/%05d.png"], "sub", "holds the input"),
+        (["sub/%05d.png"], "sub", "contains the input"),
     ],
 )
 def test_an_output_is_apart_from_the_sources(
@@ -179,19 +179,19 @@ def test_a_source_that_links_into_the_output_is_refused(tree: Path, out: Path) -
     out.mkdir()
     (out / "a.jpg").touch()
     (tree / "sub" / "link.jpg").symlink_to(out / "a.jpg")
-    with pytest.raises(UsageError, match=r"holds the input .*link\.jpg"):
+    with pytest.raises(UsageError, match=r"contains the input .*link\.jpg"):
         collect([tree], out, recursive=True)
 
 
 def test_a_list_within_the_output_is_refused(tree: Path, out: Path) -> None:
     out.mkdir()
     (out / "list.txt").write_text("a.jpg")
-    with pytest.raises(UsageError, match=r"holds the input .*list\.txt"):
+    with pytest.raises(UsageError, match=r"contains the input .*list\.txt"):
         read_list(str(out / "list.txt"), out)
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "in/a.jpg", "nowhere/out"])
-def test_an_output_that_is_no_folder_is_refused(tree: Path, tmp_path: Path, name: str) -> None:
+def test_an_output_that_is_not_a_folder_is_refused(tree: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=r"folder"):
         collect([tree / "a.jpg", tree / "a.png"], tmp_path / name)
 
@@ -207,7 +207,7 @@ def test_nothing_to_do_is_refused(tmp_path: Path, tree: Path, out: Path) -> None
         collect([], out)
 
 
-def test_a_folder_that_cannot_be_read_is_a_fault_not_the_end(
+def test_an_unreadable_folder_is_reported_and_the_rest_done(
     tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scan = os.scandir
@@ -223,11 +223,11 @@ def test_a_folder_that_cannot_be_read_is_a_fault_not_the_end(
         (
             tree / "sub",
             f"{tree / 'sub'}: expected a folder that can be read, but Permission denied; "
-            "mend its rights",
+            "change its permissions",
         ),
     )
     assert len(batch.items) == 6
-    with pytest.raises(MediaError, match="mend its rights"):
+    with pytest.raises(MediaError, match="change its permissions"):
         collect([tree / "sub"], out, recursive=True)
 
 
@@ -245,7 +245,7 @@ def test_with_a_rate_each_folder_is_one_sequence(
         collect([tree], out, sequences=True, recursive=True)
 
 
-def test_patterns_have_places_of_their_own(
+def test_patterns_have_separate_outputs(
     tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tree)
@@ -253,16 +253,16 @@ def test_patterns_have_places_of_their_own(
     assert places(collect(patterns, out)) == ["a.jpg", "in", "sub", "sub/left"]
 
 
-def test_shards_part_the_batch_by_place(tree: Path, out: Path) -> None:
+def test_shards_divide_the_batch(tree: Path, out: Path) -> None:
     whole = collect([tree], out, recursive=True)
     parts = [collect([tree], out, recursive=True, shard=(i, 3)) for i in (1, 2, 3)]
     for number, part in enumerate(parts):
         assert part.items == whole.items[number::3]
-        assert (part.source, part.places) == (whole.source, whole.places)
+        assert (part.source, part.relative_paths) == (whole.source, whole.relative_paths)
     assert collect([tree], out, shard=(9, 9)).items == ()
 
 
-def test_a_shard_is_read_or_refused() -> None:
+def test_shard_numbers_are_parsed_or_refused() -> None:
     assert parse_shard("2/4") == (2, 4)
     for text in ("0/4", "5/4", "1/0", "a/b", "1", "1/2/3", "-1/2", "", "٣/٤"):
         with pytest.raises(UsageError, match=r"--shard: expected i/n"):
@@ -278,14 +278,14 @@ def test_a_list_has_one_source_a_line(tmp_path: Path, monkeypatch: pytest.Monkey
     assert read_list("-") == expected
 
 
-def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\0\0")
     for name in ("picture.png", "missing.txt", "."):
         with pytest.raises(MediaError, match="--list: expected a"):
             read_list(str(tmp_path / name))
 
 
-def test_folders_and_files_of_a_nas_or_a_system_are_passed_by(tmp_path: Path, out: Path) -> None:
+def test_system_files_and_folders_are_left_out(tmp_path: Path, out: Path) -> None:
     for name in (
         "in/a.jpg", "in/@eaDir/a.jpg/SYNOFILE_THUMB_M.jpg", "in/__MACOSX/a.jpg", "in/desktop.ini",
         "in/#recycle/a.jpg", "in/$RECYCLE.BIN/a.jpg", "in/lost+found/a.jpg", "in/.Trashes/a.jpg",
@@ -301,7 +301,7 @@ def test_folders_and_files_of_a_nas_or_a_system_are_passed_by(tmp_path: Path, ou
         assert batch.unread == ()
 
 
-def test_what_is_left_out_has_a_name(tmp_path: Path, out: Path) -> None:
+def test_entries_left_out_are_named(tmp_path: Path, out: Path) -> None:
     for name in ("in/a.jpg", "in/IMG_2.CR3", "in/sub/b.jpg", "in/sub/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

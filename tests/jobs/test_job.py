@@ -13,17 +13,17 @@ def manifest(job: Job, network: str | None = None) -> dict:
     return job.manifest(probe(job.source, count=False), network)
 
 
-def test_styles_without_weights_take_equal_parts(clip: Path, style: Path, picture: Path) -> None:
+def test_styles_without_weights_have_equal_weights(clip: Path, style: Path, picture: Path) -> None:
     job = make_job(clip, "out.mp4", style=[style, picture])
     assert job.styles == ((style, 0.5), (picture, 0.5))
 
 
-def test_weights_become_shares_of_one(clip: Path, style: Path, picture: Path) -> None:
+def test_weights_are_normalised_to_one(clip: Path, style: Path, picture: Path) -> None:
     job = make_job(clip, "out.mp4", style=[f"{style}=1.5", (picture, 0.5)])
     assert [weight for _, weight in job.styles] == [0.75, 0.25]
 
 
-def test_one_style_may_be_a_path_a_text_or_a_pair(clip: Path, style: Path) -> None:
+def test_one_style_may_be_a_path_a_string_or_a_pair(clip: Path, style: Path) -> None:
     for given in (style, str(style), (style, 3), f"{style}=0.2", [style]):
         assert make_job(clip, "out.mp4", style=given).styles == ((style, 1.0),)
 
@@ -33,7 +33,7 @@ def test_two_styles_may_be_a_tuple(clip: Path, style: Path, picture: Path) -> No
     assert len(make_job(clip, "out.mp4", style=((style, 1), (picture, 2))).styles) == 2
 
 
-def test_a_file_whose_name_has_an_equals_sign_is_meant_as_it_stands(tmp_path: Path) -> None:
+def test_an_existing_file_with_an_equals_sign_is_not_split(tmp_path: Path) -> None:
     odd = tmp_path / "a.png=0.7"
     assert parse_style(str(odd)) == (tmp_path / "a.png", 0.7)
     odd.touch()
@@ -41,9 +41,7 @@ def test_a_file_whose_name_has_an_equals_sign_is_meant_as_it_stands(tmp_path: Pa
 
 
 @pytest.mark.parametrize("weight", ["nan", "inf", "0", "-1"])
-def test_a_weight_that_is_no_positive_number_is_refused(
-    clip: Path, style: Path, weight: str
-) -> None:
+def test_a_weight_that_is_not_positive_is_refused(clip: Path, style: Path, weight: str) -> None:
     with pytest.raises(UsageError, match="expected a weight above 0"):
         make_job(clip, "out.mp4", style=f"{style}={weight}")
 
@@ -74,13 +72,13 @@ def test_an_output_that_is_an_input_is_refused(clip: Path, style: Path, tmp_path
 def test_an_output_folder_that_holds_an_input_is_refused(
     photos: Path, style: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="holds the input"):
+    with pytest.raises(UsageError, match="contains the input"):
         make_job(photos / "photo0.png", photos, style=style)
-    with pytest.raises(UsageError, match="holds the input"):
+    with pytest.raises(UsageError, match="contains the input"):
         make_job(photos, tmp_path, style=style)
 
 
-def test_a_misspelt_option_is_told_its_neighbour(clip: Path, style: Path) -> None:
+def test_a_similar_name_is_suggested_for_a_misspelt_option(clip: Path, style: Path) -> None:
     with pytest.raises(SettingsError, match="did you mean 'style_weight'"):
         make_job(clip, "out.mp4", style=style, style_wieght=2.0)
     with pytest.raises(SettingsError, match=r"there are .*size"):
@@ -89,7 +87,7 @@ def test_a_misspelt_option_is_told_its_neighbour(clip: Path, style: Path) -> Non
         make_job(clip, "out.mp4", style=style, technique="zzz")
 
 
-def test_a_style_that_is_no_picture_is_named(clip: Path, tmp_path: Path) -> None:
+def test_a_style_that_is_not_a_picture_is_named(clip: Path, tmp_path: Path) -> None:
     text = tmp_path / "notes.jpg"
     text.write_text("not a picture")
     with pytest.raises(MediaError, match=r"notes\.jpg"):
@@ -127,9 +125,7 @@ def test_every_look_option_is_in_the_manifest_and_no_other(clip: Path, style: Pa
     assert set(settings) == {name for name, scope in scopes.items() if scope == "look"}
 
 
-def test_the_manifest_follows_content_and_not_names(
-    clip: Path, style: Path, tmp_path: Path
-) -> None:
+def test_the_manifest_depends_on_content_not_names(clip: Path, style: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved.mp4"
     first = manifest(make_job(clip, "out.mp4", style=style))
     clip.rename(moved)
@@ -138,13 +134,13 @@ def test_the_manifest_follows_content_and_not_names(
     assert manifest(make_job(moved, "out.mp4", style=style))["source"] != first["source"]
 
 
-def test_a_folder_is_known_by_the_names_and_content_of_its_pictures(photos: Path) -> None:
+def test_the_fingerprint_of_a_folder_has_names_and_content(photos: Path) -> None:
     first = fingerprint(sorted(photos.iterdir()))
     (photos / "photo1.png").rename(photos / "photo3.png")
     assert fingerprint(sorted(photos.iterdir())) != first
 
 
-def test_the_manifest_tells_versions_and_threads(
+def test_the_manifest_has_versions_and_threads(
     clip: Path, style: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -154,5 +150,5 @@ def test_the_manifest_tells_versions_and_threads(
     assert found["weights"] == "abc"
 
 
-def test_the_version_of_a_package_that_is_not_there_is_unknown() -> None:
+def test_the_version_of_a_missing_package_is_none() -> None:
     assert version_of("no-such-package-of-anyone") is None

@@ -27,6 +27,7 @@ from vidstyle.errors import (
     WeightsError,
 )
 from vidstyle.jobs import pipeline as runs
+from vidstyle.jobs.events import StartEvent, StepEvent
 from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import plan, run, stylize
@@ -37,7 +38,7 @@ REHEARSE = {"steps": 0, "steps_next": 0}
 
 
 class Inverter(IdentityStylizer):
-    """A stylizer that inverts, leans on the prior, counts its calls and can be told to fail."""
+    """A stylizer that inverts, blends with the prior, records priors and fails on demand."""
 
     def __init__(self, fails_at: int | None = None, error: BaseException | None = None) -> None:
         self.priors: list[TemporalPrior | None] = []
@@ -70,7 +71,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_rehearsed_clip_keeps_frames_and_timestamps(make: Callable[..., Job]) -> None:
+def test_an_identity_run_keeps_frames_and_timestamps(make: Callable[..., Job]) -> None:
     job = make()
     outcome = run(job)
     source, result = media.probe(job.source), media.probe(job.output)
@@ -81,7 +82,7 @@ def test_a_rehearsed_clip_keeps_frames_and_timestamps(make: Callable[..., Job]) 
     assert not Path(f"{job.output}.vidstyle").exists()
 
 
-def test_a_rehearsal_gives_what_an_optimiser_would_start_from() -> None:
+def test_the_identity_stylizer_returns_the_start_image() -> None:
     content, earlier = np.zeros((4, 4, 3), np.float32), np.ones((4, 4, 3), np.float32)
     prior = TemporalPrior(earlier, np.ones((4, 4, 1), np.float32))
     assert IdentityStylizer().stylize(content, prior=prior).image is earlier
@@ -104,7 +105,7 @@ def test_a_png_keeps_its_own_size_without_loss(make: Callable[..., Job], picture
     assert np.abs(difference).max() < 1e-3
 
 
-def test_photos_keep_their_names_and_sizes_and_never_see_one_another(
+def test_photos_keep_their_names_and_sizes_and_have_no_prior(
     make: Callable[..., Job], photos: Path
 ) -> None:
     job, inverter = make(photos, "out"), Inverter()
@@ -130,7 +131,7 @@ def test_original_colors_keep_the_chroma_of_the_source(
     make: Callable[..., Job], picture: Path
 ) -> None:
     class Grey(IdentityStylizer):
-        """A stylizer that takes the colour away and turns the light around."""
+        """A stylizer that removes colour and inverts luminance."""
 
         def stylize(self, content: np.ndarray, **_: Any) -> Rehearsed:
             luma = content @ np.array([0.299, 0.587, 0.114], np.float32)
@@ -172,15 +173,17 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
         assert np.array_equal(result, media.load_frame(frames / f"{index:06d}.png"))
 
 
-def test_a_cut_hands_nothing_on(make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_prior_is_passed_over_a_cut(
+    make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(flow, "motion", lambda *_: None)
-    events: list[dict] = []
+    events: list[Any] = []
     run(make(), events.append)
-    assert [event["cut"] for event in events if event["event"] == "frame"] == [True] * FRAMES
+    assert [event.cut for event in events if event.name == "frame"] == [True] * FRAMES
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 3, 5])
-def test_resumed_is_byte_for_byte_uninterrupted(make: Callable[..., Job], fails_at: int) -> None:
+def test_a_resumed_run_writes_the_same_bytes(make: Callable[..., Job], fails_at: int) -> None:
     whole, broken, rest = make(output="whole.mp4"), make(), Inverter()
     run(whole, make_stylizer=Inverter())
     with pytest.raises(RuntimeError):
@@ -191,7 +194,7 @@ def test_resumed_is_byte_for_byte_uninterrupted(make: Callable[..., Job], fails_
     assert broken.output.read_bytes() == whole.output.read_bytes()
 
 
-def test_a_frame_tampered_with_is_done_again(make: Callable[..., Job]) -> None:
+def test_a_modified_frame_is_stylised_again(make: Callable[..., Job]) -> None:
     whole, broken, rest = make(output="whole.mp4"), make(), Inverter()
     run(whole, make_stylizer=Inverter())
     with pytest.raises(RuntimeError):
@@ -203,7 +206,7 @@ def test_a_frame_tampered_with_is_done_again(make: Callable[..., Job]) -> None:
     assert broken.output.read_bytes() == whole.output.read_bytes()
 
 
-def test_other_settings_are_refused_by_name_and_restart_begins_anew(
+def test_other_settings_are_refused_by_name_and_restart_discards_the_state(
     make: Callable[..., Job],
 ) -> None:
     with pytest.raises(RuntimeError):
@@ -235,7 +238,7 @@ def test_other_quality_encodes_kept_frames_again(make: Callable[..., Job]) -> No
     assert make().output.read_bytes() != first
 
 
-def test_a_run_killed_between_rename_and_clean_up_is_done(
+def test_a_run_killed_after_publishing_is_done(
     make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make()
@@ -249,12 +252,12 @@ def test_a_run_killed_between_rename_and_clean_up_is_done(
     inverter, events = Inverter(), []
     outcome = run(job, events.append, make_stylizer=inverter)
     assert (outcome.frames, outcome.stylized, inverter.priors) == (FRAMES, 0, [])
-    assert [event["event"] for event in events] == ["done"]
+    assert [event.name for event in events] == ["done"]
     assert job.output.read_bytes() == done
     assert not Path(f"{job.output}.vidstyle").exists()
 
 
-def test_an_output_that_exists_is_refused_untouched_and_replaced_on_demand(
+def test_an_existing_output_is_refused_and_replaced_with_overwrite(
     make: Callable[..., Job],
 ) -> None:
     job = make()
@@ -281,14 +284,14 @@ def test_an_impossible_output_is_refused_before_any_work(
     assert not Path(f"{job.output}.vidstyle").exists()
 
 
-def test_a_range_without_frames_leaves_nothing(make: Callable[..., Job]) -> None:
+def test_an_empty_range_leaves_no_files(make: Callable[..., Job]) -> None:
     job = make(start=50.0)
     with pytest.raises(MediaError, match="got none"):
         run(job)
     assert not Path(f"{job.output}.vidstyle").exists()
 
 
-def test_a_full_disk_is_told_before_the_first_frame(
+def test_a_full_disk_is_reported_before_the_first_frame(
     make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil._ntuple_diskusage(10, 10, 0)
@@ -300,7 +303,7 @@ def test_a_full_disk_is_told_before_the_first_frame(
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.gif", "frames"])
-def test_the_space_foreseen_is_what_a_run_of_noise_takes(
+def test_the_estimated_disk_space_is_that_of_a_run_of_noise(
     tmp_path: Path, style: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     clip = write_noise(tmp_path / "noise.mp4", [0, 1, 2, 3], noisy=True)
@@ -314,7 +317,7 @@ def test_the_space_foreseen_is_what_a_run_of_noise_takes(
         return found
 
     monkeypatch.setattr(media, "encode", measured)
-    foreseen = plan(job)["bytes"]
+    foreseen = plan(job).bytes
     run(job, make_stylizer=Inverter())
     needed = taken[0] + size_of(job.output)
     assert 0.8 * needed < foreseen < 2 * needed
@@ -325,7 +328,7 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def test_space_is_foreseen_for_what_is_left(
+def test_disk_space_is_estimated_for_the_remaining_frames(
     make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -336,7 +339,7 @@ def test_space_is_foreseen_for_what_is_left(
     assert asked[1] < asked[0]
 
 
-def test_a_disk_that_fills_up_while_encoding_leaves_the_frames(
+def test_a_disk_that_fills_up_while_encoding_keeps_the_frames(
     make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -351,41 +354,43 @@ def test_a_disk_that_fills_up_while_encoding_leaves_the_frames(
 
 
 class ResourceExhaustedError(Exception):
-    """As TensorFlow's."""
+    """Has the name of TensorFlow's exception."""
 
 
 @pytest.mark.parametrize("error", [MemoryError(), ResourceExhaustedError()])
-def test_memory_that_runs_out_is_one_sentence(make: Callable[..., Job], error: Exception) -> None:
+def test_out_of_memory_is_reported_in_one_sentence(
+    make: Callable[..., Job], error: Exception
+) -> None:
     with pytest.raises(VidstyleError, match=r"memory ran out at 128 x 96 .* smaller --size"):
         run(make(), make_stylizer=Inverter(0, error))
 
 
-def test_events_tell_the_whole_run(make: Callable[..., Job]) -> None:
-    events: list[dict] = []
+def test_events_of_a_run(make: Callable[..., Job]) -> None:
+    events: list[Any] = []
     run(make(), events.append, make_stylizer=Inverter())
-    kinds = [event.pop("event") for event in events]
+    kinds = [event.name for event in events]
     assert kinds == ["start", *["step", "frame"] * FRAMES, "done"]
-    assert events[0] == {"of": FRAMES, "finished": 0, "width": 128, "height": 96, "left": FRAMES}
-    assert events[1] == {"index": 0, "evaluation": 1, "loss": 0.5}
+    assert events[0] == StartEvent(of=FRAMES, finished=0, width=128, height=96, left=FRAMES)
+    assert events[1] == StepEvent(index=0, evaluation=1, loss=0.5)
     frame = events[2]
-    assert (frame["index"], frame["of"], frame["evaluations"]) == (0, FRAMES, 1)
-    assert frame["losses"] == {"total": 0.5}
-    assert events[-2]["left"] == 0
-    assert events[-1]["frames"] == FRAMES
+    assert (frame.index, frame.of, frame.evaluations) == (0, FRAMES, 1)
+    assert frame.losses == {"total": 0.5}
+    assert events[-2].left == 0
+    assert events[-1].frames == FRAMES
 
 
-def test_a_plan_touches_nothing_and_adds_up(make: Callable[..., Job], tmp_path: Path) -> None:
+def test_a_plan_writes_nothing_and_adds_up(make: Callable[..., Job], tmp_path: Path) -> None:
     before = names(tmp_path)
     found = plan(make(steps=10, steps_next=2))
-    assert (found["frames"], found["width"], found["height"]) == (FRAMES, 128, 96)
-    assert found["evaluations"] == 10 + 2 * (FRAMES - 1)
-    assert found["seconds"] == pytest.approx(20 * 128 * 96 * 8e-6)
-    assert found["bytes"] == FRAMES * 128 * 96 * 12.5  # 16 bits a channel, twice, and the video
+    assert (found.frames, found.width, found.height) == (FRAMES, 128, 96)
+    assert found.evaluations == 10 + 2 * (FRAMES - 1)
+    assert found.seconds == pytest.approx(20 * 128 * 96 * 8e-6)
+    assert found.bytes == FRAMES * 128 * 96 * 12.5  # 16 bits a channel, twice, and the video
     assert names(tmp_path) == before
 
 
 def test_a_plan_counts_each_photo_as_a_first_frame(make: Callable[..., Job], photos: Path) -> None:
-    assert plan(make(photos, "out", steps=10, steps_next=2))["evaluations"] == 30
+    assert plan(make(photos, "out", steps=10, steps_next=2)).evaluations == 30
 
 
 def test_stylize_takes_paths_and_options(clip: Path, style: Path, tmp_path: Path) -> None:
@@ -398,7 +403,7 @@ CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncat
 
 
 class Trap:
-    """An audit hook that kills the process at its k-th change of a file below a folder."""
+    """An audit hook that kills the process at the k-th file operation below a folder."""
 
     def __init__(self, folder: Path, deadline: int | None) -> None:
         self.count = 0
@@ -421,7 +426,7 @@ def _run_until(deadline: int, job: Job) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.85, 0.95])
-def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(
+def test_a_run_killed_anywhere_continues_to_the_same_bytes(
     make: Callable[..., Job], tmp_path: Path, part: float
 ) -> None:
     (tmp_path / "whole").mkdir()
@@ -444,7 +449,7 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(
 
 
 @pytest.mark.parametrize("named_by", ["option", "environment"])
-def test_what_is_no_network_is_refused_before_anything_is_made(
+def test_invalid_weights_are_refused_before_anything_is_written(
     make: Callable[..., Job],
     style: Path,
     tmp_path: Path,

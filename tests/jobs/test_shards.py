@@ -1,4 +1,4 @@
-"""One clip shared out by shots: the same bytes as by one run, whoever does what."""
+"""Shards of one clip: the same bytes as from one run."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ REHEARSED = ["--steps", "0", "--steps-next", "0"]
 
 
 def shot(kind: int, index: int) -> np.ndarray:
-    """A pattern of its own that moves two pixels a frame."""
+    """A random pattern that moves two pixels a frame."""
     random = np.random.default_rng(kind)
     field = random.integers(0, 255, (12, 22, 3), np.uint8)
     return cv2.resize(field, (176, 96), interpolation=cv2.INTER_CUBIC)[:, 2 * index :][:, :160]
@@ -70,7 +70,7 @@ def frames(job: Job) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.glob("*.png"))]
 
 
-def test_a_shot_alone_is_as_it_is_within_the_film(make: Callable[..., Job]) -> None:
+def test_a_shot_alone_equals_the_shot_within_the_clip(make: Callable[..., Job]) -> None:
     look = {
         "size": 64,
         "steps": 2,
@@ -88,13 +88,13 @@ def test_a_shot_alone_is_as_it_is_within_the_film(make: Callable[..., Job]) -> N
 
 
 @pytest.mark.parametrize("of", [2, 3])
-def test_shards_together_make_what_one_run_makes(make: Callable[..., Job], of: int) -> None:
+def test_shards_together_write_the_bytes_of_one_run(make: Callable[..., Job], of: int) -> None:
     whole, job, inverter = make("whole.mp4", keep_frames=True), make(keep_frames=True), Inverter()
     run(whole, make_stylizer=inverter)
     assert len([prior for prior in inverter.priors if prior is None]) == len(LENGTHS)
     told = [run_shard(job, (i, of), make_stylizer=Inverter()) for i in range(of, 0, -1)]
-    assert [one["stylized"] for one in reversed(told)] == [sum(LENGTHS[i::of]) for i in range(of)]
-    assert {one["shots"] for one in told} == {len(LENGTHS)}
+    assert [one.stylized for one in reversed(told)] == [sum(LENGTHS[i::of]) for i in range(of)]
+    assert {one.shots for one in told} == {len(LENGTHS)}
     assert not job.output.exists()
     outcome = run(job, make_stylizer=Inverter(fails_at=0))
     assert (outcome.stylized, outcome.frames) == (0, sum(LENGTHS))
@@ -102,12 +102,12 @@ def test_shards_together_make_what_one_run_makes(make: Callable[..., Job], of: i
     assert job.output.read_bytes() == whole.output.read_bytes()
 
 
-def test_what_shards_leave_undone_the_last_run_does(make: Callable[..., Job]) -> None:
+def test_the_last_run_finishes_what_shards_left(make: Callable[..., Job]) -> None:
     whole, job = make("whole.mp4"), make()
     run(whole, make_stylizer=Inverter())
     with pytest.raises(RuntimeError):
         run_shard(job, (2, 3), make_stylizer=Inverter(fails_at=2))
-    assert run_shard(job, (2, 3), make_stylizer=Inverter())["stylized"] == LENGTHS[1] - 2
+    assert run_shard(job, (2, 3), make_stylizer=Inverter()).stylized == LENGTHS[1] - 2
     with pytest.raises(RuntimeError):
         run_shard(job, (1, 3), make_stylizer=Inverter(fails_at=6))
     assert run(job, make_stylizer=Inverter()).stylized == sum(LENGTHS) - LENGTHS[1] - 6
@@ -115,7 +115,7 @@ def test_what_shards_leave_undone_the_last_run_does(make: Callable[..., Job]) ->
     assert not state_path(job.output).exists()
 
 
-def test_more_shards_than_shots_have_nothing_to_do_and_say_so(
+def test_a_shard_without_shots_reports_it(
     clip: Path, style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["basic", str(clip), "-o", str(tmp_path / "o.mp4"), "--style", str(style), *REHEARSED]
@@ -129,12 +129,12 @@ def test_more_shards_than_shots_have_nothing_to_do_and_say_so(
     assert main([*asked, "--shard", "1/2", "--scheduler", "local:2"]) == 2
 
 
-def test_shards_keep_out_of_one_anothers_way(make: Callable[..., Job]) -> None:
-    """Each while another is at its second frame: only what cannot go on at one time is refused."""
+def test_shards_run_at_the_same_time(make: Callable[..., Job]) -> None:
+    """While a shard is at its second frame, other shards run, and conflicting runs are refused."""
     job, tried = make(), []
 
-    def meanwhile(event: dict[str, Any]) -> None:
-        if event["event"] == "frame" and event["index"] == 1:
+    def meanwhile(event: Any) -> None:
+        if event.name == "frame" and event.index == 1:
             with pytest.raises(HeldError):
                 run(job, make_stylizer=Inverter())
             with pytest.raises(HeldError):
@@ -144,11 +144,13 @@ def test_shards_keep_out_of_one_anothers_way(make: Callable[..., Job]) -> None:
             tried.append(run_shard(job, (2, 2), make_stylizer=Inverter()))
 
     run_shard(job, (1, 2), meanwhile, make_stylizer=Inverter())
-    assert tried[0]["stylized"] == sum(LENGTHS[1::2])
+    assert tried[0].stylized == sum(LENGTHS[1::2])
     assert run(job, make_stylizer=Inverter(fails_at=0)).stylized == 0
 
 
-def test_a_shard_that_fails_before_any_frame_leaves_nothing(make: Callable[..., Job]) -> None:
+def test_a_shard_that_fails_before_its_first_frame_leaves_no_state(
+    make: Callable[..., Job],
+) -> None:
     job = make()
     with pytest.raises(RuntimeError):
         run_shard(job, (1, 2), make_stylizer=Inverter(fails_at=0))
@@ -159,7 +161,7 @@ def test_a_shard_that_fails_before_any_frame_leaves_nothing(make: Callable[..., 
     assert run(make(size=64), make_stylizer=Inverter()).stylized == sum(LENGTHS[::2])
 
 
-def test_a_run_at_work_keeps_shards_out(
+def test_a_running_run_locks_shards_out(
     make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vidstyle.jobs.checkpoint._PATIENCE", 0.1)
@@ -169,23 +171,25 @@ def test_a_run_at_work_keeps_shards_out(
         run_shard(job, (1, 2), make_stylizer=Inverter())
 
 
-def test_a_clip_on_a_cluster_outlives_a_worker(make: Callable[..., Job], tmp_path: Path) -> None:
+def test_a_clip_on_a_cluster_survives_a_killed_worker(
+    make: Callable[..., Job], tmp_path: Path
+) -> None:
     pytest.importorskip("distributed")
     whole, job, killed = make("whole.mp4"), make(), []
     run(whole)
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
 
-    def kill(event: dict[str, Any]) -> None:
+    def kill(event: Any) -> None:
         events.append(event)
-        if event["event"] == "frame" and event["index"] == 2:
-            killed.append(event["process"])
-            os.kill(event["process"], signal.SIGKILL)
+        if event.name == "frame" and event.index == 2:
+            killed.append(event.process)
+            os.kill(event.process, signal.SIGKILL)
 
     run_shots(job, "local:2", kill, make_stylizer=partial(tardy, tmp_path / "log"))
     assert len(killed) == 1
-    assert {e["index"] for e in events if e["event"] == "frame"} <= set(range(sum(LENGTHS)))
+    assert {e.index for e in events if e.name == "frame"} <= set(range(sum(LENGTHS)))
     done = events[-1]
-    assert (done["event"], done["frames"]) == ("done", sum(LENGTHS))
-    # what the victim made is not its successor's
-    assert sum(LENGTHS) - 4 <= done["stylized"] <= sum(LENGTHS)
+    assert (done.name, done.frames) == ("done", sum(LENGTHS))
+    # frames of the killed worker do not count for its successor
+    assert sum(LENGTHS) - 4 <= done.stylized <= sum(LENGTHS)
     assert job.output.read_bytes() == whole.output.read_bytes()

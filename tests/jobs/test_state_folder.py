@@ -1,4 +1,4 @@
-"""State folders that vidstyle did not make, or that hold other files: nothing of those is lost."""
+"""State folders not made by vidstyle, or with other files: no such file is deleted."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from vidstyle.atomic import lock
 from vidstyle.cli import main
 from vidstyle.errors import StateError, UsageError
 from vidstyle.jobs.checkpoint import Checkpoint
+from vidstyle.jobs.events import WarningEvent
 from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import plan, run, run_shard
@@ -23,7 +24,7 @@ from vidstyle.jobs.state_folder import StateFolder
 from vidstyle.jobs.targets import check_target
 
 REHEARSE = ["--steps", "0", "--steps-next", "0"]
-STRANGE = (  # what a stranger's folder may hold: all of it was once deleted
+STRANGE = (  # files of other origin, which an earlier version deleted
     "frames/holiday.jpg", "frames/000001.png", "frames/000001.npz", "frames/sub/a.txt",
     "part.mp4", "part one.txt", "part/letter.txt", "journal.txt", "journal.jsonl", "lock",
     "lock.txt", "a.tmp.txt", "manifest.tmp.json", "manifest.json",
@@ -67,7 +68,7 @@ def begin(make: Callable[..., Job]) -> None:
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_a_folder_without_our_manifest_is_refused_by_name_and_left(
+def test_a_folder_without_a_manifest_is_refused_by_name_and_kept(
     make: Callable[..., Job], state: Path, name: str
 ) -> None:
     put(state, name)
@@ -85,7 +86,7 @@ def test_a_folder_without_our_manifest_is_refused_by_name_and_left(
         assert contents(state) == before
 
 
-def test_a_batch_leaves_such_a_folder_and_does_the_rest(
+def test_a_batch_keeps_such_a_folder_and_does_the_rest(
     clip: Path, style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(clip, tmp_path / "other.mp4")
@@ -104,7 +105,7 @@ def test_a_batch_leaves_such_a_folder_and_does_the_rest(
 
 @pytest.mark.parametrize("which", ["state", "frames", "journal.jsonl", "lock", "000000.png"])
 @pytest.mark.parametrize("restart", [False, True])
-def test_a_link_in_the_place_of_the_state_or_in_it_is_refused(
+def test_links_as_or_in_the_state_folder_are_refused(
     make: Callable[..., Job], state: Path, tmp_path: Path, which: str, *, restart: bool
 ) -> None:
     begin(make)
@@ -124,7 +125,7 @@ def test_a_link_in_the_place_of_the_state_or_in_it_is_refused(
 
 
 @pytest.mark.parametrize("left", ["frames", "journal.jsonl", "both"])
-def test_frames_or_a_journal_without_a_manifest_are_refused_until_they_are_to_be_discarded(
+def test_frames_without_a_manifest_need_restart(
     make: Callable[..., Job], state: Path, left: str
 ) -> None:
     begin(make)
@@ -142,7 +143,7 @@ def test_frames_or_a_journal_without_a_manifest_are_refused_until_they_are_to_be
     assert not state.exists()
 
 
-def test_what_a_run_killed_before_its_manifest_leaves_is_taken_up(
+def test_the_state_of_a_run_killed_before_its_manifest_is_reused(
     make: Callable[..., Job], state: Path
 ) -> None:
     state.mkdir()
@@ -154,27 +155,25 @@ def test_what_a_run_killed_before_its_manifest_leaves_is_taken_up(
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_other_files_in_a_genuine_state_survive_restart_and_the_end_of_the_run(
+def test_other_files_in_a_state_folder_survive_restart_and_the_end_of_the_run(
     make: Callable[..., Job], state: Path, *, restart: bool
 ) -> None:
     begin(make)
     others = ("notes.txt", "frames/holiday.jpg", "part one.txt", "journal.old", "x.tmp.y", "d/e")
     put(state, *others)
     (state / "frames" / "link.png").symlink_to(make().source)
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     outcome = run(make(restart=restart), events.append, make_stylizer=Inverter())
     assert sorted(contents(state)) == sorted((*others, "frames/link.png"))
     assert all(contents(state)[name] == f"mine: {name}".encode() for name in others)
     (warning,) = outcome.warnings
-    assert {"event": "warning", "message": warning} in events
+    assert WarningEvent(message=warning) in events
     assert f"{state} stays, since it holds files that vidstyle did not write: d, " in warning
     assert make().source.exists()
 
 
-def test_a_folder_of_pictures_is_made_and_cleared_by_exact_names(
-    photos: Path, style: Path, tmp_path: Path
-) -> None:
-    """part/ has the names of the photos; what else lies in it survives."""
+def test_part_files_are_deleted_by_exact_names(photos: Path, style: Path, tmp_path: Path) -> None:
+    """part/ has the names of the photos; other files in it survive."""
     job = make_job(photos, tmp_path / "out", style=style, steps=0, steps_next=0)
     state = state_path(job.output)
     with pytest.raises(RuntimeError):
@@ -190,7 +189,7 @@ def test_a_folder_of_pictures_is_made_and_cleared_by_exact_names(
     )
 
 
-def test_notes_that_were_tampered_with_make_the_frame_unfinished(output: Path) -> None:
+def test_a_frame_with_modified_notes_is_not_finished(output: Path) -> None:
     with Checkpoint(output, MANIFEST) as state:
         for index in range(2):
             state.save(index, image(), {}, {"drawn": image(index)})
@@ -203,13 +202,13 @@ def test_notes_that_were_tampered_with_make_the_frame_unfinished(output: Path) -
         assert sorted(state.finished) == [0]
 
 
-def test_a_state_that_another_run_is_just_making_is_no_strange_folder(output: Path) -> None:
+def test_a_state_folder_that_another_run_is_creating_is_accepted(output: Path) -> None:
     state_path(output).mkdir()
     with lock(state_path(output) / "lock"):
-        check_target(output, overwrite=False, restart=False, form={})
+        check_target(output, overwrite=False, restart=False, output_options={})
 
 
-def test_records_of_a_batch_replace_nothing_else(
+def test_records_of_a_batch_replace_no_other_files(
     photos: Path, style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -235,13 +234,13 @@ def test_inputs_in_the_state_folder_are_refused(
     run(make(keep_frames=True))
     frames = state / "frames"
     before = contents(frames)
-    with pytest.raises(UsageError, match=r"state folder .*holds the input"):
+    with pytest.raises(UsageError, match=r"state folder .*contains the input"):
         make_job(frames, output, style=style, rate=25, overwrite=True)
     assert contents(frames) == before
     assert json.loads((state / "manifest.json").read_bytes())["published"]
 
 
-def test_a_state_path_that_is_a_file_is_told(make: Callable[..., Job], state: Path) -> None:
+def test_a_state_path_that_is_a_file_is_refused(make: Callable[..., Job], state: Path) -> None:
     state.symlink_to("nowhere")
     with pytest.raises(StateError, match="is a link"):
         run(make())
@@ -251,7 +250,7 @@ def test_a_state_path_that_is_a_file_is_told(make: Callable[..., Job], state: Pa
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders")
 @pytest.mark.parametrize("name", ["manifest.json", "lock", "journal.jsonl", "frames", "part.mp4"])
 @pytest.mark.parametrize("genuine", [False, True])
-def test_a_pipe_under_a_name_of_a_state_is_refused_at_once(
+def test_a_pipe_with_the_name_of_a_state_file_is_refused_at_once(
     make: Callable[..., Job], state: Path, name: str, *, genuine: bool
 ) -> None:
     if genuine:

@@ -1,4 +1,4 @@
-"""What a container refuses is found beforehand; finished frames serve another output."""
+"""Refused containers are found early; finished frames are used for another output."""
 
 import errno
 import json
@@ -27,19 +27,19 @@ _REHEARSED = {"steps": 0, "steps_next": 0, "size": 64}
 
 
 def _run(clip: Path, style: Path, output: Path, **settings: Any) -> list[dict[str, Any]]:
-    """Rehearse; return the events."""
-    events: list[dict[str, Any]] = []
+    """Run without steps; return the events."""
+    events: list[Any] = []
     pipeline.run(make_job(clip, output, style=style, **_REHEARSED | settings), events.append)
     return events
 
 
-def _made(events: list[dict[str, Any]]) -> int:
-    return sum(event["event"] == "frame" for event in events)
+def _made(events: list[Any]) -> int:
+    return sum(event.name == "frame" for event in events)
 
 
 @pytest.fixture
 def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Make what is written with this suffix fail when it is read back."""
+    """Make outputs with this suffix fail when they are read back."""
     real = video_write._verify
 
     def refuse(suffix: str) -> None:
@@ -53,7 +53,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return refuse
 
 
-def test_frames_of_a_failed_output_serve_another(
+def test_frames_of_a_failed_output_are_used_for_another(
     clip: Path, style: Path, tmp_path: Path, refusing: Callable[[str], None]
 ) -> None:
     refusing(".mp4")
@@ -66,7 +66,7 @@ def test_frames_of_a_failed_output_serve_another(
     assert not list(tmp_path.glob("*.vidstyle"))
 
 
-def test_the_message_ends_with_the_command_that_goes_on(
+def test_the_message_ends_with_the_command_that_continues(
     clip: Path,
     style: Path,
     tmp_path: Path,
@@ -98,7 +98,7 @@ def test_the_same_command_continues_after_the_frames_were_taken_over(
     assert media.probe(tmp_path / "out.mkv").frames == FRAMES
 
 
-def test_kept_frames_of_a_written_output_make_another_beside_it(
+def test_kept_frames_of_a_written_output_are_used_for_another(
     clip: Path, style: Path, tmp_path: Path
 ) -> None:
     _run(clip, style, tmp_path / "out.mp4", keep_frames=True)
@@ -119,7 +119,7 @@ def _all_of(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_frames_of_another_request_are_refused_and_stay(
+def test_frames_of_another_request_are_refused_and_kept(
     clip: Path, style: Path, tmp_path: Path
 ) -> None:
     _begun(clip, style, tmp_path / "out.mp4", seed=1)
@@ -129,7 +129,7 @@ def test_frames_of_another_request_are_refused_and_stay(
     assert _all_of(tmp_path) == before
 
 
-def test_nothing_to_take_over_is_refused(clip: Path, style: Path, tmp_path: Path) -> None:
+def test_a_missing_state_to_take_over_is_refused(clip: Path, style: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4.vidstyle").mkdir()
     (tmp_path / "link.mp4.vidstyle").symlink_to(_begun(clip, style, tmp_path / "out.mp4"))
     for name in ("none.mp4", "empty.mp4", "link.mp4"):
@@ -146,7 +146,7 @@ def test_frames_of_two_outputs_are_not_mixed(clip: Path, style: Path, tmp_path: 
     assert _all_of(tmp_path) == before
 
 
-def test_frames_on_another_disk_are_to_be_moved_by_hand(
+def test_frames_on_another_disk_are_refused(
     clip: Path, style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = _begun(clip, style, tmp_path / "out.mp4")
@@ -162,7 +162,7 @@ def test_frames_on_another_disk_are_to_be_moved_by_hand(
     assert _made(_run(clip, style, tmp_path / "out.mkv")) == 0
 
 
-def test_frames_that_another_run_is_making_are_not_taken(
+def test_frames_of_a_running_run_are_not_taken_over(
     clip: Path, style: Path, tmp_path: Path
 ) -> None:
     state = _begun(clip, style, tmp_path / "out.mp4")
@@ -175,7 +175,7 @@ def test_frames_that_another_run_is_making_are_not_taken(
 def test_unfinished_frames_of_another_size_are_refused(
     clip: Path, style: Path, tmp_path: Path
 ) -> None:
-    """An odd size that one container takes and another does not."""
+    """An odd size that one container accepts and another does not."""
     state = _begun(clip, style, tmp_path / "out.webm", size=101)
     lines = (state / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (state / "journal.jsonl").write_bytes(b"".join(lines[:2]))
@@ -183,7 +183,7 @@ def test_unfinished_frames_of_another_size_are_refused(
         _run(clip, style, tmp_path / "out.mp4", size=101, resume_from=str(tmp_path / "out.webm"))
 
 
-def test_it_goes_with_no_restart_no_shards_and_no_batch(
+def test_resume_from_excludes_restart_shards_and_batches(
     clip: Path, style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SettingsError, match="without --restart"):
@@ -197,7 +197,7 @@ def test_it_goes_with_no_restart_no_shards_and_no_batch(
     assert "expected one source, got a batch" in capsys.readouterr().err
 
 
-def test_the_command_keeps_all_but_the_output() -> None:
+def test_the_command_keeps_all_arguments_but_the_output() -> None:
     given = ["basic", "a b.mp4", "-oout.mp4", "--restart", "--style", "s.png=1"]
     assert command_for(given, Path("out.mp4"), Path("out.mkv")) == (
         "vidstyle basic 'a b.mp4' --style s.png=1 -o out.mkv --resume-from out.mp4"
@@ -208,13 +208,13 @@ def test_the_command_keeps_all_but_the_output() -> None:
     )
 
 
-def test_a_picture_that_the_container_refuses_is_found_before_the_first_frame(
+def test_a_codec_that_the_container_refuses_is_found_before_the_first_frame(
     clip: Path, style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real muxer of a format that takes no H.264."""
+    """The muxer of a format without H.264."""
     real = video_write._create
     monkeypatch.setattr(video_write, "_create", lambda target, _, base: real(target, "webm", base))
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     job = make_job(clip, tmp_path / "out.mp4", style=style, **_REHEARSED)
     with pytest.raises(UsageError, match="choose another --size, --codec or output"):
         pipeline.run(job, events.append)
@@ -222,7 +222,7 @@ def test_a_picture_that_the_container_refuses_is_found_before_the_first_frame(
     assert not state_path(job.output).exists()
 
 
-def test_a_stream_that_the_container_refuses_at_a_packet_is_left_out_and_named(
+def test_a_stream_whose_packets_the_container_refuses_is_left_out_and_named(
     style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = write_sounding(tmp_path / "a.mkv", list(range(20)), sound=True)
@@ -235,17 +235,17 @@ def test_a_stream_that_the_container_refuses_at_a_packet_is_left_out_and_named(
 
     monkeypatch.setattr(stream_copy.StreamCopy, "move", move)
     events = _run(clip, style, tmp_path / "out.mkv")
-    kinds = [event["event"] for event in events]
-    told = [event["message"] for event in events if event["event"] == "warning"]
+    kinds = [event.name for event in events]
+    told = [event.message for event in events if event.name == "warning"]
     assert len(told) == 1
     assert told[0].startswith("audio stream 1 (aac, fra): matroska cannot hold it")
-    assert kinds.index("warning") < kinds.index("frame")  # while one may still choose otherwise
-    assert events[-1]["warnings"] == tuple(told)
+    assert kinds.index("warning") < kinds.index("frame")  # before any work is done
+    assert events[-1].warnings == tuple(told)
     assert [stream.kind for stream in media.probe(tmp_path / "out.mkv").streams] == ["video"]
 
 
-def test_sound_whose_last_packets_go_back_is_kept(tmp_path: Path) -> None:
-    """Two packets before the end go back by 90 ms; the transcoder puts them in order."""
+def test_sound_whose_last_timestamps_decrease_is_kept(tmp_path: Path) -> None:
+    """Two packets before the end go back by 90 ms; the transcoder reorders them."""
     clip = write_clip(tmp_path / "a.mp4", 20)
     path = tmp_path / "b.mkv"
     ffmpeg("-i", str(clip), "-f", "lavfi", "-i", "sine=d=0.6", "-map", "0", "-map", "1",

@@ -178,9 +178,9 @@ def test_available_memory_is_below_the_total_and_within_the_control_group_limit(
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_allocations_are_limited_only_inside_the_context() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
-    with memory.bounded(1 << 28):
+    with memory.memory_limit(1 << 28):
         np.zeros(1 << 24, np.uint8)
-        with memory.bounded(1 << 30), pytest.raises(MemoryError):  # the lower limit holds
+        with memory.memory_limit(1 << 30), pytest.raises(MemoryError):  # the lower limit stays
             np.zeros(1 << 29, np.uint8)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 

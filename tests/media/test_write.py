@@ -257,7 +257,7 @@ def _source(folder: Path, kind: str) -> media.Clip:
         ("video", "out.png", "expected a video, an animation"),
         ("video", "a.mp4", "is also an input"),
         ("picture", "out.mp4", "expected a picture"),
-        ("picture", "in", "holds the input"),
+        ("picture", "in", "contains the input"),
         ("photos", "out.mp4", "expected a folder for 1 photos"),
         ("photos", "out.png", "expected a folder for 1 photos"),
         ("photos", "in", "is also an input"),

@@ -55,9 +55,7 @@ class Film:
             style_layers=LAYERS,
         )
 
-    def run(
-        self, job: Job, watch: Callable[[dict[str, Any]], None] = lambda event: None
-    ) -> list[bytes]:
+    def run(self, job: Job, watch: Callable[[Any], None] = lambda event: None) -> list[bytes]:
         """Return the bytes of the state of every frame."""
 
         def make(job: Job, styles: Any, network: Path | None) -> Stylizer:

@@ -285,8 +285,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     class BreakError(Exception):
         """Stands for any end in the midst of a run."""
 
-    def stop(event: dict[str, Any]) -> None:
-        if event["event"] == "frame" and event["index"] == 2:
+    def stop(event: Any) -> None:
+        if event.name == "frame" and event.index == 2:
             raise BreakError
 
     with pytest.raises(BreakError):
@@ -298,8 +298,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 def test_another_mask_is_another_request(make: Callable[..., Job], tmp_path: Path) -> None:
     mask = save_mask(tmp_path / "m.png", 0)
 
-    def stop(event: dict[str, Any]) -> None:
-        if event["event"] == "frame":
+    def stop(event: Any) -> None:
+        if event.name == "frame":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

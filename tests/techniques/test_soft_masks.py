@@ -121,8 +121,8 @@ def test_a_stopped_run_with_a_soft_mask_goes_on_to_the_same_bytes(
     class BreakError(Exception):
         """Stands for any end in the midst of a run."""
 
-    def stop(event: dict[str, Any]) -> None:
-        if event["event"] == "frame" and event["index"] == 1:
+    def stop(event: Any) -> None:
+        if event.name == "frame" and event.index == 1:
             raise BreakError
 
     with pytest.raises(BreakError):

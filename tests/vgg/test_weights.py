@@ -143,7 +143,7 @@ def test_what_a_killed_fetch_left_is_cleared_away(tmp_path, archive):
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
 def test_a_cache_that_cannot_be_written_is_an_output_error(tmp_path, archive):
     (tmp_path / "new").mkdir(mode=0o500)
-    with pytest.raises(OutputError, match="permission is denied"):
+    with pytest.raises(OutputError, match="permission denied"):
         weights.fetch(tmp_path / "new" / "cache", download=lambda *_: archive)
 
 

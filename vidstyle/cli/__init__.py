@@ -1,1 +1,1 @@
-"""The command line: options to a job, progress to the terminal, errors to exit codes."""
+"""Command line: parses options, prints progress, maps errors to exit codes."""

@@ -1,76 +1,111 @@
-"""Options of the command line, derived from the dataclasses that declare them."""
+"""Command-line options: derived from the dataclasses that declare them, and shared by commands."""
 
 import argparse
 from dataclasses import Field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from vidstyle.errors import SettingsError
 from vidstyle.settings import Option, kinds_of, options
 
-__all__ = ["add_options", "add_printing", "values"]
+__all__ = [
+    "GUIDE_HELP",
+    "RANGE",
+    "SERIES_HELP",
+    "SOURCE_HELP",
+    "add_options",
+    "add_printing",
+    "add_weights",
+    "given_options",
+]
+
+RANGE = ("start", "end", "rate")  # options that select the frames of a source
+SOURCE_HELP = (
+    "a video, an animation, a picture, a folder of pictures or a pattern (frames/%%05d.png)"
+)
+GUIDE_HELP = {
+    "mask": "area to stylise: white or opaque; several masks go with several styles, in order",
+    "map": "regions of the frame, by colour",
+    "style_map": "regions of the style picture, by colour; one for each --style",
+}
+SERIES_HELP = (
+    "; one picture for all frames, or a folder, pattern or video with one for each frame or for "
+    "key frames"
+)
 
 
 def add_options(
     parser: argparse.ArgumentParser, owner: Any, only: tuple[str, ...] | None = None
 ) -> None:
-    """Give `parser` the options that a dataclass declares, or `only` some, with their help."""
+    """Add the options that the dataclass `owner` declares; only: their names, default all."""
     for name, (declared, facts) in options(owner).items():
         if only is None or name in only:
             _add(parser, name, declared, facts)
 
 
 def add_printing(parser: argparse.ArgumentParser, as_json: str = "", quiet: str = "") -> None:
-    """Give `parser` --json and --quiet; as_json, quiet: what their help says besides."""
-    told = f"print one JSON object a line{as_json}"
-    parser.add_argument("--json", action="store_true", help=told)
-    told = f"print errors and warnings only{quiet}"
-    parser.add_argument("-q", "--quiet", action="store_true", help=told)
+    """Add --json and --quiet; as_json, quiet: appended to their help."""
+    text = f"print one JSON object per line{as_json}"
+    parser.add_argument("--json", action="store_true", help=text)
+    text = f"print only errors and warnings{quiet}"
+    parser.add_argument("-q", "--quiet", action="store_true", help=text)
 
 
-def values(asked: argparse.Namespace, owner: Any) -> dict[str, Any]:
-    """Return the options of `owner` that were given, read as what they are declared to be."""
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add --weights."""
+    parser.add_argument(
+        "--weights", metavar="FILE", type=Path,
+        help="VGG-19 weights: .npz, .pth or Keras' notop .h5 (default: found or downloaded)",
+    )  # fmt: skip
+
+
+def given_options(args: argparse.Namespace, owner: Any) -> dict[str, Any]:
+    """Return the options of `owner` that were given, by name, converted to their types.
+
+    Raises SettingsError for text that is not a number where one is expected.
+    """
     return {
-        name: _read(name, getattr(asked, name), declared, facts)
+        name: _convert(name, getattr(args, name), declared, facts)
         for name, (declared, facts) in options(owner).items()
-        if hasattr(asked, name)
+        if hasattr(args, name)
     }
 
 
 def _add(parser: argparse.ArgumentParser, name: str, declared: "Field[Any]", facts: Option) -> None:
     flag = f"--{name.replace('_', '-')}"
-    told = _told(declared, facts).replace("%", "%%")
+    text = _help(declared, facts).replace("%", "%%")
     if declared.type is bool:
-        parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=told)
+        parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
         return
     parser.add_argument(
         flag,
         metavar="NAME,..." if facts.choices else _METAVARS[kinds_of(declared)[0]],
         default=argparse.SUPPRESS,
-        help=told,
+        help=text,
     )
 
 
 _METAVARS = {int: "N", float: "NUMBER", Fraction: "NUMBER", str: "TEXT"}
 
 
-def _told(declared: "Field[Any]", facts: Option) -> str:
-    """Return the help of an option: meaning, unit, bounds, default."""
+def _help(declared: "Field[Any]", facts: Option) -> str:
+    """Return the help of an option: meaning, words, bounds, unit, default."""
     notes = [*(f"'{word}'" for word in facts.words)]
     if facts.low is not None:
         high = "" if facts.high is None else f" to {facts.high:.10g}"
         notes.append(f"from {facts.low:.10g}{high}{' ' + facts.unit if facts.unit else ''}")
     if facts.choices:
         notes.append(f"from {facts.choices[0]} to {facts.choices[-1]}")
-    told = facts.meaning + (f"; {' or '.join(notes)}" if notes else "")
+    allowed = " or ".join(filter(None, (", ".join(notes[:-1]), *notes[-1:])))
+    text = facts.meaning + (f"; {allowed}" if allowed else "")
     if isinstance(declared.default, tuple):
-        return f"{told} (default: {','.join(declared.default)})"
+        return f"{text} (default: {','.join(declared.default)})"
     plain = declared.default is None or declared.default is False
-    return told if plain else f"{told} (default: {declared.default})"
+    return text if plain else f"{text} (default: {declared.default})"
 
 
-def _read(name: str, text: Any, declared: "Field[Any]", facts: Option) -> Any:
-    """Turn the text of an option into its value. Raises SettingsError."""
+def _convert(name: str, text: Any, declared: "Field[Any]", facts: Option) -> Any:
     if isinstance(text, bool) or text in facts.words:
         return text
     if facts.choices:

@@ -1,36 +1,60 @@
-"""What is printed of a run: a bar with its place, time left and loss, or JSON lines."""
+"""Progress of a run on the terminal: a bar with frame, time left and loss, or JSON lines."""
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from vidstyle.cli.terminal import printable
+from vidstyle.jobs.events import (
+    BatchEvent,
+    BatchPlanEvent,
+    ClusterEvent,
+    DoneEvent,
+    Event,
+    FrameEvent,
+    GuidesEvent,
+    ItemEvent,
+    NextEvent,
+    PlanEvent,
+    PlannedItemEvent,
+    ShardEvent,
+    SourceWarning,
+    StartEvent,
+    StepEvent,
+    SummaryEvent,
+    TraceEvent,
+    WarningEvent,
+    WeightsEvent,
+)
 
 if TYPE_CHECKING:
     from tqdm import tqdm
-
-    from vidstyle.jobs.pipeline import Event
 
 __all__ = [
     "BatchReporter",
     "Reporter",
     "bytes_bar",
     "duration",
-    "how_to_go_on",
     "new_bar",
     "plan_in_words",
     "print_json",
-    "silently",
-    "told",
+    "progress_callbacks",
+    "resume_hint",
+    "without_stderr",
 ]
 
 
 class Reporter:
-    """Prints the events of a run: a bar on a terminal, or JSON lines."""
+    """Prints the events of a run as a bar on a terminal, or as JSON lines.
+
+    of: the name of the source in a batch. A KeyboardInterrupt leaves the context with a message
+    that says how to resume.
+    """
 
     def __init__(self, *, as_json: bool, quiet: bool, restart: bool = False, of: str = "") -> None:
         self._restart = restart
@@ -49,55 +73,53 @@ class Reporter:
     ) -> None:
         self.close()
         if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(self._how_to_go_on()) from error
+            raise KeyboardInterrupt(self._stop_message()) from error
 
-    def __call__(self, event: "Event") -> None:
-        """Print an event in the way that was asked for."""
-        kind = event["event"]
-        if kind == "start":
-            self._finished, self._of = event["finished"], event["of"]
-        elif kind == "frame":
+    def __call__(self, event: Event) -> None:
+        """Print an event."""
+        if isinstance(event, StartEvent):
+            self._finished, self._of = event.finished, event.of
+        elif isinstance(event, FrameEvent):
             self._finished += 1
         if self._json:
-            if kind not in ("step", "weights"):
-                print_json(event)
-        elif kind == "warning":
-            self._say(f"vidstyle: {event['message']}", sys.stderr)
+            if not isinstance(event, StepEvent | WeightsEvent):
+                print_json(event.to_json())
+        elif isinstance(event, WarningEvent):
+            self._say(f"vidstyle: {event.message}", sys.stderr)
         elif not self._quiet:
             self._show(event)
 
-    def _show(self, event: "Event") -> None:
-        kind = event["event"]
-        if kind == "done":
+    def _show(self, event: Event) -> None:
+        if isinstance(event, DoneEvent):
             self.close()
             self._say(_outcome_in_words(event), sys.stdout)
-        elif kind == "shard":
+        elif isinstance(event, ShardEvent):
             self.close()
             self._say(_shard_in_words(event), sys.stdout)
-        elif kind == "weights":
+        elif isinstance(event, WeightsEvent):
             self._bar = bytes_bar(self._bar, event)
-        elif kind == "guides":
-            if not self._before or event["taken"] == "keys":  # a batch would tell it of each
-                self._say(event["message"], sys.stdout)
-        elif kind == "start":
+        elif isinstance(event, GuidesEvent):
+            if not self._before or event.taken == "keys":  # else one line per source of a batch
+                self._say(event.message, sys.stdout)
+        elif isinstance(event, StartEvent):
             self.close()
-            self._bar = new_bar(total=event["left"], unit="evaluation", desc=self._place())
-        elif self._bar is not None:
+            self._bar = new_bar(total=event.left, unit="evaluation", desc=self._place())
+        elif self._bar is not None and isinstance(event, FrameEvent | StepEvent):
             self._advance(self._bar, event)
 
-    def _advance(self, bar: "tqdm[NoReturn]", event: "Event") -> None:
+    def _advance(self, bar: "tqdm[NoReturn]", event: FrameEvent | StepEvent) -> None:
         bar.update(1)
-        if event["event"] == "frame":
-            bar.total = bar.n + event["left"]
+        if isinstance(event, FrameEvent):
+            bar.total = bar.n + event.left
             bar.set_description(self._place())
         else:
-            bar.set_postfix(loss=f"{event['loss']:.4g}")
+            bar.set_postfix(loss=f"{event.loss:.4g}")
 
     def _place(self) -> str:
         return f"{self._before}frame {min(self._finished + 1, self._of)} of {self._of}"
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
         self._bar = None
@@ -108,13 +130,13 @@ class Reporter:
         else:
             self._bar.write(printable(text), file=stream)
 
-    def _how_to_go_on(self) -> str:
+    def _stop_message(self) -> str:
         after = f" after {self._finished} of {self._of} frames" if self._of else ""
-        return f"stopped{after}; {how_to_go_on(self._restart)}"
+        return f"stopped{after}; {resume_hint(self._restart)}"
 
 
 class BatchReporter:
-    """Prints the events of a batch: a bar for each source and a summary, or JSON lines."""
+    """Prints the events of a batch as a bar per source and a summary, or as JSON lines."""
 
     def __init__(self, *, as_json: bool, quiet: bool, verbose: bool, restart: bool) -> None:
         self._json = as_json
@@ -125,7 +147,7 @@ class BatchReporter:
         self._of = 0
         self._source = ""
         self._left = ""
-        self._all: tqdm[NoReturn] | None = None  # of a cluster: several sources go on at once
+        self._all: tqdm[NoReturn] | None = None  # of a cluster, which runs sources in parallel
         self._run = self._reporter()
 
     def __enter__(self) -> Self:
@@ -137,41 +159,38 @@ class BatchReporter:
         self._close()
         if isinstance(error, KeyboardInterrupt):
             after = f" after {self._finished} of {self._of} sources" if self._of else ""
-            raise KeyboardInterrupt(f"stopped{after}; {how_to_go_on(self._restart)}") from error
+            raise KeyboardInterrupt(f"stopped{after}; {resume_hint(self._restart)}") from error
 
-    def __call__(self, event: "Event") -> None:
-        """Print an event in the way that was asked for."""
-        kind = event["event"]
-        if kind == "batch":
-            self._of = event["of"]
-        elif kind == "next":
+    def __call__(self, event: Event) -> None:
+        """Print an event."""
+        if isinstance(event, BatchEvent):
+            self._of = event.of
+        elif isinstance(event, NextEvent):
             self._begin(event)
-        elif kind == "item":
+        elif isinstance(event, ItemEvent | PlannedItemEvent):
             self._finished += 1
             self._tell(event)
-        elif kind in ("summary", "plan"):
+        elif isinstance(event, SummaryEvent | BatchPlanEvent):
             self._sum_up(event)
-        elif kind == "warning":
-            self._run({"source": self._source, **event})
-        elif kind == "trace":
+        elif isinstance(event, WarningEvent):
+            self._run(replace(event, source=event.source or self._source))
+        elif isinstance(event, TraceEvent):
             if self._verbose:
-                print(printable(event["text"], keep="\n"), file=sys.stderr)
-        elif kind == "cluster":
+                print(printable(event.text, keep="\n"), file=sys.stderr)
+        elif isinstance(event, ClusterEvent):
             self._begin_all(event)
-        elif self._all is None and kind != "done" and not self._json:
+        elif self._all is None and not isinstance(event, DoneEvent) and not self._json:
             self._run(event)
 
-    def _begin(self, event: "Event") -> None:
-        self._source = event["source"]
+    def _begin(self, event: NextEvent) -> None:
+        self._source = event.source
         self._run.close()
-        self._run = self._reporter(
-            f"{event['index'] + 1} of {self._of}{self._left}: {self._source}"
-        )
+        self._run = self._reporter(f"{event.index + 1} of {self._of}{self._left}: {self._source}")
 
-    def _begin_all(self, event: "Event") -> None:
-        """Begin a bar of sources: those of a cluster are not done one after another."""
+    def _begin_all(self, event: ClusterEvent) -> None:
+        """Show one bar that counts sources, since a cluster runs several at once."""
         if not (self._json or self._quiet):
-            desc = f"{self._of} sources, {event['workers']} workers"
+            desc = f"{self._of} sources, {event.workers} workers"
             self._all = new_bar(total=self._of, unit="source", desc=desc)
 
     def _close(self) -> None:
@@ -182,60 +201,60 @@ class BatchReporter:
     def _reporter(self, of: str = "") -> Reporter:
         return Reporter(as_json=self._json, quiet=self._quiet, of=of)
 
-    def _tell(self, event: "Event") -> None:
-        """Print what came of a source, and remember how long the rest will take."""
+    def _tell(self, event: ItemEvent | PlannedItemEvent) -> None:
+        """Print the result of one source and keep the estimate for the rest."""
         self._run.close()
-        left = event.get("left")
+        left = event.left if isinstance(event, ItemEvent) else None
         self._left = f", {duration(left)} left for all" if left else ""
         if self._all is not None:
             self._all.update(1)
             self._all.clear()
         if self._json:
-            print_json(event)
-        elif event["status"] == "failed":
-            print(printable(f"vidstyle: {_failure(event)}"), file=sys.stderr)
-        elif event["status"] == "planned":
-            print(printable(f"{event['source']} -> {event['output']}"))
-        elif event["status"] == "done" and not self._quiet:
-            print(printable(f"{event['output']}: {duration(event['seconds'])}"))
+            print_json(event.to_json())
+        elif event.message is not None:
+            print(printable(f"vidstyle: {_failure(event.source, event.message)}"), file=sys.stderr)
+        elif event.status == "planned":
+            print(printable(f"{event.source} -> {event.output}"))
+        elif isinstance(event, ItemEvent) and event.status == "done" and not self._quiet:
+            print(printable(f"{event.output}: {duration(event.seconds)}"))
 
-    def _sum_up(self, event: "Event") -> None:
+    def _sum_up(self, event: SummaryEvent | BatchPlanEvent) -> None:
         self._close()
         if self._json:
-            print_json(event)
+            print_json(event.to_json())
         elif not self._quiet:
             print(_summary_in_words(event))
 
 
-def how_to_go_on(restart: bool = False) -> str:
-    """Return what to do after a stop."""
+def resume_hint(restart: bool = False) -> str:
+    """Return how to resume after a stop; restart: the run was started with --restart."""
     without = " without --restart" if restart else ""
-    return f"run the same command{without} to go on"
+    return f"run the same command{without} to continue"
 
 
 def new_bar(*, quiet: bool = False, **facts: Any) -> "tqdm[NoReturn]":
-    """Return a bar, which shows on a terminal only, and not if quiet."""
+    """Return a progress bar; it is shown on a terminal only, and not if quiet."""
     from tqdm import tqdm
 
     form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
     return tqdm(bar_format=form, disable=quiet or None, leave=False, dynamic_ncols=True, **facts)
 
 
-def bytes_bar(bar: "tqdm[NoReturn] | None", event: "Event") -> "tqdm[NoReturn]":
-    """Return the bar of a download, made or moved on as the event says."""
+def bytes_bar(bar: "tqdm[NoReturn] | None", event: WeightsEvent) -> "tqdm[NoReturn]":
+    """Return the bar of a download, created if None, advanced to the event's byte count."""
     if bar is None:
-        bar = new_bar(total=event["total"], desc="fetching the VGG-19 weights")
-    bar.update(event["received"] - bar.n)
+        bar = new_bar(total=event.total, desc="downloading the VGG-19 weights")
+    bar.update(event.received - bar.n)
     return bar
 
 
 @contextmanager
-def told(what: str, *, as_json: bool, quiet: bool) -> Iterator[dict[str, Any]]:
-    """Yield `notify`, `warn` and `note` of a command: they move a bar and print above it.
+def progress_callbacks(title: str, *, as_json: bool, quiet: bool) -> Iterator[dict[str, Any]]:
+    """Yield the callbacks `notify`, `warn` and `note`, which advance a bar and print above it.
 
-    as_json: they print one JSON object a line in its place. quiet: warnings only.
+    as_json: print JSON lines instead. quiet: print warnings only.
     """
-    with new_bar(total=0, desc=what, quiet=as_json or quiet) as bar:
+    with new_bar(total=0, desc=title, quiet=as_json or quiet) as bar:
 
         def notify(done: int, of: int) -> None:
             bar.total = of
@@ -243,127 +262,120 @@ def told(what: str, *, as_json: bool, quiet: bool) -> Iterator[dict[str, Any]]:
 
         def warn(message: str) -> None:
             if as_json:
-                print_json({"event": "warning", "message": message})
+                print_json(WarningEvent(message=message).to_json())
             else:
                 bar.write(f"vidstyle: {message}", file=sys.stderr)
 
         def note(event: dict[str, Any]) -> None:
             if as_json:
-                print_json({"event": "guides", **event})
+                print_json(GuidesEvent(**event).to_json())
             elif not quiet:
                 bar.write(event["message"], file=sys.stdout)
 
         yield {"notify": notify, "warn": warn, "note": note}
 
 
-def silently(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `make` with stderr shut: TensorFlow 2.21 talks there whatever its log level is."""
+def without_stderr(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `make` to discard stderr: TensorFlow 2.21 logs there regardless of its log level."""
 
-    def make_silently(*given: Any) -> Any:
-        with _shut(sys.__stderr__):
+    def wrapped(*given: Any) -> Any:
+        with _discarded(sys.__stderr__):
             return make(*given)
 
-    return make_silently
+    return wrapped
 
 
 @contextmanager
-def _shut(stream: Any) -> Iterator[None]:
-    """Lose what is written to the file behind `stream`, also by libraries that are not Python."""
+def _discarded(stream: Any) -> Iterator[None]:
+    """Discard writes to the descriptor of `stream`, including those of C libraries."""
     stream.flush()
-    kept, nowhere = os.dup(stream.fileno()), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
+    saved, null = os.dup(stream.fileno()), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
     try:
         yield
     finally:
-        os.dup2(kept, stream.fileno())
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(saved, stream.fileno())
+        os.close(saved)
+        os.close(null)
 
 
-def plan_in_words(found: dict[str, Any]) -> str:
-    """Return what a run would do: see run.plan."""
+def plan_in_words(found: PlanEvent) -> str:
+    """Return the plan of a run (see jobs.plan) as text."""
     return (
-        f"{printable(found['source'])} ({found['kind']}) -> {printable(found['output'])}\n"
-        f"frames: {found['frames']} of {found['width']} x {found['height']} pixels\n"
-        f"steps: {found['steps']} for a first frame, {found['steps_next']} for one that follows; "
-        f"{found['evaluations']} evaluations\n"
-        f"time: about {duration(found['seconds'])} (8 microseconds a pixel and evaluation, as "
-        "measured on two CPU cores; a GPU takes less)\n"
-        f"disk: up to {found['bytes'] / 1e6:,.0f} MB while it is made, "
-        f"{found['bytes_free'] / 1e6:,.0f} MB are free"
+        f"{printable(found.source)} ({found.kind}) -> {printable(str(found.output))}\n"
+        f"frames: {found.frames} of {found.width} x {found.height} pixels\n"
+        f"steps: {found.steps} for the first frame of a shot, {found.steps_next} afterwards; "
+        f"{found.evaluations} evaluations\n"
+        f"time: about {duration(found.seconds)} (8 microseconds per pixel and evaluation on "
+        "two CPU cores; less on a GPU)\n"
+        f"disk: up to {found.bytes / 1e6:,.0f} MB during the run, "
+        f"{(found.bytes_free or 0) / 1e6:,.0f} MB free"
     )
 
 
-def _outcome_in_words(event: "Event") -> str:
-    kept = f"; its frames are kept in {event['kept']}" if event["kept"] else ""
-    if not event["stylized"]:
-        return f"{event['output']} is done, from frames of an earlier run{kept}"
-    return f"{event['output']}: {event['frames']} frames, {duration(event['seconds'])}{kept}"
+def _outcome_in_words(event: DoneEvent) -> str:
+    kept = f"; its frames are kept in {event.kept}" if event.kept else ""
+    if not event.stylized:
+        return f"{event.output} is done, from frames of an earlier run{kept}"
+    return f"{event.output}: {event.frames} frames, {duration(event.seconds)}{kept}"
 
 
-def _shard_in_words(event: "Event") -> str:
-    """Return what a shard did, and what is to do after it."""
-    told = f"shard {event['shard']}/{event['of']}: {event['stylized']} frames"
-    shots = event["shots"]
-    if shots is not None and shots < event["shard"]:
-        told += f" (nothing to do: {shots} shot{'s' * (shots != 1)} in all)"
-    whole = event["finished"] == event["frames"]
-    so_far = f"{event['finished']} of {event['frames']} frames are finished"
-    then = "run the same command without --shard" + (
-        "" if whole else " when the other shards are done"
-    )
-    return f"{told}; {so_far}; {then} to write {event['output']}"
+def _shard_in_words(event: ShardEvent) -> str:
+    """Return the result of a shard and the next command to run."""
+    text = f"shard {event.shard}/{event.of}: {event.stylized} frames"
+    shots = event.shots
+    if shots is not None and shots < event.shard:
+        text += f" (nothing to do: {shots} shot{'s' * (shots != 1)} in all)"
+    whole = event.finished == event.frames
+    so_far = f"{event.finished} of {event.frames} frames are finished"
+    then = "run the same command without --shard" + ("" if whole else " after the other shards")
+    return f"{text}; {so_far}; {then} to write {event.output}"
 
 
-_FATES: tuple[str, ...] = ("done", "planned", "skipped")
+def _summary_in_words(event: SummaryEvent | BatchPlanEvent) -> str:
+    """Return the summary of a batch: counts, warnings, failures."""
+    lost: list[str] = []
+    rest = f"{event.skipped} skipped, {len(event.failed)} failed"
+    if isinstance(event, BatchPlanEvent):
+        text = f"{event.planned} planned, {rest}\n{event.frames} frames, "
+        text += f"{event.evaluations} evaluations, about {duration(event.seconds)} on two CPU cores"
+    else:
+        text, lost = f"{event.done} done, {rest}", _warnings_in_words(event.warnings)
+    left = [f"{count} {kind}" for kind, count in event.left_out.items() if count]
+    text += f"; left out: {', '.join(left)}" if left else ""
+    failed = [f"failed: {_failure(one.source, one.message)}" for one in event.failed]
+    return "\n".join([text, *lost, *map(printable, failed)])
 
 
-def _summary_in_words(event: "Event") -> str:
-    """Return what became of the sources of a batch: numbers, what was lost, then what failed."""
-    counts = {word: event[word] for word in _FATES if word in event}
-    counts["failed"] = len(event["failed"])
-    left = [f"{count} {kind}" for kind, count in event["left_out"].items() if count]
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    if event["event"] == "plan":
-        told += f"\n{event['frames']} frames, {event['evaluations']} evaluations"
-        told += f", about {duration(event['seconds'])} on two CPU cores"
-    told += f"; left out: {', '.join(left)}" if left else ""
-    lost = _warnings_in_words(event.get("warnings", []))
-    return "\n".join(
-        [told, *lost, *(printable(f"failed: {_failure(one)}") for one in event["failed"])]
-    )
+_MAX_SOURCES = 5  # named per warning; --json lists all
 
 
-_SOURCES_NAMED = 5  # of those with the same warning; --json has all
-
-
-def _warnings_in_words(warnings: "list[dict[str, str]]") -> list[str]:
-    """Return a line for each warning, with the sources that have it."""
+def _warnings_in_words(warnings: Sequence[SourceWarning]) -> list[str]:
+    """Return one line per distinct warning, with its sources."""
     sources: dict[str, list[str]] = {}
     for one in warnings:
-        sources.setdefault(one["message"], []).append(one["source"])
+        sources.setdefault(one.message, []).append(one.source)
     lines = []
     for message, names in sources.items():
-        more = len(names) - _SOURCES_NAMED
-        named = ", ".join(names[:_SOURCES_NAMED]) + (f" and {more} more" if more > 0 else "")
+        more = len(names) - _MAX_SOURCES
+        named = ", ".join(names[:_MAX_SOURCES]) + (f" and {more} more" if more > 0 else "")
         lines.append(printable(f"warning: {message} (in {named})"))
     return lines
 
 
-def _failure(event: "Event") -> str:
-    """Return why a source failed, with its name."""
-    source, message = event["source"], event["message"]
+def _failure(source: str, message: str) -> str:
+    """Return the error message of a source, with the source's name."""
     return message if source in message else f"{source}: {message}"
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in words."""
+    """Return a duration as text in hours, minutes or seconds."""
     minutes, hours = seconds / 60, seconds / 3600
     if hours >= 1:
         return f"{hours:.1f} h"
     return f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
 
 
-def print_json(event: "Event") -> None:
-    """Print one JSON object as a line."""
-    print(json.dumps(event), flush=True)
+def print_json(values: dict[str, Any]) -> None:
+    """Print a dict as one line of JSON."""
+    print(json.dumps(values), flush=True)

@@ -1,6 +1,6 @@
-"""Standard streams and stop signals of the process, as the command line needs them.
+"""Standard streams and stop signals of the process.
 
-Used by `cli.main` alone: nothing else in vidstyle touches what belongs to the process.
+Only `cli.main` uses this module; nothing else in vidstyle changes process-wide state.
 """
 
 import io
@@ -16,15 +16,15 @@ from vidstyle.errors import OutputError, VidstyleError
 
 __all__ = ["lost_output", "prepare_streams", "stop_signals"]
 
-_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # in the order of their descriptors
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # by descriptor: 0, 1, 2
 
 
 def prepare_streams() -> None:
-    """Make the standard streams usable: none is closed, none stops the run over a name or stderr.
+    """Make the standard streams safe to use.
 
-    A descriptor that is closed (`>&-`) gets the null device: else the next file to be opened would
-    take it, and get what libraries write to stdout or stderr. stdout and stderr write names that
-    are not UTF-8 with escapes. What cannot be written to stderr is lost.
+    A closed descriptor (`>&-`) is opened on the null device; otherwise the next opened file would
+    get its number and receive what libraries write to stdout or stderr. Undecodable file names are
+    written with backslash escapes. Writes that stderr refuses are discarded.
     """
     for number, (name, mode) in enumerate(_STREAMS):
         _open_closed(number, name, mode)
@@ -32,13 +32,13 @@ def prepare_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _rewrapped(sys.stdout, _Watched)
+        sys.stdout = _rewrapped(sys.stdout, _RecordingFile)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _rewrapped(sys.stderr, _Tolerant)
+        sys.stderr = _rewrapped(sys.stderr, _LossyFile)
 
 
 def _rewrapped(stream: Any, kind: type[io.FileIO]) -> Any:
-    """Return a text stream like `stream`, on another kind of raw file."""
+    """Return a text stream like `stream` on a raw file of class `kind`."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     return io.TextIOWrapper(
@@ -49,8 +49,8 @@ def _rewrapped(stream: Any, kind: type[io.FileIO]) -> Any:
     )
 
 
-class _Watched(io.FileIO):
-    """A raw file that notes why it could not be written."""
+class _RecordingFile(io.FileIO):
+    """A raw file that records the last error of a write."""
 
     fault: OSError | None = None
 
@@ -62,8 +62,8 @@ class _Watched(io.FileIO):
             raise
 
 
-class _Tolerant(io.FileIO):
-    """A raw file that loses what cannot be written: a run does not end because stderr is full."""
+class _LossyFile(io.FileIO):
+    """A raw file that discards failed writes, so that a full stderr does not stop a run."""
 
     def write(self, data: Any) -> int:
         try:
@@ -81,46 +81,46 @@ def _open_closed(number: int, name: str, mode: str) -> None:
             os.dup2(found, number)
             os.close(found)
     if getattr(sys, name) is None:
-        stream = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115 - for good
+        stream = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115 - stays open
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 
 
 def lost_output() -> tuple[str, int] | None:
-    """Write out what stdout holds; return a sentence and the exit code if stdout takes no more.
+    """Flush stdout; return a message and an exit code if it cannot be written, else None.
 
-    It then leads to the null device, so that no later write fails again.
+    After a failure stdout is redirected to the null device, so that later writes succeed.
     """
     with suppress(OSError):
         sys.stdout.flush()
     fault = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "fault", None)
     if fault is None:
         return None
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
     if isinstance(fault, BrokenPipeError):
-        return "nobody reads the output any more", VidstyleError.exit_code
-    why = f"{fault.strerror}; send it to another place"
-    return f"cannot write to the standard output: {why}", OutputError.exit_code
+        return "the reader of the output closed the pipe", VidstyleError.exit_code
+    why = f"{fault.strerror}; redirect it elsewhere"
+    return f"cannot write to standard output: {why}", OutputError.exit_code
 
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does; afterwards as before.
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt like SIGINT; restore the handlers on exit.
 
-    A SIGHUP that is ignored (`nohup`) stays ignored. Only the main thread can set handlers.
+    An ignored SIGHUP (`nohup`) stays ignored. No effect outside the main thread.
     """
-    usual: dict[int, Any] = {}
+    previous: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                usual[number] = signal.signal(number, _interrupt)
+                previous[number] = signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        for number, handler in usual.items():
+        for number, handler in previous.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 

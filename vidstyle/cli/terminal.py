@@ -1,18 +1,18 @@
-"""Text for a terminal: names and tags come from files, and may hold control sequences."""
+"""Escaping of text for a terminal: file names and tags may contain control sequences."""
 
 import unicodedata
 
 __all__ = ["printable"]
 
-# Control, format (bidirectional overrides among them), surrogate, line and paragraph separator.
+# Control, format (including bidirectional overrides), surrogate, line and paragraph separators.
 _CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
-_JOINERS = "\u200c\u200d"  # written in Persian and Indian words and in emoji: no harm
+_JOINERS = "\u200c\u200d"  # harmless; part of Persian and Indic words and of emoji
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Return text with what would act on a terminal, or reorder what it shows, as escapes (\x1b).
+    r"""Return text with control and reordering characters as escapes (\x1b).
 
-    Line breaks are escaped too. keep: characters that stay as they are.
+    Line breaks are escaped too. keep: characters that are not escaped.
     """
     allowed = _JOINERS + keep
     return "".join(

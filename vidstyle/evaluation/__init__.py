@@ -1,1 +1,1 @@
-"""Evaluation: how steady, sharp and close to the style a result is, and the report of it."""
+"""Evaluation: temporal stability, sharpness and style distance of a video, and their report."""

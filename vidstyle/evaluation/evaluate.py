@@ -1,4 +1,4 @@
-"""A finished video measured against its source, frame by frame; memory does not grow with it."""
+"""Evaluation of a stylised video against its source, frame by frame, in constant memory."""
 
 import math
 from collections import deque
@@ -24,26 +24,28 @@ from vidstyle.motion.flow import compose_flows, confidence, is_cut, optical_flow
 if TYPE_CHECKING:
     from vidstyle.evaluation.perceptual import PerceptualDistances
 
-__all__ = ["Evaluation", "as_json", "evaluate", "in_words", "make_distances"]
+__all__ = ["Evaluation", "as_json", "evaluate", "format_summary", "make_distances"]
 
-_LONG = 10  # frames between those that the long-term errors compare
-_LOOKED_AT = 20  # frames, evenly spread, that the network sees
-_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # none that our optimiser uses
+_LONG_TERM = 10  # frames between the two that the long-term errors compare
+_SAMPLES = 20  # evenly spread frames whose perceptual distances are computed
+_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # none is a layer of the optimiser
 _CONTENT = "relu3_3"
-_BESIDE_COLD = ("sharpness", "sharpness_visible", "legibility", "specks", "texture_periodicity",
-                "style_distance_new")  # fmt: skip
-_LATE = 3  # the last third of the frames: what adds up from frame to frame shows there
-_FEWEST = 1.0  # specks of 10,000 pixels: a ratio to fewer says nothing
-_NEW = 0.005  # of the frame: the style distance of a smaller area says nothing
-_SIDE = 384  # pixels, long side, at which the network sees: not one of our optimiser's levels
+_COMPARED_TO_COLD = (
+    "sharpness", "sharpness_visible", "legibility", "specks", "texture_periodicity",
+    "style_distance_new",
+)  # fmt: skip
+_LATE = 3  # late frames: the last third, where errors have accumulated
+_FEWEST = 1.0  # specks per 10,000 pixels: the least denominator of a ratio
+_NEW = 0.005  # of the frame: no style distance is taken over a smaller area
+_SIDE = 384  # pixels, long side of the network's input: no level of the optimiser has it
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """summary: each figure by name; series: by name a value for each frame, None where it has none.
+    """Metrics of a video: summary by name, and series by name with one value per frame or None.
 
-    Errors are of squared values in 0..1 (see metrics); a `source_` figure is the same of the source
-    and so the noise floor, a `_ratio` is ours over it. cuts: where a frame follows none.
+    Errors are mean squares of values in 0..1 (see metrics). `source_NAME` is the metric of the
+    source, i.e. the noise floor, and `NAME_ratio` the result over it. cuts: first frames of shots.
     """
 
     frames: int
@@ -57,13 +59,14 @@ _Flows = tuple[np.ndarray, np.ndarray]
 
 @dataclass
 class _Pair:
-    """A frame of the output and of the source, and where figures are taken.
+    """A frame of the result and its source.
 
-    cold: the same frame stylised on its own, if it is to be compared. subject: bool [H, W], where
-    legibility is taken. flows: of the source to the frame before and back, once they are known.
+    inside: bool [H, W], the area to measure. cold: the frame stylised independently, if given.
+    subject: bool [H, W], the moving subject.
+    flows: optical flow of the source to the previous frame and back, once known.
     """
 
-    made: Image
+    result: Image
     source: Image
     inside: np.ndarray
     index: int
@@ -74,9 +77,10 @@ class _Pair:
 
 @dataclass
 class _Series:
-    """Figures of every frame as they come."""
+    """Values of each metric by frame, and the cuts."""
 
     count: int
+    cuts: list[int] = field(default_factory=list)
     values: dict[str, list[float | None]] = field(default_factory=dict)
 
     def put(self, name: str, index: int, value: float) -> None:
@@ -91,8 +95,8 @@ class _Series:
 def make_distances(
     style: Path, weights: Path | None, size: tuple[int, int]
 ) -> "PerceptualDistances":
-    """Return what gives a frame's distances from the style and from the content."""
-    picture = media.read_style(style)  # before TensorFlow, which takes seconds
+    """Return the distances from a style picture for frames of `size` (width, height)."""
+    picture = media.read_style(style)  # its errors come before the slow import of TensorFlow
     from vidstyle.evaluation.perceptual import PerceptualDistances
 
     scale = _SIDE / max(size)
@@ -100,7 +104,7 @@ def make_distances(
     return PerceptualDistances(picture, _LAYERS, _CONTENT, small, weights)
 
 
-def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
+def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     output: Path | str,
     source: Path | str,
     *,
@@ -113,65 +117,82 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     rate: Fraction | None = None,
     weights: Path | None = None,
     make_distances: "Callable[..., PerceptualDistances]" = make_distances,
-    see: Callable[[int, int, Image, Image, np.ndarray], None] | None = None,
+    on_frame: Callable[[int, int, Image, Image, np.ndarray], None] | None = None,
     notify: Callable[[int, int], None] = lambda done, of: None,
     warn: Callable[[str], None] = lambda message: None,
     note: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> Evaluation:
-    """Measure `output`, anyone's, against the source it was made of.
+    """Measure the stylised video `output`, from any program, against its source.
 
-    style: the style picture, for the distance from it; mask: only there; cold: the same frames
-    stylised one by one, which the result is compared with; subject: a mask of what moves, whose
-    legibility is taken (default: mask, or all of the frame); start, end: the part of the source, in
-    seconds, that the output is of; rate: of what is a folder of pictures. see(index, frames in all,
-    frame, its source, where it is measured) is shown all, notify(frames done, frames in all) is
-    told, note as in GuideSeries. Raises VidstyleError.
+    style: style picture, for the style distance. mask: area to measure. cold: the same frames
+    stylised independently, to compare with. subject: a mask of the moving subject, for the
+    legibility (default: mask, or all of the frame). start, end: range of the source that `output`
+    covers, in seconds. rate: of a folder of pictures. on_frame(index, frame count, frame, source
+    frame, area), notify(frames done, frame count) and warn(message) are called back, and note as in
+    GuideSeries. Raises VidstyleError.
     """
-    made, clip = (_probed(path, rate) for path in (output, source))
-    if rate is not None and "sequence" not in (made.kind, clip.kind):
-        media.probe(source, rate=rate)  # which refuses it
-    for told in (made, clip):
-        for line in told.notes:
-            warn(f"{told.path}: {line}")
+    result, clip = _probe_both(output, source, rate, warn)
     indices = media.select(clip, start, end)
-    _check_count(made, indices, source)
-    size = (made.width, made.height)
-    figures, cuts = _Series(made.frames), []
-    look = None if style is None else make_distances(Path(style), weights, size)
-    chosen = set(np.linspace(0, made.frames - 1, min(_LOOKED_AT, made.frames)).round().astype(int))
-    shot: deque[_Pair] = deque(maxlen=_LONG)
+    _check_count(result, indices, source)
+    size = (result.width, result.height)
+    distances = None if style is None else make_distances(Path(style), weights, size)
     series = GuideSeries(clip, indices, lambda _: size, warn, note)
     masks, subjects = (
         None if path is None else _masks(Path(path), series)
         for path in (mask, mask if subject is None else subject)
     )
-    alone = None if cold is None else _alone_stylised(Path(cold), made)
-    for pair in _pairs(made, clip, indices, (masks, subjects), alone):
-        if shot and not _follow(pair, shot, figures):
-            cuts.append(pair.index)
+    cold_clip = None if cold is None else _probed_cold(Path(cold), result)
+    figures = _Series(result.frames)
+    pairs = _pairs(result, clip, indices, (masks, subjects), cold_clip)
+    for pair in _measured(pairs, figures, distances):
+        if on_frame is not None:
+            on_frame(pair.index, result.frames, pair.result, pair.source, pair.inside)
+        notify(pair.index + 1, result.frames)
+    return Evaluation(result.frames, tuple(figures.cuts), _summary(figures), figures.values)
+
+
+def _probe_both(
+    output: Path | str, source: Path | str, rate: Fraction | None, warn: Callable[[str], None]
+) -> tuple[Clip, Clip]:
+    clips = [
+        media.probe(path, rate=None if Path(path).is_file() else rate) for path in (output, source)
+    ]
+    if rate is not None and all(clip.kind != "sequence" for clip in clips):
+        media.probe(source, rate=rate)  # raises, since a rate needs a folder of pictures
+    for clip in clips:
+        for line in clip.notes:
+            warn(f"{clip.path}: {line}")
+    return clips[0], clips[1]
+
+
+def _measured(
+    pairs: Iterator[_Pair], figures: _Series, distances: "PerceptualDistances | None"
+) -> Iterator[_Pair]:
+    """Yield the pairs after measuring each."""
+    shot: deque[_Pair] = deque(maxlen=_LONG_TERM)
+    for pair in pairs:
+        if shot and not _measure_motion(pair, shot, figures):
+            figures.cuts.append(pair.index)
             shot.clear()
-        _of_one(pair, figures)
-        if look is not None and pair.index in chosen:
-            for name, value in look(pair.made, pair.source, pair.inside).items():
-                figures.put(name, pair.index, value)
-            _of_new(pair, shot, look, figures)
-        if see is not None:
-            see(pair.index, made.frames, pair.made, pair.source, pair.inside)
+        if _measure_frame(pair, figures, distances) and shot:
+            _measure_new_areas(pair, shot, distances, figures)
         shot.append(pair)
-        notify(pair.index + 1, made.frames)
-    return Evaluation(made.frames, tuple(cuts), _summary(figures), figures.values)
+        yield pair
 
 
-def _probed(path: Path | str, rate: Fraction | None) -> Clip:
-    return media.probe(path, rate=None if Path(path).is_file() else rate)
-
-
-def _check_count(made: Clip, indices: range, source: Path | str) -> None:
-    if made.frames != len(indices):
+def _check_count(result: Clip, indices: range, source: Path | str) -> None:
+    if result.frames != len(indices):
         raise MediaError(
-            f"{made.path}: expected as many frames as {source} has, {len(indices)}, got "
-            f"{made.frames}; name the source it was made of, and --start and --end if it was cut"
+            f"{result.path}: expected as many frames as {source} has, {len(indices)}, got "
+            f"{result.frames}; name the source it was made from, and --start and --end if it "
+            "covers a part of it"
         )
+
+
+def _probed_cold(path: Path, result: Clip) -> Clip:
+    clip = media.probe(path)
+    _check_count(clip, range(result.frames), result.path)
+    return clip
 
 
 def _masks(path: Path, series: GuideSeries) -> Iterator[np.ndarray]:
@@ -181,65 +202,60 @@ def _masks(path: Path, series: GuideSeries) -> Iterator[np.ndarray]:
     return series.masks(drawn)
 
 
-def _alone_stylised(path: Path, made: Clip) -> Clip:
-    clip = media.probe(path)
-    _check_count(clip, range(made.frames), made.path)
-    return clip
-
-
 def _pairs(
-    made: Clip,
+    result: Clip,
     clip: Clip,
     indices: range,
     guides: tuple[Iterator[np.ndarray] | None, Iterator[np.ndarray] | None],
-    alone: Clip | None,
+    cold_clip: Clip | None,
 ) -> Iterator[_Pair]:
-    """Yield the frames of all at the output's size. guides: the masks, and those of the subject."""
-    every = media.read(made, range(made.frames))
-    side = max(made.width, made.height)
-    sources = media.read(clip, indices, side)
-    colds = repeat(None) if alone is None else media.read(alone, range(made.frames), side)
-    both = zip(every, sources, strict=True)
-    for index, ((ours, theirs), cold) in enumerate(zip(both, colds, strict=False)):
-        height, width = ours.shape[:2]
+    """Yield the frames of all clips at the size of the result. guides: masks, and subject's."""
+    every = range(result.frames)
+    side = max(result.width, result.height)
+    colds = repeat(None) if cold_clip is None else media.read(cold_clip, every, side)
+    both = zip(media.read(result, every), media.read(clip, indices, side), strict=True)
+    for index, ((frame, source), cold) in enumerate(zip(both, colds, strict=False)):
+        height, width = frame.shape[:2]
         inside, subject = (
             np.ones((height, width), bool) if masks is None else next(masks)[..., 0] > 0.5
             for masks in guides
         )
-        compared = None if cold is None else resize(cold, width, height)
-        yield _Pair(ours, resize(theirs, width, height), inside, index, compared, subject)
+        resized = None if cold is None else resize(cold, width, height)
+        yield _Pair(frame, resize(source, width, height), inside, index, resized, subject)
 
 
-def _follow(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> bool:
-    """Take the figures of a frame and those before it; False if a cut lies between."""
-    before = shot[-1]
-    flow, back = pair.flows = _flows(pair, before)
-    if is_cut(confidence(flow, back, before.source, pair.source), before.source, pair.source):
+def _measure_motion(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> bool:
+    """Measure a frame against earlier frames of its shot; return False if it follows a cut."""
+    previous = shot[-1]
+    flow, back = pair.flows = _flows(pair, previous)
+    if is_cut(confidence(flow, back, previous.source, pair.source), previous.source, pair.source):
         return False
-    visible = _compare(pair, before, (flow, back), "short", figures)
+    visible = _warping_errors(pair, previous, (flow, back), "short", figures)
     if pair.cold is not None and visible.any():
-        for whose, image in (("", pair.made), ("cold_", pair.cold)):
+        for prefix, image in (("", pair.result), ("cold_", pair.cold)):
             sharp = metrics.sharpness(image, visible)
-            figures.put(f"{whose}sharpness_visible", pair.index, sharp)
-    for whose, now, then in _both(pair, before):
-        still = metrics.deviation_where_still(now, then, np.where(pair.inside[..., None], flow, 1))
-        figures.put(f"{whose}flicker", pair.index, still)
-    if len(shot) == _LONG:
-        flows = _flows(pair, shot[0], _added_up([*list(shot)[1:], pair]))
-        _compare(pair, shot[0], flows, "long", figures)
+            figures.put(f"{prefix}sharpness_visible", pair.index, sharp)
+    for prefix, now, then in _images(pair, previous):
+        inside = np.where(pair.inside[..., None], flow, 1)  # a flow of 1 pixel is not static
+        flicker = metrics.flicker(now, then, inside)
+        figures.put(f"{prefix}flicker", pair.index, flicker)
+    if len(shot) == _LONG_TERM:
+        flows = _flows(pair, shot[0], _composed_flows([*list(shot)[1:], pair]))
+        _warping_errors(pair, shot[0], flows, "long", figures)
     return True
 
 
-def _flows(pair: _Pair, other: _Pair, near: tuple[Any, Any] = (None, None)) -> _Flows:
-    there, back = near
+def _flows(pair: _Pair, other: _Pair, initial: tuple[Any, Any] = (None, None)) -> _Flows:
+    """Return the flows from the source of `pair` to that of `other` and back."""
+    there, back = initial
     return (
         optical_flow(pair.source, other.source, there),
         optical_flow(other.source, pair.source, back),
     )
 
 
-def _added_up(pairs: Sequence[_Pair]) -> _Flows:
-    """Return the flows from the last of the pairs to the frame before the first, and back."""
+def _composed_flows(pairs: Sequence[_Pair]) -> _Flows:
+    """Return the flows from the last pair to the frame before the first pair, and back."""
     flows = [pair.flows for pair in pairs if pair.flows is not None]
     return (
         reduce(compose_flows, [there for there, _ in reversed(flows)]),
@@ -247,68 +263,78 @@ def _added_up(pairs: Sequence[_Pair]) -> _Flows:
     )
 
 
-def _both(pair: _Pair, other: _Pair) -> tuple[tuple[str, Image, Image], ...]:
-    return (("", pair.made, other.made), ("source_", pair.source, other.source))
+def _images(pair: _Pair, other: _Pair) -> tuple[tuple[str, Image, Image], ...]:
+    return (("", pair.result, other.result), ("source_", pair.source, other.source))
 
 
-def _compare(pair: _Pair, other: _Pair, flows: _Flows, term: str, figures: _Series) -> np.ndarray:
-    """Take the warping errors of a frame and an earlier one; return what of it is seen there."""
+def _warping_errors(
+    pair: _Pair, other: _Pair, flows: _Flows, term: str, figures: _Series
+) -> np.ndarray:
+    """Measure the warping errors to an earlier frame; return the visible area, bool [H, W]."""
     back, forth = flows
     visible = metrics.visible(back, forth) & pair.inside
     ahead = metrics.visible(forth, back) & other.inside
     figures.put(f"coverage_{term}", pair.index, metrics.coverage(visible))
-    for whose, now, then in _both(pair, other):
+    for prefix, now, then in _images(pair, other):
         for name, value in (
             ("lai", metrics.warping_error_lai(then, now, forth, ahead)),
             ("lanczos", metrics.warping_error_lanczos(then, now, forth, ahead)),
             ("ruder", metrics.warping_error_ruder(now, then, back, visible)),
         ):
-            figures.put(f"{whose}warping_error_{name}_{term}", pair.index, value)
+            figures.put(f"{prefix}warping_error_{name}_{term}", pair.index, value)
     return visible
 
 
-def _of_one(pair: _Pair, figures: _Series) -> None:
-    for channel, value in zip("rgb", metrics.mean_color(pair.made), strict=True):
+def _measure_frame(pair: _Pair, figures: _Series, distances: "PerceptualDistances | None") -> bool:
+    """Measure the metrics that need no other frame; return whether distances were measured."""
+    for channel, value in zip("rgb", metrics.mean_color(pair.result), strict=True):
         figures.put(f"mean_{channel}", pair.index, value)
-    for whose, image in (("", pair.made), ("source_", pair.source)):
-        figures.put(f"{whose}contrast", pair.index, metrics.contrast(image))
-        figures.put(f"{whose}sharpness", pair.index, metrics.sharpness(image))
-    for whose, image in _beside_cold(pair):
-        figures.put(f"{whose}specks", pair.index, metrics.specks(image))
-        figures.put(f"{whose}texture_periodicity", pair.index, metrics.texture_periodicity(image))
+    for prefix, image in (("", pair.result), ("source_", pair.source)):
+        figures.put(f"{prefix}contrast", pair.index, metrics.contrast(image))
+        figures.put(f"{prefix}sharpness", pair.index, metrics.sharpness(image))
+    for prefix, image in _with_cold(pair):
+        figures.put(f"{prefix}specks", pair.index, metrics.specks(image))
+        figures.put(f"{prefix}texture_periodicity", pair.index, metrics.texture_periodicity(image))
         if pair.subject is not None:
             legible = metrics.legibility(image, pair.source, pair.subject)
-            figures.put(f"{whose}legibility", pair.index, legible)
+            figures.put(f"{prefix}legibility", pair.index, legible)
     if pair.cold is not None:
         figures.put("cold_sharpness", pair.index, metrics.sharpness(pair.cold))
+    samples = np.linspace(0, figures.count - 1, min(_SAMPLES, figures.count)).round()
+    if distances is None or pair.index not in samples:
+        return False
+    for name, value in distances(pair.result, pair.source, pair.inside).items():
+        figures.put(name, pair.index, value)
+    return True
 
 
-def _beside_cold(pair: _Pair) -> list[tuple[str, Image]]:
-    """Return the result and, if there is one, the frame stylised on its own, with their prefix."""
-    return [("", pair.made), *([] if pair.cold is None else [("cold_", pair.cold)])]
+def _with_cold(pair: _Pair) -> list[tuple[str, Image]]:
+    """Return the result and, if given, the frame stylised independently, with their prefixes."""
+    return [("", pair.result), *([] if pair.cold is None else [("cold_", pair.cold)])]
 
 
-def _of_new(
-    pair: _Pair, shot: Sequence[_Pair], look: "PerceptualDistances", figures: _Series
+def _measure_new_areas(
+    pair: _Pair, shot: Sequence[_Pair], distances: "PerceptualDistances | None", figures: _Series
 ) -> None:
-    """Take the style distance over what was disoccluded or entered in the last ten frames."""
-    if not shot:
+    """Measure the style distance over areas disoccluded or entered within the long-term span."""
+    if distances is None:
         return
-    back, forth = _flows(pair, shot[0], _added_up([*list(shot)[1:], pair]))
+    back, forth = _flows(pair, shot[0], _composed_flows([*list(shot)[1:], pair]))
     new = ~metrics.visible(back, forth) & pair.inside
     figures.put("coverage_new", pair.index, metrics.coverage(new))
     if new.mean() < _NEW:
         return
-    for whose, image in _beside_cold(pair):
-        distance = look(image, pair.source, new)["style_distance"]
-        figures.put(f"{whose}style_distance_new", pair.index, distance)
+    for prefix, image in _with_cold(pair):
+        distance = distances(image, pair.source, new)["style_distance"]
+        figures.put(f"{prefix}style_distance_new", pair.index, distance)
 
 
 def _summary(figures: _Series) -> dict[str, float | None]:
+    """Return the means, their ratios to the source and to `cold`, and the drifts."""
     found = {name: figures.mean(name) for name in sorted(figures.values)}
     for name in list(found):
-        if (floor := found.get(f"source_{name}")) and (ours := found[name]) is not None:
-            found[f"{name}_ratio"] = ours / floor
+        if (floor := found.get(f"source_{name}")) and (value := found[name]) is not None:
+            found[f"{name}_ratio"] = value / floor
     found |= _cold_ratios(figures)
     tenth = max(1, figures.count // 10)
     first, last = slice(0, tenth), slice(-tenth, None)
@@ -322,25 +348,25 @@ def _summary(figures: _Series) -> dict[str, float | None]:
 
 
 def _cold_ratios(figures: _Series) -> dict[str, float]:
-    """Return figures over those of the frames stylised one by one, of all frames and late ones."""
+    """Return metrics relative to the frames stylised independently, of all and of late frames."""
     found: dict[str, float] = {}
     late = slice(-max(1, figures.count // _LATE), None)
-    for name, (term, chosen) in product(_BESIDE_COLD, (("", slice(None)), ("_late", late))):
+    for name, (term, chosen) in product(_COMPARED_TO_COLD, (("", slice(None)), ("_late", late))):
         least = _FEWEST if name == "specks" else 0.0
-        made, cold = figures.mean(name, chosen), figures.mean(f"cold_{name}", chosen)
-        if made is not None and cold is not None and max(cold, least) > 0:
-            found[f"cold_{name}{term}_ratio"] = made / max(cold, least)
+        value, cold = figures.mean(name, chosen), figures.mean(f"cold_{name}", chosen)
+        if value is not None and cold is not None and max(cold, least) > 0:
+            found[f"cold_{name}{term}_ratio"] = value / max(cold, least)
     return found
 
 
 def as_json(found: Evaluation, *, series: bool = True) -> dict[str, Any]:
-    """Return an evaluation as plain values; its series are long."""
-    told = {"frames": found.frames, "cuts": list(found.cuts), "summary": found.summary}
-    return {**told, "series": found.series} if series else told
+    """Return an evaluation as JSON values. series: include the values of every frame."""
+    values = {"frames": found.frames, "cuts": list(found.cuts), "summary": found.summary}
+    return {**values, "series": found.series} if series else values
 
 
-def in_words(found: Evaluation) -> str:
-    """Return the summary as a table, a figure a line."""
+def format_summary(found: Evaluation) -> str:
+    """Return the summary as a text table with one metric per line."""
     cuts = f", cuts before {', '.join(map(str, found.cuts))}" if found.cuts else ""
     width = max(map(len, found.summary))
     lines = (

@@ -1,15 +1,14 @@
-"""What a stylised video is measured by: pure functions of frames, with the flow given.
+"""Metrics of stylised video: pure functions of frames and optical flow.
 
-Two definitions of the warping error are in use. They differ in what they divide by and in which
-frame is warped; they are named apart here and never mixed. All reward blur and standing still, so
-none means anything without the others: the same error of the source, sharpness, the distance from
-the style.
+Two definitions of the warping error exist, by Lai et al. and by Ruder et al. They differ in the
+normalisation and in the warped frame, and are kept apart here. All warping errors reward blur and
+frozen frames: read them with the error of the source, the sharpness and the style distance.
 
-Frames are Images: float32 [H, W, 3], RGB, 0..1. `flow` is float32 [H, W, 2], in pixels: where the
-pixels of the frame that is named first are found in the other one. `visible` is bool [H, W]: which
-of its pixels are seen there. Lai's error looks from the earlier frame at the later, Ruder's from
-the later at the earlier. That matters: a frame that was made by warping the one before bilinearly
-has no error at all by Ruder's, and by Lai's that of being blurred.
+Frames are Images: float32 [H, W, 3], RGB, 0..1. `flow` is float32 [H, W, 2], in pixels, from the
+first frame argument to the second. `visible` is bool [H, W]: the pixels of the first frame that are
+visible in the second. Lai's flow goes from the earlier frame to the later, Ruder's from the later
+to the earlier. Hence a frame made by bilinear warping of the previous frame has a Ruder error of 0,
+but a Lai error from its blur.
 """
 
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from vidstyle.motion.flow import is_consistent, warp
 __all__ = [
     "contrast",
     "coverage",
-    "deviation_where_still",
+    "flicker",
     "legibility",
     "mean_color",
     "sharpness",
@@ -36,7 +35,7 @@ __all__ = [
     "warping_error_ruder",
 ]
 
-_STILL = 0.1  # pixels: what moves less is said to stand still
+_STATIC = 0.1  # pixels: a smaller flow counts as static
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 _EDGES = 1.0  # pixels, sigma: edges finer than that are grain
 _RIM = 2  # pixels around a subject that belong to it: its outline
@@ -47,9 +46,9 @@ _PERIODS = (5.0, 20.0)  # pixels: periods of a mesh or of stripes
 
 
 def warped(image: Image, flow: np.ndarray) -> Image:
-    """Return `image` at p + flow(p), sampled bilinearly, its border continued.
+    """Return `image` sampled at p + flow(p): bilinear, border replicated, as in both papers.
 
-    As in both papers. Our own runs carry results over with Lanczos: see flow.warp.
+    The stylizer itself warps with Lanczos: see motion.flow.warp.
     """
     rows, columns = np.indices(flow.shape[:2], np.float32)
     return np.asarray(
@@ -64,38 +63,37 @@ def warped(image: Image, flow: np.ndarray) -> Image:
 
 
 def visible(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Return bool [H, W]: what is here in the one frame is seen in the other one too.
+    """Return bool [H, W]: the pixels of the first frame that are visible in the second.
 
-    Ruder, Dosovitskiy & Brox, "Artistic Style Transfer for Videos" (2016), section 4.3: there and
-    back again ends where it began, and this is no motion boundary; Lai et al. use the same. Differs
-    in that what lies beyond the other frame is not visible either. back: the flow from the other
-    frame to this one.
+    Forward-backward consistency without motion boundaries, as in Ruder, Dosovitskiy & Brox,
+    "Artistic Style Transfer for Videos" (2016), section 4.3, and in Lai et al. Unlike there, pixels
+    whose flow leaves the frame are not visible. back: flow from the second frame to the first.
     """
     return is_consistent(flow, back)
 
 
 def warping_error_lai(earlier: Image, later: Image, flow: np.ndarray, visible: np.ndarray) -> float:
-    """Return Σ M·‖O_t − W(O_s)‖² / Σ M for frames t < s, the mean over channels: 0..1.
+    """Return Σ M·‖O_t − W(O_s)‖² / Σ M for frames t < s, averaged over channels: 0..1.
 
-    nan where nothing is visible. E_warp of Lai et al., "Learning Blind Video Temporal Consistency"
-    (2018), equation 10, whose mean over pairs of frames is a video's: as there, the later frame is
-    warped back to the earlier one. Differs in the flow, which theirs takes from FlowNet2.
+    nan if no pixel is visible. E_warp of Lai et al., "Learning Blind Video Temporal Consistency"
+    (2018), equation 10; the error of a video is the mean over its pairs of frames. Differs in the
+    flow: Lai et al. use FlowNet2.
     """
-    return _apart(earlier, warped(later, flow), visible)
+    return _masked_mean_square(earlier, warped(later, flow), visible)
 
 
 def warping_error_lanczos(
     earlier: Image, later: Image, flow: np.ndarray, visible: np.ndarray
 ) -> float:
-    """Return Lai's warping error with the later frame sampled by Lanczos; nan as there.
+    """Return Lai's warping error with Lanczos instead of bilinear sampling; nan if none is visible.
 
-    Ours. Between pixels bilinear sampling blurs: by Lai's error a texture that moves without any
-    change differs from itself.
+    Not from a paper. Bilinear sampling blurs, so a texture that moves by a fraction of a pixel
+    without changing has a Lai error above 0.
     """
-    return _apart(earlier, warp(later, flow), visible)
+    return _masked_mean_square(earlier, warp(later, flow), visible)
 
 
-def _apart(frame: Image, moved: Image, visible: np.ndarray) -> float:
+def _masked_mean_square(frame: Image, moved: Image, visible: np.ndarray) -> float:
     if not visible.any():
         return float("nan")
     return float(np.square(frame - moved, dtype=np.float64).mean(axis=2)[visible].mean())
@@ -106,28 +104,25 @@ def warping_error_ruder(
 ) -> float:
     """Return the mean over all pixels, visible or not, of c ⊙ (O_s − W(O_t))², t < s: 0..1.
 
-    Ruder, Dosovitskiy & Brox (2016), section 5.2, whose mean over frames is a video's. Its square
-    root is the stability error of Huang et al. (2017) and ReCoNet (2018). The less is visible, the
-    smaller it is, unlike Lai's.
+    Ruder, Dosovitskiy & Brox (2016), section 5.2; the error of a video is the mean over its frames.
+    Its square root is the stability error of Huang et al. (2017) and ReCoNet (2018). Unlike Lai's,
+    it shrinks with the visible area.
     """
-    apart = np.square(later - warped(earlier, flow), dtype=np.float64).mean(axis=2)
-    return float((apart * visible).mean())
+    squares = np.square(later - warped(earlier, flow), dtype=np.float64).mean(axis=2)
+    return float((squares * visible).mean())
 
 
 def coverage(visible: np.ndarray) -> float:
-    """Return the share of the frame on which the warping errors rest: 0..1."""
+    """Return the visible fraction of the frame, 0..1, over which warping errors are measured."""
     return float(visible.mean())
 
 
-def deviation_where_still(later: Image, earlier: Image, flow: np.ndarray) -> float:
-    """Return the root mean square change where |flow| < 0.1 pixels: 0..1; nan if nothing is still.
-
-    Flicker: what stands still in the source is to stand still in the result.
-    """
-    still = np.hypot(flow[..., 0], flow[..., 1]) < _STILL
-    if not still.any():
+def flicker(later: Image, earlier: Image, flow: np.ndarray) -> float:
+    """Return the flicker: RMS change where |flow| < 0.1 pixels, 0..1; nan if no pixel is static."""
+    static = np.hypot(flow[..., 0], flow[..., 1]) < _STATIC
+    if not static.any():
         return float("nan")
-    return float(np.sqrt(np.square(later - earlier, dtype=np.float64)[still].mean()))
+    return float(np.sqrt(np.square(later - earlier, dtype=np.float64)[static].mean()))
 
 
 def mean_color(frame: Image) -> np.ndarray:
@@ -141,14 +136,14 @@ def contrast(frame: Image) -> float:
 
 
 def sharpness(frame: Image, inside: np.ndarray | None = None) -> float:
-    """Return the mean steepness of the luma, in 1 a pixel: compared as a ratio of two videos.
+    """Return the mean gradient magnitude of the luma, per pixel; compare it as a ratio.
 
-    The gradient magnitude (Tenengrad without the square), by central differences. inside: bool
-    [H, W], where it is looked for; nan where that is nowhere.
+    Tenengrad without the square, by central differences. inside: bool [H, W], the pixels to
+    average; nan if there are none.
     """
     down, across = np.gradient((frame @ _LUMA).astype(np.float64))
-    steep = np.hypot(down, across)
-    return float((steep if inside is None else steep[inside]).mean())
+    magnitude = np.hypot(down, across)
+    return float((magnitude if inside is None else magnitude[inside]).mean())
 
 
 def legibility(frame: Image, source: Image, subject: np.ndarray) -> float:

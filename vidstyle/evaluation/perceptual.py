@@ -1,8 +1,8 @@
-"""Distances: how far a picture is from a style and from a content, as the network sees it.
+"""Style and content distances of an image in VGG-19 feature space.
 
-Gatys, Ecker & Bethge (2016): relative squared distances of Gram matrices and of features. Taken at
-layers and at a size that the optimiser does not use, since it drives its own towards 0, and as
-the plain Gram matrix, which it does not use either (see losses.style).
+Relative squared distances of Gram matrices and of features after Gatys, Ecker & Bethge (2016). The
+layers, the size and the plain Gram matrix are not those of the optimiser (see losses.style), which
+drives its own terms towards 0.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ __all__ = ["PerceptualDistances"]
 
 
 class PerceptualDistances:
-    """Distances from one style picture, at one size (width, height).
+    """Distances of images from one style picture, measured at one size (width, height).
 
-    layers: where Gram matrices are compared; content: the layer whose features are. Raises
-    WeightsError if the network is not to be had.
+    style: float32 [H, W, 3], RGB, 0..1. layers: for the Gram matrices. content: layer for the
+    features. Raises WeightsError if the weights are unavailable.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PerceptualDistances:
         self._layers, self._content, self._size = tuple(layers), content, size
         self._encode = tf.function(load_encoder(weights, (*layers, content)))
         rows, columns = style.shape[:2]
-        factor = (size[0] * size[1] / (rows * columns)) ** 0.5  # strokes of the same proportion
+        factor = (size[0] * size[1] / (rows * columns)) ** 0.5  # equal areas: equal stroke size
         scaled = resize(style, max(16, round(columns * factor)), max(16, round(rows * factor)))
         self._goals = {
             name: losses.gram(features)
@@ -45,20 +45,20 @@ class PerceptualDistances:
         }
 
     def __call__(self, image: Image, source: Image, inside: np.ndarray) -> dict[str, float]:
-        """Return style_distance and content_distance of an image: 0 if equal, 1 for a grey one.
+        """Return the style_distance and content_distance of an image: 0 if equal, 1 if grey.
 
-        inside: bool [H, W], where the style is looked for; the content is compared everywhere.
+        inside: bool [H, W], the area whose style is compared; the content is compared everywhere.
         """
-        ours, theirs = (
+        result, target = (
             self._encode(tf.constant(resize(one, *self._size))) for one in (image, source)
         )
-        apart = [
-            losses.relative(self._gram(ours[name], inside), self._goals[name])
+        distances = [
+            losses.relative(self._gram(result[name], inside), self._goals[name])
             for name in self._layers
         ]
-        content = losses.relative(ours[self._content], theirs[self._content])
+        content = losses.relative(result[self._content], target[self._content])
         return {
-            "style_distance": float(losses.summed(apart)) / len(apart),
+            "style_distance": float(losses.summed(distances)) / len(distances),
             "content_distance": float(content),
         }
 

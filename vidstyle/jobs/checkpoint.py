@@ -1,19 +1,19 @@
-"""Workdir: the state of a run, as files beside the output, so that any run can be continued.
+"""Checkpoint: the state of a run, as files beside the output, from which it can be continued.
 
     OUTPUT.vidstyle/
-        manifest.json       what the pixels depend on; once written out, what the output consists of
-        frames/000000.png   one lossless file a finished frame
-        frames/000000.npz   what else the next frame needs to know of it: see Workdir.save
-        journal.jsonl       one line a finished frame: its sha256 and its report; only appended to
-        journal.1-of-2.jsonl    the same, of the frames that the first of two shards finished
+        manifest.json       everything that the pixels depend on; later also the output's files
+        frames/000000.png   a finished frame, lossless
+        frames/000000.npz   arrays that the next frame needs: see Checkpoint.save
+        journal.jsonl       append-only, a line for each finished frame: its sha256 and report
+        journal.1-of-2.jsonl    the same for the frames of the first of two shards
         part.mp4, part/     the output while it is written
-        part.json           the names of the files that are written into part/
-        lock                held by the run at work; the system lets go of it if the run dies
-        lock.1-of-2         held by the first of two shards at work, which holds `lock` as it begins
+        part.json           the names of the files to be written into part/
+        lock                held by a running run; released by the system if it dies
+        lock.1-of-2         held by the first of two running shards, which holds `lock` at its start
 
-Each file is written under a temporary name, synced and renamed. So it is whole or absent, whatever
-happens; a frame is finished when its file agrees with its line in the journal. Only files of these
-exact names are deleted, see state_folder.py.
+Each file is written under a temporary name, synced and renamed, so that it is always complete or
+absent. A frame is finished when its file has the sha256 of its line in the journal. Only files of
+these exact names are deleted, see state_folder.py.
 """
 
 import json
@@ -26,7 +26,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from vidstyle.atomic import delete, lock, settle, sha256_of, sync, sync_folder, unstopped
+from vidstyle.atomic import commit, defer_signals, delete, lock, sha256_of, sync, sync_folder
 from vidstyle.errors import HeldError, MediaError, StateError, UsageError, reading, writing
 from vidstyle.jobs.manifest import MANIFEST, Manifest, check_own, differences, read_manifest
 from vidstyle.jobs.state_folder import StateFolder
@@ -40,11 +40,11 @@ __all__ = ["Checkpoint"]
 
 Report = dict[str, Any]
 
-_PATIENCE = 60.0  # seconds for which another shard may be reading the state
+_PATIENCE = 60.0  # seconds to wait for another shard that reads the state
 
 
 class Finished(NamedTuple):
-    """A finished frame. cut, renewed, back: as the report on it has them; noted: with notes."""
+    """A finished frame. cut, reinitialized, back: see FrameEvent. noted: notes were saved."""
 
     cut: bool
     reinitialized: bool
@@ -53,21 +53,22 @@ class Finished(NamedTuple):
 
     @property
     def follows(self) -> bool:
-        """Whether it goes on from the frame before."""
+        """Whether it continues the previous frame: not after a cut, nor from an earlier frame."""
         return not self.cut and self.back is None
 
 
 class Checkpoint:
-    """The state of one run. A context: entering locks it, leaving lets go of it.
+    """The state of one run; a context manager that locks it.
 
     Raises StateError if another run holds it or it belongs to another request, and OutputError
-    if it cannot be written. Left with no frame finished, it leaves nothing behind.
+    if it cannot be written. On exit without a finished frame the state folder is deleted.
 
-    shard: (i, n), of n runs that share the state out among themselves at one time; it stays behind
-    for a run without, which refuses to begin while any of them is at work.
-    finished: by index; of each no more than is asked, since films are long.
-    facts: of the output once it is whole, else empty: the sha256 of its "files", the number of its
-    "frames", and "form" and "kept" as the request had them.
+    shard: (i, n), one of n runs that share the state. The state remains for the run without a
+    shard, which raises StateError while a shard is running.
+    finished: the finished frames by index.
+    published: of the output once it is complete, else empty: the sha256 of each file ("files"), the
+    number of frames ("frames"), and the encoding options and keep_frames of the request ("form",
+    "kept").
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Checkpoint:
         self._folder = StateFolder(output)
         self.path = self._folder.path
         self.finished: dict[int, Finished] = {}
-        self.facts: Manifest = {}
+        self.published: Manifest = {}
         self._manifest = manifest
         self._restart = restart
         self._mark = "" if shard is None else ".{}-of-{}".format(*shard)
@@ -108,7 +109,7 @@ class Checkpoint:
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         with self._held:
             if error is not None and self._mark:
-                self._forsake()
+                self._leave_shard()
 
     def has(self, index: int) -> bool:
         """Whether frame `index` is finished."""
@@ -119,7 +120,7 @@ class Checkpoint:
         return load_frame(self._frame(index))
 
     def load_notes(self, index: int) -> dict[str, np.ndarray]:
-        """Return the notes on finished frame `index`, as they were saved."""
+        """Return the arrays saved with finished frame `index`. Raises MediaError if damaged."""
         if not self.finished[index].noted:
             return {}
         path = self._notes(index)
@@ -139,38 +140,38 @@ class Checkpoint:
         report: Report,
         notes: dict[str, np.ndarray | None] | None = None,
     ) -> None:
-        """Make `image` finished frame `index`; `report` is any JSON object about it.
+        """Save `image` as finished frame `index`, with `report`, any JSON object, in the journal.
 
-        notes: arrays by name that the next frame needs; None is left out.
+        notes: arrays by name that the next frame needs; None values are left out.
         """
         final = self._frame(index)
         draft = final.with_suffix(f"{self._mark}.tmp.png")
         with writing(final):
             save_frame(draft, image)
             line = {"index": index, "sha256": sha256_of(draft), **report}
-            if known := {name: of for name, of in (notes or {}).items() if of is not None}:
+            if known := {name: array for name, array in (notes or {}).items() if array is not None}:
                 line["notes"] = self._save_notes(index, known)
-            settle(draft, final)
+            commit(draft, final)
             with self._journal.open("ab") as file:
                 file.write(json.dumps(line).encode() + b"\n")
             sync(self._journal)
         self.finished[index] = _finished(line)
 
     def _save_notes(self, index: int, notes: dict[str, np.ndarray]) -> str:
-        """Write the notes on a frame and return their sha256."""
+        """Save the arrays of a frame; return the sha256 of the file."""
         final = self._notes(index)
         draft = final.with_suffix(f"{self._mark}.tmp.npz")
-        with draft.open("wb") as file, unstopped():
+        with draft.open("wb") as file, defer_signals():
             np.savez_compressed(file, allow_pickle=False, **notes)
         sync(draft)
         digest = sha256_of(draft)
-        settle(draft, final)
+        commit(draft, final)
         return digest
 
     def part(self, *, folder: bool, names: Iterable[str] = ()) -> Path:
-        """Return where to write the output before it is whole; nothing stands there.
+        """Return the path to write the output to; nothing exists there.
 
-        names: of the files, if the output is a folder; they alone are deleted from it afterwards.
+        names: of the files, if the output is a folder; no others are deleted from it later.
         """
         path = self.path / ("part" if folder else f"part{self.output.suffix}")
         with writing(path):
@@ -179,24 +180,28 @@ class Checkpoint:
                 self._folder.note_parts(names)
         return path
 
-    def publish(self, part: Path, *, form: Manifest, kept: bool, overwrite: bool = False) -> None:
-        """Give the finished `part` its final name, file by file.
+    def publish(
+        self, part: Path, *, output_options: Manifest, kept: bool, overwrite: bool = False
+    ) -> None:
+        """Move the complete `part` to the output's path, file by file.
 
-        form, kept: of this request, noted beside the sha256 of each file. overwrite: replace what
-        stands there; without, only what an earlier run of this request put there is replaced.
-        Raises UsageError for anything else, which has appeared while the run was at work.
+        output_options, kept: see `published`. overwrite: replace any existing file; without it
+        only files that an earlier run of this request wrote are replaced. Raises UsageError if
+        another file has appeared during the run.
         """
         with writing(self.output):
             pairs = {self.output: part}
             if part.is_dir():
                 pairs = {self.output / name: part / name for name in sorted(self._folder.parts())}
             names = {target.name: sha256_of(file) for target, file in pairs.items()}
-            before = self.facts.get("files", {}) if self.facts.get("form") == form else {}
-            facts = {"files": names, "frames": len(self.finished), "form": form, "kept": kept}
+            same = self.published.get("form") == output_options
+            before = self.published.get("files", {}) if same else {}
+            count = len(self.finished)
+            published = {"files": names, "frames": count, "form": output_options, "kept": kept}
             own = {target for target in pairs if agrees(target, before.get(target.name))}
             free = set(pairs) if overwrite else own
             self._check_free(set(pairs) - free)
-            self._write_manifest(facts)
+            self._write_manifest(published)
             if part.is_dir():
                 self._make_output_folder()
             for target, file in pairs.items():
@@ -216,7 +221,7 @@ class Checkpoint:
 
     def _rename(self, draft: Path, final: Path, *, overwrite: bool) -> None:
         try:
-            settle(draft, final, overwrite=overwrite)
+            commit(draft, final, overwrite=overwrite)
         except FileExistsError as error:
             raise UsageError(self._appeared(final)) from error
 
@@ -227,26 +232,26 @@ class Checkpoint:
             f"output: the finished frames are kept in {self.path}"
         )
 
-    def stands(self, *, form: Manifest) -> bool:
-        """Whether the output is there, whole, as an earlier run of this request wrote it."""
-        if not self.facts or self.facts.get("form") != form:
+    def is_published(self, *, output_options: Manifest) -> bool:
+        """Return whether the output exists, intact, as an earlier run of this request wrote it."""
+        if not self.published or self.published.get("form") != output_options:
             return False
-        return is_whole(self.output, self.facts)
+        return is_whole(self.output, self.published)
 
     def record(self, path: Path) -> None:
-        """Leave what the manifest says at `path`, for when the state is gone."""
+        """Write the manifest to `path`, to be kept when the state folder is deleted."""
         check_own(path)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_name(f"{path.name}.tmp")
             delete(draft)
-            draft.write_text(self._stored(self.facts), encoding="utf-8")
-            settle(draft, path)
+            draft.write_text(self._stored(self.published), encoding="utf-8")
+            commit(draft, path)
 
     def remove(self) -> list[str]:
-        """Delete the state; return the names of files that vidstyle did not write, which stay.
+        """Delete the state; return the names of files that vidstyle did not write, which remain.
 
-        The manifest goes last: until then a later run knows what was done.
+        The manifest is deleted last, so that an interrupted deletion can be continued.
         """
         with writing(self.path):
             return self._folder.remove()
@@ -278,18 +283,18 @@ class Checkpoint:
                 "earlier request to continue it, or add --restart to discard those frames"
             )
         else:
-            self.facts = stored["published"]
+            self.published = stored["published"]
             self._folder.sweep(self._mark)
             self._read_journal()
             self._ours = True
         self._frames.mkdir(exist_ok=True)
 
     def _leave(self) -> None:
-        if self._ours and not self.finished and not self.facts:
+        if self._ours and not self.finished and not self.published:
             self.remove()
 
-    def _forsake(self) -> None:
-        """Leave nothing behind either if a shard failed, and none has finished a frame."""
+    def _leave_shard(self) -> None:
+        """Delete the state if this shard failed and no shard has finished a frame."""
         others = [path for path in self._folder.locks() if path.name != f"lock{self._mark}"]
         with suppress(HeldError), ExitStack() as held:
             for path in others:
@@ -300,14 +305,14 @@ class Checkpoint:
     def _write_manifest(self, published: Manifest) -> None:
         draft = self.path / "manifest.tmp.json"
         draft.write_text(self._stored(published), encoding="utf-8")
-        settle(draft, self.path / MANIFEST)
-        self.facts = published
+        commit(draft, self.path / MANIFEST)
+        self.published = published
 
     def _stored(self, published: Manifest) -> str:
         return json.dumps({"job": self._manifest, "published": published}, indent=1)
 
     def _read_journal(self) -> None:
-        """Read the reports of the frames whose files agree; cut a torn last line of our own."""
+        """Read the finished frames; truncate an incomplete last line of this run's journal."""
         reports: dict[int, Report] = {}
         for journal in self._folder.journals():
             lines, whole = journal.read_bytes(), 0
@@ -330,7 +335,7 @@ def _finished(report: Report) -> Finished:
 
 
 def _records(lines: bytes) -> Iterator[tuple[bytes, Report]]:
-    """Yield each whole line of a journal and what it says, up to the first that is not whole."""
+    """Yield (line, report) of a journal up to the first incomplete or invalid line."""
     for line in lines.splitlines(keepends=True):
         try:
             report = json.loads(line)

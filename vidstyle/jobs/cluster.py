@@ -1,16 +1,17 @@
 """Cluster: sources of a batch, or shards of a clip, as tasks for the workers of a dask scheduler.
 
-A task may be executed more than once: its worker died, or was only taken for dead. That is
-harmless: its state is locked, results are renamed into place, and what is finished is passed by.
+A task may run more than once, if its worker died or was unreachable for a while. This is harmless:
+the state is locked, outputs are renamed into place, and finished frames are skipped.
 """
 
 import logging
 import os
+import pickle
 import platform
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,34 +20,45 @@ from typing import Any, Protocol, Self
 from uuid import uuid4
 
 from vidstyle.errors import UsageError, VidstyleError, WeightsError
-from vidstyle.jobs.batch import BatchWork, Each
+from vidstyle.jobs.batch import Each
+from vidstyle.jobs.batch_item import BatchWork
+from vidstyle.jobs.cancel import Cancel, check_of
+from vidstyle.jobs.events import (
+    ClusterEvent,
+    Event,
+    FrameEvent,
+    OnEvent,
+    StartEvent,
+    TraceEvent,
+    WarningEvent,
+    ignore,
+)
 from vidstyle.jobs.job import PACKAGES, THREADS, Job, Network, find_network, version_of
 from vidstyle.jobs.manifest import changes
-from vidstyle.jobs.plan import Event, OnEvent
 
 __all__ = ["Tasks", "Workers", "spread_over", "workers_at"]
 
-_PATIENCE = 20.0  # seconds until a scheduler or a first worker is taken to be absent
+_PATIENCE = 20.0  # seconds to wait for the scheduler and for a first worker
 _LOCAL = re.compile(r"local:([1-9][0-9]{0,3})")
 _LOCAL_CONFIG: dict[str, Any] = {
-    # dask would have its workers compute on one thread, which changes the last bits
+    # by default dask limits its workers to one thread, which changes the last bits of the pixels
     "distributed.nanny.pre-spawn-environ": {},
-    # its servers of web pages, which cannot be left out, have none
+    # the web servers cannot be disabled, but serve no pages
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
-_PASSED_ON = ("warning", "start", "frame", "trace")  # what the client hears of a run at work
+_PASSED_ON = (WarningEvent, StartEvent, FrameEvent, TraceEvent)  # from workers to the client
 
 
 def spread_over(address: str, *, verbose: bool = False) -> Each:
-    """Return what does a batch on the workers at an address; see workers_at."""
+    """Return a function that runs a batch on the workers at an address; see workers_at."""
     _set_up(verbose)
 
-    def each(work: BatchWork, notify: OnEvent) -> None:
+    def each(work: BatchWork, notify: OnEvent, cancel: Cancel | None) -> None:
         if len(work):
             with workers_at(address, verbose=verbose) as workers:
-                notify({"event": "cluster", "workers": workers.count})
-                workers.do(work, notify)
+                notify(ClusterEvent(workers=workers.count))
+                workers.do(work, notify, cancel)
 
     return each
 
@@ -59,54 +71,56 @@ def _set_up(verbose: bool) -> None:
             "--scheduler: expected the package 'distributed', but it is not installed; "
             "pip install 'vidstyle[cluster]'"
         ) from error
-    if not verbose:  # what it logs of workers that come and go is told in one sentence, or mended
+    if not verbose:  # lost workers are replaced, or reported in one sentence
         for name in logging.root.manager.loggerDict:
-            if name.startswith(distributed.__name__):  # each has a level of its own
+            if name.startswith(distributed.__name__):  # each logger has its own level
                 logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class Tasks(Protocol):
-    """What can be spread: as many tasks as it is long, each on its own."""
+    """Independent tasks that can be distributed; `len` is their number."""
 
     @property
     def network(self) -> Network: ...
     def __len__(self) -> int: ...
 
     def source(self, index: int) -> str:
-        """Return what a task is about."""
+        """Return the source of a task."""
 
     def job(self) -> Job:
-        """Return a job that has what all tasks have in common."""
+        """Return a job with the settings that all tasks share."""
 
     def prepared(self, network: Network) -> Self:
-        """Return the same for one process, which keeps the model and has its own network file."""
+        """Return the tasks for one process: one stylizer for all, and its own weights file."""
 
-    def do(self, index: int, notify: OnEvent, *, patient: bool = False) -> Event:
-        """Do one task, and tell what came of it; patient: wait for whoever is at it."""
+    def do(
+        self, index: int, notify: OnEvent, *, patient: bool = False, cancel: Cancel | None = None
+    ) -> Event:
+        """Do one task and return its result; patient: wait if another run holds its state."""
 
     def failed(self, index: int, error: Exception) -> Event:
-        """Return, or raise, what it means that a task could not be done."""
+        """Return the result of a task that could not be done, or raise `error`."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers of a scheduler: how many, and what they share with this process."""
+    """The workers of a scheduler."""
 
     client: Any
     count: int
     surroundings: "_Surroundings"
 
-    def do(self, tasks: Tasks, notify: OnEvent) -> None:
-        """Have all tasks done; cancels what is left if interrupted, or if one error meets all."""
-        _spread(self.client, tasks, self.surroundings, notify)
+    def do(self, tasks: Tasks, notify: OnEvent, cancel: Cancel | None = None) -> None:
+        """Run all tasks; an exception cancels the remaining ones."""
+        _spread(self.client, tasks, self.surroundings, notify, cancel)
 
 
 @contextmanager
 def workers_at(address: str, *, verbose: bool = False) -> Iterator[Workers]:
-    """Yield the workers of a scheduler, or of "local:N" started for it.
+    """Yield the workers of the scheduler at an address; "local:N" starts N on this machine.
 
-    They see the client's files under the same paths and have the same versions. Raises UsageError
-    or VidstyleError if there are no such workers.
+    They must see the client's files under the same paths and have the same versions. Raises
+    UsageError or VidstyleError if there are no such workers.
     """
     _set_up(verbose)
     with _connected(address, verbose) as client:
@@ -145,14 +159,14 @@ def _connected(address: str, verbose: bool) -> Iterator[Any]:
                 "address (tcp://HOST:8786), or start one with `dask scheduler`"
             ) from error
         if found is not address:
-            client.register_plugin(_deaf())
+            client.register_plugin(_ignore_sigint())
         yield client
 
 
 def _temporary_security() -> Any:
-    """Return TLS with a certificate of this process's own, which only its workers have.
+    """Return TLS settings with a temporary certificate, known only to this cluster.
 
-    Without it any user of the machine could connect to the scheduler and have code run.
+    Without it any user of the machine could connect to the scheduler and run code.
     """
     from distributed import Security
 
@@ -165,20 +179,20 @@ def _temporary_security() -> Any:
         ) from error
 
 
-def _deaf() -> Any:
-    """Return what makes workers deaf to the terminal's Ctrl-C: the client ends them."""
+def _ignore_sigint() -> Any:
+    """Return a plugin by which workers ignore the terminal's Ctrl-C: the client stops them."""
     from distributed import WorkerPlugin
 
-    class Deaf(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
+    class IgnoreSigint(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
         def setup(self, worker: Any) -> None:
             del worker
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    return Deaf()
+    return IgnoreSigint()
 
 
 def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> int:
-    """Return how many workers there are. Raises if there is none, or none that would do."""
+    """Return the number of workers. Raises VidstyleError if there is none, or one does not fit."""
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError as error:
@@ -190,7 +204,7 @@ def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> 
         return len(client.run(surroundings.enter))
     except VidstyleError:
         raise
-    except Exception as error:  # dask has a plain Exception for what cannot be read over there
+    except Exception as error:  # dask raises Exception if a worker cannot unpickle
         raise UsageError(
             f"--scheduler: the workers cannot use vidstyle ({error}); install it there too"
         ) from error
@@ -198,7 +212,7 @@ def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> 
 
 @dataclass(frozen=True)
 class _Surroundings:
-    """What the client and its workers share: a folder, and what changes the bits of results."""
+    """Working folder, versions and environment, in which client and workers must agree."""
 
     folder: str = field(default_factory=os.getcwd)
     versions: dict[str, str | None] = field(
@@ -209,7 +223,7 @@ class _Surroundings:
     )
 
     def enter(self) -> None:
-        """Work where the client does. Raises UsageError if that cannot give what it would."""
+        """Change to the client's folder. Raises UsageError if this worker does not match it."""
         try:
             os.chdir(self.folder)
         except OSError as error:
@@ -230,12 +244,14 @@ class _Surroundings:
             )
 
 
-def _spread(client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEvent) -> None:
-    """Have all items done; cancels what is left if interrupted, or if one error meets all."""
+def _spread(
+    client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEvent, cancel: Cancel | None
+) -> None:
+    """Run all tasks; on any exception cancel the remaining ones."""
     topic = f"vidstyle-{uuid4().hex}"
-    told: SimpleQueue[Any] = SimpleQueue()
-    client.subscribe_topic(topic, lambda stamped: told.put(stamped[1]))
-    # a task of its own, so that the places of all items are sent once a worker, not once an item
+    messages: SimpleQueue[Any] = SimpleQueue()
+    client.subscribe_topic(topic, lambda stamped: messages.put(pickle.loads(stamped[1])))
+    # a separate task, so that `work` is sent once per worker and not once per task
     shared = client.submit(_Given(work), key=f"{topic}-work")
     indices: dict[Any, int] = {}
     try:
@@ -243,8 +259,8 @@ def _spread(client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEve
             task = _Task(index, surroundings, topic)
             future = client.submit(task, shared, key=f"{topic}-{index}")
             indices[future] = index
-            future.add_done_callback(told.put)
-        _listen(client, work, indices, told, notify)
+            future.add_done_callback(messages.put)
+        _listen(client, work, indices, messages, notify, check_of(cancel))
     except BaseException:
         client.cancel(list(indices), force=True)
         raise
@@ -253,45 +269,51 @@ def _spread(client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEve
 
 
 def _listen(
-    client: Any, work: Tasks, indices: dict[Any, int], told: "SimpleQueue[Any]", notify: OnEvent
+    client: Any,
+    work: Tasks,
+    indices: dict[Any, int],
+    messages: "SimpleQueue[Any]",
+    notify: OnEvent,
+    check: Callable[[], None],
 ) -> None:
     left = len(indices)
     while left:
+        check()
         try:
-            one = told.get(timeout=1)
+            one = messages.get(timeout=1)
         except Empty:
             if client.status != "running":
-                raise VidstyleError(_GONE) from None
+                raise VidstyleError(_SCHEDULER_LOST) from None
             continue
-        if isinstance(one, dict):
+        if isinstance(one, Event):
             notify(one)
         else:
             left -= 1
-            notify(_fate(work, indices[one], one))
+            notify(_result_of(work, indices[one], one))
 
 
-_GONE = "the scheduler is gone; what is done stays done: run the same command to go on"
+_SCHEDULER_LOST = "the scheduler is gone; finished work is kept: run the same command to continue"
 
 
-def _fate(work: Tasks, index: int, future: Any) -> Event:
-    """Return what became of an item. Raises what would meet every other too."""
+def _result_of(work: Tasks, index: int, future: Any) -> Event:
+    """Return the result of a task. Raises errors that concern every task."""
     from distributed import CancelledError, KilledWorker
 
     try:
         return future.result()
     except KilledWorker:
         error = VidstyleError(
-            "each worker that was at it died, as when memory runs out; choose a smaller --size, or "
+            "every worker that ran it died, possibly out of memory; choose a smaller --size, or "
             "give the workers more memory"
         )
         return work.failed(index, error)
     except CancelledError as error:
-        raise VidstyleError(_GONE) from error
+        raise VidstyleError(_SCHEDULER_LOST) from error
 
 
 @dataclass(frozen=True)
 class _Given:
-    """Gives what it holds."""
+    """Returns the work that it holds."""
 
     work: Tasks
 
@@ -299,13 +321,9 @@ class _Given:
         return self.work
 
 
-class _CancelledTask(BaseException):
-    """The client wants this no more."""
-
-
 @dataclass(frozen=True)
 class _Task:
-    """Does one item in a worker; returns what became of it."""
+    """Runs one task in a worker; returns its result."""
 
     index: int
     surroundings: _Surroundings
@@ -317,22 +335,23 @@ class _Task:
         worker: Any = get_worker()
         key = worker.get_current_task()
 
-        def tell(event: Event) -> None:
+        def is_cancelled() -> bool:
             task = worker.state.tasks.get(key)
-            if task is not None and task.state == "cancelled":
-                raise _CancelledTask
-            if event["event"] in _PASSED_ON:
-                source = work.source(self.index)
-                told = {"source": source, "process": os.getpid(), **event}
-                worker.log_event(self.topic, told)
+            return task is not None and task.state == "cancelled"
+
+        def report(event: Event) -> None:
+            if isinstance(event, _PASSED_ON):
+                named = replace(event, source=work.source(self.index), process=os.getpid())
+                worker.log_event(self.topic, pickle.dumps(named))
 
         with _AT_WORK:
             self.surroundings.enter()
-            return _prepared(self.topic, work).do(self.index, tell, patient=True)
+            prepared = _prepared(self.topic, work)
+            return prepared.do(self.index, report, patient=True, cancel=is_cancelled)
 
 
-_AT_WORK = threading.Lock()  # a worker may have several threads, but has one model
-_PREPARED: dict[str, Tasks] = {}  # the work that this process does, its model made once
+_AT_WORK = threading.Lock()  # a worker may have several threads, but has one stylizer
+_PREPARED: dict[str, Tasks] = {}  # the work of this process by topic, with its stylizer
 
 
 def _prepared(topic: str, work: Tasks) -> Tasks:
@@ -344,11 +363,11 @@ def _prepared(topic: str, work: Tasks) -> Tasks:
 
 
 def _network(work: Tasks) -> Network:
-    """Return the weights as this machine has them, which are to be the client's."""
+    """Return the weights on this machine. Raises WeightsError if they differ from the client's."""
     if work.network.path is None:
         return work.network
-    job = replace(work.job(), weights=_if_there(work.network))
-    found = find_network(job, lambda _: None)
+    job = replace(work.job(), weights=_if_exists(work.network))
+    found = find_network(job, ignore)
     if found.digest != work.network.digest:
         raise WeightsError(
             f"{found.path} on {platform.node()}: expected the weights {work.network.path} of "
@@ -357,5 +376,5 @@ def _network(work: Tasks) -> Network:
     return found
 
 
-def _if_there(network: Network) -> Path | None:
+def _if_exists(network: Network) -> Path | None:
     return network.path if network.path is not None and network.path.exists() else None

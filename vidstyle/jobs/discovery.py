@@ -1,9 +1,9 @@
-"""Items: the sources of a batch, in natural order, each with its own place below the output.
+"""Discovery: the sources of a batch, in natural order, each with its path below the output.
 
-The place depends on the source alone, never on the others. What is found in a folder that was named
-on the command line is placed as it lies in the folder. Any other source, and whatever a list names,
-is placed under its path as it was written: clips/a.mp4 at OUTPUT/clips/a.mp4; an absolute path, or
-one that leaves the current folder, from the root on: /data/a.mp4 at OUTPUT/data/a.mp4.
+That path (`relative_path`) depends on the source alone. A file found in a folder of the command
+line has its path relative to that folder. Any other source, and every line of a list, has its path
+as written: clips/a.mp4 becomes OUTPUT/clips/a.mp4. An absolute path, or one that leaves the current
+folder, counts from the root: /data/a.mp4 becomes OUTPUT/data/a.mp4.
 """
 
 import os
@@ -30,60 +30,61 @@ __all__ = [
     "read_list",
 ]
 
-LEDGER = ".vidstyle"  # the folder in a batch's output that tells what each result was made of
-# Why an entry is passed over.
+LEDGER = ".vidstyle"  # folder in a batch's output with the manifest of each result
+# Why an entry is not a source, see Batch.
 REASONS = ("hidden", "system", "foreign", "linked", "results", "guides")
-_STATE = ".vidstyle"  # the suffix of a run's state
+_STATE = ".vidstyle"  # suffix of a state folder
 
 
 @dataclass(frozen=True)
 class Item:
-    """A source, and the place of its result below the output. given: as what it was named."""
+    """A source. relative_path: of its result. given: the argument or line that named it."""
 
     source: Path
-    place: Path
+    relative_path: Path
     given: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a batch consists of.
+    """The sources of a batch.
 
-    source: any that exists, for a job that stands for all; if none does, the null device. items:
-    of this shard. places: of all, in lower case. faults: folders that cannot be read, with a
-    sentence each. left_out: how many entries were passed over, by reason: "hidden", "system" (of a
-    NAS, an archive or an operating system), "foreign" (no picture and no video), "linked" (a folder
-    by a link, which may be a loop), "results" (of this or another batch, or the state of a run).
-    unread: the names of the foreign, and of folders (name/) that are left out without `recursive`.
+    source: an existing one, to check the settings with; if none exists, the null device.
+    items: of this shard. relative_paths: of all shards, in lower case.
+    faults: (folder, message) of folders that cannot be read.
+    left_out: number of entries that are no sources, by reason: "hidden", "system" (of a NAS, an
+    archive or an operating system), "foreign" (no picture or video), "linked" (a link to a folder,
+    a possible loop), "results" (of a batch, or a state folder), "guides" (masks and maps).
+    unread: names of the foreign entries, and of folders (name/) skipped without `recursive`.
     """
 
     source: Path
     output: Path
     items: tuple[Item, ...]
-    places: frozenset[str]
+    relative_paths: frozenset[str]
     faults: tuple[tuple[Path, str], ...]
     left_out: Counter[str]
     unread: tuple[str, ...] = ()
 
     def result(self, item: Item, suffix: str) -> Path:
-        """Return where the result of an item goes if its suffix is to be this one.
+        """Return the output path of an item with this suffix.
 
-        A changed suffix is added to the whole name, so that a.bmp and a.gif stay apart.
+        Another suffix is appended to the whole name, so that a.bmp and a.gif do not collide.
         """
-        place = item.place
-        if suffix and place.suffix != suffix:
-            place = place.with_name(place.name + suffix)
-            while _key(place) in self.places:
-                place = place.with_name(place.name + suffix)
-        return self.output / place
+        path = item.relative_path
+        if suffix and path.suffix != suffix:
+            path = path.with_name(path.name + suffix)
+            while _key(path) in self.relative_paths:
+                path = path.with_name(path.name + suffix)
+        return self.output / path
 
     def record(self, result: Path) -> Path:
-        """Return where it is told what a result was made of."""
-        place = result.relative_to(self.output)
-        return self.output / LEDGER / place.with_name(f"{place.name}.json")
+        """Return the path of the manifest of a result."""
+        path = result.relative_to(self.output)
+        return self.output / LEDGER / path.with_name(f"{path.name}.json")
 
 
-def collect(  # noqa: PLR0913 - what is named, and how it is split
+def collect(  # noqa: PLR0913 - one argument for each option of a batch
     sources: Sequence[Path],
     output: Path,
     *,
@@ -93,12 +94,11 @@ def collect(  # noqa: PLR0913 - what is named, and how it is split
     guides: Iterable[str | Sequence[str]] = (),
     listed: Sequence[Path] = (),
 ) -> Batch:
-    """Return the batch that these sources are: files, patterns, and what is in folders.
+    """Return the batch of these sources: files, patterns, and the files in folders.
 
-    listed: more sources, of a list. recursive: folders below a folder count too. sequences: a
-    folder is one source, a sequence. shard: (i, n), to return every n-th item from the i-th on.
-    guides: the masks and maps, which are no sources where they stand among them. Raises UsageError
-    or MediaError.
+    listed: more sources, from a list. recursive: search subfolders. sequences: a folder is one
+    source, a sequence of frames. shard: (i, n), every n-th item starting with the i-th. guides:
+    masks and maps, not used as sources. Raises UsageError or MediaError.
     """
     if not (sources or listed):
         raise UsageError("expected a SOURCE, or a list of them in --list FILE, got none; name one")
@@ -116,14 +116,14 @@ def collect(  # noqa: PLR0913 - what is named, and how it is split
         for item in search.of(given, in_list=in_list):
             found.setdefault(_absolute(item.source), item)
     if not found:
-        raise MediaError(_nothing([*sources, *listed], search))
+        raise MediaError(_message_of_none([*sources, *listed], search))
     items = _distinct(found.values(), output)
     number, of = shard
     return Batch(
         source=next((item.source for item in items if _exists(item.source)), Path(os.devnull)),
         output=output,
         items=tuple(items[number - 1 :: of]),
-        places=frozenset(_key(item.place) for item in items),
+        relative_paths=frozenset(_key(item.relative_path) for item in items),
         faults=tuple(search.faults),
         left_out=search.left_out,
         unread=tuple(sorted(search.unread, key=natural)),
@@ -132,7 +132,7 @@ def collect(  # noqa: PLR0913 - what is named, and how it is split
 
 @dataclass
 class _Search:
-    """Looks for sources, and counts what it passes over."""
+    """Searches for sources, and counts the entries left out."""
 
     recursive: bool
     sequences: bool
@@ -143,24 +143,24 @@ class _Search:
     unread: list[str] = field(default_factory=list)
 
     def of(self, given: Path, *, in_list: bool) -> Iterator[Item]:
-        """Yield each source that `given` stands for."""
+        """Yield the sources of one argument or line of a list."""
         check_apart(self.output, (given,))
-        place = _as_written(given)
+        path = _as_written(given)
         if given.is_dir() and not self.sequences:
-            top = place if in_list else Path()
-            yield from (Item(given / path, top / path, given) for path in self._below(given))
+            top = path if in_list else Path()
+            yield from (Item(given / below, top / below, given) for below in self._below(given))
             return
         above = _absolute(given).parent
         if NUMBER.search(given.name) and not given.exists():
-            plain = NUMBER.sub("", place.stem).strip("-_. ")
-            parent = place.parent if place.parent.name else Path(above.name)
-            place = _as_folder(place.with_name(plain) if plain else parent)
+            plain = NUMBER.sub("", path.stem).strip("-_. ")
+            parent = path.parent if path.parent.name else Path(above.name)
+            path = _as_folder(path.with_name(plain) if plain else parent)
         elif given.is_dir():
-            place = _as_folder(place if place.name else Path(_absolute(given).name))
-        yield Item(given, place, given)
+            path = _as_folder(path if path.name else Path(_absolute(given).name))
+        yield Item(given, path, given)
 
     def _below(self, top: Path) -> Iterator[Path]:
-        """Yield the footage in a folder, relative to it."""
+        """Yield the paths of the sources in a folder, relative to it."""
         folders = [Path()]
         while folders:
             folder = folders.pop()
@@ -178,7 +178,7 @@ class _Search:
                         folders.append(folder / entry.name)
                     else:
                         self.unread.append(f"{folder / entry.name}/")
-                elif kind := _passed_over(entry):
+                elif kind := _reason_left_out(entry):
                     self.left_out[kind] += 1
                     self.unread += [str(folder / entry.name)] * (kind == "foreign")
                 else:
@@ -191,46 +191,46 @@ class _Search:
             with os.scandir(folder) as entries:
                 return list(entries)
         except OSError as error:
-            told = f"{folder}: expected a folder that can be read, but {error.strerror}"
-            self.faults.append((folder, f"{told}; mend its rights"))
+            message = f"{folder}: expected a folder that can be read, but {error.strerror}"
+            self.faults.append((folder, f"{message}; change its permissions"))
             return []
 
     def _is_result(self, folder: Path) -> bool:
-        """Tell whether a folder holds what vidstyle made: the results of a batch, or a state."""
+        """Return whether a folder holds the results of a batch, or is a state folder; count it."""
         made = folder.suffix == _STATE or (folder / LEDGER).is_dir()
         self.left_out["results"] += made
         return made
 
 
 def _absolute(path: Path) -> Path:
-    """Return a path without dots, its links left as they are."""
+    """Return an absolute path without dots; links are not resolved."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
 
 
 def _exists(path: Path) -> bool:
-    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where a name is too long
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises if a name is too long
 
 
 def _as_written(given: Path) -> Path:
-    """Return a path below the output: as it was written, or from the root on."""
+    """Return the path of a result below the output: as written, or from the root."""
     path = Path(os.path.normpath(given))
     if not path.is_absolute() and ".." not in path.parts:
         return path
     path = _absolute(given)
-    drive = re.sub(r"[^\w.-]+", "_", path.drive).strip("_")  # of Windows: C:
+    drive = re.sub(r"[^\w.-]+", "_", path.drive).strip("_")  # on Windows, as C:
     return Path(drive, *path.parts[1:])
 
 
-def _as_folder(place: Path) -> Path:
-    """Return a place whose name has no suffix, as that of a file has."""
-    return place.with_name(place.name.replace(".", "_"))
+def _as_folder(path: Path) -> Path:
+    """Return a path whose name has no suffix."""
+    return path.with_name(path.name.replace(".", "_"))
 
 
-def _passed_over(entry: "os.DirEntry[str]") -> str | None:
-    """Return why a file is no source; None if it is one, or if only opening it can tell."""
+def _reason_left_out(entry: "os.DirEntry[str]") -> str | None:
+    """Return why an entry is not a source; None if it may be one."""
     try:
         mode = entry.stat().st_mode
-    except OSError:  # a link that leads nowhere
+    except OSError:  # a dangling link
         mode = stat.S_IFREG
     if stat.S_ISDIR(mode):
         return "linked"
@@ -238,7 +238,7 @@ def _passed_over(entry: "os.DirEntry[str]") -> str | None:
 
 
 def _check_output(output: Path) -> None:
-    """Refuse an output that cannot be a folder."""
+    """Raise UsageError for an output that cannot be a folder."""
     if output.is_dir():
         return
     if output.exists() or is_footage(output.name):
@@ -252,71 +252,76 @@ def _check_output(output: Path) -> None:
         )
 
 
-def _nothing(sources: Sequence[Path], search: _Search) -> str:
+def _message_of_none(sources: Sequence[Path], search: _Search) -> str:
     if search.faults:
         return search.faults[0][1]
     deeper = "" if search.recursive else "; add -r for what is in folders below"
-    passed = sum(search.left_out.values())
+    others = sum(search.left_out.values())
     files = [name for name in search.unread if not name.endswith("/")]
     named = left_out_message(sorted(files, key=natural))
     return (
         f"{', '.join(map(str, sources[:3]))}: expected pictures, animations or videos, got none "
-        f"({named or f'{passed} other entries'}){deeper or '; name another folder'}"
+        f"({named or f'{others} other entries'}){deeper or '; name another folder'}"
     )
 
 
 def _distinct(found: Iterable[Item], output: Path) -> list[Item]:
-    """Return the items in natural order. Raises UsageError for two at one place.
+    """Return the items in natural order. Raises UsageError for two with the same output.
 
-    Names that differ in case alone would be one file on some disks: all but the first are numbered.
+    Names that differ only in case would be one file on some disks: all but the first are numbered.
     """
     taken: dict[str, Item] = {}
-    for item in sorted(found, key=lambda item: [natural(part) for part in item.place.parts]):
-        place, number = item.place, 2
-        while other := taken.get(_key(place)):
-            if other.given != item.given and other.place == item.place:
+    for item in sorted(found, key=_natural_key):
+        path, number = item.relative_path, 2
+        while other := taken.get(_key(path)):
+            if other.given != item.given and other.relative_path == item.relative_path:
                 raise UsageError(_collision(other, item, output))
-            place = item.place.with_name(f"{item.place.stem} {number}{item.place.suffix}")
+            stem, suffix = item.relative_path.stem, item.relative_path.suffix
+            path = path.with_name(f"{stem} {number}{suffix}")
             number += 1
-        taken[_key(place)] = replace(item, place=place)
+        taken[_key(path)] = replace(item, relative_path=path)
     return list(taken.values())
+
+
+def _natural_key(item: Item) -> list[object]:
+    return [natural(part) for part in item.relative_path.parts]
 
 
 def _collision(one: Item, other: Item, output: Path) -> str:
     return (
-        f"expected a place for each result, got {output / one.place} for both {one.source} and "
-        f"{other.source}; name the folders in a --list, where each result lies under the path of "
-        "its line, or choose an output for each"
+        f"expected an output for each source, got {output / one.relative_path} for both "
+        f"{one.source} and {other.source}; name the folders in a --list, where each output has the "
+        "path of its line, or choose an output for each"
     )
 
 
-def _key(place: Path) -> str:
-    return place.as_posix().casefold()
+def _key(path: Path) -> str:
+    return path.as_posix().casefold()
 
 
-def counterpart(folder: Path, place: Path) -> Path | None:
-    """Return what a folder that mirrors the sources holds for one at `place`, or None.
+def counterpart(folder: Path, path: Path) -> Path | None:
+    """Return the file or folder for the source at `path` in a folder that mirrors the sources.
 
-    That is what has its whole name, else its name with another suffix, or a folder with its name.
+    It has the same name, or the same stem with another suffix. None if there is none.
     """
-    at = folder / place.parent
-    if (at / place.name).exists():
-        return at / place.name
-    near = [path for path in at.iterdir() if _bare(path) == place.stem] if at.is_dir() else []
-    return min(near, key=lambda path: natural(path.name), default=None)
+    at = folder / path.parent
+    if (at / path.name).exists():
+        return at / path.name
+    near = [one for one in at.iterdir() if _stem_of(one) == path.stem] if at.is_dir() else []
+    return min(near, key=lambda one: natural(one.name), default=None)
 
 
-def _bare(path: Path) -> str | None:
+def _stem_of(path: Path) -> str | None:
     if path.is_dir():
         return path.name
     return path.stem if is_footage(path.name) else None
 
 
 def read_list(name: str, output: Path | None = None) -> list[Path]:
-    """Return the sources that a file names, one a line; "-" is the standard input.
+    """Return the sources listed in a file, one a line; "-" is the standard input.
 
-    Raises MediaError if it cannot be read, or is no text, and UsageError if `output` is or holds
-    the file.
+    Raises MediaError if it cannot be read or is not text, and UsageError if the file is `output` or
+    inside it.
     """
     if output is not None and name != "-":
         check_apart(output, (Path(name),))
@@ -336,7 +341,7 @@ def read_list(name: str, output: Path | None = None) -> list[Path]:
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Read 'i/n'. Raises UsageError."""
+    """Return (i, n) of 'i/n'. Raises UsageError."""
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     number, of = map(int, match.groups()) if match else (0, 0)
     if not 1 <= number <= of:

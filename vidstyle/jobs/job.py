@@ -1,9 +1,9 @@
-"""Job: what to stylise, from where, to where; what makes two jobs the same."""
+"""Job: source, output, styles, guides and settings of a run, and the manifest to compare them."""
 
 import difflib
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vidstyle.atomic import is_special, sha256_of
 from vidstyle.errors import MediaError, SettingsError, UsageError, as_path
 from vidstyle.inputs import check_apart
+from vidstyle.jobs.events import OnEvent, WeightsEvent
 from vidstyle.jobs.manifest import state_path
 from vidstyle.settings import Settings, options
 from vidstyle.validation import check_weight
@@ -38,22 +39,22 @@ Paths = str | Path | Sequence[str | Path]
 StyleLike = str | Path | tuple[str | Path, float]
 Styles = StyleLike | Sequence[StyleLike]
 
-AUTO_SIZE = 512  # pixels of the long side: what `auto` keeps a source up to
-SMALLEST = 16  # pixels of the short side: VGG-19 halves four times before its last layers
+AUTO_SIZE = 512  # pixels of the long side at most, with --size auto
+SMALLEST = 16  # pixels of the short side: VGG-19 halves it four times
 PACKAGES = ("vidstyle", "tensorflow", "numpy", "opencv-python-headless", "av")
-THREADS = (  # environment variables that change the last bits of a result
+THREADS = (  # environment variables that change the last bits of the pixels
     "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to stylise, from where, to where. Raises VidstyleError for what can be told at once.
+    """Everything that a run needs. Raises VidstyleError for paths and options that do not fit.
 
-    styles: pictures and their parts of the blend; any positive numbers, kept as shares of 1.
-    masks, map: where the style goes; each a picture, or one for every frame or for key frames.
-    style_maps: where in each style picture which style is.
-    weights: the VGG-19 file, or None to find or fetch it.
+    styles: (picture, weight) pairs; positive weights, normalised to a sum of 1.
+    masks, map: guides of the frames; each one picture, one for every frame, or key frames.
+    style_maps: the regions of each style picture, in the order of the styles.
+    weights: the VGG-19 file, or None to find or download it.
     """
 
     source: Path
@@ -80,7 +81,7 @@ class Job:
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """All files and folders that were given to be read."""
+        """All files and folders that the run reads."""
         named = os.environ.get("VIDSTYLE_WEIGHTS")
         weights = self.weights or (Path(named).expanduser() if named else None)
         styles = (path for path, _ in self.styles)
@@ -88,26 +89,26 @@ class Job:
 
     @property
     def guides(self) -> tuple[Path, ...]:
-        """All masks and maps that were given."""
+        """All masks and maps."""
         return (*self.masks, *filter(None, (self.map,)), *self.style_maps)
 
     @property
     def optimises(self) -> bool:
-        """Whether any pixel is optimised; if not, neither weights nor TensorFlow are needed."""
+        """Whether frames are optimised; if not, neither weights nor TensorFlow are needed."""
         return self.settings.steps > 0 or self.settings.steps_next > 0
 
     def read_styles(self) -> "list[Style]":
-        """Read the style pictures. Raises MediaError that names the one that cannot be used."""
+        """Read the style pictures. Raises MediaError, naming the picture."""
         from vidstyle.media import read_style
         from vidstyle.techniques.base import Style
 
         return [Style(image=read_style(path), weight=weight) for path, weight in self.styles]
 
     def manifest(self, clip: "Clip", network: str | None) -> dict[str, Any]:
-        """Return everything that the pixels depend on, as plain JSON values.
+        """Return everything that the pixels depend on, as JSON values.
 
-        clip: of the source. network: digest of the weights; None when nothing is optimised.
-        How results are written (--crf) and how the run is done are left out on purpose.
+        clip: the probed source. network: sha256 of the weights; None if nothing is optimised.
+        Options of encoding (--crf) and of the run itself are not part of it.
         """
         return {
             "source": fingerprint(clip.files or (self.source,)),
@@ -122,7 +123,7 @@ class Job:
         }
 
 
-def make_job(  # noqa: PLR0913 - what a job is made of
+def make_job(  # noqa: PLR0913 - one argument for each input of a job
     source: str | Path,
     output: str | Path,
     *,
@@ -134,7 +135,7 @@ def make_job(  # noqa: PLR0913 - what a job is made of
     weights: str | Path | None = None,
     **values: Any,
 ) -> Job:
-    """Make a Job of plain values; `values` are options of Settings and of the technique.
+    """Make a Job from plain values; `values` are options of Settings and of the technique.
 
     style: a path, 'path=weight', a (path, weight) pair, or several of them. mask, style_map: a
     path or several. Raises VidstyleError.
@@ -150,7 +151,7 @@ def make_job(  # noqa: PLR0913 - what a job is made of
         source=as_path(source, "source", SettingsError),
         output=as_path(output, "output", SettingsError),
         technique=kind(**own),
-        styles=tuple(_weighed(style)),
+        styles=tuple(_weighted(style)),
         settings=Settings(**{k: v for k, v in values.items() if k not in own}),
         masks=_paths(mask, "mask"),
         map=None if map is None else as_path(map, "map", SettingsError),
@@ -161,31 +162,31 @@ def make_job(  # noqa: PLR0913 - what a job is made of
 
 @dataclass(frozen=True)
 class Network:
-    """The VGG-19 file and the sha256 of it; None where nothing is optimised."""
+    """The VGG-19 file and its sha256; None if nothing is optimised."""
 
     path: Path | None = None
     digest: str | None = None
 
 
-def find_network(job: Job, notify: Callable[[dict[str, Any]], None]) -> Network:
-    """Find or fetch the VGG-19 file if the job needs one. Raises WeightsError."""
+def find_network(job: Job, notify: OnEvent) -> Network:
+    """Find or download the VGG-19 file if the job optimises. Raises WeightsError."""
     if not job.optimises:
         return Network()
     from vidstyle.vgg import weights
 
     def progress(received: int, total: int) -> None:
-        notify({"event": "weights", "received": received, "total": total})
+        notify(WeightsEvent(received=received, total=total))
 
     found = weights.find(job.weights, progress=progress)
     if not weights.is_verified(found):
-        weights.load(found)  # what is no network is refused before TensorFlow is imported
+        weights.load(found)  # an invalid file is refused before TensorFlow is imported
     return Network(found, weights.digest(found))
 
 
 def parse_style(text: str) -> tuple[Path, float | None]:
-    """Split 'wave.jpg=0.7' into path and weight; the weight is None where none is given.
+    """Split 'wave.jpg=0.7' into path and weight; the weight is None if there is none.
 
-    A file whose very name is `text` is meant as it stands.
+    An existing file named `text` is not split.
     """
     name, sign, number = text.rpartition("=")
     if sign and not Path(text).exists():
@@ -197,10 +198,10 @@ def parse_style(text: str) -> tuple[Path, float | None]:
 
 
 def target_size(size: int | str, width: int, height: int, *, even: bool = True) -> tuple[int, int]:
-    """Return the (width, height) of a result in pixels, in the proportions of `width`, `height`.
+    """Return the (width, height) of an output frame in pixels, with the source's aspect ratio.
 
-    size: its long side, 'source' or 'auto'. even: round to even sides, which video codecs need.
-    Raises UsageError for a result that is too small for the network.
+    size: the long side, 'source' or 'auto'. even: round to even sides, as video codecs need.
+    Raises UsageError if the short side is below 16 pixels.
     """
     long = max(width, height)
     wanted = min(long, AUTO_SIZE) if size == "auto" else long if size == "source" else int(size)
@@ -215,9 +216,9 @@ def target_size(size: int | str, width: int, height: int, *, even: bool = True) 
 
 
 def fingerprint(files: Sequence[Path]) -> dict[str, Any]:
-    """Return what tells the content of files from another's: bytes and sha256 of each.
+    """Return size and sha256 of a file, or name and sha256 of each of several.
 
-    The names of several files count, their folder does not. Raises MediaError.
+    Folders are not part of it. Raises MediaError.
     """
     try:
         if len(files) == 1:
@@ -230,7 +231,7 @@ def fingerprint(files: Sequence[Path]) -> dict[str, Any]:
 
 
 def version_of(package: str) -> str | None:
-    """Return the installed version of a package without importing it; None if it is not there."""
+    """Return the installed version of a package without importing it; None if not installed."""
     for name in (package, f"{package}-cpu", package.removesuffix("-headless")):
         try:
             return metadata.version(name)
@@ -248,7 +249,7 @@ _FLAGS = {"mask": "--mask", "map": "--map", "style_map": "--style-map"}
 
 
 def _check_guides(job: Job) -> None:
-    """Refuse masks and maps that the technique does not take, and a lack of those it needs."""
+    """Raise UsageError for guides that the technique does not take, or needs and lacks."""
     name = type(job.technique).__name__.lower()
     given = {"mask": job.masks, "map": job.map, "style_map": job.style_maps}
     for kind, flag in _FLAGS.items():
@@ -282,7 +283,7 @@ def _files_of(path: Path) -> Sequence[Path]:
 
 
 def _blend(styles: Iterable[tuple[Path, float]]) -> tuple[tuple[Path, float], ...]:
-    """Check the styles and return them with weights as shares of 1."""
+    """Check the styles; return them with weights normalised to a sum of 1."""
     styles = tuple(styles)
     if not styles:
         raise UsageError("expected one or more style pictures, got none; add --style PICTURE")
@@ -295,8 +296,8 @@ def _blend(styles: Iterable[tuple[Path, float]]) -> tuple[tuple[Path, float], ..
     return tuple((path, weight / total) for path, weight in styles)
 
 
-def _weighed(style: Styles) -> Iterable[tuple[Path, float]]:
-    """Yield (path, weight) of each style; equal weights where none is given."""
+def _weighted(style: Styles) -> Iterable[tuple[Path, float]]:
+    """Yield (path, weight) of each style; equal weights if none is given."""
     entries = [_entry(one) for one in _listed(style)]
     given = [weight for _, weight in entries if weight is not None]
     if given and len(given) < len(entries):
@@ -305,7 +306,7 @@ def _weighed(style: Styles) -> Iterable[tuple[Path, float]]:
 
 
 def _listed(style: Styles) -> Sequence[StyleLike]:
-    """Return the styles as a list, also where one is given alone."""
+    """Return the styles as a sequence, also if a single one is given."""
     pair = isinstance(style, tuple) and len(style) == 2 and not isinstance(style[1], (str, Path))
     single = not isinstance(style, (list, tuple)) or (pair and not isinstance(style[1], tuple))
     return [style] if single else style  # type: ignore[list-item, return-value]

@@ -1,4 +1,4 @@
-"""Manifests: what a state was made of, where it stands, and what differs between two."""
+"""Manifests: what the pixels of an output depend on; reading and comparing them."""
 
 import json
 import stat
@@ -22,26 +22,26 @@ __all__ = [
     "state_path",
 ]
 
-MANIFEST = "manifest.json"  # in the state beside an output
+MANIFEST = "manifest.json"  # in the state folder of an output
 
 Manifest = dict[str, Any]
 
-_GROUPS = ("options", "settings", "versions", "environment")  # of a job's values, by name
+_GROUPS = ("options", "settings", "versions", "environment")  # of a job: dicts of values by name
 _DEEPEST = 12  # levels of nesting; a manifest has six
 
 
 def state_path(output: Path) -> Path:
-    """Return where the state of the run that makes `output` stands."""
+    """Return the path of the state folder of `output`."""
     return Path(f"{output.absolute()}.vidstyle")
 
 
 def state_of(output: Path) -> Manifest | None:
-    """Return the manifest of the run that makes `output`; None if no state stands there."""
+    """Return the manifest in the state folder of `output`; None if there is none."""
     return read_manifest(state_path(output) / MANIFEST)
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """Return the manifest at `path`; None if there is none. StateError if it is damaged."""
+    """Return the manifest at `path`; None if there is none. Raises StateError if damaged."""
     damaged = f"{path} is damaged; add --restart to discard that state"
     if is_special(path):
         raise StateError(damaged)
@@ -57,14 +57,14 @@ def read_manifest(path: Path) -> Manifest | None:
 
 
 def _is_manifest(stored: Any) -> bool:
-    """Tell whether what a file holds has the types of a manifest. Raises KeyError or TypeError."""
+    """Return whether a JSON value has the types of a manifest. Raises KeyError or TypeError."""
     job, published = stored["job"], stored["published"]
     if not (isinstance(job, dict) and isinstance(published, dict) and _is_shallow(stored)):
         return False
     groups = [job.get(name) for name in _GROUPS] + [published.get("form")]
     if not all(isinstance(group, dict | None) for group in groups):
         return False
-    if not published:  # nothing was written yet
+    if not published:  # the output is not written yet
         return True
     files, frames = published["files"], published["frames"]
     named = isinstance(files, dict) and all(isinstance(digest, str) for digest in files.values())
@@ -72,13 +72,13 @@ def _is_manifest(stored: Any) -> bool:
 
 
 def _is_shallow(value: Any, levels: int = _DEEPEST) -> bool:
-    """Tell whether values are nested no deeper: comparing and printing deeper ones may fail."""
+    """Return whether values are nested at most so deep; deeper ones could exceed the stack."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels > 0 and all(_is_shallow(part, levels - 1) for part in parts)
 
 
 def is_own_manifest(data: bytes) -> bool:
-    """Tell whether vidstyle wrote a manifest of this content, be it damaged or cut off."""
+    """Return whether vidstyle wrote this manifest, possibly damaged or cut off."""
     start = b'{\n "job": '
     if data.startswith(start) or start.startswith(data):
         return True
@@ -89,7 +89,7 @@ def is_own_manifest(data: bytes) -> bool:
 
 
 def check_own(path: Path) -> None:
-    """Raise StateError if anything but a file that vidstyle wrote is at `path`, also a link."""
+    """Raise StateError if `path` is a link or a file that vidstyle did not write."""
     with reading(path), suppress(FileNotFoundError, NotADirectoryError):
         regular = stat.S_ISREG(path.lstat().st_mode)
         if not (regular and is_own_manifest(path.read_bytes())):
@@ -100,7 +100,7 @@ def check_own(path: Path) -> None:
 
 
 def differences(old: Manifest, new: Manifest) -> list[str]:
-    """Return what differs between two manifests, in the words of the command line."""
+    """Return a phrase for each difference of two manifests, with the names of the options."""
     named = {"source": "source", "styles": "styles", "guides": "masks or maps"}
     found = [f"the {what} changed" for key, what in named.items() if old.get(key) != new.get(key)]
     if old.get("weights") != new.get("weights"):
@@ -108,26 +108,26 @@ def differences(old: Manifest, new: Manifest) -> list[str]:
     found += changes(
         "", {"the technique": old.get("technique")}, {"the technique": new.get("technique")}
     )
-    for group, form in (
+    for group, prefix in (
         ("options", "--"),
         ("settings", "--"),
         ("versions", ""),
         ("environment", ""),
     ):
-        found += changes(form, old.get(group) or {}, new.get(group) or {})
+        found += changes(prefix, old.get(group) or {}, new.get(group) or {})
     return found
 
 
-def changes(form: str, old: Manifest, new: Manifest) -> Iterator[str]:
-    """Yield one phrase for each value that changed; `form` stands before its name."""
+def changes(prefix: str, old: Manifest, new: Manifest) -> Iterator[str]:
+    """Yield a phrase for each changed value; prefix: of its name, "--" for options."""
     for name in {**old, **new}:
         was, now = old.get(name), new.get(name)
         if was != now:
-            label = form + (name.replace("_", "-") if form == "--" else name)
-            yield f"{label} was {_shown(was)}, is {_shown(now)}"
+            label = prefix + (name.replace("_", "-") if prefix == "--" else name)
+            yield f"{label} was {_in_words(was)}, is {_in_words(now)}"
 
 
-def _shown(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if value is None:
         return "unset"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,26 +1,9 @@
-"""The loop of a run: read, prior, stylise, save; at the end encode. And its plan, without a run.
-
-Progress goes out as events, plain dicts with an "event" of these kinds; only cli.py prints them.
-
-    weights  received, total        bytes of the VGG-19 file while it is fetched
-    start    of, finished, width, height, left
-    step     index, evaluation, loss
-    frame    index, of, losses, evaluations, seconds, cut, renewed, back, left
-    warning  message
-    guides   path, taken, message    of masks and maps: taken is "still", "each" or "keys"
-    done     output, frames, stylized, seconds, kept, warnings
-    shard    output, shard, of, shots, stylized, finished, frames, seconds    in place of done
-
-index: position in the range that is stylised, from 0. of: its length. left: evaluations and
-frames that are still expected, as one number. cut: between this frame and the one before. renewed:
-begun anew though there is no cut, since a dissolve has left nothing of what was painted. back: the
-frame that this one goes on from, if not from the one before: between them are a flash or the like.
-"""
+"""Pipeline: run a job frame by frame (decode, prior, stylise, save), then encode; or plan it."""
 
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,22 +13,25 @@ from vidstyle.coherence.shots import ShotTracker, frame_notes
 from vidstyle.environment import preserved
 from vidstyle.errors import ContainerError, SettingsError, UsageError, VidstyleError, writing
 from vidstyle.image import Image, recolored
+from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.checkpoint import Checkpoint
+from vidstyle.jobs.events import (
+    DoneEvent,
+    FrameEvent,
+    OnEvent,
+    PlanEvent,
+    ShardEvent,
+    StartEvent,
+    StepEvent,
+    WarningEvent,
+    each_warning_once,
+    ignore,
+)
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
-from vidstyle.jobs.plan import (
-    Event,
-    OnEvent,
-    Work,
-    each_warning_once,
-    encoding,
-    forecast,
-    ignore,
-    look,
-    survey,
-)
+from vidstyle.jobs.plan import Work, encoding, forecast, probe_source, survey
 from vidstyle.jobs.state_folder import listed
-from vidstyle.jobs.takeover import check_sizes, for_another, take_over
+from vidstyle.jobs.takeover import check_sizes, suggest_other_output, take_over
 from vidstyle.jobs.targets import check_space, check_target
 from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed, Stylizes
 from vidstyle.stylizer.size_buckets import SizeBuckets
@@ -57,21 +43,24 @@ if TYPE_CHECKING:
     from vidstyle.techniques.base import Style
 
 __all__ = [
-    "Event",
     "MakeStylizer",
-    "OnEvent",
     "Outcome",
     "make_stylizer",
     "plan",
     "run",
     "run_shard",
     "stylize",
+    "stylize_frame",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run did. frames: of the output. stylized: of these, in this run. kept: the state."""
+    """The result of a run.
+
+    frames: in the output. stylized: frames made by this run, not by an earlier one. seconds: wall
+    time. kept: the state folder if it was kept. warnings: losses on encoding.
+    """
 
     output: Path
     frames: int
@@ -94,7 +83,7 @@ def make_stylizer(job: Job, styles: "Sequence[Style]", network: Path | None) -> 
     return Stylizer(styles, technique=job.technique, settings=job.settings, weights=network)
 
 
-def stylize(  # noqa: PLR0913 - what a job is made of
+def stylize(  # noqa: PLR0913 - one argument for each input of a job
     source: str | Path,
     output: str | Path,
     *,
@@ -105,16 +94,20 @@ def stylize(  # noqa: PLR0913 - what a job is made of
     style_map: Paths = (),
     weights: str | Path | None = None,
     on_event: OnEvent | None = None,
+    cancel: Cancel | None = None,
     **settings: Any,
 ) -> Outcome:
-    """Stylise a video, animation, picture, folder or sequence; continue if it was begun before.
+    """Stylise a video, animation, picture, folder or sequence; continue an interrupted run.
 
-    style: a path, 'path=weight', a (path, weight) pair, or several. on_event: see this module.
-    mask, map, style_map: paths of what the technique takes. settings: any field of Settings or of
-    the technique. Raises VidstyleError.
+    style: a path, 'path=weight', a (path, weight) pair, or several. mask, map, style_map: paths of
+    the guides that the technique takes. on_event: called with each event, see jobs.events.
+    cancel: a threading.Event, or a function without arguments; once it is set, or returns True,
+    the run raises CancelledError before the next evaluation or frame; the same call continues it
+    later. settings: any field of Settings or of the technique. Raises VidstyleError.
     """
     if on_event is not None and not callable(on_event):
         raise SettingsError(f"on_event: expected a function, got {type(on_event).__name__}")
+    check_of(cancel)
     job = make_job(
         source,
         output,
@@ -126,21 +119,23 @@ def stylize(  # noqa: PLR0913 - what a job is made of
         weights=weights,
         **settings,
     )
-    return run(job, on_event)
+    return run(job, on_event, cancel=cancel)
 
 
 def run(
     job: Job,
     on_event: OnEvent | None = None,
     *,
+    cancel: Cancel | None = None,
     make_stylizer: MakeStylizer = make_stylizer,
     network: Network | None = None,
     record: Path | None = None,
 ) -> Outcome:
-    """Do a job from wherever an earlier run of it stopped. Raises VidstyleError.
+    """Run a job, or continue it from its last finished frame. Raises VidstyleError.
 
-    Whatever is wrong with the request is told before a frame is decoded. network: as find_network
-    returned it; found anew by default. record: where to leave what the output was made of.
+    An invalid request is refused before a frame is decoded. cancel: see `stylize`. network: the
+    result of find_network, which is called by default. record: where to write the manifest, to be
+    kept when the state folder is deleted.
     """
     began = time.monotonic()
     notify = each_warning_once(on_event or ignore)
@@ -151,8 +146,8 @@ def run(
         take_over(Path(job.settings.resume_from), job.output, manifest)
     with Checkpoint(job.output, manifest, restart=job.settings.restart) as state:
         stylized, warnings = 0, []
-        if not state.stands(form=job.settings.of_scope("output")):
-            work = survey(job, notify)
+        if not state.is_published(output_options=job.settings.of_scope("output")):
+            work = survey(job, notify, cancel)
             work.guidance.check()
             guided = work.guidance.of_styles(styles)
             before = len(state.finished)
@@ -161,7 +156,7 @@ def run(
             warnings = _encode(work, state)
         if record is not None:
             state.record(record)
-        frames, kept = state.facts["frames"], _close(job, state, warnings, notify)
+        frames, kept = state.published["frames"], _close(job, state, warnings, notify)
         outcome = Outcome(
             output=job.output,
             frames=frames,
@@ -170,7 +165,7 @@ def run(
             kept=kept,
             warnings=tuple(warnings),
         )
-    notify({"event": "done", **_plain(outcome)})
+    notify(DoneEvent(**vars(outcome)))
     return outcome
 
 
@@ -179,14 +174,15 @@ def run_shard(
     shard: tuple[int, int],
     on_event: OnEvent | None = None,
     *,
+    cancel: Cancel | None = None,
     make_stylizer: MakeStylizer = make_stylizer,
     network: Network | None = None,
-) -> Event:
-    """Stylise every n-th shot from the i-th on, into the state that all shards share.
+) -> ShardEvent:
+    """Stylise every n-th shot, starting with the i-th, into the state shared by all shards.
 
-    A cut makes the frames after it independent of those before. `run` then finds the frames of all
-    shards, makes those that are missing and writes the output: the same bytes as without shards.
-    Returns the "shard" event. Raises VidstyleError.
+    shard: (i, n). Shots are independent of each other. `run` then loads the frames of all shards,
+    makes the missing ones and writes the output: the same bytes as without shards. cancel: see
+    `stylize`. Raises VidstyleError.
     """
     began = time.monotonic()
     notify = on_event or ignore
@@ -202,48 +198,47 @@ def run_shard(
     clip, styles = _prepare(job)
     network = network or find_network(job, notify)
     with Checkpoint(job.output, job.manifest(clip, network.digest), shard=shard) as state:
-        work = survey(job, notify)
+        work = survey(job, notify, cancel)
         work.guidance.check()
         guided = work.guidance.of_styles(styles)
         before = len(state.finished)
         shots = _stylize_frames(
             work, state, lambda: make_stylizer(job, guided, network.path), shard
         )
-        found = {
-            "output": str(job.output),
-            "shard": shard[0],
-            "of": shard[1],
-            "shots": shots,
-            "stylized": len(state.finished) - before,
-            "finished": len(state.finished),
-            "frames": len(work.indices),
-            "seconds": round(time.monotonic() - began, 3),
-        }
-    notify({"event": "shard", **found})
-    return {"event": "shard", **found}
+        done = ShardEvent(
+            output=job.output,
+            shard=shard[0],
+            of=shard[1],
+            shots=shots,
+            stylized=len(state.finished) - before,
+            finished=len(state.finished),
+            frames=len(work.indices),
+            seconds=round(time.monotonic() - began, 3),
+        )
+    notify(done)
+    return done
 
 
-def plan(job: Job) -> dict[str, Any]:
-    """Return what `run` would do, without decoding the source or touching anything.
+def plan(job: Job) -> PlanEvent:
+    """Return what `run` would do, from the headers of the source; write nothing.
 
-    frames: as the source promises. seconds, bytes: rough estimates, of the time on two CPU cores
-    and of the disk space while it is made. Raises VidstyleError as `run` would.
+    Raises VidstyleError as `run` would.
     """
     _prepare(job)
     free = shutil.disk_usage(job.output.absolute().parent).free
-    return {**forecast(job), "bytes_free": free}
+    return replace(forecast(job), bytes_free=free)
 
 
 def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
-    """Refuse what can be refused without decoding; return what is known of the source."""
+    """Check the request without decoding; return the probed source and the styles."""
     settings = job.settings
     check_target(
         job.output,
         overwrite=settings.overwrite,
         restart=settings.restart,
-        form=settings.of_scope("output"),
+        output_options=settings.of_scope("output"),
     )
-    return look(job), job.read_styles()
+    return probe_source(job), job.read_styles()
 
 
 def _stylize_frames(
@@ -252,22 +247,21 @@ def _stylize_frames(
     make: Callable[[], Stylizes],
     shard: tuple[int, int] = (1, 1),
 ) -> int | None:
-    """Finish every frame of the shard that is not finished; return how many shots there are.
+    """Stylise and save each unfinished frame of the shard.
 
-    None: all frames were finished, nobody looked.
+    Returns the number of shots in the clip, or None if all frames were finished already.
     """
     sizes = work.sizes()
     todo = [position for position in range(len(sizes)) if not state.has(position)]
     check_space(work.job.output, work.space(todo), len(todo))
     work.notify(
-        {
-            "event": "start",
-            "of": len(sizes),
-            "finished": len(sizes) - len(todo),
-            "width": sizes[0][0],
-            "height": sizes[0][1],
-            "left": work.left(todo),
-        }
+        StartEvent(
+            of=len(sizes),
+            finished=len(sizes) - len(todo),
+            width=sizes[0][0],
+            height=sizes[0][1],
+            left=work.left(todo),
+        )
     )
     if not todo:
         return None
@@ -276,7 +270,7 @@ def _stylize_frames(
     for message in media.try_output(
         work.clip, work.indices, work.job.output, encoding(work.job), sizes[0]
     ):
-        work.notify({"event": "warning", "message": message})
+        work.notify(WarningEvent(message=message))
     stylizer = make() if work.linked else SizeBuckets(make())
     return _stylize_each(work, state, stylizer, work.left(todo), shard)
 
@@ -284,38 +278,37 @@ def _stylize_frames(
 def _stylize_each(
     work: Work, state: Checkpoint, stylizer: Stylizes, left: int, shard: tuple[int, int]
 ) -> int:
-    """Finish the shots of a shard; return how many there are of all."""
+    """Stylise and save the shots of a shard; return the number of shots in the clip."""
     count = len(work.indices)
-    follows = ShotTracker(state, stylizer.begin, count, linked=work.linked, shard=shard)
+    shots = ShotTracker(state, stylizer.begin, count, linked=work.linked, shard=shard)
     for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
         began = time.monotonic()
         fade = work.fades.get(position)
         out = fade is not None and fade.is_out
-        cut = follows.advance(position, frame, guide, fade)
+        cut = shots.advance(position, frame, guide, fade)
         if state.has(position):
             continue
         left -= work.left([position])
-        if follows.ours:
-            prior = follows.prior()
+        if shots.ours:
+            prior = shots.prior()
             if out:
                 made: Result = Rehearsed(frame, {})
             else:
-                made = _stylize(work, stylizer, position, frame, guide, prior)
+                made = stylize_frame(work, stylizer, position, frame, guide, prior)
             report = {
                 **_report(made, seconds=time.monotonic() - began),
                 "cut": cut,
                 "reinitialized": prior is None and not (cut or out),
-                "back": follows.back,
+                "back": shots.back,
             }
             notes = frame_notes(made, prior) if work.linked else None
             state.save(position, made.image, report, notes)
-            place = {"index": position, "of": count}
-            work.notify({"event": "frame", **place, **report, "left": left})
-    return follows.shots
+            work.notify(FrameEvent(index=position, of=count, left=left, **report))
+    return shots.shots
 
 
 def _report(result: Result, *, seconds: float) -> dict[str, Any]:
-    """Return what the journal and the events tell of how a frame was made."""
+    """Return the losses, evaluations and seconds of a frame, for the journal and the events."""
     return {
         "losses": {name: float(value) for name, value in result.losses.items()},
         "evaluations": result.evaluations,
@@ -323,7 +316,7 @@ def _report(result: Result, *, seconds: float) -> dict[str, Any]:
     }
 
 
-def _stylize(
+def stylize_frame(
     work: Work,
     stylizer: Stylizes,
     position: int,
@@ -331,9 +324,15 @@ def _stylize(
     guide: "Guide | None",
     prior: "TemporalPrior | None",
 ) -> Result:
-    def progress(evaluation: int, loss: float) -> None:
-        step = {"index": position, "evaluation": evaluation, "loss": float(loss)}
-        work.notify({"event": "step", **step})
+    """Stylise one frame and report each evaluation.
+
+    A stylizer may pass the optimised image to its progress callback as a third argument. Raises
+    CancelledError, and VidstyleError if memory runs out.
+    """
+
+    def progress(evaluation: int, loss: float, image: "Image | None" = None) -> None:
+        work.notify(StepEvent(index=position, evaluation=evaluation, loss=float(loss), image=image))
+        work.check()
 
     try:
         return stylizer.stylize(frame, guide=guide, prior=prior, progress=progress)
@@ -348,31 +347,32 @@ def _stylize(
 
 
 def _encode(work: Work, state: Checkpoint) -> list[str]:
-    """Write the output from the files of the frames and give it its name; return warnings."""
+    """Encode the finished frames and move the output into place; return the warnings."""
     job = work.job
     folder = media.is_folder(job.output)
     names = media.picture_names(work.clip, work.indices, encoding(job)) if folder else ()
     part = state.part(folder=folder, names=names)
     frames = _finished(work, state)
-    form = job.settings.of_scope("output")
+    output_options = job.settings.of_scope("output")
     try:
         with writing(part):
             warnings = media.encode(
                 work.clip, work.indices, frames, job.output, part, encoding(job)
             )
     except ContainerError as error:
-        raise for_another(job.output, state, error) from error
+        raise suggest_other_output(job.output, state, error) from error
     for message in warnings:
-        work.notify({"event": "warning", "message": message})
-    settings = job.settings
-    state.publish(part, form=form, kept=settings.keep_frames, overwrite=settings.overwrite)
+        work.notify(WarningEvent(message=message))
+    kept, overwrite = job.settings.keep_frames, job.settings.overwrite
+    state.publish(part, output_options=output_options, kept=kept, overwrite=overwrite)
     return warnings
 
 
 def _finished(work: Work, state: Checkpoint) -> "Iterator[Image]":
-    """Yield the finished frames from their files, faded, in the source's colours if wanted."""
+    """Yield the finished frames with fades applied, and the source's colours if requested."""
     if not work.job.settings.original_colors:
         for position in range(len(work.indices)):
+            work.check()
             yield work.faded(position, state.load(position))
         return
     for position, frame in work.frames():
@@ -380,22 +380,16 @@ def _finished(work: Work, state: Checkpoint) -> "Iterator[Image]":
 
 
 def _close(job: Job, state: Checkpoint, warnings: list[str], notify: OnEvent) -> Path | None:
-    """Remove the state unless it is to be kept; return where it is kept.
+    """Delete the state folder, or return its path if it is kept.
 
-    Warns of files that vidstyle did not write, since the folder stays with them.
+    Warns if files that vidstyle did not write keep the folder from being deleted.
     """
-    if job.settings.keep_frames or state.facts["kept"]:
+    if job.settings.keep_frames or state.published["kept"]:
         return state.path
     if others := state.remove():
         warnings.append(
             f"{state.path} stays, since it holds files that vidstyle did not write: "
             f"{listed(others)}; move them away, or a later run of this output is refused"
         )
-        notify({"event": "warning", "message": warnings[-1]})
+        notify(WarningEvent(message=warnings[-1]))
     return None
-
-
-def _plain(outcome: Outcome) -> dict[str, Any]:
-    values = asdict(outcome)
-    kept = None if outcome.kept is None else str(outcome.kept)
-    return {**values, "output": str(outcome.output), "kept": kept}

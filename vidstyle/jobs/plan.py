@@ -1,55 +1,54 @@
-"""Work: the frames of a source that a job is about, and what is known before any is decoded."""
+"""Plan: the frames of a job, their sizes and guides, and estimates of time and disk space."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vidstyle import media
 from vidstyle.coherence.fades import THUMBNAIL, Fade, fades, thumbnail
 from vidstyle.errors import MediaError
 from vidstyle.guides.frame_guides import FrameGuides, GuideFiles, GuideSeries
 from vidstyle.image import Image, resize
+from vidstyle.jobs.cancel import Cancel, check_of
+from vidstyle.jobs.events import GuidesEvent, OnEvent, PlanEvent, WarningEvent, ignore
 from vidstyle.jobs.job import Job, target_size
 
 if TYPE_CHECKING:
     from vidstyle.media import Clip
 
 __all__ = [
-    "Event",
-    "OnEvent",
     "Work",
-    "each_warning_once",
     "encoding",
     "forecast",
-    "ignore",
-    "look",
+    "probe_source",
     "survey",
 ]
 
-Event = dict[str, Any]
-OnEvent = Callable[[Event], None]
-
-PIXEL_SECONDS = 8e-6  # one evaluation of one pixel, measured on two CPU cores; a GPU takes less
-_PIXEL_BYTES = 6  # a saved frame: 16 bits a channel; noise does not pack any smaller
+PIXEL_SECONDS = 8e-6  # per evaluation and pixel, measured on two CPU cores; a GPU takes less
+_PIXEL_BYTES = 6  # of a saved frame: 16 bits a channel; PNG does not compress noise
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done: frames `indices` of `clip`, told of through `notify`."""
+    """The frames `indices` of `clip` to stylise; events go to `notify`.
+
+    check: called between frames and evaluations; raises CancelledError once the run is cancelled.
+    """
 
     job: Job
     clip: "Clip"
     indices: range
     notify: OnEvent
+    check: Callable[[], None] = lambda: None
 
     @property
     def linked(self) -> bool:
-        """Whether the frames follow one another in time."""
+        """Whether the frames are consecutive in time; False for pictures and photo folders."""
         return self.clip.kind not in ("picture", "photos")
 
     def size(self, position: int) -> tuple[int, int]:
-        """Return the (width, height) of a result. An odd source that keeps its size is padded."""
+        """Return the (width, height) of an output frame; even where the codec needs it."""
         own = (self.clip.width, self.clip.height)
         if not self.linked:
             own = self.clip.sizes[self.indices[position]]
@@ -61,59 +60,60 @@ class Work:
         return target_size(self.job.settings.size, *own)
 
     def sizes(self) -> list[tuple[int, int]]:
+        """Return the (width, height) of each output frame."""
         return [self.size(position) for position in range(len(self.indices))]
 
     def expected(self, position: int) -> int:
-        """Return how many evaluations a frame takes if it follows no cut."""
+        """Return the number of evaluations of a frame; cuts, which take more, are not known yet."""
         settings = self.job.settings
         return settings.steps_next if self.linked and position else settings.steps
 
     def space(self, positions: list[int]) -> int:
-        """Return how many bytes it takes to finish these frames, and to write the whole result."""
+        """Return the bytes needed to save these frames and to write the whole output."""
         areas = [width * height for width, height in self.sizes()]
         coded = media.pixel_bytes(self.clip, self.job.output, encoding(self.job))
-        # The output image, the optimised one, and that after deflickering if a mask is soft.
+        # The output image, the optimised image, and the filtered one if a mask is soft.
         images = 3 if self.job.masks else 2
         each = images * _PIXEL_BYTES if self.linked and self.job.optimises else _PIXEL_BYTES
         return sum(areas[position] for position in positions) * each + round(sum(areas) * coded)
 
     def left(self, positions: list[int]) -> int:
-        """Return how many evaluations and frames these take, as one number."""
+        """Return the number of these frames plus the number of their evaluations."""
         return sum(1 + self.expected(position) for position in positions)
 
     @cached_property
     def guidance(self) -> FrameGuides:
-        """The masks or maps of the frames."""
+        """The guides of the frames."""
 
         def warn(message: str) -> None:
-            self.notify({"event": "warning", "message": message})
+            self.notify(WarningEvent(message=message))
 
-        def note(event: Event) -> None:
-            self.notify({"event": "guides", **event})
+        def note(facts: dict[str, str]) -> None:
+            self.notify(GuidesEvent(**facts))  # type: ignore[arg-type]
 
         series = GuideSeries(self.clip, self.indices, self.size, warn, note)
         return FrameGuides(_guide_files(self.job), series)
 
     @cached_property
     def fades(self) -> dict[int, Fade]:
-        """The light of each frame that is not in full light, if any is to be painted."""
+        """The fade of each frame that is part of a fade from or to black; empty for pictures."""
         if not (self.linked and self.job.optimises):
             return {}
-        return fades(map(thumbnail, media.read(self.clip, self.indices, THUMBNAIL)))
+        return fades(map(thumbnail, self._read(THUMBNAIL)))
 
     def faded(self, position: int, result: "Image") -> "Image":
-        """Return what was made of a frame in the frame's own light."""
+        """Return a stylised frame with the fade of its source frame applied."""
         fade = self.fades.get(position)
         return result if fade is None else fade.dimmed(result)
 
     def frames(self) -> "Iterator[tuple[int, Image]]":
-        """Yield the position and the frame in full light, at its result's size.
+        """Yield (position, frame) at the output size, with fades compensated.
 
-        Raises MediaError.
+        Raises MediaError if the source has fewer frames than were counted, and CancelledError.
         """
         position = -1
         side = max(map(max, self.sizes()), default=1)
-        for position, frame in enumerate(media.read(self.clip, self.indices, side)):
+        for position, frame in enumerate(self._read(side)):
             sized, fade = resize(frame, *self.size(position)), self.fades.get(position)
             yield position, sized if fade is None else fade.lifted(sized)
         if position + 1 < len(self.indices):
@@ -122,51 +122,55 @@ class Work:
                 "the file may have changed: run the same command again"
             )
 
+    def _read(self, side: int) -> "Iterator[Image]":
+        """Yield decoded frames; side: see media.read."""
+        for frame in media.read(self.clip, self.indices, side):
+            self.check()
+            yield frame
 
-def forecast(job: Job) -> dict[str, Any]:
-    """Return what is known of a job by its source's headers alone; see plan."""
-    clip = look(job)
+
+def forecast(job: Job) -> PlanEvent:
+    """Return the plan of a job from the headers of its source, without the free disk space."""
+    clip = probe_source(job)
     work = Work(job, clip, media.select(clip, job.settings.start, job.settings.end), ignore)
     areas = [width * height for width, height in work.sizes()]
     counts = [work.expected(position) for position in range(len(areas))]
     width, height = work.size(0)
-    return {
-        "source": str(job.source),
-        "kind": clip.kind,
-        "output": str(job.output),
-        "frames": len(areas),
-        "width": width,
-        "height": height,
-        "steps": job.settings.steps,
-        "steps_next": job.settings.steps_next,
-        "evaluations": sum(counts),
-        "seconds": sum(a * n for a, n in zip(areas, counts, strict=True)) * PIXEL_SECONDS,
-        "bytes": work.space(list(range(len(areas)))),
-    }
+    return PlanEvent(
+        source=str(job.source),
+        kind=clip.kind,
+        output=job.output,
+        frames=len(areas),
+        width=width,
+        height=height,
+        steps=job.settings.steps,
+        steps_next=job.settings.steps_next,
+        evaluations=sum(counts),
+        seconds=sum(a * n for a, n in zip(areas, counts, strict=True)) * PIXEL_SECONDS,
+        bytes=work.space(list(range(len(areas)))),
+    )
 
 
-def look(job: Job) -> "Clip":
-    """Return what is known of the source; refuse what cannot become the output."""
+def probe_source(job: Job) -> "Clip":
+    """Probe the source without counting frames; raise if it cannot become the output."""
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
     media.check_output(clip, job.output, encoding(job))
     Work(job, clip, range(clip.frames), ignore).sizes()
     return clip
 
 
-def survey(job: Job, notify: OnEvent) -> Work:
-    """Count the source's frames and choose those of the job."""
+def survey(job: Job, notify: OnEvent, cancel: Cancel | None = None) -> Work:
+    """Probe the source, count its frames and select those of the job; report probe warnings."""
     clip = media.probe(job.source, rate=job.settings.rate)
     for note in clip.notes:
-        notify({"event": "warning", "message": f"{job.source}: {note}"})
-    return Work(job, clip, media.select(clip, job.settings.start, job.settings.end), notify)
+        notify(WarningEvent(message=f"{job.source}: {note}"))
+    indices = media.select(clip, job.settings.start, job.settings.end)
+    return Work(job, clip, indices, notify, check_of(cancel))
 
 
 def encoding(job: Job) -> media.EncodingOptions:
+    """Return the job's options for encoding."""
     return media.EncodingOptions(**job.settings.of_scope("output"))
-
-
-def ignore(event: Event) -> None:
-    """Take no notice: the caller wants no events."""
 
 
 def _guide_files(job: Job) -> GuideFiles:
@@ -178,17 +182,3 @@ def _guide_files(job: Job) -> GuideFiles:
         style_maps=job.style_maps,
         options=vars(job.technique),
     )
-
-
-def each_warning_once(notify: OnEvent) -> OnEvent:
-    """Return the same, but that a warning which was given before the work is not given after it."""
-    given: set[str] = set()
-
-    def once(event: Event) -> None:
-        if event["event"] == "warning":
-            if event["message"] in given:
-                return
-            given.add(event["message"])
-        notify(event)
-
-    return once

@@ -1,4 +1,4 @@
-"""Tracked maps and masks as pictures, one a frame: to look at, and to mend."""
+"""Propagate masks or maps from key frames to all frames, as pictures that can be edited."""
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vidstyle import media
-from vidstyle.atomic import delete, draft_beside, settle
+from vidstyle.atomic import commit, delete, draft_beside
 from vidstyle.errors import UsageError, writing
 from vidstyle.guides import guide
 from vidstyle.guides import palette as palettes
@@ -19,7 +19,7 @@ from vidstyle.inputs import check_apart
 __all__ = ["write_tracks"]
 
 
-def write_tracks(  # noqa: PLR0913 - what is tracked, where to, and who is told
+def write_tracks(  # noqa: PLR0913 - one argument for each option of `track`
     source: Path,
     output: Path,
     *,
@@ -33,12 +33,12 @@ def write_tracks(  # noqa: PLR0913 - what is tracked, where to, and who is told
     warn: Callable[[str], None] = lambda message: None,
     note: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> int:
-    """Write a PNG for every frame of `source` into the folder `output`; return how many.
+    """Write a PNG for every frame of `source` into the folder `output`; return their number.
 
-    map, mask: one of them; key frames, or pictures for all frames. A file bears the number of its
-    frame, from 0, so that the folder serves as --map or --mask again. start, end: of the source, in
-    seconds; rate: of a folder of pictures, which decides what these mean. notify(frames done,
-    frames in all) is called after each, note(event) as in Series. Raises VidstyleError.
+    map, mask: exactly one; key frames, or pictures for all frames. Files are named by frame number,
+    from 0, so that the folder can be used as --map or --mask. start, end: in seconds; rate: frames
+    per second of a folder of pictures. notify(frames done, frames in all) is called after each
+    frame; warn and note as in GuideSeries. Raises VidstyleError.
     """
     if (map is None) == (mask is None):
         raise UsageError("track: expected either --map or --mask, got both or neither")
@@ -48,7 +48,7 @@ def write_tracks(  # noqa: PLR0913 - what is tracked, where to, and who is told
             f"{output}: expected a new or empty folder; add --overwrite, or choose another output"
         )
     if rate is None and not source.is_file() and start is None and end is None:
-        rate = Fraction(25)  # of a folder; without a time, which one does not matter
+        rate = Fraction(25)  # of a folder; any rate will do without start and end
     clip = media.probe(source, rate=rate)
     indices = media.select(clip, start, end)
     series = GuideSeries(clip, indices, lambda _: (clip.width, clip.height), warn, note)
@@ -65,7 +65,7 @@ def _write(path: Path, picture: Image, *, overwrite: bool) -> None:
     draft = draft_beside(path)
     try:
         media.write_picture(draft, picture)
-        settle(draft, path, overwrite=overwrite)
+        commit(draft, path, overwrite=overwrite)
     except FileExistsError as error:
         raise UsageError(
             f"{path} appeared while frames were tracked, and is left as it is; add --overwrite to "
@@ -76,7 +76,7 @@ def _write(path: Path, picture: Image, *, overwrite: bool) -> None:
 
 
 def _maps(series: GuideSeries, path: Path) -> Iterator[Image]:
-    """Yield the map of each frame in its own colours."""
+    """Yield the map of each frame in the colours of its palette."""
     drawn = series.open(path)
     series.tell(drawn)
     palette = palettes.palette_of(drawn.pictures(), str(path))
@@ -86,7 +86,7 @@ def _maps(series: GuideSeries, path: Path) -> Iterator[Image]:
 
 
 def _masks(series: GuideSeries, path: Path) -> Iterator[Image]:
-    """Yield the mask of each frame in grey."""
+    """Yield the mask of each frame as a grey image."""
     drawn = series.open(path)
     guide.check_covers(drawn)
     series.tell(drawn)

@@ -1,14 +1,25 @@
-"""Shots: one clip shared out among the workers of a cluster, each of which does a shard of it."""
+"""Shards on a cluster: each worker stylises a part of the shots of one clip."""
 
 import time
 from dataclasses import dataclass, replace
 from typing import Self
 
-from vidstyle.jobs.batch import Kept, when_free
+from vidstyle.jobs.batch_item import when_free
+from vidstyle.jobs.cancel import Cancel
 from vidstyle.jobs.cluster import workers_at
+from vidstyle.jobs.events import (
+    DoneEvent,
+    Event,
+    FrameEvent,
+    OnEvent,
+    ShardEvent,
+    StartEvent,
+    StepEvent,
+    WarningEvent,
+)
 from vidstyle.jobs.job import Job, Network, find_network
 from vidstyle.jobs.pipeline import MakeStylizer, make_stylizer, run, run_shard
-from vidstyle.jobs.plan import Event, OnEvent
+from vidstyle.jobs.stylizer_cache import StylizerCache
 
 __all__ = ["run_shots"]
 
@@ -18,14 +29,15 @@ def run_shots(
     address: str,
     notify: OnEvent,
     *,
+    cancel: Cancel | None = None,
     make_stylizer: MakeStylizer = make_stylizer,
     verbose: bool = False,
 ) -> None:
-    """Do a job, the shots of its clip on the workers at an address. Raises VidstyleError."""
+    """Run a job with the shots of its clip on the workers at an address. Raises VidstyleError."""
     network, merged = find_network(job, notify), _Merged(notify)
     with workers_at(address, verbose=verbose) as workers:
-        workers.do(_Shards(job, make_stylizer, network, workers.count), merged)
-    run(job, merged, make_stylizer=make_stylizer, network=network)
+        workers.do(_Shards(job, make_stylizer, network, workers.count), merged, cancel)
+    run(job, merged, cancel=cancel, make_stylizer=make_stylizer, network=network)
 
 
 @dataclass(frozen=True)
@@ -47,23 +59,27 @@ class _Shards:
         return self.clip
 
     def prepared(self, network: Network) -> Self:
-        return replace(self, make_stylizer=Kept(self.make_stylizer), network=network)
+        return replace(self, make_stylizer=StylizerCache(self.make_stylizer), network=network)
 
-    def do(self, index: int, notify: OnEvent, *, patient: bool = False) -> Event:
+    def do(
+        self, index: int, notify: OnEvent, *, patient: bool = False, cancel: Cancel | None = None
+    ) -> ShardEvent:
         del patient
         shard, make, network = (index + 1, self.of), self.make_stylizer, self.network
 
-        def act() -> Event:
-            return run_shard(self.clip, shard, notify, make_stylizer=make, network=network)
+        def act() -> ShardEvent:
+            return run_shard(
+                self.clip, shard, notify, cancel=cancel, make_stylizer=make, network=network
+            )
 
-        return when_free(act, notify)
+        return when_free(act, notify, cancel)
 
-    def failed(self, _: int, error: Exception) -> Event:
+    def failed(self, _: int, error: Exception) -> ShardEvent:
         raise error
 
 
 class _Merged:
-    """Passes on the events of all shards of a clip as those of one run."""
+    """Merges the events of all shards of a clip into those of one run."""
 
     def __init__(self, notify: OnEvent) -> None:
         self._notify = notify
@@ -72,17 +88,16 @@ class _Merged:
         self._began = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        kind = event["event"]
-        if kind == "start" and self._left is None:
-            self._left = event["left"]
+        if isinstance(event, StartEvent) and self._left is None:
+            self._left = event.left
             self._notify(event)
-        elif kind == "frame" and self._left is not None:
-            self._left = max(0, self._left - 1 - event["evaluations"])
-            self._notify({**event, "left": self._left})
-        elif kind == "shard":
-            self._stylized += event["stylized"]
-        elif kind == "done":
-            stylized, seconds = self._stylized + event["stylized"], time.monotonic() - self._began
-            self._notify({**event, "stylized": stylized, "seconds": seconds})
-        elif kind in ("warning", "step"):
+        elif isinstance(event, FrameEvent) and self._left is not None:
+            self._left = max(0, self._left - 1 - event.evaluations)
+            self._notify(replace(event, left=self._left))
+        elif isinstance(event, ShardEvent):
+            self._stylized += event.stylized
+        elif isinstance(event, DoneEvent):
+            stylized, seconds = self._stylized + event.stylized, time.monotonic() - self._began
+            self._notify(replace(event, stylized=stylized, seconds=seconds))
+        elif isinstance(event, WarningEvent | StepEvent):
             self._notify(event)

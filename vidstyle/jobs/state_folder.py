@@ -1,6 +1,6 @@
-"""State folder: the exact names of the files in OUTPUT.vidstyle, so that no other is deleted.
+"""State folder: the files of OUTPUT.vidstyle, by exact name, so that no other is deleted.
 
-A file counts as one that vidstyle wrote if its name is one of these and it is a regular file:
+A regular file with one of these names counts as written by vidstyle:
 
     manifest.json  part.json  their drafts (manifest.tmp.json, part.tmp.json)
     journal.jsonl  lock  those of a shard (journal.1-of-2.jsonl, lock.1-of-2)
@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from vidstyle.atomic import delete, settle
+from vidstyle.atomic import commit, delete
 from vidstyle.errors import StateError, reading
 from vidstyle.jobs.manifest import MANIFEST, is_own_manifest, state_path
 
@@ -32,15 +32,15 @@ _DRAFT = re.compile(rf"[0-9]{{6,}}(?P<shard>{_SHARD})\.tmp\.(?:png|npz)")
 _MANIFEST_DRAFT, _PARTS, _PARTS_DRAFT = "manifest.tmp.json", "part.json", "part.tmp.json"
 _FOLDERS = ("frames", "part")
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-_DEPTH_AND_COLOR = slice(24, 26)  # of a PNG's header
-_DEEP_RGB = b"\x10\x02"  # 16 bits a channel, RGB: what a frame is saved as
-_STARTS = {  # how what vidstyle writes begins
+_DEPTH_AND_COLOR = slice(24, 26)  # bytes of a PNG header
+_DEEP_RGB = b"\x10\x02"  # 16 bits a channel, RGB, as frames are saved
+_STARTS = {  # first bytes of the files that vidstyle writes
     _JOURNAL: b'{"index": ',
     re.compile(re.escape(_MANIFEST_DRAFT)): b'{\n "job"',
     re.compile(r"frames/.*\.png"): _PNG,
     re.compile(r"frames/.*\.npz"): b"PK\x03\x04",
 }
-_SHOWN = 3  # names in a message
+_LISTED = 3  # names in a message
 
 _Kind = Literal["file", "folder", "link", "other"]
 _NOUNS: dict[_Kind, str] = {
@@ -52,7 +52,7 @@ _NOUNS: dict[_Kind, str] = {
 
 
 class _Entry(NamedTuple):
-    """name: below the state folder. expected: what vidstyle writes so named, None for nothing."""
+    """An entry. name: relative to the folder. expected: the kind that vidstyle writes, or None."""
 
     name: str
     kind: _Kind
@@ -64,17 +64,17 @@ class _Entry(NamedTuple):
 
 
 class StateFolder:
-    """The folder that holds the state of the run which makes `output`."""
+    """The state folder of an output."""
 
     def __init__(self, output: Path) -> None:
         self.path = state_path(output)
         self._part = f"part{output.suffix}" if output.suffix else None
 
     def check(self, *, restart: bool) -> None:
-        """Raise StateError if the folder may not be used: a link, or not made by vidstyle.
+        """Raise StateError if the folder is a link or was not made by vidstyle; write nothing.
 
-        Without a manifest it may hold no more than a run leaves that was killed before it wrote
-        one; with `restart` also frames and journals, to be discarded. Touches nothing.
+        Without a manifest it may hold only the files of a run that was killed before it wrote one;
+        with `restart` also frames and journals, which are discarded later.
         """
         if self.path.is_symlink():
             raise StateError(
@@ -94,21 +94,21 @@ class StateFolder:
                 self._check_without_manifest(found, restart=restart)
 
     def locks(self) -> list[Path]:
-        """Return the lock files that are there."""
+        """Return the existing lock files."""
         return self._named(_LOCK)
 
     def journals(self) -> list[Path]:
-        """Return the journals that are there, of the run and of shards."""
+        """Return the existing journals, of the run and of shards."""
         return self._named(_JOURNAL)
 
     def note_parts(self, names: Iterable[str]) -> None:
-        """Write down which files are about to be made in the folder `part`."""
+        """Save the names of the files that will be written into the folder `part`."""
         draft = self.path / _PARTS_DRAFT
         draft.write_text(json.dumps(list(names)), encoding="utf-8")
-        settle(draft, self.path / _PARTS)
+        commit(draft, self.path / _PARTS)
 
     def parts(self) -> frozenset[str]:
-        """Return what `note_parts` wrote down; none if that cannot be read."""
+        """Return the names saved by `note_parts`; empty if missing or damaged."""
         try:
             names = json.loads((self.path / _PARTS).read_bytes())
             return frozenset(name for name in names if isinstance(name, str))
@@ -116,7 +116,7 @@ class StateFolder:
             return frozenset()
 
     def sweep(self, mark: str) -> None:
-        """Delete what an interrupted write left; mark: of a shard, whose drafts alone go."""
+        """Delete the drafts of interrupted writes; mark: of a shard, to delete only its drafts."""
         for entry in self._entries():
             top = entry.name in (_MANIFEST_DRAFT, _PARTS_DRAFT)
             draft = _DRAFT.fullmatch(entry.name.removeprefix("frames/"))
@@ -125,28 +125,28 @@ class StateFolder:
                 delete(self.path / entry.name)
 
     def clear_part(self) -> None:
-        """Delete an output that was begun. The list of its files goes after them."""
+        """Delete a partly written output, then the list of its files."""
         self._delete(lambda name: name == self._part or name.startswith("part/"))
         self._delete(lambda name: name in (_PARTS, _PARTS_DRAFT))
 
     def clear(self) -> None:
-        """Delete the frames, the journals and the output that was begun."""
+        """Delete the frames, the journals and a partly written output."""
         self._delete(lambda name: name.startswith("frames/"))
         self._delete(lambda name: bool(_JOURNAL.fullmatch(name)) or name == _MANIFEST_DRAFT)
         self.clear_part()
 
     def remove(self) -> list[str]:
-        """Delete the state, its manifest last; return the names of other files, which stay."""
+        """Delete the state, its manifest last; return the names of other files, which remain."""
         self.clear()
         self._delete(lambda name: bool(_LOCK.fullmatch(name)))
         delete(self.path / MANIFEST)
         others = [entry.name for entry in self._entries() if entry.kind != entry.expected]
-        with suppress(OSError):  # it is not empty, or a later run finds it empty
+        with suppress(OSError):  # not empty; or a later run finds it empty
             self.path.rmdir()
         return others
 
     def _delete(self, chosen: Callable[[str], bool]) -> None:
-        """Delete the chosen files that vidstyle wrote, then its folders that are empty."""
+        """Delete the files that vidstyle wrote and `chosen` accepts, then its empty folders."""
         for entry in self._entries():
             if entry.is_own_file and chosen(entry.name):
                 delete(self.path / entry.name)
@@ -161,7 +161,7 @@ class StateFolder:
     def _has_manifest(self) -> bool:
         path = self.path / MANIFEST
         with suppress(FileNotFoundError, NotADirectoryError):
-            regular = stat.S_ISREG(path.lstat().st_mode)  # reading a pipe would wait for ever
+            regular = stat.S_ISREG(path.lstat().st_mode)  # reading a pipe would block
             return regular and is_own_manifest(path.read_bytes())
         return False
 
@@ -172,7 +172,7 @@ class StateFolder:
             for entry in found
             if _JOURNAL.fullmatch(entry.name) or entry.name.split("/")[0] == "frames"
         ]
-        if not state:  # nothing shows that a run has begun an output here
+        if not state:  # then vidstyle did not write a partial output either
             strange += [entry.name for entry in found if entry.name.startswith("part")]
         if strange:
             raise StateError(
@@ -186,7 +186,7 @@ class StateFolder:
             )
 
     def _is_own(self, entry: _Entry) -> bool:
-        """Tell by name and first bytes whether vidstyle wrote a file, whole or not."""
+        """Return whether vidstyle wrote a file, complete or not, by its name and first bytes."""
         if entry.expected is None or entry.name == MANIFEST:
             return False
         if entry.kind == "folder":
@@ -196,11 +196,11 @@ class StateFolder:
             return path.stat().st_size == 0
         for pattern, start in _STARTS.items():
             if pattern.fullmatch(entry.name):
-                return _begins(path, start)
+                return _starts_with(path, start)
         return True
 
     def _entries(self) -> list[_Entry]:
-        """Return what is in the folder, and in its folders `frames` and `part`."""
+        """Return the entries of the folder and of its folders `frames` and `part`."""
         return [*self._top(), *self._below("frames"), *self._below("part")]
 
     def _top(self) -> Iterator[_Entry]:
@@ -226,7 +226,7 @@ class StateFolder:
 
 
 def _scan(folder: Path) -> "list[os.DirEntry[str]]":
-    """Return what is in a folder, if it is there."""
+    """Return the sorted entries of a folder; empty if it does not exist."""
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         return sorted(entries, key=lambda entry: entry.name)
     return []
@@ -240,8 +240,8 @@ def _kind(entry: "os.DirEntry[str]") -> _Kind:
     return "file" if entry.is_file(follow_symlinks=False) else "other"
 
 
-def _begins(path: Path, start: bytes) -> bool:
-    """Tell whether a file begins so, or is cut off within that; a PNG is to be 16-bit RGB too."""
+def _starts_with(path: Path, start: bytes) -> bool:
+    """Return whether a file, possibly cut off, starts with `start`; a PNG must be 16-bit RGB."""
     with path.open("rb") as file:
         head = file.read(_DEPTH_AND_COLOR.stop)
     if start == _PNG and not _DEEP_RGB.startswith(head[_DEPTH_AND_COLOR]):
@@ -260,6 +260,6 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def listed(names: list[str]) -> str:
-    """Return the first names of many for a message, and how many more there are."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    """Return the first names and the number of the others, for a message."""
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Taking over the state of a run under the name of another output, with all finished frames."""
+"""Takeover: use the finished frames of a run for another output (--resume-from)."""
 
 import errno
 import json
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from vidstyle.atomic import lock, settle, sync_folder
+from vidstyle.atomic import commit, lock, sync_folder
 from vidstyle.errors import ContainerError, StateError, UsageError, writing
 from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.manifest import MANIFEST, Manifest, differences, read_manifest, state_path
@@ -17,17 +17,17 @@ __all__ = [
     "another_output",
     "check_sizes",
     "command_for",
-    "for_another",
+    "suggest_other_output",
     "take_over",
     "told_with_command",
 ]
 
 
 def take_over(old: Path, output: Path, manifest: Manifest) -> None:
-    """Make the state of the run that was to write `old` that of the run that writes `output`.
+    """Rename the state folder of the output `old` to that of `output`.
 
-    Does nothing if an earlier run has done so. manifest: of the request, which must be that of the
-    frames. Raises UsageError, StateError or OutputError; then nothing was touched.
+    Does nothing if it was renamed before. manifest: of this request, which the frames must match.
+    Raises UsageError, StateError or OutputError and then leaves everything unchanged.
     """
     source, target = state_path(old), state_path(output)
     if source == target or (target.exists() and not source.exists()):
@@ -53,7 +53,7 @@ def take_over(old: Path, output: Path, manifest: Manifest) -> None:
         folder.check(restart=False)
         for path in {source / "lock", *folder.locks()}:
             held.enter_context(lock(path))
-        folder.clear_part()  # its name is that of the old output's container
+        folder.clear_part()  # named after the old output's suffix
         if stored["published"]:
             _forget_output(source / MANIFEST)
         _rename(source, target)
@@ -73,33 +73,33 @@ def _rename(source: Path, target: Path) -> None:
 
 
 def _forget_output(path: Path) -> None:
-    """Take out of a manifest that its output is written: the next one is not."""
+    """Remove the published output from a manifest."""
     stored = json.loads(path.read_bytes())
     draft = path.with_suffix(".tmp.json")
     draft.write_text(json.dumps({**stored, "published": {}}, indent=1), encoding="utf-8")
-    settle(draft, path)
+    commit(draft, path)
 
 
 def another_output(output: Path) -> Path:
-    """Return an output of another container: Matroska, which takes most, or MP4 in its place."""
+    """Return an output in Matroska, which accepts most streams; in MP4 if it is Matroska."""
     return output.with_suffix(".mp4" if output.suffix.lower() == ".mkv" else ".mkv")
 
 
-def for_another(output: Path, state: Checkpoint, error: ContainerError) -> ContainerError:
-    """Return the error with the way on: the finished frames serve another output."""
-    told = ContainerError(
+def suggest_other_output(output: Path, state: Checkpoint, error: ContainerError) -> ContainerError:
+    """Return the error with the remedy: another output from the same frames."""
+    found = ContainerError(
         f"{error}; all {len(state.finished)} frames are kept in {state.path}: to write them "
         f"without making them again, repeat the request with another output and --resume-from "
         f"{output}"
     )
-    told.output, told.instead = output, another_output(output)
-    return told
+    found.output, found.instead = output, another_output(output)
+    return found
 
 
 def told_with_command(error: ContainerError, given: Sequence[str]) -> str:
-    """Return the message of an error, with the command that goes on if frames were kept.
+    """Return the message of an error; if frames were kept, with the command that continues.
 
-    given: the words of the command that failed.
+    given: the arguments of the command that failed.
     """
     if error.output is None or error.instead is None:
         return str(error)
@@ -107,7 +107,7 @@ def told_with_command(error: ContainerError, given: Sequence[str]) -> str:
 
 
 def check_sizes(state: Checkpoint, sizes: Sequence[tuple[int, int]]) -> None:
-    """Raise StateError if frames taken over differ in size from those that are still to be made.
+    """Raise StateError if the frames taken over do not have the sizes of the new output.
 
     sizes: (width, height) of each frame of the output. Some containers need even sides.
     """
@@ -122,9 +122,9 @@ def check_sizes(state: Checkpoint, sizes: Sequence[tuple[int, int]]) -> None:
 
 
 def command_for(given: Sequence[str], output: Path, instead: Path) -> str:
-    """Return the command line that goes on with the frames of `output` and writes `instead`.
+    """Return the command line that uses the frames of `output` to write `instead`.
 
-    given: the words of the command that was to write `output`.
+    given: the arguments of the command for `output`.
     """
     words, skipped = [], False
     for word in given:

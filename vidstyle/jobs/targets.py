@@ -1,4 +1,4 @@
-"""Targets: whether an output may be written, and whether it is whole as a run wrote it."""
+"""Targets: whether an output may be written, and whether its files are intact."""
 
 import os
 import shutil
@@ -13,12 +13,11 @@ from vidstyle.jobs.state_folder import StateFolder
 __all__ = ["agrees", "check_space", "check_target", "is_whole"]
 
 
-def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest) -> None:
-    """Raise unless `output` may be written: before any work, and without touching anything.
+def check_target(output: Path, *, overwrite: bool, restart: bool, output_options: Manifest) -> None:
+    """Raise UsageError, OutputError or StateError unless `output` may be written; write nothing.
 
-    What stands there may be replaced if `overwrite` says so, or if the state beside it tells that
-    an earlier run of the same request put it there. A folder in the place of the state is refused
-    if vidstyle did not make it. Raises UsageError, OutputError or StateError.
+    An existing output may be replaced with `overwrite`, or if its state folder shows that an
+    earlier run of the same request wrote it. output_options: of the request, for encoding.
     """
     folder = output.absolute().parent
     if not folder.is_dir():
@@ -30,11 +29,11 @@ def check_target(output: Path, *, overwrite: bool, restart: bool, form: Manifest
     if overwrite or not (output.exists() or output.is_symlink()):
         return
     stored = None if restart else state_of(output)
-    facts = stored["published"] if stored else {}
-    known = facts["files"] if facts and facts.get("form") == form else {}
+    published = stored["published"] if stored else {}
+    known = published["files"] if published and published.get("form") == output_options else {}
     if not _consists_of(output, known):
         with suppress(OSError):
-            state_path(output).rmdir()  # left empty by a run that was killed as it ended
+            state_path(output).rmdir()  # left empty by a run that was killed near its end
         what = "is a folder that is not empty" if output.is_dir() else "exists"
         raise UsageError(
             f"{output} {what}; add --overwrite to replace it, or choose another output"
@@ -54,14 +53,14 @@ def check_space(output: Path, needed: int, frames: int) -> None:
         )
 
 
-def is_whole(output: Path, facts: Manifest) -> bool:
-    """Whether all files that `facts` tell of are at `output` as they were written."""
+def is_whole(output: Path, published: Manifest) -> bool:
+    """Return whether all files listed in `published` exist at `output` with their sha256."""
     folder = output if output.is_dir() else output.parent
-    return all(agrees(folder / name, known) for name, known in facts["files"].items())
+    return all(agrees(folder / name, known) for name, known in published["files"].items())
 
 
 def _consists_of(output: Path, known: dict[str, str]) -> bool:
-    """Whether all that stands at `output` is in `known`: the sha256 of files, by name."""
+    """Return whether all files at `output` are in `known`, the sha256 by file name."""
     there = [output]
     if output.is_dir():
         there = [path for path in output.iterdir() if not path.name.startswith(".")]
@@ -69,6 +68,6 @@ def _consists_of(output: Path, known: dict[str, str]) -> bool:
 
 
 def agrees(path: Path, sha256: str | None) -> bool:
-    """Tell whether a file is there and has this sha256."""
+    """Return whether a file exists and has this sha256."""
     with reading(path):
         return sha256 is not None and path.is_file() and sha256_of(path) == sha256

@@ -12,7 +12,7 @@ import av
 from av.container import InputContainer
 
 from vidstyle.media.large import check_regular
-from vidstyle.memory import bounded
+from vidstyle.memory import memory_limit
 
 __all__ = ["DEMUXERS", "MOST_PIXELS", "open_container", "open_memory"]
 
@@ -54,5 +54,5 @@ def open_container(path: Path) -> InputContainer:
         "protocol_whitelist": "file",
         "max_pixels": str(MOST_PIXELS),  # of frames decoded while the headers are read
     }
-    with bounded(_OPENING):
+    with memory_limit(_OPENING):
         return av.open(f"file:{path}", "r", metadata_errors="replace", options=options)

@@ -29,7 +29,7 @@ from vidstyle.media.continuity import Clock, Continuity, Timeline
 from vidstyle.media.large import Factor, check_room, native, reduced_size
 from vidstyle.media.tonemap import HDR, is_wide, to_standard
 from vidstyle.media.video_streams import candidates, choose_main_stream, has_side_data
-from vidstyle.memory import bounded
+from vidstyle.memory import memory_limit
 
 __all__ = [
     "FAULTS",
@@ -290,7 +290,7 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
 
 def _decode_packet(decoder: VideoCodecContext, packet: Any, faults: list[str]) -> list[VideoFrame]:
     try:
-        with bounded(_DECODING):
+        with memory_limit(_DECODING):
             return decoder.decode(packet)
     except av.error.EOFError:
         return []

@@ -20,9 +20,9 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from vidstyle.atomic import unstopped
+from vidstyle.atomic import defer_signals
 from vidstyle.errors import WeightsError
-from vidstyle.memory import bounded
+from vidstyle.memory import memory_limit
 
 __all__ = [
     "ARCHIVE",
@@ -76,7 +76,7 @@ def load(path: Path) -> Network:
     of the right shape and finite.
     """
     try:
-        with path.open("rb") as file, bounded(_MEMORY):
+        with path.open("rb") as file, memory_limit(_MEMORY):
             return _checked(_read(file))
     except Exception as error:  # a damaged pickle, archive or HDF5 file may raise anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -378,7 +378,7 @@ def save(network: Network, path: Path) -> None:
     for name, (kernel, bias) in network.items():
         arrays |= {f"{name}/kernel": kernel, f"{name}/bias": bias}
     with path.open("wb") as file:
-        with unstopped():
+        with defer_signals():
             np.savez(file, **arrays)
         file.flush()
         os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""Commands: each module adds its arguments to a parser and runs the parsed command."""

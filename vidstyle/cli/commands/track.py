@@ -1,0 +1,36 @@
+"""`vidstyle track`: propagate key frames of a map or mask along the optical flow."""
+
+import argparse
+from pathlib import Path
+
+from vidstyle.cli import options
+from vidstyle.cli.progress import print_json, progress_callbacks
+from vidstyle.cli.terminal import printable
+from vidstyle.settings import Settings
+
+SUMMARY = "propagate the key frames of a map or mask to every frame"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE", help=options.SOURCE_HELP)
+    parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path,
+                        help="folder for the pictures, one per frame")  # fmt: skip
+    for name, meaning in (("map", options.GUIDE_HELP["map"]), ("mask", "area: white or opaque")):
+        text = meaning + options.SERIES_HELP
+        parser.add_argument(f"--{name}", metavar="PATH", type=Path, help=text)
+    options.add_options(parser, Settings, only=(*options.RANGE, "overwrite"))
+    options.add_printing(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from vidstyle.jobs.propagate import write_tracks
+
+    with progress_callbacks("tracking", as_json=args.json, quiet=args.quiet) as callbacks:
+        count = write_tracks(
+            Path(args.source), args.output, map=args.map, mask=args.mask,
+            **options.given_options(args, Settings), **callbacks,
+        )  # fmt: skip
+    if args.json:
+        print_json({"event": "done", "output": str(args.output), "pictures": count})
+    elif not args.quiet:
+        print(printable(f"{args.output}: {count} pictures"))
