@@ -28,7 +28,7 @@ def following(arm: str) -> Iterator[None]:
         return
 
     def prior(
-        moved: flow.Motion, earlier: warm_start.StylizedFrame, frame: np.ndarray, *_: Any
+        moved: flow.Motion, earlier: warm_start.StylizedFrame, frame: np.ndarray, *_: Any, **__: Any
     ) -> warm_start.TemporalPrior:
         source, result = earlier.source, earlier.result
         found = usual(moved, warm_start.StylizedFrame(source, result), frame)

@@ -159,6 +159,12 @@ class Case:
     def masked(self) -> bool:
         return self.technique != "basic"
 
+    @property
+    def subject(self) -> Path | None:
+        """Its folder of masks, if the sequence has one, whatever the technique."""
+        found = self.source.with_name(f"{self.source.name}_masks")
+        return found if found.is_dir() else None
+
     def job(self, arm: str, place: Path) -> Job:
         """Return the job of an arm: the defaults, but for the temporal term."""
         own = {"ours": {}, "ruder": {"temporal_weight": WEIGHT, "steps_next": self.cap}}
@@ -213,7 +219,9 @@ def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
 
 
 def _measured(case: Case, place: Path, cold: Path | None) -> dict[str, Any]:
-    found = evaluate.evaluate(place, case.source, style=case.style, mask=case.mask, cold=cold)
+    found = evaluate.evaluate(
+        place, case.source, style=case.style, mask=case.mask, cold=cold, subject=case.subject
+    )
     return {"summary": found.summary}
 
 
@@ -231,6 +239,11 @@ _COLUMNS = {
     "content": ("content_distance", 1, "9.3f"),
     "sharp": ("cold_sharpness_ratio", 1, "9.3f"),
     "seen": ("cold_sharpness_visible_ratio", 1, "9.3f"),
+    "late": ("cold_sharpness_late_ratio", 1, "9.3f"),
+    "legible": ("cold_legibility_late_ratio", 1, "9.3f"),
+    "new": ("cold_style_distance_new_ratio", 1, "9.3f"),
+    "specks": ("cold_specks_late_ratio", 1, "9.3f"),
+    "mesh": ("cold_texture_periodicity_late_ratio", 1, "9.3f"),
     "drift": ("drift_color", 255, "9.3f"),
     "style %": ("drift_style_distance", 100, "9.2f"),
 }
@@ -240,6 +253,11 @@ def _head() -> None:
     print("E: Lai's warping error, 1e-4; / floor: of the source's own; / cold: style distance;")
     print("R: Ruder's, 1e-4; L: Lai's sampled by Lanczos, which does not blur between pixels;")
     print("sharp: of cold's sharpness; seen: of it where the short error is taken;")
+    print(
+        "late, legible, specks, mesh: the last third's sharpness, subject's legibility, specks and"
+    )
+    print("periodicity of the texture over cold's; new: style distance of what was disoccluded or")
+    print("entered in the last ten frames, over cold's;")
     print("drift: of the mean colour, of 255, and of the style distance, from first to last tenth")
     print(
         f"{'':44}" + "".join(f"{name:>9}" for name in _COLUMNS)

@@ -1,6 +1,7 @@
 """The house's own rules: imports go down, files are short, importing is light."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -23,7 +24,7 @@ FLOORS = (  # a file imports only from its own room, or from rooms on floors bel
     ("guides",),
     ("motion",),
     ("media",),
-    ("atomic", "environment", "errors", "inputs", "memory", "settings", "validation"),
+    ("atomic", "environment", "errors", "image", "inputs", "memory", "settings", "validation"),
 )
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 
@@ -54,6 +55,30 @@ def test_imports_go_down_only(path: Path) -> None:
         assert other == part or RANK[other] > RANK[part] or same_floor_of_files, (
             f"{part} imports {other}"
         )
+
+
+def module_name(path: Path) -> str:
+    """Return a file's dotted module name; a package's is that of its `__init__`."""
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Yield each module of vidstyle that a file names in an import, lazily or at once."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            full = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in MODULES else str(node.module) for name in full)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_module_imports_have_no_cycle() -> None:
+    graph = {name: MODULES.keys() & imported_modules(path) for name, path in MODULES.items()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

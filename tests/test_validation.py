@@ -16,7 +16,7 @@ import vidstyle
 from vidstyle import GuideError, MediaError, SettingsError, UsageError
 from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.guides.guide import Guide
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.settings import Settings
 from vidstyle.techniques.mask import Mask
 

@@ -7,7 +7,7 @@ import pytest
 from films import shot
 
 from vidstyle.coherence.fades import Fade, fades, thumbnail
-from vidstyle.media import Image
+from vidstyle.image import Image
 
 BLACK, WHITE, AMBER = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.9, 0.6, 0.1)
 FADE = (1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0, 0, 0)

@@ -10,7 +10,7 @@ import pytest
 
 from vidstyle.coherence.keyframe import SPAN, KeyframeTrack
 from vidstyle.coherence.warm_start import StylizedFrame, prior_along
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion.flow import Motion, compose_flows, warp
 
 HEIGHT, WIDTH = 96, 144

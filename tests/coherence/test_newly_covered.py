@@ -12,7 +12,7 @@ from tiny import LAYERS, TinyEncoder, stripes
 from vidstyle.coherence.disocclusion import WarpedFrame, fill_disoccluded
 from vidstyle.coherence.warm_start import StylizedFrame, TemporalPrior, prior_along
 from vidstyle.guides.guide import mask_guide
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion import flow
 from vidstyle.settings import Settings
 from vidstyle.stylizer.problem import FrameProblem

@@ -10,8 +10,9 @@ import pytest
 from films import HEIGHT, LENGTH, WIDTH, Film, save, shot
 
 from vidstyle.coherence.keyframe import KeyframeTrack, Step
+from vidstyle.image import Image
 from vidstyle.jobs.manifest import state_path
-from vidstyle.media import Image, load_frame
+from vidstyle.media import load_frame
 from vidstyle.motion.flow import Motion
 
 

@@ -25,6 +25,7 @@ from vidstyle.guides.guide import (
     mask_plane,
 )
 from vidstyle.guides.palette import CLEAR, Match, Palette, labelled, matched, palette_of
+from vidstyle.image import is_opaque
 from vidstyle.media import Clip
 
 FOOTAGE = Path(os.environ.get("VIDSTYLE_FOOTAGE") or "absent")
@@ -99,12 +100,12 @@ def test_a_mask_of_another_size_than_the_frame_is_white_where_it_was(
 
 def test_the_least_that_16_bits_can_lack_is_not_opaque() -> None:
     opaque = np.ones((4, 6), np.float32)
-    assert media.is_opaque(opaque)
-    assert media.is_opaque(opaque - np.float32(2e-7))
+    assert is_opaque(opaque)
+    assert is_opaque(opaque - np.float32(2e-7))
     for steps in (255, 65535):
         clear = opaque.copy()
         clear[1, 2] -= np.float32(1 / steps)
-        assert not media.is_opaque(clear)
+        assert not is_opaque(clear)
 
 
 def test_inverting_swaps_what_is_covered(tmp_path: Path) -> None:

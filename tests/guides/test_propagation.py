@@ -13,7 +13,7 @@ import pytest
 from vidstyle import media
 from vidstyle.errors import GuideError
 from vidstyle.guides.propagation import Tracked, track
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion import flow
 
 HEIGHT, WIDTH = 96, 128

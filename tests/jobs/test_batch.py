@@ -90,7 +90,7 @@ def test_the_summary_reports_changes_of_the_sound(
         write_film(Path(name), "adpcm_ms", "-fflags", "+bitexact", video="mpeg4")
     words = ["basic", str(folder), "-o", str(tmp_path / "out"), "-r", "--style", str(style)]
     assert main([*words, *REHEARSED, "--end", "0.1"]) == 0
-    sound = "audio stream 1 (adpcm_ms): it cannot be copied into mp4, so it was encoded anew as AAC"
+    sound = "audio stream 1 (adpcm_ms): it cannot be copied into mp4, so it was re-encoded as AAC"
     *_, summary = capsys.readouterr().out.split("7 done")
     assert f"warning: {sound} (in {', '.join(names[:5])} and 2 more)" in summary
     assert main([*words, *REHEARSED, "--end", "0.1", "--overwrite", "--restart", "--json"]) == 0

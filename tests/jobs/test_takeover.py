@@ -21,7 +21,7 @@ from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.takeover import command_for
-from vidstyle.media import lanes, video_write
+from vidstyle.media import stream_copy, video_write
 
 _REHEARSED = {"steps": 0, "steps_next": 0, "size": 64}
 
@@ -226,14 +226,14 @@ def test_a_stream_whose_packets_the_container_refuses_is_left_out_and_named(
     style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = write_sounding(tmp_path / "a.mkv", list(range(20)), sound=True)
-    real = lanes.Lane.move
+    real = stream_copy.StreamCopy.move
 
     def move(lane: Any, packet: Any, *rest: Any) -> None:
         if packet.stream.type == "audio" and packet.pts > 300:
             raise av.error.PermissionError(1, "not at this time")
         real(lane, packet, *rest)
 
-    monkeypatch.setattr(lanes.Lane, "move", move)
+    monkeypatch.setattr(stream_copy.StreamCopy, "move", move)
     events = _run(clip, style, tmp_path / "out.mkv")
     kinds = [event.name for event in events]
     told = [event.message for event in events if event.name == "warning"]
@@ -265,6 +265,5 @@ def test_sound_whose_last_timestamps_decrease_is_kept(tmp_path: Path) -> None:
     )
     assert [stream.codec for stream in media.probe(part).streams] == ["vp9", "opus"]
     assert [warning.split(" (mp2): ")[1] for warning in warnings] == [
-        "it cannot be copied into webm, so it was encoded anew as Opus, at 48000 Hz in place of "
-        "44100"
+        "it cannot be copied into webm, so it was re-encoded as Opus, at 48000 Hz instead of 44100"
     ]

@@ -1,4 +1,4 @@
-"""What a video is encoded as: every codec in every container, depth and alpha that are kept."""
+"""Encoding choices: every codec in every container; depth and alpha are kept."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,11 +15,11 @@ from vidstyle.cli.main import main
 from vidstyle.errors import OutputError, UsageError
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
-from vidstyle.media import video_write
+from vidstyle.media import animation_write, video_write
 from vidstyle.media.clip import MOVIES
-from vidstyle.media.codecs import _HOLDS, CODECS, choose
+from vidstyle.media.codecs import _CONTAINER_CODECS, CODECS, choose
 
-_EVERY = [(suffix, name) for suffix, kind in MOVIES.items() for name in _HOLDS[kind]]
+_EVERY = [(suffix, name) for suffix, kind in MOVIES.items() for name in _CONTAINER_CODECS[kind]]
 _PATCHES = np.array(
     [(0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 30), (30, 200, 30), (30, 30, 200)]
 )
@@ -74,7 +74,7 @@ def test_every_codec_keeps_frames_times_and_colours_and_gives_the_same_bytes(
         (".webm", 8, True, ("libvpx-vp9", "yuva420p")),
     ],
 )
-def test_the_usual_codec_holds_what_the_source_has(
+def test_the_default_codec_keeps_depth_and_alpha_of_the_source(
     tmp_path: Path, suffix: str, depth: int, alpha: bool, expected: tuple[str, str]
 ) -> None:
     clip = media.Clip(
@@ -97,7 +97,7 @@ def test_the_usual_codec_holds_what_the_source_has(
         (".webm", {"codec": "av1"}, ("libdav1d", "yuv420p")),
     ],
 )
-def test_what_is_asked_for_is_written(
+def test_requested_codec_quality_and_pixel_format_are_used(
     tmp_path: Path, suffix: str, encoding: dict, expected: tuple[str, str]
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
@@ -123,7 +123,7 @@ def test_what_is_asked_for_is_written(
         ),
     ],
 )
-def test_what_does_not_go_there_is_refused_before_any_work(
+def test_unsupported_codecs_and_pixel_formats_are_refused_before_any_work(
     tmp_path: Path, suffix: str, encoding: dict, sentence: str
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]), count=False)
@@ -131,15 +131,15 @@ def test_what_does_not_go_there_is_refused_before_any_work(
         media.check_output(clip, tmp_path / f"out{suffix}", media.EncodingOptions(**encoding))
 
 
-def test_a_quality_that_a_codec_does_not_know_is_named(tmp_path: Path) -> None:
+def test_an_unused_crf_is_reported(tmp_path: Path) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
-    assert "no such scale" in _encode(clip, tmp_path / "part.mov", codec="prores", crf=20)[0]
-    assert "goes up to 51" in _encode(clip, tmp_path / "part.mp4", crf=60)[0]
+    assert "has no CRF" in _encode(clip, tmp_path / "part.mov", codec="prores", crf=20)[0]
+    assert "accepts at most 51" in _encode(clip, tmp_path / "part.mp4", crf=60)[0]
     assert "--codec" in _encode(clip, tmp_path / "part.gif", codec="hevc")[0]
 
 
 def _ramp() -> np.ndarray:
-    """A slope of grey whose steps are those of 10 bits, over the darker half: uint16."""
+    """Return a grey gradient in 10-bit steps over the darker half, uint16."""
     steps = np.linspace(0, 32767, 512).astype(np.uint16)
     return np.broadcast_to(steps[None, None, :, None], (3, 64, 512, 3))
 
@@ -166,7 +166,7 @@ def test_ten_bits_stay_ten_through_the_state_of_a_run(
 
 
 def _clear_frames() -> np.ndarray:
-    """A disc that is opaque, on nothing, with a soft edge: uint8 RGBA."""
+    """Return an opaque disc with a soft edge on a transparent background, uint8 RGBA."""
     y, x = np.mgrid[:48, :64]
     alpha = np.clip((18 - np.hypot(x - 32, y - 24)) / 6, 0, 1)
     frames = [(np.dstack([disc(step), alpha]) * 255).astype(np.uint8) for step in range(4)]
@@ -194,7 +194,7 @@ def test_alpha_is_kept_where_the_output_can_hold_it(
     assert np.abs(shown[..., 3] - true[..., 3]).mean() < 1
     opaque = true[..., 3] == 255
     assert np.abs(shown[..., :3] - true[..., :3])[opaque].mean() < 4
-    flat = [frame[..., :3] * frame[..., 3:] / 255 for frame in shown]  # over black: no white rim
+    flat = [frame[..., :3] * frame[..., 3:] / 255 for frame in shown]  # over black
     wanted = [frame[..., :3] * frame[..., 3:] / 255 for frame in true]
     assert np.abs(np.array(flat) - np.array(wanted)).mean() < 3
 
@@ -210,16 +210,16 @@ def test_an_animated_webp_keeps_alpha_and_every_duration(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
-def test_alpha_that_cannot_be_kept_lies_over_white_and_is_named(
+def test_alpha_that_cannot_be_kept_is_composited_over_white_with_a_warning(
     tmp_path: Path, suffix: str
 ) -> None:
     clip = _clear_source(tmp_path)
     warnings = _encode(clip, tmp_path / f"part{suffix}")
-    assert "transparent in parts" in warnings[0]
+    assert "partly transparent" in warnings[0]
     assert decoded(tmp_path / f"part{suffix}")[0, 2, 2].min() > 245
 
 
-def test_an_opaque_video_with_a_plane_of_alpha_is_no_transparent_one(tmp_path: Path) -> None:
+def test_a_video_whose_alpha_plane_is_opaque_has_no_alpha(tmp_path: Path) -> None:
     frames = _clear_frames()
     frames[..., 3] = 255
     path = write_raw(tmp_path / "a.mkv", frames, "-c:v", "ffv1", "-pix_fmt", "bgra")
@@ -229,7 +229,7 @@ def test_an_opaque_video_with_a_plane_of_alpha_is_no_transparent_one(tmp_path: P
 
 
 @pytest.mark.parametrize(("suffix", "encoding"), [(".webm", {}), (".mp4", {"pix_fmt": "yuv444p"})])
-def test_odd_sides_stay_where_the_codec_takes_them(
+def test_odd_sizes_are_kept_if_the_codec_supports_them(
     tmp_path: Path, suffix: str, encoding: dict
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
@@ -239,9 +239,7 @@ def test_odd_sides_stay_where_the_codec_takes_them(
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".apng"])
-def test_an_animation_keeps_frames_that_are_alike_durations_and_how_often_it_plays(
-    tmp_path: Path, suffix: str
-) -> None:
+def test_an_animation_keeps_equal_frames_and_durations(tmp_path: Path, suffix: str) -> None:
     clip = media.Clip(
         path=tmp_path / "a", kind="sequence", width=64, height=48, frames=4, counted=True,
         time_base=Fraction(1, 1000), timestamps=(0, 50, 250, 320), end=350,
@@ -257,8 +255,33 @@ def test_an_animation_keeps_frames_that_are_alike_durations_and_how_often_it_pla
     )
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("count", [1, 4])
+def test_an_apng_is_lossless_and_the_same_bytes_each_time(
+    tmp_path: Path, channels: int, count: int
+) -> None:
+    clip = media.Clip(
+        path=tmp_path / "a", kind="sequence", width=64, height=48, frames=count, counted=True,
+        time_base=Fraction(1, 1000), timestamps=(0, 1, 70001, 70034)[:count], end=70100,
+    )  # fmt: skip
+    noise = np.random.default_rng(0).integers(0, 256, (2, 48, 64, channels)) / 255
+    frames = [noise[0], noise[0], noise[1], noise[0]][:count]  # equal frames are kept
+    parts = [tmp_path / f"{name}.apng" for name in "ab"]
+    for part in parts:
+        animation_write.write_apng(clip, range(count), frames, part)
+    assert parts[0].read_bytes() == parts[1].read_bytes()
+    result = media.probe(parts[0])
+    if count > 1:
+        assert (result.timestamps, result.end) == (clip.timestamps, clip.end)
+    with PIL.Image.open(parts[0]) as picture:
+        for index, frame in enumerate(frames):
+            picture.seek(index)
+            found = np.asarray(picture.convert("RGBA" if channels == 4 else "RGB"))
+            np.testing.assert_array_equal(found, np.rint(frame * 255))
+
+
 @pytest.mark.parametrize(("codec", "suffix"), [("tiff", ".tiff"), ("jpg", ".jpg"), (None, ".png")])
-def test_the_pictures_of_a_folder_are_of_the_kind_that_is_asked_for(
+def test_pictures_of_a_folder_have_the_requested_format(
     tmp_path: Path, codec: str | None, suffix: str
 ) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
@@ -270,7 +293,7 @@ def test_the_pictures_of_a_folder_are_of_the_kind_that_is_asked_for(
     np.testing.assert_allclose(media.read_picture(part / names[1]), frames[1], atol=0.06)
 
 
-def test_a_folder_has_no_codec_of_videos(tmp_path: Path) -> None:
+def test_a_video_codec_is_not_used_for_a_folder(tmp_path: Path) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
     frames, encoding = (
         media.read(clip, range(2)),
@@ -280,7 +303,7 @@ def test_a_folder_has_no_codec_of_videos(tmp_path: Path) -> None:
     assert [warning.partition(":")[0] for warning in warnings] == ["--codec", "--pix-fmt"]
 
 
-def test_another_codec_is_written_from_the_frames_that_are_kept(tmp_path: Path) -> None:
+def test_another_codec_is_encoded_from_the_saved_frames(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", [0, 1, 2])
     PIL.Image.new("RGB", (32, 32)).save(tmp_path / "style.png")
     output = tmp_path / "out.mp4"
@@ -300,7 +323,7 @@ def test_another_codec_is_written_from_the_frames_that_are_kept(tmp_path: Path) 
     assert (again(pix_fmt="yuv444p"), _stored(output)) == (0, ("h264", "yuv444p"))
 
 
-def test_a_codec_that_does_not_go_there_is_one_sentence_at_once(
+def test_an_unsupported_codec_is_refused_at_once_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = write_clip(tmp_path / "a.mp4", [0, 1])
@@ -319,7 +342,7 @@ def test_a_codec_that_does_not_go_there_is_one_sentence_at_once(
         (lambda stamps: [*stamps[:-1], stamps[-1] + 99], "expected the source's timing"),
     ],
 )
-def test_a_file_that_reads_back_otherwise_never_gets_its_name(
+def test_a_file_that_fails_verification_is_never_renamed_to_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable, sentence: str
 ) -> None:
     clip = write_clip(tmp_path / "a.mp4", [0, 1, 2])
@@ -337,5 +360,5 @@ def test_a_file_that_reads_back_otherwise_never_gets_its_name(
         with pytest.raises(OutputError, match=sentence):
             run(job)
     assert not output.exists()
-    assert run(job).stylized == 0  # the frames were not lost
+    assert run(job).stylized == 0  # the saved frames were used
     assert media.probe(output).frames == 3

@@ -1,4 +1,4 @@
-"""Photos of 16 bits a channel come in and go out with 16 bits, with all that belongs to them."""
+"""Pictures with 16 bits per channel are read and written at full depth, with metadata."""
 
 import tracemalloc
 import zlib
@@ -17,11 +17,13 @@ from vidstyle import media
 from vidstyle.errors import MediaError
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
+from vidstyle.media import large
+from vidstyle.media.pictures import read_pixels
 from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
 
 
 class Inverter(IdentityStylizer):
-    """A stylizer that inverts a picture in floats, and fails at the photo that it is told."""
+    """A stylizer that inverts a picture in float32, and fails at a given photo."""
 
     def __init__(self, fails_at: int | None = None) -> None:
         self._left = fails_at
@@ -47,7 +49,7 @@ def write(path: Path, words: np.ndarray) -> Path:
 
 
 def stored(path: Path) -> np.ndarray:
-    """Return the samples of a written file by another way than the code under test reads them."""
+    """Return the samples of a written file, read by other code than that under test."""
     if path.suffix == ".png":
         import cv2
 
@@ -67,10 +69,18 @@ def test_a_smooth_gradient_shows_no_banding(tmp_path: Path, name: str, suffix: s
     np.testing.assert_array_equal(stored(part), ramp())
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_a_stylised_photo_is_never_brought_to_eight_bits(
-    tmp_path: Path, style: Path, suffix: str
+def test_a_picture_reduced_while_reading_keeps_its_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(large, "LARGE", 1000)
+    path = write_png(tmp_path / "a.png", ramp())
+    reduced = read_pixels(path, large.area_factor)
+    assert reduced.shape == (12, 48, 3)
+    assert len(np.unique(np.rint(reduced[..., 0] * 65535))) > 256
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_stylised_16_bit_photo_keeps_its_depth(tmp_path: Path, style: Path, suffix: str) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("1", "2"):
@@ -143,7 +153,7 @@ def test_alpha_is_kept_at_sixteen_bits(tmp_path: Path, suffix: str) -> None:
     assert np.abs(difference).max() <= 2  # over white and back
 
 
-def test_an_opaque_alpha_is_none(tmp_path: Path) -> None:
+def test_an_opaque_alpha_channel_counts_as_none(tmp_path: Path) -> None:
     words = np.concatenate([ramp(), np.full((24, 96, 1), 65535, np.uint16)], axis=2)
     assert not media.probe(write_png(tmp_path / "a.png", words)).alpha
 
@@ -214,13 +224,13 @@ def test_a_tiff_packed_as_lzw_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(media.read_picture(tmp_path / "a.tif") * 65535, ramp(), atol=0.01)
 
 
-def test_sixteen_bits_that_are_read_as_eight_are_told(tmp_path: Path) -> None:
+def test_reduced_depth_is_noted(tmp_path: Path) -> None:
     words = np.full((24, 96, 4), 20000, np.uint16)
     path = write_tiff(tmp_path / "a.tif", words, photometric="separated")
     clip = media.probe(path)
     assert clip.depth == 8
     assert clip.notes == (
-        "a.tif: 16 bits a channel of this kind of TIFF (CMYK, Lab) are read as 8",
+        "a.tif: 16 bits per channel are read as 8 for this kind or size of picture",
     )
 
 
@@ -232,9 +242,7 @@ def test_the_first_of_several_pages_is_the_photo(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_orientation_turns_it_as_it_turns_a_photo_of_eight_bits(
-    tmp_path: Path, orientation: int
-) -> None:
+def test_orientation_is_applied_as_for_8_bits(tmp_path: Path, orientation: int) -> None:
     block = exif(orientation).tobytes()
     write_png(tmp_path / "deep.png", ramp(), ((b"eXIf", block.removeprefix(b"Exif\0\0")),))
     eight = PIL.Image.fromarray((ramp() >> 8).astype(np.uint8))
@@ -247,7 +255,7 @@ def test_an_orientation_turns_it_as_it_turns_a_photo_of_eight_bits(
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_what_the_camera_says_goes_along(tmp_path: Path, suffix: str) -> None:
+def test_metadata_is_copied_at_16_bits(tmp_path: Path, suffix: str) -> None:
     info = PngInfo()
     info.add_text("Author", "Jörg")
     info.add_itxt("XML:com.adobe.xmp", '<x:xmpmeta xmlns:x="adobe:ns:meta/"><y/></x:xmpmeta>')

@@ -1,4 +1,4 @@
-"""Real clips that nobody here made, where $VIDSTYLE_FOOTAGE names a folder of them."""
+"""Real clips from the folder $VIDSTYLE_FOOTAGE, if set."""
 
 import os
 from pathlib import Path

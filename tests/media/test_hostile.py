@@ -1,4 +1,4 @@
-"""Files made to do harm: playlists that name others, pipes, small files with enormous pictures."""
+"""Malicious files: playlists that name other files, pipes, decompression bombs."""
 
 import os
 import resource
@@ -24,7 +24,7 @@ from vidstyle.guides import files
 from vidstyle.media import animation_read, containers, decode, large, pictures, sources
 from vidstyle.media.containers import DEMUXERS, open_container
 
-# Playlists: {0} is the name of the playlist, {1} of a film that lies beside it
+# Playlists. {0}: the playlist's name; {1}: the name of a video beside it
 
 
 PLAYLISTS = {
@@ -50,7 +50,7 @@ PLAYLISTS = {
 
 @pytest.fixture
 def beside(tmp_path: Path) -> Path:
-    """A film that nothing but a playlist names."""
+    """A video that only a playlist names."""
     return write_clip(tmp_path / "beside.mp4", [0, 1])
 
 
@@ -83,7 +83,6 @@ def test_nothing_but_the_named_file_is_opened_in_any_role(tmp_path: Path, beside
 import sys
 from vidstyle import media
 from vidstyle.cli.main import main
-from vidstyle.media import stills
 for name in {names!r}:
     for words in (
         ["probe", name],
@@ -105,7 +104,7 @@ for name in {names!r}:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     told = log.read_text()
-    assert str(picture) in told  # strace sees what is opened
+    assert str(picture) in told  # strace logs opened files
     assert beside.name not in "\n".join(line for line in told.splitlines() if "open" in line)
     assert "AF_INET" not in told
 
@@ -152,7 +151,7 @@ def test_a_pipe_or_a_device_is_refused_at_once(tmp_path: Path, name: str) -> Non
 # Memory
 
 
-def test_available_memory_is_less_than_there_is_and_heeds_a_control_group(
+def test_available_memory_is_below_the_total_and_within_the_control_group_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "_GROUP", tmp_path)
@@ -177,16 +176,16 @@ def test_available_memory_is_less_than_there_is_and_heeds_a_control_group(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
-def test_allocations_within_bounds_only_and_the_limit_goes_again() -> None:
+def test_allocations_are_limited_only_inside_the_context() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     with memory.bounded(1 << 28):
         np.zeros(1 << 24, np.uint8)
-        with memory.bounded(1 << 30), pytest.raises(MemoryError):  # the lower limit stays
+        with memory.bounded(1 << 30), pytest.raises(MemoryError):  # the lower limit holds
             np.zeros(1 << 29, np.uint8)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
-# Large pictures, which small ones stand for
+# Large pictures, simulated by lowered limits
 
 
 @contextmanager
@@ -216,14 +215,14 @@ def test_a_large_picture_is_reduced_as_it_is_read(tmp_path: Path, orientation: i
     with large_from(10_000):
         assert media.probe(path) == clip
         small = next(media.read(clip, range(1), 20))
-        assert next(media.read(clip, range(1))).shape == whole.shape  # no size is known: native
+        assert next(media.read(clip, range(1))).shape == whole.shape  # without a side: native size
     assert max(small.shape) == 40
     wanted = media.resize(whole, small.shape[1], small.shape[0])
     assert np.abs(small - wanted).max() < 0.02
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16", "CMYK", "trns"])
-def test_pictures_of_every_mode_are_reduced_to_what_they_show(tmp_path: Path, mode: str) -> None:
+def test_pictures_of_every_mode_are_reduced(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     picture = PIL.Image.fromarray(smooth(160, 96, 4), "RGBA" if mode in ("RGBA", "LA") else None)
     if mode == "I;16":
@@ -295,7 +294,7 @@ def test_large_animations_and_videos_are_reduced(tmp_path: Path) -> None:
         assert [drawing.shape for drawing in drawings] == [(48, 80, 4)] * 2
 
 
-def test_a_run_on_a_large_picture_is_as_on_a_small_one(tmp_path: Path) -> None:
+def test_a_large_picture_runs_as_a_small_one(tmp_path: Path) -> None:
     PIL.Image.fromarray(smooth(160, 96, 4), "RGBA").save(tmp_path / "a.png")
     words = ["basic", str(tmp_path / "a.png"), "--style", str(tmp_path / "a.png"), "--size", "32"]
     words += ["--steps", "0", "--steps-next", "0"]
@@ -307,17 +306,17 @@ def test_a_run_on_a_large_picture_is_as_on_a_small_one(tmp_path: Path) -> None:
     assert np.abs(whole.astype(int) - small).max() <= 12
 
 
-def test_what_does_not_fit_into_memory_is_one_sentence(
+def test_a_picture_too_large_for_memory_is_refused_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.png"
     PIL.Image.new("RGB", (5000, 4000)).save(path)
     clip = media.probe(path)
     monkeypatch.setattr(large, "available", lambda: 50 << 20)
-    with pytest.raises(MediaError, match=r"5000x4000 pixels, .* 0\.1 GB where 0\.1 GB may be used"):
+    with pytest.raises(MediaError, match=r"5000x4000 pixels, .* 0\.1 GB of 0\.1 GB available"):
         media.probe(path)
     monkeypatch.setattr(large, "available", lambda: 300 << 20)
-    with pytest.raises(MediaError, match=r"takes about 1\.0 GB where 0\.3 GB"):
+    with pytest.raises(MediaError, match=r"takes about 1\.0 GB of 0\.3 GB"):
         list(media.read(clip, range(1)))
     assert media.probe(path) == clip
 
@@ -347,7 +346,7 @@ def write_gif(path: Path, side: int, frames: int) -> Path:
 
 
 def peak_of(words: list[str]) -> tuple[int, str, int]:
-    """Run vidstyle; return its exit code, what it said, and its peak memory in bytes."""
+    """Run vidstyle; return its exit code, output and peak memory in bytes."""
     code = (
         "import resource, sys; from vidstyle.cli.main import main; code = main(sys.argv[1:]);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"

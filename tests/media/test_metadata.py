@@ -1,4 +1,4 @@
-"""What a photo says of itself, and its alpha, go along into the result."""
+"""Metadata and alpha of a photo are copied to the output."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _EXIF, _GPS = 0x8769, 0x8825
 
 
 def _photo(path: Path) -> Path:
-    """Write a photo that lies on its side, with what a camera says of it."""
+    """Write a photo with orientation and camera metadata."""
     picture = PIL.Image.fromarray((disc(0) * 255).astype(np.uint8))
     exif = picture.getexif()
     exif[0x010F], exif[0x0112] = "Maker", 6
@@ -35,9 +35,7 @@ def _convert(source: Path, suffix: str) -> tuple[Path, list[str]]:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-def test_a_photo_keeps_what_its_camera_says_but_its_orientation(
-    tmp_path: Path, suffix: str
-) -> None:
+def test_metadata_is_copied_without_the_orientation(tmp_path: Path, suffix: str) -> None:
     part, warnings = _convert(_photo(tmp_path / "a.jpg"), suffix)
     assert warnings == []
     with PIL.Image.open(part) as picture:
@@ -53,20 +51,20 @@ def test_a_photo_keeps_what_its_camera_says_but_its_orientation(
     assert (tmp_path / f"part{suffix}").suffix == suffix
 
 
-def test_what_a_format_cannot_say_is_named(tmp_path: Path) -> None:
+def test_metadata_that_a_format_cannot_hold_is_reported(tmp_path: Path) -> None:
     _, warnings = _convert(_photo(tmp_path / "a.jpg"), ".bmp")
-    assert ".bmp cannot hold what it says of itself" in warnings[0]
+    assert ".bmp cannot hold its metadata" in warnings[0]
 
 
 @pytest.mark.parametrize("words", [{"xmp": b"x" * 70_000}, {"exif": b"Exif\0\0II*\0broken"}])
-def test_words_that_do_not_fit_never_cost_the_picture(tmp_path: Path, words: dict) -> None:
+def test_oversized_metadata_does_not_prevent_writing(tmp_path: Path, words: dict) -> None:
     PIL.Image.new("RGB", (32, 32), "red").save(tmp_path / "a.webp", lossless=True, **words)
     part, warnings = _convert(tmp_path / "a.webp", ".jpg")
     assert media.read_picture(part)[0, 0, 0] > 0.98
     assert len(warnings) == ("xmp" in words)
 
 
-def test_the_words_of_a_png_go_along(tmp_path: Path) -> None:
+def test_png_texts_are_copied(tmp_path: Path) -> None:
     info = PngInfo()
     info.add_text("Author", "Jörg")
     PIL.Image.new("RGB", (32, 32)).save(tmp_path / "a.png", pnginfo=info)
@@ -96,14 +94,14 @@ def test_a_photo_keeps_its_alpha_and_the_colours_below_it(tmp_path: Path, suffix
     assert np.abs(found[..., :3].astype(int) - pixels[..., :3])[seen].max() <= 1
 
 
-def test_alpha_that_a_photo_loses_is_named(tmp_path: Path) -> None:
+def test_lost_alpha_is_reported(tmp_path: Path) -> None:
     _clear(tmp_path / "a.png")
     part, warnings = _convert(tmp_path / "a.png", ".jpg")
-    assert "transparent in parts, which .jpg" in warnings[0]
+    assert "partly transparent, which .jpg" in warnings[0]
     assert media.read_picture(part)[5, 0].min() > 0.97
 
 
-def test_each_photo_of_a_folder_keeps_its_own_alpha_and_words(tmp_path: Path) -> None:
+def test_each_photo_of_a_folder_keeps_its_alpha_and_metadata(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     _photo(folder / "a.jpg")
@@ -126,4 +124,4 @@ def test_each_photo_of_a_folder_keeps_its_own_alpha_and_words(tmp_path: Path) ->
         media.EncodingOptions(codec="jpg"),
     )
     assert len(warnings) == 1
-    assert "transparent in parts" in warnings[0]
+    assert "partly transparent" in warnings[0]

@@ -1,4 +1,4 @@
-"""Photos as photographers have them: from phones, NAS devices and memory cards, some damaged."""
+"""Photos from phones, NAS devices and memory cards, some damaged."""
 
 import io
 import json
@@ -19,7 +19,7 @@ REHEARSED = ("--steps", "0", "--steps-next", "0")
 
 
 def pixels(seed: int = 0) -> np.ndarray:
-    """A slope of colour with a white corner: uint8 [48, 64, 3]; one that tells which way is up."""
+    """A colour gradient with a white corner, which shows the orientation: uint8 [48, 64, 3]."""
     y, x = np.mgrid[:48, :64]
     image = np.stack([x * 4, y * 5, np.full_like(x, 60 + seed)], axis=2).astype(np.uint8)
     image[:12, :12] = 255
@@ -43,7 +43,7 @@ def command(source: Path, style: Path, *more: str) -> list[str]:
 
 
 def shoot(folder: Path, *names: str) -> Path:
-    """Make a folder of photos of these names; what is no photo holds a few bytes."""
+    """Make a folder of photos with these names; other files hold a few bytes."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if name.lower().endswith((".jpg", ".jpeg")):
@@ -59,7 +59,7 @@ def shoot(folder: Path, *names: str) -> Path:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_heic_is_turned_once_though_container_and_exif_both_say_so(
+def test_a_heic_rotated_by_container_and_exif_is_rotated_once(
     tmp_path: Path, orientation: int
 ) -> None:
     path = write_heic(tmp_path / "IMG_1.HEIC", pixels(), orientation=orientation)
@@ -74,7 +74,7 @@ def test_a_heic_is_turned_once_though_container_and_exif_both_say_so(
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 7])
-def test_an_avif_is_turned_once(tmp_path: Path, orientation: int) -> None:
+def test_an_avif_is_rotated_once(tmp_path: Path, orientation: int) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     for name in ("a.png", "a.avif"):
@@ -84,7 +84,7 @@ def test_an_avif_is_turned_once(tmp_path: Path, orientation: int) -> None:
     assert np.abs(expected - found).mean() < 0.03
 
 
-def test_a_heic_keeps_what_its_camera_says_but_its_orientation(tmp_path: Path) -> None:
+def test_metadata_of_a_heic_is_copied_without_the_orientation(tmp_path: Path) -> None:
     source, part = write_heic(tmp_path / "a.heic", pixels(), orientation=6), tmp_path / "part.jpg"
     clip = media.probe(source)
     frames = media.read(clip, range(1))
@@ -97,7 +97,7 @@ def test_a_heic_keeps_what_its_camera_says_but_its_orientation(tmp_path: Path) -
         assert exif.get_ifd(0x8825)[1] == "N"
 
 
-def test_a_heic_without_a_turn_in_its_container_is_not_turned_by_its_exif(tmp_path: Path) -> None:
+def test_exif_orientation_of_a_heic_is_ignored(tmp_path: Path) -> None:
     path = write_heic(tmp_path / "a.heic", pixels(), orientation=6)
     data = path.read_bytes()
     assert data.count(b"irot") == 1
@@ -105,7 +105,7 @@ def test_a_heic_without_a_turn_in_its_container_is_not_turned_by_its_exif(tmp_pa
     assert media.read_picture(path).shape == (48, 64, 3)
 
 
-def test_a_heic_of_the_plain_brand_is_one(tmp_path: Path) -> None:
+def test_a_heic_of_brand_mif1_is_recognised(tmp_path: Path) -> None:
     path = write_heic(tmp_path / "a.heif", pixels())
     data = bytearray(path.read_bytes())
     data[8:12] = b"mif1"
@@ -125,7 +125,7 @@ def test_a_heic_of_ten_bits_keeps_them(tmp_path: Path) -> None:
     assert len(np.unique(image[..., 0])) > 700
 
 
-def test_a_heic_of_high_dynamic_range_is_brought_to_srgb(tmp_path: Path) -> None:
+def test_an_hdr_heic_is_converted_to_srgb(tmp_path: Path) -> None:
     white = round(0.5807 * 65535)  # PQ code of 203 nits, the white of a standard picture
     words = np.full((24, 96, 3), white, np.uint16)
     picture = pillow_heif.from_bytes("RGB;16", (96, 24), words.tobytes())
@@ -137,14 +137,14 @@ def test_a_heic_of_high_dynamic_range_is_brought_to_srgb(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("cut", [24, 100, 300, -300, -60, -1])
-def test_a_damaged_heic_is_told_as_damaged(tmp_path: Path, cut: int) -> None:
+def test_a_damaged_heic_is_reported_as_damaged(tmp_path: Path, cut: int) -> None:
     path = write_heic(tmp_path / "a.heic", pixels())
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(MediaError, match=r"^[^\n]*a\.heic: [^\n]*damaged or cut short[^\n]*$"):
         media.probe(path)
 
 
-def test_a_heic_that_points_beyond_its_end_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_heic_with_an_offset_beyond_its_end_is_refused_in_one_line(tmp_path: Path) -> None:
     path = write_heic(tmp_path / "a.heic", pixels())
     data = bytearray(path.read_bytes())
     data[data.index(b"iloc") + 16] ^= 0x40  # the highest byte of where the picture's data lies
@@ -154,7 +154,7 @@ def test_a_heic_that_points_beyond_its_end_is_told_in_one_line(tmp_path: Path) -
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_of_a_phone_is_done_whole(
+def test_all_photos_of_a_phone_folder_are_stylised(
     tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shoot(tmp_path / "phone", "IMG_1.JPG")
@@ -164,11 +164,11 @@ def test_a_folder_of_a_phone_is_done_whole(
     assert "left out" not in capsys.readouterr().err
 
 
-# Camera raw, and whatever else is left out
+# Camera raw and other files left out
 
 
 @pytest.mark.parametrize("more", [(), ("-r",)])
-def test_what_is_left_out_of_a_folder_is_named_in_one_line(
+def test_files_left_out_of_a_folder_are_named_in_one_line(
     tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
 ) -> None:
     names = ("1.jpg", "2.CR2", "3.nef", "4.dng", "5.RAF", "6.orf", "7.rw2", "8.cr3", "notes.txt")
@@ -188,7 +188,7 @@ def test_a_dry_run_of_a_batch_names_it_too(
     assert "left out: 2.CR2" in capsys.readouterr().err
 
 
-def test_of_thousands_only_some_are_named_and_all_counted(tmp_path: Path) -> None:
+def test_a_long_list_of_left_out_files_is_shortened_and_counted(tmp_path: Path) -> None:
     shoot(tmp_path / "in", "a.jpg", *(f"{index}.arw" for index in range(1000)))
     (note,) = media.probe(tmp_path / "in").notes
     assert "0.arw, 1.arw, 2.arw" in note
@@ -196,27 +196,27 @@ def test_of_thousands_only_some_are_named_and_all_counted(tmp_path: Path) -> Non
     assert len(note) < 400
 
 
-def test_a_folder_of_raw_alone_says_what_is_in_it(tmp_path: Path) -> None:
+def test_an_error_for_a_folder_of_raw_files_names_them(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"no picture in it \(left out: a\.cr2 .*developed"):
         media.probe(shoot(tmp_path / "in", "a.cr2"))
 
 
 @pytest.mark.parametrize("name", ["a.NEF", "a.cr3", "a.raf"])
-def test_raw_by_itself_is_named_and_its_thumbnail_is_no_photo(tmp_path: Path, name: str) -> None:
+def test_a_raw_file_is_refused_and_its_thumbnail_not_used(tmp_path: Path, name: str) -> None:
     PIL.Image.fromarray(pixels()).save(tmp_path / name, format="TIFF")
     for read in (media.probe, media.read_picture):
-        with pytest.raises(MediaError, match="raw data of a camera; develop it"):
+        with pytest.raises(MediaError, match="camera raw data; develop it"):
             read(tmp_path / name)
 
 
 @pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}])
-def test_raw_under_another_name_is_told_by_its_tags(tmp_path: Path, tags: dict[int, Any]) -> None:
+def test_a_renamed_raw_file_is_recognised_by_its_tags(tmp_path: Path, tags: dict[int, Any]) -> None:
     PIL.Image.fromarray(pixels()).save(tmp_path / "a.tif", tiffinfo=tags)
-    with pytest.raises(MediaError, match="raw data of a camera"):
+    with pytest.raises(MediaError, match="camera raw data"):
         media.probe(tmp_path / "a.tif")
 
 
-# JPEG without an end
+# JPEG without an end marker
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_raw_under_another_name_is_told_by_its_tags(tmp_path: Path, tags: dict[i
     [{}, {"progressive": True}, {"restart_marker_blocks": 2}, {"optimize": True}],
     ids=str,
 )
-def test_a_jpeg_that_lacks_only_its_end_marker_is_taken_and_told(
+def test_a_jpeg_without_end_marker_is_read_and_noted(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
     whole = media.read_picture(cut_of(tmp_path, jpeg(**options)))
@@ -232,7 +232,7 @@ def test_a_jpeg_that_lacks_only_its_end_marker_is_taken_and_told(
     for cut in (1, 2):
         path = cut_of(tmp_path, jpeg(**options)[:-cut])
         assert media.probe(path).notes == (
-            "a.jpg: the end marker is missing, but no pixels: taken as whole",
+            "a.jpg: the end marker is missing but all pixels are there: read as whole",
         )
         np.testing.assert_array_equal(media.read_picture(path), whole)
 
@@ -240,9 +240,7 @@ def test_a_jpeg_that_lacks_only_its_end_marker_is_taken_and_told(
 @pytest.mark.parametrize(
     "options", [{}, {"progressive": True}, {"restart_marker_blocks": 2}], ids=str
 )
-def test_a_jpeg_that_lacks_more_than_that_is_refused(
-    tmp_path: Path, options: dict[str, Any]
-) -> None:
+def test_a_jpeg_with_missing_pixels_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     data = jpeg(**options)
     for cut in (*range(3, 40), len(data) // 2):
         with pytest.raises(MediaError, match="damaged or cut short"):
@@ -260,7 +258,7 @@ def test_a_jpeg_cut_between_scans_or_restarts_is_refused(tmp_path: Path) -> None
         media.probe(tmp_path / "a.jpg")
 
 
-# One that is bad among many
+# Damaged photos among others
 
 
 def test_all_bad_photos_are_named_before_any_work_and_how_to_go_on(
@@ -295,7 +293,7 @@ def test_bad_frames_of_a_sequence_are_named_without_r(
     assert "-r " not in line
 
 
-# Codecs for stills in a batch
+# Picture codecs in a batch
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pictures of every mode become one kind of Image; what is none is refused in a sentence."""
+"""Pictures of every mode become float32 images; other files are refused in one sentence."""
 
 import time
 import zlib
@@ -63,7 +63,7 @@ def test_a_colour_profile_is_applied(tmp_path: Path) -> None:
     np.testing.assert_allclose(image[0, 0], 119 / 255, atol=0.02)  # L* 50 is sRGB 119
 
 
-def test_a_profile_that_makes_no_sense_is_ignored(tmp_path: Path) -> None:
+def test_an_invalid_profile_is_ignored(tmp_path: Path) -> None:
     PIL.Image.new("RGB", (4, 4), (200, 100, 50)).save(tmp_path / "a.png", icc_profile=b"nonsense")
     image = media.read_picture(tmp_path / "a.png")
     np.testing.assert_allclose(image[0, 0] * 255, (200, 100, 50), atol=1e-3)
@@ -108,7 +108,7 @@ def _no_picture(folder: Path, name: str) -> Path:
         ("folder", "got a folder"),
     ],
 )
-def test_what_is_no_picture_is_refused_in_one_sentence(
+def test_files_that_are_not_pictures_are_refused_in_one_sentence(
     tmp_path: Path, name: str, sentence: str
 ) -> None:
     path = _no_picture(tmp_path, name)
@@ -140,7 +140,7 @@ def test_a_damaged_saved_frame_is_refused(tmp_path: Path, damage: str) -> None:
         media.load_frame(path)
 
 
-def test_a_saved_frame_that_is_gone_is_a_matter_of_the_disk(tmp_path: Path) -> None:
+def test_a_missing_saved_frame_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot read .*a\.png: No such file"):
         media.load_frame(tmp_path / "a.png")
 

@@ -1,4 +1,4 @@
-"""Colour profiles count by what they do to colours; at 16 bits no step of 8 is in between."""
+"""ICC profiles are judged by their effect on colours; 16 bits keep their depth."""
 
 import io
 from pathlib import Path
@@ -40,7 +40,7 @@ PROFILES = {
 
 
 def viewed(pixels: np.ndarray, icc: bytes) -> np.ndarray:
-    """Return what LittleCMS shows of uint8 pixels, as uint8 sRGB."""
+    """Return uint8 pixels converted to sRGB by LittleCMS, uint8."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     target = ImageCms.createProfile("sRGB")
     picture = PIL.Image.fromarray(pixels)
@@ -54,13 +54,13 @@ def colours() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_eight_bits_are_converted_whatever_the_profile_is_called(tmp_path: Path, name: str) -> None:
+def test_8_bit_conversion_does_not_depend_on_the_profile_name(tmp_path: Path, name: str) -> None:
     PIL.Image.fromarray(colours()).save(tmp_path / "a.png", icc_profile=PROFILES[name])
     image = media.read_picture(tmp_path / "a.png")
     np.testing.assert_allclose(image * 255, viewed(colours(), PROFILES[name]), atol=1e-3)
 
 
-def test_a_profile_that_keeps_the_colours_leaves_the_pixels_whatever_it_is_called(
+def test_a_profile_equal_to_srgb_changes_no_pixel(
     tmp_path: Path,
 ) -> None:
     PIL.Image.fromarray(colours()).save(tmp_path / "a.png", icc_profile=profile(name="c2"))
@@ -84,7 +84,7 @@ def test_sixteen_bits_are_converted_as_a_viewer_does(
         write_tiff(path, words, iccprofile=PROFILES[name])
     image = media.read_picture(path)
     expected = viewed(colours(), PROFILES[name])
-    assert np.abs(expected - colours()).max() > 10  # the profile does something
+    assert np.abs(expected - colours()).max() > 10  # the profile changes colours
     np.testing.assert_allclose(image * 255, expected, atol=1.01)
 
 
@@ -116,7 +116,7 @@ def test_a_profile_of_tables_keeps_the_levels_of_a_gradient(tmp_path: Path) -> N
 
 
 def with_tables(icc: bytes) -> bytes:
-    """Return a profile of RGB with a small table (mft1) from RGB to Lab."""
+    """Return an RGB profile with a small lookup table (mft1) from RGB to Lab."""
     grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 3)] * 3, indexing="ij"), axis=-1)
     lab = np.stack(
         [

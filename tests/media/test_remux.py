@@ -1,4 +1,4 @@
-"""Sound, subtitles, chapters, covers, attachments and titles: copied, converted, or named."""
+"""Sound, subtitles, chapters, covers, attachments and tags: copied, converted or reported."""
 
 from pathlib import Path
 
@@ -71,11 +71,11 @@ def _kinds(path: Path) -> list[tuple[str, str]]:
 
 
 def _subtitles(path: Path) -> str:
-    """Return the subtitles as another program reads them."""
+    """Return the subtitles as the ffmpeg program reads them."""
     return ffmpeg("-i", str(path), "-map", "0:s:0", "-f", "srt", "-").decode()
 
 
-_CONVERTED = "does not take it as it is, so it was encoded anew"
+_CONVERTED = "does not support it, so it was re-encoded"
 _LOST = "cannot hold it, so it was left out"
 
 
@@ -92,24 +92,24 @@ _LOST = "cannot hold it, so it was left out"
             ".mp4",
             [("video", "h264"), ("audio", "aac"), ("subtitle", "mov_text"), ("video", "mjpeg")],
             [f"subtitle stream 2 (srt, deu): mp4 {_CONVERTED}", f"font.ttf): mp4 {_LOST}",
-             "mp4 cannot hold these titles of the file: ODD_TAG"],
+             "mp4 cannot hold these tags of the file: ODD_TAG"],
         ),
         (
             ".mov",
             [("video", "h264"), ("audio", "aac"), ("subtitle", "mov_text")],
             [f"subtitle stream 2 (srt, deu): mov {_CONVERTED}", f"font.ttf): mov {_LOST}",
-             f"video stream 4 (mjpeg): mov {_LOST}", "mov cannot hold these titles"],
+             f"video stream 4 (mjpeg): mov {_LOST}", "mov cannot hold these tags"],
         ),
         (
             ".webm",
             [("video", "vp9"), ("audio", "opus"), ("subtitle", "webvtt")],
-            ["audio stream 1 (aac, fra): it cannot be copied into webm, so it was encoded anew",
+            ["audio stream 1 (aac, fra): it cannot be copied into webm, so it was re-encoded",
              f"subtitle stream 2 (srt, deu): webm {_CONVERTED}", f"font.ttf): webm {_LOST}",
              f"video stream 4 (mjpeg): webm {_LOST}"],
         ),
     ],
 )  # fmt: skip
-def test_every_stream_is_copied_converted_or_named(
+def test_every_stream_is_copied_converted_or_reported(
     full: Path, suffix: str, kinds: list[tuple[str, str]], told: list[str]
 ) -> None:
     part, warnings = _copy(full, suffix)
@@ -136,12 +136,12 @@ def test_a_cover_keeps_its_picture(full: Path) -> None:
         assert np.abs(pixels[8, 8].astype(int) - (254, 0, 0)).max() < 6
 
 
-def test_subtitles_that_were_converted_come_back_with_their_slant(full: Path) -> None:
+def test_converted_subtitles_keep_italics(full: Path) -> None:
     part, _ = _copy(full, ".mp4")
     source = part.rename(part.with_name("again.mp4"))
     back, warnings = _copy(source, ".mkv")
     assert ("subtitle", "srt") in _kinds(back)
-    assert "subtitle stream 2 (mov_text, deu): matroska does not take it" in warnings[0]
+    assert "subtitle stream 2 (mov_text, deu): matroska does not support it" in warnings[0]
     assert "<i>here</i>" in _subtitles(back)
 
 
@@ -153,7 +153,7 @@ def test_a_part_has_its_own_subtitles_at_their_own_times(full: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
-def test_a_timecode_goes_along_with_the_whole_clip_and_is_named_with_a_part(
+def test_a_timecode_is_copied_with_the_whole_clip_and_reported_with_an_interval(
     tmp_path: Path, suffix: str
 ) -> None:
     clip = write_clip(tmp_path / "a.mp4", list(range(30)))
@@ -166,4 +166,4 @@ def test_a_timecode_goes_along_with_the_whole_clip_and_is_named_with_a_part(
     assert tags["timecode"] == "01:00:00:00"
     _, warnings = _copy(source, suffix, start=0.4)
     assert warnings[0].startswith("data stream 1")
-    assert (".mkv" in warnings[0]) == (suffix != ".mkv")  # no advice of what was just used
+    assert (".mkv" in warnings[0]) == (suffix != ".mkv")  # does not advise the format in use

@@ -1,4 +1,4 @@
-"""Sound of every kind: it is heard in the result, in its place and in time, or named as lost."""
+"""Sound of every codec keeps its channels and times in the output, or its loss is reported."""
 
 import io
 import subprocess
@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import sounds
 from media_inputs import ffmpeg, write_clip
 from sounds import BEGIN, END, LENGTH, TONES, copy, heard, write_film, write_speex
 
@@ -36,13 +37,13 @@ FILMS: dict[str, tuple[str, dict[str, Any]]] = {
     "phone.3gp": ("libopencore_amrnb", {"rate": 8000, "layout": "mono"}),
     "bluray.m2ts": ("pcm_bluray", {}),
 }
-KEPT = {  # suffix -> what is copied; all else is encoded anew
+KEPT = {  # suffix -> what is copied; all else is re-encoded
     ".mp4": {"disc.mkv"},
     ".mov": {"disc.mkv", "eight_bits.avi", "six.mkv", "camera.mov"},
     ".mkv": {"disc.mkv", "eight_bits.avi", "six.mkv", "camera.mov", "dts.mkv", "truehd.mkv"},
     ".webm": set(),
 }
-LOSSLESS = {"truehd.mkv", "bluray.m2ts"}  # that .mov and .mkv keep so
+LOSSLESS = {"truehd.mkv", "bluray.m2ts"}  # stays lossless in .mov and .mkv
 
 
 def _in_place(tones: list[int], name: str) -> list[int]:
@@ -57,7 +58,7 @@ def codec_in(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return what writes one of the films, once."""
+    """Return a function that writes each test clip once."""
     folder = tmp_path_factory.mktemp("films")
 
     def write(name: str) -> Path:
@@ -70,7 +71,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("name", FILMS)
-def test_every_sound_is_heard_where_it_was(
+def test_every_codec_keeps_tones_channels_and_times(
     film: Callable[[str], Path], name: str, suffix: str
 ) -> None:
     source = film(name)
@@ -89,7 +90,7 @@ def test_every_sound_is_heard_where_it_was(
     assert (codec_in(part) == codec_in(source)) == (name in KEPT[suffix])
     if name in LOSSLESS and suffix in (".mov", ".mkv"):
         assert codec_in(part) in ("pcm_s24le", "truehd")
-    assert all("so it was encoded anew as" in one for one in told)
+    assert all("so it was re-encoded as" in one for one in told)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -121,16 +122,16 @@ print("\\n".join(warnings))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_channels_in_an_order_without_a_name_find_their_places(tmp_path: Path, suffix: str) -> None:
-    """PyAV frees such a layout twice, which ends the process: so it is a process of its own."""
+def test_channels_in_a_custom_order_go_to_their_speakers(tmp_path: Path, suffix: str) -> None:
+    """PyAV frees such a layout twice, which aborts the process: so it runs in a subprocess."""
     source = write_film(tmp_path / "a.mov", "pcm_s16le", layout="FL+FR+FC+LFE+SL+SR+BL+BR")
     command = [sys.executable, "-c", _CUSTOM, str(source), suffix]
-    folder = Path(__file__).parent
+    folder = Path(sounds.__file__).parent
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
     found = heard(source.with_name(f"part_a{suffix}"))
     stored = [TONES[i] for i in ((0, 1, 2, 3, 4, 5, 6, 7) if suffix == ".mov" else _AS_7_1)]
     assert found.tones == pytest.approx(stored, abs=2)
-    assert ("encoded anew" in done.stdout) == (suffix != ".mov")
+    assert ("re-encoded" in done.stdout) == (suffix != ".mov")
 
 
 _AS_7_1 = (0, 1, 2, 3, 6, 7, 4, 5)  # FL FR FC LFE BL BR SL SR: the back ones before the side ones
@@ -157,7 +158,7 @@ def test_each_channel_has_its_place_in_a_layout_that_the_codec_has(
     found = heard(part).tones
     want = [0 if place is None else TONES[place] for place in tones]
     lfe = [place for place, tone in enumerate(want) if place == 3 and tone > 120]
-    for place in lfe:  # what is no low frequency is taken out of it by AAC
+    for place in lfe:  # AAC removes higher frequencies from the LFE
         found[place] = want[place]
     assert found == pytest.approx(want, abs=2)
     assert [told in one for one in warnings if told] == ([True] if told else [])
@@ -200,7 +201,7 @@ def test_rates_that_an_encoder_lacks_are_resampled(
     assert found.rate == after
     assert found.tones == pytest.approx(TONES[:2], abs=2)
     assert (found.begin, found.end) == pytest.approx((BEGIN, END), abs=0.01)
-    resampled = f"at {after} Hz in place of {rate}"
+    resampled = f"at {after} Hz instead of {rate}"
     assert any(resampled in one for one in warnings) == (after != rate)
 
 
@@ -332,7 +333,7 @@ def test_titles_of_tracks_come_back_from_an_mp4(tmp_path: Path) -> None:
 
 
 def _damaged(tmp_path: Path) -> Path:
-    """A film whose sound is noise in the form of DTS packets."""
+    """A video whose sound is noise in DTS packets."""
     film = write_film(tmp_path / "dts.mkv", "dca")
     noise = np.random.default_rng(3)
     with av.open(str(film)) as source, av.open(str(tmp_path / "bad.mkv"), "w") as out:
@@ -349,11 +350,11 @@ def _damaged(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_sound_of_which_nothing_decodes_is_told_as_such(tmp_path: Path, suffix: str) -> None:
+def test_sound_that_does_not_decode_is_reported(tmp_path: Path, suffix: str) -> None:
     _, warnings = copy(_damaged(tmp_path), suffix)
     assert len(warnings) == 1
     if suffix == ".mkv":
-        assert warnings[0].endswith("can be decoded; it was copied as it is")
+        assert warnings[0].endswith("can be decoded; it was copied unchanged")
     else:
         assert "(dca): the sound is lost: it cannot be decoded" in warnings[0]
         assert warnings[0].endswith("; an .mkv output keeps it")
@@ -363,9 +364,9 @@ def test_sound_of_which_nothing_decodes_is_told_as_such(tmp_path: Path, suffix: 
 def test_sound_whose_packets_all_fail_on_the_way_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What decodes at first and never again is not so many damaged packets."""
+    """A stream that decodes only at first is reported as lost, not as damaged packets."""
     encoding = Encoding(codec="aac", rate=48000, layout="stereo", format="fltp", lossless=False)
-    plan = sound.Plan(way="encode", encoding=encoding)
+    plan = sound.Plan(action="encode", encoding=encoding)
     monkeypatch.setattr(remux, "plan_sounds", lambda *_: {1: plan})
     _, warnings = copy(_damaged(tmp_path), ".mp4")
     assert len(warnings) == 1
@@ -373,14 +374,13 @@ def test_sound_whose_packets_all_fail_on_the_way_is_lost(
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".apng", ""])
-def test_what_holds_pictures_only_names_the_sound_that_it_loses(
-    tmp_path: Path, suffix: str
-) -> None:
+def test_outputs_without_sound_report_the_dropped_stream(tmp_path: Path, suffix: str) -> None:
     source = write_clip(tmp_path / "a.mp4", list(range(4)), sound=True)
     _, warnings = copy(source, suffix)
     kind = suffix or "a folder"
     assert warnings == [
-        f"audio stream 1 (aac): {kind} holds pictures only, so it was left out; .mkv keeps it"
+        f"audio stream 1 (aac): {kind} holds no sound or subtitles, so it was left out; "
+        ".mkv keeps it"
     ]
 
 
@@ -409,7 +409,7 @@ def test_frames_whose_layout_is_custom_do_not_end_the_process(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("suffix", "count"), [(".mp4", 4), (".mkv", 4), (".mov", 2)])
-def test_sound_of_a_sphere_is_kept_or_becomes_what_is_heard_all_around(
+def test_ambisonic_sound_is_kept_or_reduced_to_its_omnidirectional_channel(
     tmp_path: Path, suffix: str, count: int
 ) -> None:
     sphere = ["-af", "pan=ambisonic 1|c0=c0|c1=c1|c2=c0|c3=c0", "-mapping_family", "2"]
@@ -420,7 +420,7 @@ def test_sound_of_a_sphere_is_kept_or_becomes_what_is_heard_all_around(
     assert len(warnings) == (suffix == ".mov")
 
 
-def test_a_stream_whose_channels_change_goes_on_without_a_gap() -> None:
+def test_a_stream_whose_channel_count_changes_has_no_gap() -> None:
     encoding = Encoding(codec="pcm_s16le", rate=48000, layout="stereo", format="s16", lossless=True)
     with av.open(io.BytesIO(), "w", format="matroska") as out:
         encoder = SoundEncoder(add_encoder(out, encoding), encoding, Channels("stereo", ()), None)
@@ -439,7 +439,7 @@ def test_a_stream_whose_channels_change_goes_on_without_a_gap() -> None:
     left = samples.reshape(-1, 2)[:, 0] / 32768
     assert len(left) == 40 * 1536
     wanted = 0.3 * np.sin(2 * np.pi * 440 * np.arange(40 * 1536) / 48000)
-    louder = np.abs(left[20 * 1536 :]).max() / 0.3  # the mix of 5.1 lowers what it adds up
+    louder = np.abs(left[20 * 1536 :]).max() / 0.3  # the 5.1 downmix normalises its sum
     wanted[20 * 1536 :] *= louder
     assert np.abs(left - wanted).max() < 0.01
 
@@ -464,7 +464,7 @@ def test_a_gap_becomes_silence_and_an_overlap_is_cut() -> None:
     ]  # fmt: skip
 
 
-def test_films_of_these_tests_are_as_they_say(tmp_path: Path) -> None:
+def test_generated_clips_have_the_expected_properties(tmp_path: Path) -> None:
     found = heard(write_film(tmp_path / "a.mov", "pcm_s16le"))
     assert (found.begin, found.end) == pytest.approx((BEGIN, END), abs=0.002)
     assert len(found.samples) == LENGTH * 48000

@@ -1,4 +1,4 @@
-"""What a source is: sizes, times, counts, and a sentence for each thing that is none."""
+"""Probing: sizes, times, counts; unusable sources are refused in one sentence."""
 
 import json
 from fractions import Fraction
@@ -21,7 +21,7 @@ def test_a_constant_rate_is_an_exact_fraction_and_every_frame_is_counted(tmp_pat
     assert clip.duration == pytest.approx(8 * 1001 / 30000)
 
 
-def test_counting_without_decoding_agrees_on_a_sound_file(tmp_path: Path) -> None:
+def test_declared_and_decoded_counts_agree_for_an_intact_file(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", [0, 1, 2, 5, 9])
     quick, exact = media.probe(path, count=False), media.probe(path)
     assert (quick.frames, quick.duration) == (exact.frames, exact.duration)
@@ -66,7 +66,7 @@ def test_a_range_in_seconds_selects_frames_by_their_time(tmp_path: Path) -> None
         media.select(clip, 5, 6)
 
 
-def test_a_cut_file_says_so(tmp_path: Path) -> None:
+def test_a_truncated_file_is_noted(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mkv", list(range(60)), noisy=True)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -145,7 +145,7 @@ def _no_source(folder: Path, name: str) -> Path:
         ("hollow.png", "damaged or cut short|expected a picture"),
     ],
 )
-def test_what_is_no_source_is_refused_in_one_sentence(
+def test_unusable_sources_are_refused_in_one_sentence(
     tmp_path: Path, name: str, sentence: str
 ) -> None:
     with pytest.raises(MediaError, match=sentence) as caught:
@@ -167,14 +167,14 @@ def test_a_rate_is_for_pictures(tmp_path: Path) -> None:
         media.probe(path, rate=Fraction(24))
 
 
-def test_a_codec_that_nobody_knows_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unknown_codec_is_refused_in_one_sentence(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", [0, 1])
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zz11"))
-    with pytest.raises(MediaError, match="in a codec that is not known here"):
+    with pytest.raises(MediaError, match="in an unsupported codec"):
         media.probe(path)
 
 
-def test_a_gif_that_ends_within_a_header_is_one_sentence(tmp_path: Path) -> None:
+def test_a_gif_truncated_within_a_header_is_refused_in_one_sentence(tmp_path: Path) -> None:
     path = write_gif(tmp_path / "a.gif", [50])
     path.write_bytes(path.read_bytes()[:-1] + b",\0")
     with pytest.raises(MediaError, match="damaged or cut short"):

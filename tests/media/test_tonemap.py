@@ -1,4 +1,4 @@
-"""High dynamic range is brought to what a standard picture holds, on purpose."""
+"""HDR and wide-gamut colours are mapped to SDR."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _TAGS = {"PQ": "smpte2084", "HLG": "arib-std-b67"}
 
 
 def _nits(patches: np.ndarray) -> np.ndarray:
-    """Light in BT.2020 of standard colours whose white is 203 nits."""
+    """Return linear BT.2020 light of SDR colours with white at 203 nits."""
     code = patches / 255
     light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
     return 203 * light @ _TO_2020.T
@@ -39,7 +39,7 @@ def _coded(nits: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _shown(folder: Path, nits: np.ndarray, kind: str) -> tuple[media.Clip, np.ndarray]:
-    """Return a chart of patches as it is read, one row of [R, G, B] a patch, of 255."""
+    """Return the decoded colour of each patch of a chart, [N, 3] of 255."""
     row = np.rint(np.clip(_coded(nits, kind), 0, 1) * 65535).astype(np.uint16)
     chart = np.broadcast_to(np.repeat(row, 16, axis=0), (1, 32, 16 * len(row), 3))
     tags = f"color_primaries=bt2020:color_trc={_TAGS[kind]}:colorspace=bt2020nc"
@@ -50,16 +50,16 @@ def _shown(folder: Path, nits: np.ndarray, kind: str) -> tuple[media.Clip, np.nd
 
 
 @pytest.mark.parametrize("kind", ["PQ", "HLG"])
-def test_standard_colours_come_back(tmp_path: Path, kind: str) -> None:
+def test_sdr_colours_encoded_as_hdr_are_restored(tmp_path: Path, kind: str) -> None:
     clip, shown = _shown(tmp_path, _nits(_PATCHES), kind)
-    assert f"high dynamic range ({kind}) is mapped down" in clip.notes[0]
+    assert f"high dynamic range ({kind}) is tone-mapped" in clip.notes[0]
     assert np.abs(shown - _PATCHES).mean() <= 5
-    below = _PATCHES.max(axis=1) < 225  # what is not near white is not touched
+    below = _PATCHES.max(axis=1) < 225  # below the knee, unchanged
     assert np.abs(shown - _PATCHES)[below].max() <= 2
 
 
 @pytest.mark.parametrize("kind", ["PQ", "HLG"])
-def test_what_is_brighter_than_white_is_pressed_not_cut(tmp_path: Path, kind: str) -> None:
+def test_highlights_are_compressed_not_clipped(tmp_path: Path, kind: str) -> None:
     nits = np.array([100, 203, 300, 450, 700, 990])[:, None] * np.ones(3)
     _, shown = _shown(tmp_path, nits, kind)
     assert (np.diff(shown[:, 1]) > 0.8).all()

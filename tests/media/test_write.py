@@ -1,4 +1,4 @@
-"""What is written has the source's frames, times, colours and sound, and the same bytes again."""
+"""Outputs have the source's frames, times, colours and sound, and reproducible bytes."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from vidstyle.errors import OutputError, UsageError
 
 
 def _copy(source: Path, output: Path, start: float | None = None, end: float | None = None):
-    """Encode a source's own frames; return (clip, indices, clip of the result, warnings)."""
+    """Encode a source's own frames; return (clip, indices, clip of the output, warnings)."""
     clip = media.probe(source)
     indices = media.select(clip, start, end)
     part = output.with_name(f"part{output.suffix}")
@@ -53,7 +53,7 @@ def test_an_ntsc_rate_stays_exact(tmp_path: Path) -> None:
 
 
 def _sound(path: Path) -> tuple[list[bytes], float, float, str | None]:
-    """Return the packets, the first and last second, and the language of the sound."""
+    """Return the packets, first and last second, and language of the sound."""
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
         packets = [packet for packet in container.demux(stream) if packet.size]
@@ -67,7 +67,7 @@ def test_sound_is_copied_untouched_with_its_language(tmp_path: Path, suffix: str
     path = write_clip(tmp_path / "a.mp4", list(range(20)), sound=True)
     _, _, _, warnings = _copy(path, tmp_path / f"out{suffix}")
     before, after = _sound(path), _sound(tmp_path / f"part{suffix}")
-    unheard = before[1] < 0 and suffix == ".mkv"  # what primes the decoder, before time 0
+    unheard = before[1] < 0 and suffix == ".mkv"  # encoder delay, before time 0
     assert after[0] == before[0][unheard:]
     assert after[1] == pytest.approx(0 if unheard else before[1], abs=0.001)
     assert after[2] == pytest.approx(before[2], abs=0.001)
@@ -75,7 +75,7 @@ def test_sound_is_copied_untouched_with_its_language(tmp_path: Path, suffix: str
     assert warnings == []
 
 
-def test_sound_that_a_container_refuses_is_encoded_anew_and_named(tmp_path: Path) -> None:
+def test_sound_that_a_container_refuses_is_re_encoded_and_reported(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", list(range(20)), sound=True)
     _, _, result, warnings = _copy(path, tmp_path / "out.webm")
     assert [stream.codec for stream in result.streams] == ["vp9", "opus"]
@@ -110,7 +110,7 @@ def test_the_result_of_a_rotated_clip_stands_upright_without_a_tag(tmp_path: Pat
     assert np.abs(before - after).mean() < 0.02
 
 
-def test_an_odd_size_is_padded_and_said(tmp_path: Path) -> None:
+def test_an_odd_size_is_padded_and_reported(tmp_path: Path) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1]))
     frames = [disc(0, 33, 21), disc(1, 33, 21)]
     part = tmp_path / "part.mp4"
@@ -290,7 +290,7 @@ except OutputError as error:
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.gif", "out"])
-def test_a_disk_that_takes_no_more_is_one_sentence(tmp_path: Path, name: str) -> None:
+def test_a_full_disk_is_reported_in_one_sentence(tmp_path: Path, name: str) -> None:
     path = write_clip(tmp_path / "a.mp4", list(range(8)), sound=True)
     command = [sys.executable, "-c", _FULL, str(path), str(tmp_path / name)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

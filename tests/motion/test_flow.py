@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidstyle.coherence.warm_start import prior, static
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion.flow import compose_flows, confidence, joined, optical_flow, warp
 
 HEIGHT, WIDTH = 96, 144

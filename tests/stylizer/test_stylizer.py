@@ -8,7 +8,7 @@ from tiny import LAYERS, TinyEncoder, disc, stripes
 
 from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.errors import SettingsError, UsageError
-from vidstyle.media import resize
+from vidstyle.image import resize
 from vidstyle.settings import Settings
 from vidstyle.stylizer.stylizer import Style, Stylizer
 

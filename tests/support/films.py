@@ -9,10 +9,10 @@ import numpy as np
 import PIL.Image
 from tiny import LAYERS, TinyEncoder
 
+from vidstyle.image import Image
 from vidstyle.jobs.job import Job, Network, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import run
-from vidstyle.media import Image
 from vidstyle.stylizer.stylizer import Stylizer
 
 HEIGHT, WIDTH, LENGTH = 48, 64, 4

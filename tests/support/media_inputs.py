@@ -1,4 +1,4 @@
-"""Tiny sources, made for the tests of media."""
+"""Small media files generated for tests."""
 
 import struct
 import subprocess
@@ -11,11 +11,11 @@ import numpy as np
 import PIL.Image
 
 from vidstyle import media
-from vidstyle.media import Image
+from vidstyle.image import Image
 
 
 def disc(step: int, width: int = 64, height: int = 48, *, noisy: bool = False) -> Image:
-    """A bright disc that moves right over a slope of colour; corners tell which way is up."""
+    """Return a bright disc that moves right over a gradient; the corners show the orientation."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     image = np.stack([x / width, y / height, np.full_like(x, 0.25)], axis=2)
     image[(x - 8 - 3 * step) ** 2 + (y - 20) ** 2 < 60] = 1
@@ -34,7 +34,7 @@ def write_clip(  # noqa: PLR0913 - one thing each test varies
     noisy: bool = False,
     offset: int = 0,
 ) -> Path:
-    """Write a frame at each of `steps` (in frame lengths), and a second of sound if asked for."""
+    """Write a frame at each of `steps` (in frame durations), and optionally 1 s of sound."""
     with av.open(str(path), "w") as out:
         video: Any = None
         if steps:
@@ -73,13 +73,13 @@ def _write_sound(out: Any, stream: Any) -> None:
 
 
 def write_rotated(source: Path, target: Path, clockwise: int) -> Path:
-    """Copy a clip with a display matrix that turns it, as a phone does."""
+    """Copy a clip, adding a display matrix that rotates it, as phones write."""
     ffmpeg("-display_rotation", str(-clockwise), "-i", str(source), "-c", "copy", str(target))
     return target
 
 
 def ffmpeg(*arguments: str, feed: bytes | None = None) -> bytes:
-    """Run the ffmpeg that imageio-ffmpeg carries: another build than PyAV's. feed: its input."""
+    """Run the ffmpeg of imageio-ffmpeg, another build than PyAV's. feed: its standard input."""
     import imageio_ffmpeg
 
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *arguments]
@@ -97,7 +97,7 @@ def write_raw(path: Path, frames: np.ndarray, *options: str) -> Path:
 
 
 def decoded(path: Path, form: str = "rgb24", *before: str) -> np.ndarray:
-    """Return the frames of a video as that ffmpeg decodes them: [N, H, W, C], as it stores them."""
+    """Return the frames of a video decoded by that ffmpeg, as stored: [N, H, W, C]."""
     words, channels = {
         "rgb24": (np.uint8, 3), "rgba": (np.uint8, 4), "rgb48le": (np.uint16, 3),
     }[form]  # fmt: skip
@@ -109,7 +109,7 @@ def decoded(path: Path, form: str = "rgb24", *before: str) -> np.ndarray:
 
 
 def write_cropped(source: Path, target: Path, *, width: int, height: int) -> Path:
-    """Copy an H.264 MP4 with a clean aperture of this size, 4 right and 3 above the middle."""
+    """Copy an H.264 MP4 with a clean aperture of this size, 4 px right of and 3 above centre."""
     data = bytearray(source.read_bytes())
     aperture = struct.pack(">I4s4IiIiI", 40, b"clap", width, 1, height, 1, 4, 1, -3, 1)
     place, boxes = 0, []
@@ -125,7 +125,7 @@ def write_cropped(source: Path, target: Path, *, width: int, height: int) -> Pat
 
 
 def write_gif(path: Path, durations: list[int]) -> Path:
-    """Write a GIF whose frames last these milliseconds."""
+    """Write a GIF with these frame durations in milliseconds."""
     frames = [
         PIL.Image.fromarray((disc(2 * step) * 255).astype(np.uint8))
         for step in range(len(durations))

@@ -1,4 +1,4 @@
-"""Photos as cameras and editors write them, made for the tests: 16 bits, profiles, HEIC."""
+"""Photos as cameras and editors write them: 16 bits, ICC profiles, HEIC."""
 
 import struct
 import zlib
@@ -43,7 +43,7 @@ def profile_chunk(profile: bytes) -> tuple[bytes, bytes]:
 
 
 def exif(orientation: int = 1) -> PIL.Image.Exif:
-    """What a camera says: its maker, when, where, and which way is up."""
+    """Return EXIF with camera, date, position and orientation."""
     block = PIL.Image.Exif()
     block[0x010F], block[0x0112] = "Maker", orientation
     block.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
@@ -84,7 +84,7 @@ def profile(
 
 
 def grey_profile(curve: bytes) -> bytes:
-    """Return a profile of grey with this tone curve."""
+    """Return a grey profile with this tone curve."""
     source = bytearray(profile())
     source[12:16], source[16:20] = b"mntr", b"GRAY"
     white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
@@ -92,11 +92,11 @@ def grey_profile(curve: bytes) -> bytes:
 
 
 def gamma(value: float) -> bytes:
-    """Return a tone curve of one power."""
+    """Return a gamma tone curve."""
     return b"curv" + bytes(4) + struct.pack(">IH", 1, round(value * 256))
 
 
-LINEAR = b"curv" + bytes(8)  # light itself
+LINEAR = b"curv" + bytes(8)  # identity
 
 
 def _packed(source: bytes, tags: dict[bytes, bytes]) -> bytes:
@@ -111,7 +111,7 @@ def _packed(source: bytes, tags: dict[bytes, bytes]) -> bytes:
 
 
 def write_heic(path: Path, pixels: np.ndarray, *, orientation: int = 1) -> Path:
-    """Write uint8 RGB as HEIC that its container turns (irot, imir) as its EXIF says as well."""
+    """Write uint8 RGB as HEIC with the same rotation in container (irot, imir) and EXIF."""
     pillow_heif.register_heif_opener()
     picture = PIL.Image.fromarray(pixels)
     picture.save(path, exif=exif(orientation).tobytes(), quality=95, chroma=444)

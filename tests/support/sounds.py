@@ -1,6 +1,6 @@
-"""Films with sound of known tones for tests, and what is heard in a result.
+"""Clips with sound of known tones, and measurement of the sound in an output.
 
-Channel i holds a tone of TONES[i] Hz from BEGIN to END, silence before and after. Results are
+Channel i holds a tone of TONES[i] Hz from BEGIN to END, silence before and after. Outputs are
 decoded by another build of FFmpeg than the one that wrote them.
 """
 
@@ -15,12 +15,12 @@ from vidstyle import media
 
 BEGIN, END, LENGTH = 0.24, 0.56, 0.8  # seconds
 TONES = (320, 400, 480, 80, 560, 640, 720, 800, 880, 960, 1040, 1120, 1200, 1280, 1360, 1440)
-LOUD = 0.1  # amplitude that tells a tone of 0.4 from silence and from what codecs add to it
+LOUD = 0.1  # amplitude threshold between a tone (0.4) and codec noise
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What is heard: rate in Hz; samples [N, C] from time 0 on."""
+    """Decoded sound: rate in Hz; samples [N, C] from time 0 on."""
 
     rate: int
     samples: np.ndarray
@@ -60,9 +60,9 @@ def write_film(  # noqa: PLR0913 - one thing each test varies
     late: float = 0.0,
     length: float = LENGTH,
 ) -> Path:
-    """Write a film of 0.8 s with one sound. late: seconds by which the sound begins after it.
+    """Write a video of 0.8 s with sound. late: seconds by which the sound starts later.
 
-    layout: as FFmpeg names it, its channels in the order in which they are stored.
+    layout: FFmpeg name, channels in stored order.
     """
     count = layout.count("+") + 1 if "+" in layout else _COUNTS[layout]
     tones = [f"if(between(t,{begin},{END}),0.4*sin(2*PI*{tone}*t),0)" for tone in TONES[:count]]
@@ -106,7 +106,7 @@ _COUNTS = {
 def copy(
     source: Path, suffix: str, start: float | None = None, end: float | None = None
 ) -> tuple[Path, list[str]]:
-    """Let vidstyle write a film as it is; return the file and the warnings."""
+    """Encode a source unchanged with vidstyle; return the file and the warnings."""
     clip = media.probe(source)
     indices = media.select(clip, start, end)
     part = source.with_name(f"part_{source.stem}{suffix}")
@@ -115,10 +115,10 @@ def copy(
 
 
 def heard(path: Path, track: int = 0) -> Sound:
-    """Decode a track from the time 0 of the file on, or of RealMedia from its first packet on."""
+    """Decode a track from time 0 of the file on; RealMedia from its first packet on."""
     timed = ["-af", "aresample=async=1:first_pts=0:min_hard_comp=0.001"]
     words = ["-copyts", "-i", str(path), "-map", f"0:a:{track}"]
-    words += [] if path.suffix == ".rm" else timed  # its packets have no times of their own
+    words += [] if path.suffix == ".rm" else timed  # packets without distinct times
     data = ffmpeg(*words, "-c:a", "pcm_f32le", "-f", "wav", "-")
     count, rate = struct.unpack_from("<HI", data, data.find(b"fmt ") + 10)
     samples = np.frombuffer(data[data.find(b"data") + 8 :], np.float32)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.settings import LAYERS as VGG
 from vidstyle.vgg.encoder import Encoder
 

@@ -10,7 +10,7 @@ from tiny import LAYERS, TinyEncoder, disc, stripes
 
 from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.guides.guide import Guide
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.settings import Settings
 from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques import TECHNIQUES, StyleFeatures, Technique

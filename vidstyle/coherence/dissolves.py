@@ -7,7 +7,7 @@ long gone. So a change is added up along the motion, from the frame on for which
 import cv2
 import numpy as np
 
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion.flow import contrast, sample
 
 __all__ = ["added", "at_rest", "outdated", "where"]

@@ -13,7 +13,7 @@ from itertools import groupby
 import cv2
 import numpy as np
 
-from vidstyle.media import Image
+from vidstyle.image import Image
 
 __all__ = ["THUMBNAIL", "Fade", "fades", "thumbnail"]
 

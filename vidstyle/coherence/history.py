@@ -6,9 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from vidstyle.coherence.deflicker import FineDetail
 from vidstyle.guides.guide import Guide
-from vidstyle.media import Image
+from vidstyle.image import Image
 
 __all__ = ["FinishedFrame", "FinishedFrames", "Result", "StartImage"]
 
@@ -26,8 +25,6 @@ class Result(Protocol):
     def matches(self) -> np.ndarray | None: ...
     @property
     def drawn(self) -> Image | None: ...
-    @property
-    def fine_detail(self) -> FineDetail | None: ...
     @property
     def filtered(self) -> Image | None: ...
 

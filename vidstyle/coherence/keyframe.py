@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion.flow import Motion, compose_flows, confidence, optical_flow, warp
 
 __all__ = ["SPAN", "KeyframeTrack", "Step"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from vidstyle.media import Image, resize
+from vidstyle.image import Image, resize
 from vidstyle.techniques._masked_gram import plane_moments, planes_of
 from vidstyle.vgg import losses
 from vidstyle.vgg.encoder import load_encoder

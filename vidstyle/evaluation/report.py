@@ -15,8 +15,8 @@ import numpy as np
 from vidstyle.atomic import delete, draft_beside, is_special, settle
 from vidstyle.errors import MediaError, UsageError, writing
 from vidstyle.evaluation.evaluate import Evaluation
+from vidstyle.image import Image, resize
 from vidstyle.inputs import check_apart
-from vidstyle.media import Image, resize
 
 __all__ = ["Album", "check_page", "read_log", "write_report"]
 

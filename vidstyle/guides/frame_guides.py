@@ -14,6 +14,7 @@ from vidstyle.guides import palette as palettes
 from vidstyle.guides.files import Drawing, GuideFile, open_guide, read_drawing
 from vidstyle.guides.guide import Guide
 from vidstyle.guides.style import Style
+from vidstyle.image import resize
 from vidstyle.media import Clip
 
 __all__ = ["FrameGuides", "GuideFiles", "GuideSeries"]
@@ -154,7 +155,7 @@ class GuideSeries:
         last = min((key for key in keys if key >= end), default=end)
         span = range(first, last + 1)
         sources = media.read(self.clip, span, max(size))
-        frames = (media.resize(frame, *size) for frame in sources)
+        frames = (resize(frame, *size) for frame in sources)
         read = _Keys(
             tuple(key - first for key in keys if key in span),
             lambda key: drawn_as(drawn.at(key + first), size, drawn.name(key + first)),

@@ -15,7 +15,7 @@ import numpy as np
 from vidstyle.errors import GuideError
 from vidstyle.guides.files import Drawing, GuideFile
 from vidstyle.guides.palette import CLEAR, TOLERANCE, Match, Palette, closed, labelled
-from vidstyle.media import is_opaque
+from vidstyle.image import is_opaque
 from vidstyle.validation import check_range
 
 __all__ = [

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from vidstyle.errors import GuideError
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.motion import flow
 
 __all__ = ["Tracked", "track"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vidstyle.guides.guide import Guide
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.validation import check_image, check_weight
 
 __all__ = ["Style"]

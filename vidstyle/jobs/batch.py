@@ -190,4 +190,4 @@ def _left_out(batch: Batch) -> dict[str, int]:
 def _warn_unread(batch: Batch, notify: OnEvent) -> None:
     """Warn of the files and folders that are left out, in one line."""
     if batch.unread:
-        notify(WarningEvent(message=media.told_left_out(list(batch.unread))))
+        notify(WarningEvent(message=media.left_out_message(list(batch.unread))))

@@ -34,7 +34,7 @@ from vidstyle.jobs.targets import agrees, is_whole
 from vidstyle.media import load_frame, save_frame
 
 if TYPE_CHECKING:
-    from vidstyle.media import Image
+    from vidstyle.image import Image
 
 __all__ = ["Checkpoint"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vidstyle.errors import MediaError, UsageError
 from vidstyle.inputs import NUMBER, check_apart
-from vidstyle.media import is_footage, is_system, natural, told_left_out
+from vidstyle.media import is_footage, is_system, left_out_message, natural
 
 __all__ = [
     "LEDGER",
@@ -258,7 +258,7 @@ def _message_of_none(sources: Sequence[Path], search: _Search) -> str:
     deeper = "" if search.recursive else "; add -r for what is in folders below"
     others = sum(search.left_out.values())
     files = [name for name in search.unread if not name.endswith("/")]
-    named = told_left_out(sorted(files, key=natural))
+    named = left_out_message(sorted(files, key=natural))
     return (
         f"{', '.join(map(str, sources[:3]))}: expected pictures, animations or videos, got none "
         f"({named or f'{others} other entries'}){deeper or '; name another folder'}"

@@ -12,6 +12,7 @@ from vidstyle.coherence.history import Result
 from vidstyle.coherence.shots import ShotTracker, frame_notes
 from vidstyle.environment import preserved
 from vidstyle.errors import ContainerError, SettingsError, UsageError, VidstyleError, writing
+from vidstyle.image import Image, recolored
 from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.events import (
@@ -38,7 +39,7 @@ from vidstyle.stylizer.size_buckets import SizeBuckets
 if TYPE_CHECKING:
     from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.guides.guide import Guide
-    from vidstyle.media import Clip, Image
+    from vidstyle.media import Clip
     from vidstyle.techniques.base import Style
 
 __all__ = [
@@ -375,7 +376,7 @@ def _finished(work: Work, state: Checkpoint) -> "Iterator[Image]":
             yield work.faded(position, state.load(position))
         return
     for position, frame in work.frames():
-        yield work.faded(position, media.recolored(state.load(position), frame))
+        yield work.faded(position, recolored(state.load(position), frame))
 
 
 def _close(job: Job, state: Checkpoint, warnings: list[str], notify: OnEvent) -> Path | None:

@@ -9,12 +9,13 @@ from vidstyle import media
 from vidstyle.coherence.fades import THUMBNAIL, Fade, fades, thumbnail
 from vidstyle.errors import MediaError
 from vidstyle.guides.frame_guides import FrameGuides, GuideFiles, GuideSeries
+from vidstyle.image import Image, resize
 from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.events import GuidesEvent, OnEvent, PlanEvent, WarningEvent, ignore
 from vidstyle.jobs.job import Job, target_size
 
 if TYPE_CHECKING:
-    from vidstyle.media import Clip, Image
+    from vidstyle.media import Clip
 
 __all__ = [
     "Work",
@@ -113,7 +114,7 @@ class Work:
         position = -1
         side = max(map(max, self.sizes()), default=1)
         for position, frame in enumerate(self._read(side)):
-            sized, fade = media.resize(frame, *self.size(position)), self.fades.get(position)
+            sized, fade = resize(frame, *self.size(position)), self.fades.get(position)
             yield position, sized if fade is None else fade.lifted(sized)
         if position + 1 < len(self.indices):
             raise MediaError(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from vidstyle import media
 from vidstyle.errors import UsageError
+from vidstyle.image import recolored, resize
 from vidstyle.jobs.cancel import Cancel
 from vidstyle.jobs.events import OnEvent, each_warning_once, ignore
 from vidstyle.jobs.job import Job, Network, find_network
@@ -45,12 +46,12 @@ def preview(
     whole.check()
     work = replace(whole, indices=whole.indices[position : position + 1])
     (source,) = media.read(work.clip, work.indices, max(work.size(0)))
-    frame, guide = media.resize(source, *work.size(0)), next(work.guidance.frames())
+    frame, guide = resize(source, *work.size(0)), next(work.guidance.frames())
     stylizer = make_stylizer(job, work.guidance.of_styles(styles), network.path)
     if not work.linked:
         stylizer = SizeBuckets(stylizer)
     made = stylize_frame(whole, stylizer, position, frame, guide, None)
     if not job.settings.original_colors:
         return made
-    colored = media.recolored(made.image, frame)
+    colored = recolored(made.image, frame)
     return replace(made, image=colored)  # type: ignore[type-var]  # results are dataclasses

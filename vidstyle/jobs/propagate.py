@@ -13,8 +13,8 @@ from vidstyle.errors import UsageError, writing
 from vidstyle.guides import guide
 from vidstyle.guides import palette as palettes
 from vidstyle.guides.frame_guides import GuideSeries
+from vidstyle.image import Image
 from vidstyle.inputs import check_apart
-from vidstyle.media.clip import Image
 
 __all__ = ["write_tracks"]
 

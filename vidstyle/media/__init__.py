@@ -1,21 +1,10 @@
-"""Sources read and results written: videos, animations, pictures and folders of pictures."""
+"""Media input and output: probing, decoding and encoding of videos, animations and pictures."""
 
-from vidstyle.media.clip import Clip, Image, Stream, as_json, select
+from vidstyle.image import Image, resize
+from vidstyle.media.clip import Clip, Stream, as_json, select
 from vidstyle.media.codecs import EncodingOptions
-from vidstyle.media.listing import is_footage, is_system, natural, told_left_out
-from vidstyle.media.pictures import (
-    difference_of_gaussians,
-    from_uint16,
-    is_opaque,
-    load_frame,
-    read_picture,
-    read_style,
-    recolored,
-    resize,
-    save_frame,
-    to_uint16,
-    write_picture,
-)
+from vidstyle.media.listing import is_footage, is_system, left_out_message, natural
+from vidstyle.media.pictures import load_frame, read_picture, read_style, save_frame, write_picture
 from vidstyle.media.sources import probe, read, read_alpha
 from vidstyle.media.write import (
     check_output,
@@ -35,13 +24,11 @@ __all__ = [
     "Stream",
     "as_json",
     "check_output",
-    "difference_of_gaussians",
     "encode",
-    "from_uint16",
     "is_folder",
     "is_footage",
-    "is_opaque",
     "is_system",
+    "left_out_message",
     "load_frame",
     "natural",
     "needs_even_sides",
@@ -52,13 +39,10 @@ __all__ = [
     "read_alpha",
     "read_picture",
     "read_style",
-    "recolored",
     "resize",
     "result_suffix",
     "save_frame",
     "select",
-    "to_uint16",
-    "told_left_out",
     "try_output",
     "write_picture",
 ]

@@ -1,4 +1,4 @@
-"""Animated stills (GIF, WebP, APNG, AVIF): every frame with its exact duration, through Pillow."""
+"""Animated pictures (GIF, WebP, APNG, AVIF): frames and exact durations, read with Pillow."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +9,8 @@ from pathlib import Path
 import PIL.Image
 
 from vidstyle.errors import MediaError, OutputError
-from vidstyle.media.clip import Clip, Image, mend, span
+from vidstyle.image import Image
+from vidstyle.media.clip import Clip, increasing, output_times
 from vidstyle.media.large import (
     Factor,
     check_decoding,
@@ -18,9 +19,10 @@ from vidstyle.media.large import (
     read_reduced,
     reduced_size,
 )
-from vidstyle.media.pictures import PICTURE_FAULTS, has_clear_pixels, open_picture, quiet, to_pixels
+from vidstyle.media.pictures import PICTURE_FAULTS, is_transparent, open_picture, quiet, to_pixels
 
 __all__ = [
+    "NO_DURATION",
     "check_durations",
     "in_ticks",
     "is_animation",
@@ -30,16 +32,16 @@ __all__ = [
 ]
 
 _FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
-_NO_DURATION = 100  # milliseconds that browsers show a frame that names none
+NO_DURATION = 100  # milliseconds for which browsers show a frame without a duration
 
 
 def is_animation(picture: PIL.Image.Image) -> bool:
-    """Tell whether an open picture moves (a TIFF of several pages does not)."""
+    """Whether an open picture is animated (a TIFF of several pages is not)."""
     return picture.format in _FORMATS and getattr(picture, "n_frames", 1) > 1
 
 
 def probe_animation(path: Path, count: bool) -> Clip:
-    """Probe an animated picture; see `probe`. Times are in milliseconds, as Pillow gives them."""
+    """Probe an animated picture; see `probe`. Times are in milliseconds, as in Pillow."""
     with open_picture(path) as picture:
         width, height = picture.size
         clip = Clip(
@@ -72,27 +74,27 @@ def probe_animation(path: Path, count: bool) -> Clip:
 
 
 def _frames_of(picture: PIL.Image.Image, path: Path) -> tuple[list[int], bool, str]:
-    """Return what decodes: each frame's milliseconds; whether any has alpha; why it stops early."""
+    """Decode all frames; return (milliseconds of each, any has alpha, first error or "")."""
     durations: list[int] = []
     alpha = False
     for index in range(getattr(picture, "n_frames", 1)):
         try:
             picture.seek(index)
-            check_decoding(path, picture)  # a GIF's frames may enlarge it
+            check_decoding(path, picture)  # a GIF's frames may enlarge the picture
             picture.load()
         except PICTURE_FAULTS as error:
             if not durations:
                 raise MediaError(f"{path}: expected frames, got none that decodes") from error
             return durations, alpha, str(error)
-        alpha = alpha or has_clear_pixels(picture)
-        durations.append(round(picture.info.get("duration", 0)) or _NO_DURATION)
+        alpha = alpha or is_transparent(picture)
+        durations.append(round(picture.info.get("duration", 0)) or NO_DURATION)
     return durations, alpha, ""
 
 
 def read_animation(path: Path, indices: range, factor: Factor = native) -> Iterator[Image]:
-    """Yield the frames of `indices`, with alpha, not over white, where they have it.
+    """Yield the frames of `indices`: [H, W, 3], or [H, W, 4] if they have alpha.
 
-    factor: by what they are reduced.
+    factor: function of (width, height) that returns the reduction factor.
     """
     with open_picture(path) as picture:
         times = factor(picture.size)
@@ -106,27 +108,27 @@ def read_animation(path: Path, indices: range, factor: Factor = native) -> Itera
 
 
 def plays(path: Path) -> int:
-    """Return how often an animation plays: 0 for ever. A GIF says how often it does so again."""
+    """Return how often an animation plays, 0: for ever. A GIF stores the number of repeats."""
     with open_picture(path) as picture:
         count = picture.info.get("loop")
-        again = picture.format == "GIF"
+        repeats = picture.format == "GIF"
     if count is None:
         return 1
-    return int(count) + (again and count > 0)
+    return int(count) + (repeats and count > 0)
 
 
 def in_ticks(clip: Clip, indices: range, tick: Fraction) -> list[int]:
-    """Return each frame's tick from 0 and the end's, rounded one by one so that no error adds up.
+    """Return each frame's start and the last one's end in ticks from 0, each rounded by itself.
 
-    tick: in seconds.
+    tick: in seconds. Rounding errors do not add up.
     """
-    stamps, end, _ = span(clip, indices)
+    stamps, end, _ = output_times(clip, indices)
     base = clip.time_base or Fraction(1)
-    return mend([round((stamp - stamps[0]) * base / tick) for stamp in [*stamps, end]])
+    return increasing([round((stamp - stamps[0]) * base / tick) for stamp in [*stamps, end]])
 
 
 def check_durations(part: Path, durations: list[int]) -> None:
-    """Read a written file back. Raises OutputError unless each frame has its milliseconds."""
+    """Read a written file back; raise OutputError unless its frames have these milliseconds."""
     try:
         with open_picture(part) as picture:
             found, _, _ = _frames_of(picture, part)

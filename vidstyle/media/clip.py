@@ -1,4 +1,4 @@
-"""Clip: what is known of a source before its first frame is worked on."""
+"""Clip: the metadata of a source, known before its first frame is processed."""
 
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -6,26 +6,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from vidstyle.errors import MediaError, UsageError
 
-__all__ = ["MOVIES", "Clip", "Image", "Kind", "Stream", "as_json", "mend", "select", "span"]
+__all__ = ["MOVIES", "Clip", "Kind", "Stream", "as_json", "increasing", "output_times", "select"]
 
-Image = np.ndarray[Any, Any]  # float32 [H, W, 3], RGB, 0..1
-
-# picture: one file. photos: unrelated pictures. sequence: pictures that are frames of one scene.
 Kind = Literal["video", "animation", "picture", "photos", "sequence"]
 
-# Suffix of a video file -> its format as FFmpeg calls it.
+# Video file suffix -> FFmpeg format name.
 MOVIES = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
-_SLACK = 1e-6  # seconds: 0.1 as typed is frame 3 of 30 a second, whatever a float makes of it
+_SLACK = 1e-6  # seconds of tolerance, so that the float 0.1 selects frame 3 at 30 fps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """One stream of a video file. language: as tagged ("eng"), None if unknown."""
+    """One stream of a video file. language: its tag ("eng"), None if unknown."""
 
     index: int
     kind: str
@@ -35,18 +30,20 @@ class Stream:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """What is known of a source. Unknown is None.
+    """Metadata of a source. Unknown values are None.
 
+    kind: picture: one file; photos: unrelated pictures; sequence: pictures that are frames of one
+        scene.
     width, height: pixels of the first frame, upright and with square pixels.
     sizes: (width, height) of each picture file, () for a video.
-    rate: average frames a second. time_base: seconds of one tick of `timestamps` and `end`.
-    timestamps: of each frame that decodes, strictly increasing; None if not counted, or no time.
-    end: timestamp where the last frame ends. duration: seconds from the first frame to `end`.
-    frames: counted by decoding if `counted`, else as the packets promise.
+    rate: average frames per second. time_base: seconds per tick of `timestamps` and `end`.
+    timestamps: one per decodable frame, strictly increasing; None if not counted, or without times.
+    end: timestamp at which the last frame ends. duration: seconds from the first frame to `end`.
+    frames: counted by decoding if `counted`, else as the packets declare.
     variable: the gaps between frames differ by more than rounding.
-    depth: bits of a channel. alpha: some pixel is not opaque (uncounted: of the first frame).
-    rotation: degrees that frames are turned clockwise to stand upright.
-    files: the pictures in natural order, () for a video. notes: one sentence an oddity.
+    depth: bits per channel. alpha: some pixel is not opaque (uncounted: of the first frame).
+    rotation: clockwise degrees by which frames are turned upright.
+    files: the pictures in natural order, () for a video. notes: one sentence per irregularity.
     """
 
     path: Path
@@ -72,7 +69,7 @@ class Clip:
 
 
 def as_json(clip: Clip) -> dict[str, Any]:
-    """Return what is known as plain values for JSON: fractions as "30000/1001", times in s."""
+    """Return the clip as plain values for JSON: fractions as "30000/1001", times in seconds."""
     return {
         "source": str(clip.path),
         "kind": clip.kind,
@@ -109,8 +106,8 @@ def _start(clip: Clip) -> float | None:
 def select(clip: Clip, start: float | None, end: float | None) -> range:
     """Return the indices of the frames whose time lies in [start, end).
 
-    start, end: seconds from the first frame; None is the clip's own. Raises UsageError for
-    pictures that have no time, MediaError if no frame lies there.
+    start, end: seconds from the first frame; None: the clip's own. Raises UsageError for pictures
+    without times, MediaError if no frame lies in the interval.
     """
     if start is None and end is None:
         return range(clip.frames)
@@ -123,7 +120,7 @@ def select(clip: Clip, start: float | None, end: float | None) -> range:
     first = 0 if start is None else bisect_left(times, start - _SLACK)
     last = len(times) if end is None else bisect_left(times, end - _SLACK)
     if first >= last:
-        raise MediaError(_nothing_there(clip, start, end))
+        raise MediaError(_no_frames_message(clip, start, end))
     return range(first, last)
 
 
@@ -131,7 +128,7 @@ _NOUNS = {"picture": "a picture", "photos": "photos"}
 
 
 def _times(clip: Clip) -> list[float]:
-    """Return each frame's seconds from the first; as the rate promises where not counted."""
+    """Return each frame's seconds from the first; if uncounted, computed from the rate."""
     if clip.timestamps is None or clip.time_base is None:
         rate = clip.rate or Fraction(25)
         return [float(index / rate) for index in range(clip.frames)]
@@ -139,7 +136,7 @@ def _times(clip: Clip) -> list[float]:
     return [float((stamp - first) * clip.time_base) for stamp in clip.timestamps]
 
 
-def _nothing_there(clip: Clip, start: float | None, end: float | None) -> str:
+def _no_frames_message(clip: Clip, start: float | None, end: float | None) -> str:
     length = "unknown" if clip.duration is None else f"{clip.duration:.3f} s"
     until = "the end" if end is None else f"{end:g} s"
     return (
@@ -148,10 +145,10 @@ def _nothing_there(clip: Clip, start: float | None, end: float | None) -> str:
     )
 
 
-def span(clip: Clip, indices: range) -> tuple[list[int], int, int]:
-    """Return (timestamps, end, shift) of a counted clip's frames in the result, in time-base units.
+def output_times(clip: Clip, indices: range) -> tuple[list[int], int, int]:
+    """Return (timestamps, end, shift) of a counted clip's selected frames in the output, in ticks.
 
-    The whole clip keeps its times (shift 0); a part of it begins at 0 (shift: what was taken off).
+    The whole clip keeps its times (shift 0); a part starts at 0 (shift: the ticks subtracted).
     """
     if clip.timestamps is None or clip.end is None:
         raise ValueError("expected a counted clip with times; call probe(source, count=True)")
@@ -161,9 +158,9 @@ def span(clip: Clip, indices: range) -> tuple[list[int], int, int]:
     return [stamp - shift for stamp in stamps], end - shift, shift
 
 
-def mend(stamps: list[int]) -> list[int]:
-    """Return the stamps strictly increasing: one that is not goes a tick after the one before."""
-    mended: list[int] = []
+def increasing(stamps: list[int]) -> list[int]:
+    """Return the timestamps, each at least one tick after the one before."""
+    moved: list[int] = []
     for stamp in stamps:
-        mended.append(max(stamp, mended[-1] + 1) if mended else stamp)
-    return mended
+        moved.append(max(stamp, moved[-1] + 1) if moved else stamp)
+    return moved

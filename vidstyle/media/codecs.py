@@ -1,4 +1,4 @@
-"""What a video file may be encoded as: which codecs a container holds, which pixels a codec."""
+"""Encoding choices: the codecs of each container and the pixel formats of each codec."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,7 +17,7 @@ __all__ = ["CODECS", "PICTURE_CODECS", "Codec", "EncodingOptions", "OutputFormat
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingOptions:
-    """How a video is to be written, as far as the user says: see Settings. None: as is best."""
+    """The user's encoding options; see Settings. None: the best default."""
 
     codec: str | None = None
     crf: int | None = None
@@ -26,60 +26,61 @@ class EncodingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """An encoder and how it is used.
+    """An encoder and its options.
 
-    formats: pixel formats it is used with unless another is asked for, the plainest first.
-    crf, worst: usual and worst quality; None where it has no such scale. reordered: places by which
-    a frame is stored before it is shown, at most. odd: takes odd sides with halved chroma.
-    tags: the container's name for it, where the usual one is not played everywhere.
-    lavish: files so large that it is never chosen unless asked for.
+    formats: pixel formats used unless another is requested, the simplest first.
+    crf, max_crf: default and largest CRF; None and 0 for an encoder without CRF.
+    max_reorder: largest number of frames between decoding and display order.
+    odd_sizes: takes odd frame sizes with subsampled chroma.
+    tags: container -> codec tag, where players do not support the default one.
+    large_files: used only on request, since its files are very large.
     """
 
     encoder: str
     formats: tuple[str, ...]
     crf: int | None = None
-    worst: int = 0
+    max_crf: int = 0
     options: dict[str, str] = field(default_factory=dict)
-    reordered: int = 0
-    odd: bool = False
+    max_reorder: int = 0
+    odd_sizes: bool = False
     tags: dict[str, str] = field(default_factory=dict)
-    lavish: bool = False
+    large_files: bool = False
 
 
-# The same bytes on any number of cores; two frames at once can wait for one another without end
-# when the last are flushed (x265 4, RateControl::rateControlEnd).
+# Fixed pools give the same bytes on any number of cores; with two frame threads, flushing can
+# deadlock (x265 4, RateControl::rateControlEnd).
 _X265 = "pools=4:frame-threads=1:log-level=none:info=0"
 CODECS = {
     "h264": Codec(
         encoder="libx264",
         formats=("yuv420p",),
         crf=18,
-        worst=51,
-        options={"preset": "medium", "mbtree": "0"},  # else bytes vary under 112 pixels
-        reordered=2,
+        max_crf=51,
+        options={"preset": "medium", "mbtree": "0"},  # mbtree makes bytes vary below 112 pixels
+        max_reorder=2,
     ),
     "hevc": Codec(
         encoder="libx265",
         formats=("yuv420p", "yuv420p10le"),
         crf=20,
-        worst=51,
+        max_crf=51,
         options={"preset": "medium", "x265-params": _X265},
-        reordered=2,
+        max_reorder=2,
         tags={"mp4": "hvc1", "mov": "hvc1"},
     ),
     "vp9": Codec(
         encoder="libvpx-vp9",
         formats=("yuv420p", "yuva420p"),
         crf=24,
-        worst=63,
+        max_crf=63,
         options={"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
-        odd=True,
+        odd_sizes=True,
     ),
     "av1": Codec(
         encoder="libsvtav1",
         formats=("yuv420p", "yuv420p10le"),
         crf=26,
-        worst=63,
+        max_crf=63,
         options={"preset": "7"},
     ),
     "prores": Codec(encoder="prores_ks", formats=("yuv422p10le", "yuva444p10le")),
@@ -87,13 +88,13 @@ CODECS = {
         encoder="ffv1",
         formats=("bgr0", "bgra", "gbrp16le", "gbrap16le"),
         options={"level": "3"},
-        odd=True,
-        lavish=True,
+        odd_sizes=True,
+        large_files=True,
     ),
 }
-# What a codec asked for makes of the pictures of a folder.
+# Picture codec -> suffix of the pictures in an output folder.
 PICTURE_CODECS = {"png": ".png", "jpg": ".jpg", "tiff": ".tiff", "webp": ".webp"}
-_HOLDS = {
+_CONTAINER_CODECS = {
     "mp4": ("h264", "hevc", "av1"),
     "mov": ("h264", "hevc", "prores"),
     "matroska": ("h264", "hevc", "vp9", "av1", "prores", "ffv1"),
@@ -103,7 +104,7 @@ _HOLDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFormat:
-    """How a video is written. crf: None where the codec has no such scale."""
+    """Encoder, pixel format and CRF of a video output. crf: None for an encoder without CRF."""
 
     codec: Codec
     pix_fmt: str
@@ -111,26 +112,27 @@ class OutputFormat:
 
     @property
     def depth(self) -> int:
-        """Bits of a channel."""
+        """Bits per channel."""
         return _depth(self.pix_fmt)
 
     @property
     def alpha(self) -> bool:
-        return _is_clear(self.pix_fmt)
+        """Whether the pixel format has alpha."""
+        return _has_alpha(self.pix_fmt)
 
     @property
     def even(self) -> bool:
         """Whether both sides must be even."""
-        return not self.codec.odd and _format(self.pix_fmt).chroma_width(2) == 1
+        return not self.codec.odd_sizes and _format(self.pix_fmt).chroma_width(2) == 1
 
 
 def choose(clip: Clip, suffix: str, encoding: EncodingOptions) -> OutputFormat:
-    """Return how the result of `clip` is written into a file of this suffix.
+    """Return the format in which the output of `clip` is encoded to a file of this suffix.
 
-    What is not said is the first of the container's codecs that holds the alpha and the depth of
-    the source. Raises UsageError for a codec or a pixel format that does not go there.
+    Unset options default to the container's first codec that keeps the alpha and depth of the
+    source. Raises UsageError for a codec or pixel format that the container does not support.
     """
-    held = _HOLDS[MOVIES[suffix.lower()]]
+    held = _CONTAINER_CODECS[MOVIES[suffix.lower()]]
     if encoding.codec is not None and encoding.codec not in held:
         raise UsageError(
             f"--codec: expected one of {', '.join(held)} in {suffix}, got {encoding.codec}; choose "
@@ -138,18 +140,18 @@ def choose(clip: Clip, suffix: str, encoding: EncodingOptions) -> OutputFormat:
         )
     codecs = [CODECS[name] for name in held if encoding.codec in (None, name)]
     if encoding.pix_fmt is not None:
-        return _as_asked(suffix, codecs, encoding.pix_fmt, encoding.crf)
+        return _with_pix_fmt(suffix, codecs, encoding.pix_fmt, encoding.crf)
     offers = [
-        OutputFormat(codec=codec, pix_fmt=pix_fmt, crf=_quality(codec, encoding.crf))
+        OutputFormat(codec=codec, pix_fmt=pix_fmt, crf=_limited_crf(codec, encoding.crf))
         for codec in codecs
-        if encoding.codec or not codec.lavish
+        if encoding.codec or not codec.large_files
         for pix_fmt in codec.formats
     ]
     return max(offers, key=lambda offer: _fitness(offer, clip))
 
 
 def _fitness(form: OutputFormat, clip: Clip) -> tuple[bool, bool, bool]:
-    """Return how well a form fits; of equals, the first in its list is taken."""
+    """Return the fitness of a format as sort key; the first in the list wins ties."""
     deep = clip.depth > 8
     return (
         form.alpha >= clip.alpha,
@@ -158,14 +160,14 @@ def _fitness(form: OutputFormat, clip: Clip) -> tuple[bool, bool, bool]:
     )
 
 
-def _as_asked(suffix: str, codecs: list[Codec], pix_fmt: str, crf: int | None) -> OutputFormat:
+def _with_pix_fmt(suffix: str, codecs: list[Codec], pix_fmt: str, crf: int | None) -> OutputFormat:
     import av
 
     known = {codec.encoder: av.Codec(codec.encoder, "w").video_formats or [] for codec in codecs}
     for codec in codecs:
         offered = any(pix_fmt == one.name for one in known[codec.encoder])
         if offered and _encodes(codec.encoder, pix_fmt, tuple(codec.options.items())):
-            return OutputFormat(codec=codec, pix_fmt=pix_fmt, crf=_quality(codec, crf))
+            return OutputFormat(codec=codec, pix_fmt=pix_fmt, crf=_limited_crf(codec, crf))
     names = sorted({one.name for formats in known.values() for one in formats})
     raise UsageError(
         f"--pix-fmt: expected one that works of {', '.join(names)} in {suffix}, got {pix_fmt}; "
@@ -174,26 +176,26 @@ def _as_asked(suffix: str, codecs: list[Codec], pix_fmt: str, crf: int | None) -
 
 
 @cache
-def _encodes(encoder: str, pix_fmt: str, words: tuple[tuple[str, str], ...]) -> bool:
-    """Ask the encoder itself: some list formats that they refuse when a frame comes."""
+def _encodes(encoder: str, pix_fmt: str, options: tuple[tuple[str, str], ...]) -> bool:
+    """Whether the encoder takes a frame; some list pixel formats that they then refuse."""
     import av
 
     context: Any = av.CodecContext.create(encoder, "w")
     context.width = context.height = 64
-    context.pix_fmt, context.time_base, context.options = pix_fmt, Fraction(1, 25), dict(words)
+    context.pix_fmt, context.time_base, context.options = pix_fmt, Fraction(1, 25), dict(options)
     try:
         frame = av.VideoFrame(64, 64, "rgba").reformat(format=pix_fmt)
         frame.pts = 0
-        with variable("SVT_LOG", "1"):  # or libsvtav1 talks of itself
+        with variable("SVT_LOG", "1"):  # silences libsvtav1's banner
             return bool(context.encode(frame) + context.encode(None))
     except (av.error.FFmpegError, OSError, ValueError):
         return False
 
 
-def _quality(codec: Codec, crf: int | None) -> int | None:
+def _limited_crf(codec: Codec, crf: int | None) -> int | None:
     if codec.crf is None or crf is None:
         return codec.crf
-    return min(crf, codec.worst)
+    return min(crf, codec.max_crf)
 
 
 def _format(name: str) -> "VideoFormat":
@@ -206,5 +208,5 @@ def _depth(pix_fmt: str) -> int:
     return max(part.bits for part in _format(pix_fmt).components)
 
 
-def _is_clear(pix_fmt: str) -> bool:
+def _has_alpha(pix_fmt: str) -> bool:
     return any(part.is_alpha for part in _format(pix_fmt).components)

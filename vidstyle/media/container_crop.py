@@ -1,6 +1,6 @@
-"""What a container says is to be cut off its frames: `clap` of MP4 and MOV, PixelCrop of Matroska.
+"""Crop declared by a container: `clap` of MP4 and MOV, PixelCrop of Matroska.
 
-PyAV does not tell, and FFmpeg's decoders do not apply it.
+PyAV does not expose it, and FFmpeg's decoders do not apply it.
 """
 
 import struct
@@ -11,15 +11,15 @@ from typing import BinaryIO
 
 __all__ = ["Crop", "crop_of"]
 
-_ENTRY = 86  # bytes of a visual sample entry before the boxes in it
-_WAY = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+_ENTRY = 86  # bytes of a visual sample entry before its boxes
+_SAMPLE_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 _SEGMENT, _TRACKS, _ENTRY_OF_TRACK, _VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
 _SIDES = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:
-    """Pixels to cut off a decoded frame."""
+    """Pixels to cut off each side of a decoded frame."""
 
     left: int = 0
     top: int = 0
@@ -28,8 +28,8 @@ class Crop:
 
 
 def crop_of(path: Path, format_name: str, track: int) -> Crop | None:
-    """Return the crop that the container gives for a track, by its place in the file; else None."""
-    search = {"mov": _of_mp4, "matroska": _of_matroska}.get(format_name.partition(",")[0])
+    """Return the crop of a track, given by its place in the file; None if it has none."""
+    search = {"mov": _mp4_crop, "matroska": _matroska_crop}.get(format_name.partition(",")[0])
     if search is None:
         return None
     try:
@@ -41,11 +41,11 @@ def crop_of(path: Path, format_name: str, track: int) -> Crop | None:
     return found if found is not None and found != Crop() else None
 
 
-def _of_mp4(file: BinaryIO, size: int, track: int) -> Crop | None:
-    tracks = list(_boxes_on(file, 0, size, _WAY[:2]))
+def _mp4_crop(file: BinaryIO, size: int, track: int) -> Crop | None:
+    tracks = list(_boxes_at(file, 0, size, _SAMPLE_PATH[:2]))
     if track >= len(tracks):
         return None
-    for start, end in _boxes_on(file, *tracks[track], _WAY[2:]):
+    for start, end in _boxes_at(file, *tracks[track], _SAMPLE_PATH[2:]):
         for _, entry, until in _boxes(file, start + 8, end):
             file.seek(entry)
             width, height = struct.unpack(">HH", file.read(_ENTRY - 8)[24:28])
@@ -66,19 +66,19 @@ def _aperture(width: int, height: int, fields: tuple[int, ...]) -> Crop:
     return Crop(left=left, top=top, right=right, bottom=bottom)
 
 
-def _boxes_on(
-    file: BinaryIO, start: int, end: int, way: tuple[bytes, ...]
+def _boxes_at(
+    file: BinaryIO, start: int, end: int, ids: tuple[bytes, ...]
 ) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of the bodies of all boxes at the end of a way of kinds."""
+    """Yield (start, end) of the bodies of all boxes at a path of box types."""
     for kind, body, until in _boxes(file, start, end):
-        if kind == way[0] and len(way) == 1:
+        if kind == ids[0] and len(ids) == 1:
             yield body, until
-        elif kind == way[0]:
-            yield from _boxes_on(file, body, until, way[1:])
+        elif kind == ids[0]:
+            yield from _boxes_at(file, body, until, ids[1:])
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (kind, start, end) of the body of each box between two places."""
+    """Yield (type, start, end) of the body of each box in a range of bytes."""
     while start + 8 <= end:
         file.seek(start)
         size, kind = struct.unpack(">I4s", file.read(8))
@@ -92,11 +92,11 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
         start = until
 
 
-def _of_matroska(file: BinaryIO, size: int, track: int) -> Crop | None:
-    tracks = list(_elements_on(file, 0, size, (_SEGMENT, _TRACKS, _ENTRY_OF_TRACK)))
+def _matroska_crop(file: BinaryIO, size: int, track: int) -> Crop | None:
+    tracks = list(_elements_at(file, 0, size, (_SEGMENT, _TRACKS, _ENTRY_OF_TRACK)))
     if track >= len(tracks):
         return None
-    for video in _elements_on(file, *tracks[track], (_VIDEO,)):
+    for video in _elements_at(file, *tracks[track], (_VIDEO,)):
         found = {}
         for name, start, end in _elements(file, *video):
             if name in _SIDES:
@@ -107,20 +107,20 @@ def _of_matroska(file: BinaryIO, size: int, track: int) -> Crop | None:
     return None
 
 
-def _elements_on(
-    file: BinaryIO, start: int, end: int, way: tuple[int, ...]
+def _elements_at(
+    file: BinaryIO, start: int, end: int, ids: tuple[int, ...]
 ) -> Iterator[tuple[int, int]]:
     for name, body, until in _elements(file, start, end):
-        if name == way[0] and len(way) == 1:
+        if name == ids[0] and len(ids) == 1:
             yield body, until
-        elif name == way[0]:
-            yield from _elements_on(file, body, until, way[1:])
+        elif name == ids[0]:
+            yield from _elements_at(file, body, until, ids[1:])
         if name == _TRACKS:
             return
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (name, start, end) of the body of each EBML element; an unknown size is to the end."""
+    """Yield (id, start, end) of the body of each EBML element; unknown size: to the end."""
     while start < end:
         file.seek(start)
         head = file.read(12)

@@ -1,11 +1,12 @@
-"""Media files opened with FFmpeg: only known self-contained formats, only the file named.
+"""Opening of media files with FFmpeg, restricted to self-contained formats and the named file.
 
-FFmpeg otherwise chooses among more than 300 demuxers by a file's first bytes, whatever its suffix.
-Some of those follow a text to other files, to devices or to the network (HLS, DASH, concat, SDP,
-IMF, image2 patterns), some turn any text into pictures (tty, subtitles), some are devices.
+FFmpeg otherwise chooses among more than 300 demuxers by a file's first bytes. Some of them follow
+text to other files, devices or the network (HLS, DASH, concat, SDP, IMF, image2 patterns), some
+render any text as pictures (tty, subtitles), some are devices.
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer
@@ -13,11 +14,11 @@ from av.container import InputContainer
 from vidstyle.media.large import check_regular
 from vidstyle.memory import bounded
 
-__all__ = ["DEMUXERS", "MOST_PIXELS", "open_container"]
+__all__ = ["DEMUXERS", "MOST_PIXELS", "open_container", "open_memory"]
 
-# FFmpeg demuxers that read nothing but the file they are given, by the names that FFmpeg matches.
+# Names of FFmpeg demuxers that read only the file they are given.
 DEMUXERS = (
-    # containers of film
+    # video containers
     "mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "live_flv", "asf", "asf_o",
     "mxf", "ogg", "nut", "rm", "wtv", "dv", "gxf", "nsv", "nuv", "ivf", "lxf", "bink", "smk", "swf",
     # video without a container
@@ -27,18 +28,25 @@ DEMUXERS = (
     "gif", "apng", "flic", "jpegxl_anim", "jpegxl_pipe", "exr_pipe", "dpx_pipe", "hdr_pipe",
     "psd_pipe", "qoi_pipe", "sgi_pipe", "pcx_pipe", "dds_pipe", "pam_pipe", "pfm_pipe",
     "phm_pipe", "sunrast_pipe", "jpegls_pipe", "jpegxs_pipe",
-    # sound, so that such a file is refused for having no picture
+    # sound, so that the error says that there is no video stream
     "wav", "w64", "aiff", "mp3", "flac", "aac", "ac3", "eac3", "caf",
 )  # fmt: skip
-MOST_PIXELS = 12288 * 6480  # of a video frame: the largest that cameras write (12K)
-_OPENING = 1 << 30  # bytes that FFmpeg may allocate for a file's index and its first frames
+MOST_PIXELS = 12288 * 6480  # per video frame: 12K, the largest of cameras
+_OPENING = 1 << 30  # bytes that FFmpeg may allocate for a file's index and first frames
+
+
+def open_memory(file: BinaryIO) -> InputContainer:
+    """Open a media file in memory, written by vidstyle itself, from its start."""
+    file.seek(0)
+    options = {"format_whitelist": ",".join(DEMUXERS)}
+    return av.open(file, "r", metadata_errors="replace", options=options)
 
 
 def open_container(path: Path) -> InputContainer:
-    """Open a media file with FFmpeg and read its headers; nothing but this file is opened.
+    """Open a media file with FFmpeg and read its headers; no other file is opened.
 
-    Raises MediaError if it is not a regular file, and whatever PyAV raises for a format that is
-    unknown, not in DEMUXERS or damaged.
+    Raises MediaError if it is not a regular file; PyAV's exceptions for a format that is unknown,
+    not in DEMUXERS or damaged.
     """
     check_regular(path)
     options = {

@@ -1,9 +1,9 @@
-"""Discontinuities: where packet times jump inside a file, and the offsets that join the segments.
+"""Timestamp discontinuities: where packet times jump, and the offsets that join the segments.
 
-The clock of a joined MPEG-TS or VOB file restarts at each join, and that of a recording wraps. As
-FFmpeg's `ts_discontinuity_detect` does, one offset is added to all streams from a jump on. Differs:
-all packets are seen first, each stream enters a segment at its own first packet of it, and the
-offset is the least by which no stream overlaps itself, so that sync holds.
+The clock of a concatenated MPEG-TS or VOB file restarts at each join; that of a recording wraps.
+As with FFmpeg's `ts_discontinuity_detect`, one offset is added to all streams from a jump on.
+Differs: all packets are scanned first, each stream enters a segment at its own first packet of
+it, and the offset is the smallest at which no stream overlaps itself, which keeps sync.
 """
 
 from bisect import bisect_right
@@ -17,26 +17,26 @@ from av.stream import Disposition
 
 __all__ = ["Clock", "Continuity", "Timeline"]
 
-_BACK = 0.1  # seconds that decoding times may go back without a restart: jitter of careless muxers
-_REORDERED = 8  # frames by which a container without decoding times may mix them up
-_NEAR = 0.5  # seconds between packets of two streams that lie side by side in a file
-_CONTIGUOUS = 0.1  # seconds between a packet's expected and real time where nothing is missing
-_REACH = 10.0  # seconds that streams of one file may lie apart
-_STRAY = 8  # stays elsewhere from which a stream may come back to a segment
-_HEAD = 32  # packets of a stream among which the first frame shown is
-_RESTARTING = ("mpegts", "mpeg")  # formats whose clock may jump at any place
-_JUMP, _RARE_JUMP = 600.0, 3600.0  # seconds ahead that are a jump of the clock: in these, in others
+_BACK = 0.1  # seconds that decoding times may go back without a restart: muxer jitter
+_REORDERED = 8  # frames by which times are reordered in containers without decoding times
+_NEAR = 0.5  # seconds between adjacent packets of two streams
+_CONTIGUOUS = 0.1  # seconds between a packet's expected and actual time without a gap
+_REACH = 10.0  # seconds by which interleaved streams may be apart
+_STRAY = 8  # runs in other segments after which a stream may still return to one
+_HEAD = 32  # first packets of a stream, which include its first displayed frame
+_RESTARTING = ("mpegts", "mpeg")  # formats whose clock may jump anywhere
+_JUMP, _RARE_JUMP = 600.0, 3600.0  # seconds ahead that count as a jump: in these formats, in others
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Offsets that make the packet times of a file continuous, and what else its packets tell.
+    """Offsets that make a file's packet times continuous, and other findings of the packet scan.
 
-    offsets: by stream index, (number of its packet from which on, seconds to add) in order; empty
-    if all times stay. joins: seconds at which a segment follows another. shift: seconds by which
-    all was moved so that no frame lies before 0.
-    packets, seconds: number of packets and length, by stream index. reach: where the last packet
-    ends, in bytes from the file's beginning.
+    offsets: by stream index, (number of the first packet, seconds to add), ascending; empty if no
+    time changes. joins: seconds at which a segment follows another. shift: seconds added to all
+    times so that no frame precedes 0.
+    packets, seconds: packet count and length, by stream index. reach: end of the last packet, in
+    bytes from the start of the file.
     """
 
     offsets: dict[int, tuple[tuple[int, Fraction], ...]]
@@ -48,14 +48,14 @@ class Timeline:
 
 
 class Clock:
-    """Moves the times of a file's packets, shown in demuxing order, onto its timeline."""
+    """Applies a timeline to packets passed in demuxing order."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._offsets = timeline.offsets
         self._seen: Counter[int] = Counter()
 
     def set(self, packet: Any) -> None:
-        """Move pts and dts of a packet."""
+        """Add the offset to a packet's pts and dts."""
         offsets = self._offsets.get(packet.stream_index)
         if offsets is None or not packet.size:
             return
@@ -67,8 +67,8 @@ class Clock:
         packet.dts = None if packet.dts is None else packet.dts + ticks
 
 
-class _TrackedFrame(NamedTuple):
-    """What counts of one packet; sorts by its place in the file. number: in its stream."""
+class _PacketTimes(NamedTuple):
+    """Times of one packet, sorted by its position in the file. number: in its stream."""
 
     position: int
     order: int
@@ -82,10 +82,10 @@ class _TrackedFrame(NamedTuple):
 
 @dataclass
 class _Run:
-    """Consecutive packets of one stream in one segment, in ticks of the stream.
+    """Consecutive packets of one stream in one segment; times in ticks of the stream.
 
-    first, last: decoding times. low, high: of what is shown first and last. reach: where it ends.
-    gap: between the last two packets. count, shown: packets with a time of decoding, and with any.
+    first, last: decoding times. low, high: lowest and highest display time. reach: display end.
+    gap: between the last two packets. count, shown: packets with a decoding time; with any time.
     """
 
     segment: int
@@ -99,8 +99,8 @@ class _Run:
     count: int = 0
     shown: int = 0
 
-    def add(self, seen: _TrackedFrame) -> None:
-        """Take note of a packet. One without a decoding time tells only when it is shown."""
+    def add(self, seen: _PacketTimes) -> None:
+        """Add a packet. Without a decoding time, only its display time counts."""
         shown = seen.dts if seen.pts is None else seen.pts
         if seen.discarded or shown is None:
             return
@@ -119,7 +119,7 @@ class _Run:
 
 @dataclass
 class _Track:
-    """A stream. timed: pictures or sound, whose packets follow one another without large gaps."""
+    """A stream. timed: video or sound, whose packets follow one another without large gaps."""
 
     base: Fraction
     timed: bool
@@ -138,7 +138,7 @@ class _Track:
 
 @dataclass
 class _Segment:
-    """What lies between two jumps of the clock: seconds of its first and last packet."""
+    """The part between two jumps: decoding times of its first and last packet, in seconds."""
 
     low: float
     high: float
@@ -148,7 +148,7 @@ class _Segment:
 
 
 class Continuity:
-    """Finds the segments of a file. It is shown all packets in demuxing order, then asked."""
+    """Finds the segments of a file from all its packets, passed in demuxing order."""
 
     def __init__(self, format_name: str) -> None:
         restarting = format_name in _RESTARTING
@@ -158,8 +158,8 @@ class Continuity:
         self._segments: list[_Segment] = []
         self._order = self._reach = 0
 
-    def read(self, packet: Any) -> _TrackedFrame | None:
-        """Return what counts of a packet; None if it has no data."""
+    def read(self, packet: Any) -> _PacketTimes | None:
+        """Return the times of a packet; None if it has no data."""
         if not packet.size or not packet.time_base:
             return None
         stream = packet.stream
@@ -172,7 +172,7 @@ class Continuity:
         track.count += 1
         track.position = max(track.position, packet.pos or 0)
         self._reach = max(self._reach, (packet.pos or 0) + packet.size)
-        return _TrackedFrame(
+        return _PacketTimes(
             0 if self.in_order else track.position,
             self._order,
             stream.index,
@@ -183,8 +183,8 @@ class Continuity:
             bool(packet.is_discard),
         )
 
-    def place(self, seen: _TrackedFrame) -> None:
-        """Put a packet into its segment; packets come in the order of their places in the file."""
+    def place(self, seen: _PacketTimes) -> None:
+        """Assign a packet to its segment; packets come in order of file position."""
         track = self._tracks[seen.stream]
         stamp = seen.dts if seen.dts is not None or track.runs else seen.pts
         if stamp is None:
@@ -202,7 +202,7 @@ class Continuity:
             place.low, place.high = min(place.low, time), max(place.high, time)
 
     def _segment_for(self, track: _Track, time: float, shown: float) -> int:
-        """Return the segment of a packet. time, shown: when it is decoded and shown, in seconds."""
+        """Return the segment of a packet. time, shown: decoding and display time, in seconds."""
         if not self._segments:
             return self._open(time)
         newest = len(self._segments) - 1
@@ -227,7 +227,7 @@ class Continuity:
         return len(self._segments) - 1
 
     def _jumps(self, track: _Track, time: float, shown: float) -> bool:
-        """Tell whether a stream's clock jumps. A gap that another stream fills is no jump."""
+        """Whether a stream's times jump. A gap that another stream fills is not a jump."""
         run = track.runs[-1]
         back = track.seconds(run.last) - time
         if run.high is not None:
@@ -236,7 +236,7 @@ class Continuity:
             return True
         if back > 0 and run.count > 1 and run.low is not None:
             again = time <= track.seconds(run.first) and shown <= track.seconds(run.low)
-            if again:  # from the segment's own beginning, however short it is
+            if again:  # restarts from the segment's first time, however short it is
                 return True
         if time - track.expected <= self._jump:
             return False
@@ -250,7 +250,7 @@ class Continuity:
         )
 
     def _rejoined(self, track: _Track, time: float) -> int | None:
-        """Return the earlier segment that a stream comes back to after a stray packet, or None."""
+        """Return the earlier segment that a stream returns to after a stray packet, or None."""
         for other in self._tracks.values():
             if not (other.timed and other.runs) or other is track:
                 continue
@@ -262,15 +262,15 @@ class Continuity:
                 return segment
         return None
 
-    def timeline(self, film: int | None) -> Timeline:
-        """Return the timeline. film: index of the stream whose frames must not lie before 0."""
+    def timeline(self, main: int | None) -> Timeline:
+        """Return the timeline. main: index of the stream whose frames must not precede 0."""
         edges = self._edges()
         offsets = self._offsets(edges)
-        shift = self._before_zero(film, offsets)
+        shift = self._lead(main, offsets)
         offsets = [offset + shift for offset in offsets]
         begins = [low + offset for (low, _), offset in zip(edges, offsets, strict=True)]
         return Timeline(
-            offsets=self._changes(offsets) if any(offsets) else {},
+            offsets=self._by_stream(offsets) if any(offsets) else {},
             joins=tuple(begins[1:]),
             shift=shift,
             packets={index: track.count for index, track in self._tracks.items()},
@@ -278,7 +278,7 @@ class Continuity:
             reach=self._reach,
         )
 
-    def _changes(self, offsets: list[Fraction]) -> dict[int, tuple[tuple[int, Fraction], ...]]:
+    def _by_stream(self, offsets: list[Fraction]) -> dict[int, tuple[tuple[int, Fraction], ...]]:
         changes = {}
         for index, track in self._tracks.items():
             found = [(run.number, offsets[run.segment]) for run in track.runs]
@@ -286,18 +286,18 @@ class Continuity:
                 changes[index] = ((0, found[0][1]), *found[1:])
         return changes
 
-    def _before_zero(self, film: int | None, offsets: list[Fraction]) -> Fraction:
-        """Return the seconds by which the film begins before 0."""
-        track = None if film is None else self._tracks.get(film)
+    def _lead(self, main: int | None, offsets: list[Fraction]) -> Fraction:
+        """Return the seconds by which the main stream starts before 0."""
+        track = None if main is None else self._tracks.get(main)
         first = track.runs[0] if track and track.runs else None
         if track is None or first is None or first.low is None:
             return Fraction(0)
         return max(Fraction(0), -(first.low * track.base + offsets[first.segment]))
 
     def _offsets(self, edges: list[tuple[Fraction, Fraction]]) -> list[Fraction]:
-        """Return what is added to the times of each segment, in seconds.
+        """Return the seconds added to the times of each segment.
 
-        edges: as of `_edges`; they count where no stream goes from an earlier segment to this one.
+        edges: as of `_edges`; used if no stream continues from an earlier segment into this one.
         """
         entries: list[list[tuple[int, Fraction]]] = [[] for _ in edges]
         for track in self._tracks.values():
@@ -313,7 +313,7 @@ class Continuity:
         return offsets
 
     def _edges(self) -> list[tuple[Fraction, Fraction]]:
-        """Return where the first frame or sound of each segment begins and the last one ends."""
+        """Return (start of the first, end of the last) frame or sound of each segment."""
         found: list[tuple[Fraction, Fraction] | None] = [None for _ in self._segments]
         for track in self._tracks.values():
             for run in track.runs if track.timed else ():
@@ -328,7 +328,7 @@ class Continuity:
 
 
 def _entries(track: _Track) -> Iterator[tuple[_Run, _Run]]:
-    """Yield the run before a stream's first in each segment, and that one."""
+    """Yield (run before, run) for a stream's first run in each segment."""
     entered: set[int] = set()
     for before, after in zip(track.runs, track.runs[1:], strict=False):
         if track.timed and before.segment < after.segment and after.segment not in entered:
@@ -337,7 +337,7 @@ def _entries(track: _Track) -> Iterator[tuple[_Run, _Run]]:
 
 
 def _overlaps(before: _Run, after: _Run) -> list[int]:
-    """Return the ticks by which decoding and showing after a jump would overlap what was before."""
+    """Return the ticks by which decoding and display after a jump overlap those before."""
     found = [before.last + before.gap - after.first]
     if before.reach is not None and after.low is not None:
         found.append(before.reach - after.low)

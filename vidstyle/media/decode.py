@@ -1,4 +1,4 @@
-"""Video files: opened, timed and decoded with PyAV, every frame once, in one fixed order."""
+"""Decoding of video files with PyAV: every frame once, in a deterministic order."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,14 +21,14 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Image, Stream
+from vidstyle.image import Image, resize
+from vidstyle.media.clip import Stream
 from vidstyle.media.container_crop import Crop, crop_of
 from vidstyle.media.containers import MOST_PIXELS, open_container
 from vidstyle.media.continuity import Clock, Continuity, Timeline
-from vidstyle.media.film import candidates, choose_film, has_side_data
 from vidstyle.media.large import Factor, check_room, native, reduced_size
-from vidstyle.media.pictures import resize
 from vidstyle.media.tonemap import HDR, is_wide, to_standard
+from vidstyle.media.video_streams import candidates, choose_main_stream, has_side_data
 from vidstyle.memory import bounded
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
     "Shape",
     "codec_name",
     "decoded",
-    "has_clear_pixels",
+    "is_transparent",
     "is_video",
     "main_stream",
     "open_video",
@@ -50,7 +50,7 @@ __all__ = [
     "timeline_of",
 ]
 
-# What PyAV raises on damaged files, beside its own errors (found by fuzzing: docs/media.md).
+# Exceptions that PyAV raises on damaged files (found by fuzzing: docs/media.md).
 FAULTS = (av.error.FFmpegError, OSError, ValueError, IndexError, RuntimeError, UnicodeDecodeError)
 SCALER = int(
     Interpolation.BICUBIC
@@ -60,20 +60,20 @@ SCALER = int(
     | Interpolation.BITEXACT
 )
 _REDUCER = SCALER & ~int(Interpolation.BICUBIC) | int(Interpolation.AREA)
-_LIMITED = {"max_pixels": str(MOST_PIXELS)}  # a decoder's option: larger frames are an error
-_DECODING = 1 << 30  # bytes that decoding one packet may allocate, beside what is held already
-_MATRICES = {1, 4, 5, 6, 7, 9}  # tags that name a YUV matrix, alike in FFmpeg's codecs and scaler
+_LIMITED = {"max_pixels": str(MOST_PIXELS)}  # decoder option: larger frames are an error
+_DECODING = 1 << 30  # bytes that decoding one packet may allocate
+_MATRICES = {1, 4, 5, 6, 7, 9}  # YUV matrix codes that FFmpeg's codecs and scaler share
 _BT709, _BT601 = 1, 5
 _ICTCP = (14, 15)
-_CLEAR_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own drop the alpha
-_REMEMBERED = 64  # timelines: a run opens its source, masks and result several times
-_MIXED = 2000  # packets by which a stream multiplexer may bring them out of their order in the file
-_PATIENCE = 100  # unreadable places in a row before the rest of a file is given up
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's native decoders drop alpha
+_CACHED_TIMELINES = 64  # a run opens its source, masks and output several times
+_INTERLEAVED = 2000  # packets by which demuxing order may differ from file order
+_MAX_FAULTS = 100  # consecutive unreadable places after which reading stops
 
 
 @contextmanager
 def open_video(path: Path) -> Iterator[InputContainer]:
-    """Open a video file. Raises MediaError if it is none."""
+    """Open a video file. Raises MediaError if it is not one."""
     try:
         container = open_container(path)
     except (*FAULTS, MemoryError) as error:
@@ -90,7 +90,7 @@ def reason(error: BaseException) -> str:
 
 
 def is_video(path: Path) -> bool:
-    """Tell whether the file holds a video stream."""
+    """Whether the file has a video stream."""
     try:
         with open_video(path) as container:
             main_stream(container, path)
@@ -100,44 +100,44 @@ def is_video(path: Path) -> bool:
 
 
 def main_stream(container: InputContainer, path: Path) -> VideoStream:
-    """Return the video stream that is the film. Raises MediaError without one."""
+    """Return the main video stream. Raises MediaError if there is none."""
     streams = candidates(container)
     if not streams:
         raise MediaError(
             f"{path}: expected a video, got a file without a video stream; name another source"
         )
-    film = streams[0] if len(streams) == 1 else choose_film(streams, timeline_of(container))
-    if film.codec_context is None:
+    main = streams[0] if len(streams) == 1 else choose_main_stream(streams, timeline_of(container))
+    if main.codec_context is None:
         raise MediaError(
-            f"{path}: expected a video that can be decoded, got one in a codec that is not "
-            "known here; convert it to another first, H.264 for instance"
+            f"{path}: expected a video that can be decoded, got one in an unsupported codec; "
+            "convert it to another first, H.264 for instance"
         )
-    _limit(film, path)
-    return film
+    _limit(main, path)
+    return main
 
 
 def timeline_of(container: InputContainer) -> Timeline:
-    """Return the timeline of an open file; its packets are read once more, and remembered."""
+    """Return the timeline of an open file, from a cached pass over its packets."""
     path = Path(container.name.removeprefix("file:"))
-    facts = path.stat()
-    return _scanned(path, facts.st_mtime_ns, facts.st_size)
+    status = path.stat()
+    return _scanned(path, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED_TIMELINES)
 def _scanned(path: Path, changed: int, size: int) -> Timeline:
-    """Return the timeline of a file in this state; changed, size: what tells it from another."""
+    """Return the timeline of a file. changed, size: its mtime and bytes, as cache key."""
     del changed, size
     with open_video(path) as container:
         found = Continuity(container.format.name)
-        for seen in _in_place(found, _raw_packets(container, list(container.streams), [])):
+        for seen in _file_order(found, _raw_packets(container, list(container.streams), [])):
             found.place(seen)
         streams = candidates(container)
-        film = choose_film(streams, found.timeline(None)).index if streams else None
-        return found.timeline(film)
+        main = choose_main_stream(streams, found.timeline(None)).index if streams else None
+        return found.timeline(main)
 
 
-def _in_place(found: Continuity, stream: Iterator[Any]) -> Iterator[Any]:
-    """Yield what counts of each packet, in the order of their places in the file."""
+def _file_order(found: Continuity, stream: Iterator[Any]) -> Iterator[Any]:
+    """Yield the relevant values of each packet, in order of position in the file."""
     waiting: list[Any] = []
     for packet in stream:
         seen = found.read(packet)
@@ -145,14 +145,14 @@ def _in_place(found: Continuity, stream: Iterator[Any]) -> Iterator[Any]:
             yield seen
         elif seen is not None:
             heappush(waiting, seen)
-            if len(waiting) > _MIXED:
+            if len(waiting) > _INTERLEAVED:
                 yield heappop(waiting)
     while waiting:
         yield heappop(waiting)
 
 
 def _limit(stream: VideoStream, path: Path) -> None:
-    """Have the decoder refuse frames of more than MOST_PIXELS; raise MediaError if they all are."""
+    """Make the decoder refuse frames of more than MOST_PIXELS; raise if the header has more."""
     context = stream.codec_context
     if (context.width or 0) * (context.height or 0) > MOST_PIXELS:
         raise MediaError(
@@ -163,7 +163,7 @@ def _limit(stream: VideoStream, path: Path) -> None:
 
 
 def streams_of(container: InputContainer) -> tuple[Stream, ...]:
-    """Return every stream of the file, as they are numbered."""
+    """Return all streams of the file in order of index."""
     return tuple(
         Stream(
             index=stream.index,
@@ -176,18 +176,18 @@ def streams_of(container: InputContainer) -> tuple[Stream, ...]:
 
 
 def codec_name(stream: Any) -> str:
-    """Return what FFmpeg calls a stream's codec, or the file that it is; "unknown" if nothing."""
+    """Return the FFmpeg name of a stream's codec, or an attachment's own name, or "unknown"."""
     name = getattr(stream.codec_context, "name", None) or getattr(stream, "name", None)
     return name or "unknown"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How decoded frames become upright with square pixels.
+    """Geometry that converts decoded frames to upright frames with square pixels.
 
-    coded: (width, height) of the first frame as it decodes. crop: what the container cuts off it.
-    width, height: after that and after widening, before turning. rotation: clockwise degrees.
-    is_reduced: all sizes are those of frames scaled down as they are converted.
+    coded: (width, height) of the first decoded frame. crop: the crop that the container declares.
+    width, height: after cropping and horizontal scaling to square pixels, before rotation.
+    rotation: clockwise degrees. is_reduced: sizes are those of frames scaled down on conversion.
     """
 
     coded: tuple[int, int]
@@ -199,7 +199,7 @@ class Shape:
     is_reduced: bool = False
 
     def reduced(self, factor: int) -> "Shape":
-        """Return the shape of frames that are scaled down by a factor as they are converted."""
+        """Return the shape of frames scaled down by a factor on conversion."""
         if factor == 1:
             return self
         cut = self.crop and Crop(**{side: n // factor for side, n in vars(self.crop).items()})
@@ -209,13 +209,13 @@ class Shape:
 
     @property
     def upright(self) -> tuple[int, int]:
-        """Width and height as shown."""
+        """(width, height) after rotation."""
         turned = self.rotation in (90, 270)
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
 def shape_of(path: Path, frame: VideoFrame, stream: VideoStream) -> Shape:
-    """Return the shape of the first frame, which is every frame's."""
+    """Return the shape of the first frame, which all later frames are scaled to."""
     crop = crop_of(path, stream.container.format.name, stream.index)
     cut = crop or Crop()
     coded = (frame.width, frame.height)
@@ -236,9 +236,9 @@ def shape_of(path: Path, frame: VideoFrame, stream: VideoStream) -> Shape:
 
 
 def packets(container: InputContainer, streams: list[Any], faults: list[str]) -> Iterator[Any]:
-    """Yield the packets of some streams at continuous times; see continuity.
+    """Yield the packets of some streams with continuous times; see `continuity`.
 
-    Places that cannot be read are passed over and go to `faults`.
+    Unreadable places are skipped and appended to `faults`.
     """
     clock = Clock(timeline_of(container))
     for packet in _raw_packets(container, streams, faults):
@@ -247,9 +247,9 @@ def packets(container: InputContainer, streams: list[Any], faults: list[str]) ->
 
 
 def _raw_packets(container: InputContainer, streams: list[Any], faults: list[str]) -> Iterator[Any]:
-    """Yield the packets of some streams at the times that the file says."""
+    """Yield the packets of some streams with the times stored in the file."""
     broken = 0
-    while broken < _PATIENCE:
+    while broken < _MAX_FAULTS:
         try:
             for packet in container.demux(streams):
                 broken = 0
@@ -266,29 +266,29 @@ def decoded(
     faults: list[str],
     watch: Callable[[Any], None] | None = None,
 ) -> Iterator[VideoFrame]:
-    """Yield every frame that decodes, in order. watch: is shown every packet of every stream."""
+    """Yield every decodable frame in order. watch: called with each packet of every stream."""
     wanted = [stream] if watch is None else list(container.streams)
     decoder = _decoder(stream)
     for packet in packets(container, wanted, faults):
         if watch is not None:
             watch(packet)
         if packet.stream_index == stream.index and packet.size:
-            yield from _attempt(decoder, packet, faults)
-    yield from _attempt(decoder, None, faults)
+            yield from _decode_packet(decoder, packet, faults)
+    yield from _decode_packet(decoder, None, faults)
 
 
 def _decoder(stream: VideoStream) -> VideoCodecContext:
-    """Return the stream's decoder; where FFmpeg's own drops the alpha, that of libvpx."""
+    """Return the stream's decoder; for VP8 and VP9 with alpha, that of libvpx."""
     context = stream.codec_context
     tags = {name.lower(): value for name, value in stream.metadata.items()}
-    if tags.get("alpha_mode") != "1" or context.name not in _CLEAR_DECODERS:
+    if tags.get("alpha_mode") != "1" or context.name not in _ALPHA_DECODERS:
         return context
-    decoder: Any = CodecContext.create(_CLEAR_DECODERS[context.name], "r")
+    decoder: Any = CodecContext.create(_ALPHA_DECODERS[context.name], "r")
     decoder.thread_count, decoder.options = context.thread_count, _LIMITED
     return decoder
 
 
-def _attempt(decoder: VideoCodecContext, packet: Any, faults: list[str]) -> list[VideoFrame]:
+def _decode_packet(decoder: VideoCodecContext, packet: Any, faults: list[str]) -> list[VideoFrame]:
     try:
         with bounded(_DECODING):
             return decoder.decode(packet)
@@ -299,8 +299,8 @@ def _attempt(decoder: VideoCodecContext, packet: Any, faults: list[str]) -> list
         return []
 
 
-def has_clear_pixels(frame: VideoFrame) -> bool:
-    """Tell whether any pixel of a decoded frame is not opaque."""
+def is_transparent(frame: VideoFrame) -> bool:
+    """Whether any pixel of a decoded frame is not opaque."""
     if not any(part.is_alpha for part in frame.format.components):
         return False
     plane = frame.reformat(format="rgba").planes[0]
@@ -309,7 +309,7 @@ def has_clear_pixels(frame: VideoFrame) -> bool:
 
 
 def refuse_unknown_colours(path: Path, frame: VideoFrame) -> None:
-    """Raise MediaError for colours that nothing here can bring to RGB."""
+    """Raise MediaError for colour encodings that cannot be converted to RGB."""
     dolby = has_side_data(frame, Type.DOVI_METADATA)
     if frame.colorspace in _ICTCP or (dolby and frame.color_trc not in HDR):
         kind = "Dolby Vision without a standard base layer (profile 5)" if dolby else "ICtCp"
@@ -322,8 +322,8 @@ def refuse_unknown_colours(path: Path, frame: VideoFrame) -> None:
 def read_video(path: Path, indices: range, factor: Factor = native) -> Iterator[Image]:
     """Yield the frames of `indices` (counted in decoding order), upright, with square pixels.
 
-    RGBA [H, W, 4], colour not multiplied by alpha, where they have alpha. factor: by what they are
-    reduced. Raises MediaError.
+    RGB [H, W, 3], or RGBA [H, W, 4] with straight alpha. factor: function of (width, height) that
+    returns the reduction factor. Raises MediaError.
     """
     shape: Shape | None = None
     scaler = VideoReformatter()
@@ -339,25 +339,26 @@ def read_video(path: Path, indices: range, factor: Factor = native) -> Iterator[
             if index + 1 >= indices.stop:
                 return
     raise MediaError(
-        f"{path}: expected {indices.stop} frames, got fewer; has the file changed meanwhile?"
+        f"{path}: expected {indices.stop} frames, got fewer; "
+        "has the file changed since it was probed?"
     )
 
 
 def _to_pixels(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Image:
-    """Convert one frame: its own colours to those of a standard picture, turned upright.
+    """Convert a frame to sRGB, cropped, with square pixels, upright.
 
-    Frames of 8 bits go by way of 8: by way of 16 the scaler makes opaque pixels less than 1.
+    8-bit frames are converted in 8 bits: in 16 the scaler makes opaque alpha less than 1.
     """
     parts = frame.format.components
     wide = is_wide(frame.color_trc, frame.color_primaries)
     deep = wide or any(part.bits > 8 for part in parts)
-    clear = any(part.is_alpha for part in parts)
+    alpha = any(part.is_alpha for part in parts)
     size = shape.coded if shape.crop else (shape.width, shape.height)
     coded = scaler.reformat(
         frame,
         width=size[0],
         height=size[1],
-        format={0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear],
+        format={0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * alpha],
         src_colorspace=_matrix(frame),
         interpolation=_REDUCER if shape.is_reduced else SCALER,
     ).to_ndarray()
@@ -376,7 +377,7 @@ def _cut(pixels: Image, crop: Crop) -> Image:
 
 
 def _matrix(frame: VideoFrame) -> int:
-    """Return the YUV matrix as tagged; untagged frames of 720 lines and more are BT.709."""
+    """Return the tagged YUV matrix; untagged: BT.709 from 720 lines on, else BT.601."""
     if frame.colorspace in _MATRICES:
         return int(frame.colorspace)
     return _BT709 if frame.height >= 720 else _BT601

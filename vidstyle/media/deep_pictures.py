@@ -1,7 +1,7 @@
-"""Pictures of 16 bits a channel: read and written as PNG and TIFF, without a step of 8 bits.
+"""Pictures with 16 bits per channel: PNG and TIFF read and written at full depth.
 
-Pillow has no RGB of 16 bits. It opens these files for their tags and its orientation; pixels come
-from imageio's tifffile plugin, or from OpenCV for PNG and for compressions that tifffile lacks.
+Pillow has no 16-bit RGB mode. It supplies the tags and the orientation; pixels are decoded by
+imageio's tifffile plugin, or by OpenCV for PNG and compressions that tifffile lacks.
 """
 
 import io
@@ -15,15 +15,15 @@ import numpy as np
 import PIL.Image
 from PIL import TiffImagePlugin
 
+from vidstyle.image import Image
 from vidstyle.media import heif
-from vidstyle.media.clip import Image
-from vidstyle.media.profiles import words_to_srgb
+from vidstyle.media.profiles import uint16_to_srgb
 from vidstyle.media.tiff_tags import with_exif
 
 __all__ = [
     "DEEP",
     "depth_of",
-    "has_clear_words",
+    "has_transparent_values",
     "read_deep",
     "reads_deep",
     "upright",
@@ -31,25 +31,25 @@ __all__ = [
     "write_deep",
 ]
 
-DEEP = frozenset((".png", ".tif", ".tiff"))  # outputs that hold 16 bits a channel
+DEEP = frozenset((".png", ".tif", ".tiff"))  # outputs written with 16 bits per channel
 
-Words = np.ndarray[Any, Any]  # uint16 [H, W, channels]
+Uint16 = np.ndarray[Any, Any]  # uint16 [H, W, channels]
 
-_MOST_PIXELS = 90_000_000  # decoding takes about 16 bytes a pixel: 1.4 GB; larger ones as 8 bits
-_PNG_GREY = (0, 4)  # colour types of PNG without colour
+_MOST_PIXELS = 90_000_000  # at about 16 bytes each: 1.4 GB; larger pictures are read with 8 bits
+_PNG_GREY = (0, 4)  # PNG colour types without colour
 _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _COUNTS = 258, 259, 262, 273, 279  # TIFF tags
 _PLANAR, _EXTRA, _FORMAT = 284, 338, 339
-_PLAIN, _DEFLATE = 1, (8, 32946)  # compressions that tifffile decodes by itself
+_PLAIN, _DEFLATE = 1, (8, 32946)  # compressions that tifffile decodes without imagecodecs
 _BY_PLANE = 2
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _PREMULTIPLIED = 1
 _TOP = 65535
-_PNG_LEVEL = 4  # zlib, as for PNG of 8 bits
+_PNG_LEVEL = 4  # zlib level, as for 8-bit PNG
 _ORIENTATION = 0x0112
 
 
 def depth_of(path: Path, picture: PIL.Image.Image) -> int:
-    """Return the bits of a channel that a picture is read with, by its header.
+    """Return the bits per channel with which a picture is read, from its header.
 
     picture: the same file, open in Pillow.
     """
@@ -62,24 +62,24 @@ def depth_of(path: Path, picture: PIL.Image.Image) -> int:
 
 
 def reads_deep(path: Path, picture: PIL.Image.Image) -> bool:
-    """Tell whether `read_deep` is to read a picture: Pillow would lose depth or colours."""
+    """Whether a picture is read with `read_deep`: Pillow would lose depth or colours."""
     wide = picture.format == heif.FORMAT and heif.is_wide(picture)
-    return _fits(picture) and (wide or depth_of(path, picture) > 8)
+    return _is_small_enough(picture) and (wide or depth_of(path, picture) > 8)
 
 
-def _fits(picture: PIL.Image.Image) -> bool:
+def _is_small_enough(picture: PIL.Image.Image) -> bool:
     return picture.width * picture.height <= _MOST_PIXELS
 
 
 def loses_depth(path: Path, picture: PIL.Image.Image) -> bool:
-    """Tell whether a picture has 16 bits a channel but is read with 8: CMYK, Lab, or too large."""
+    """Whether a picture has 16 bits per channel but is read with 8: CMYK, Lab, or too large."""
     bits = getattr(picture, "tag_v2", {}).get(_BITS, ())
     other = set(bits) == {16} and not _is_deep_tiff(picture)
-    return other or (not _fits(picture) and depth_of(path, picture) > 8)
+    return other or (not _is_small_enough(picture) and depth_of(path, picture) > 8)
 
 
 def _png_header(path: Path) -> tuple[int, int]:
-    """Return (bits of a channel, colour type). Pillow forgets them when it decodes."""
+    """Return (bits per channel, colour type). Pillow drops them when it decodes."""
     with path.open("rb") as file:
         bits, kind = file.read(26)[24:]
     return bits, kind
@@ -99,10 +99,10 @@ def _is_deep_tiff(picture: PIL.Image.Image) -> bool:
 
 
 def read_deep(path: Path, picture: PIL.Image.Image, size: tuple[int, int]) -> Image:
-    """Read a picture upright as float32 sRGB, [H, W, 3], or [H, W, 4] where it has alpha.
+    """Read a picture upright as float32 sRGB: [H, W, 3], or [H, W, 4] if it has alpha.
 
-    picture: the same file, open in Pillow. size: (width, height) before it is turned; a smaller
-    one than the picture's is made by area means. Raises OSError or ValueError for damaged files.
+    picture: the same file, open in Pillow. size: (width, height) before rotation; the picture is
+    reduced to a smaller one by area interpolation. Raises OSError or ValueError for damaged files.
     """
     colour, alpha = _decode(path, picture)
     if size != picture.size:
@@ -110,45 +110,47 @@ def read_deep(path: Path, picture: PIL.Image.Image, size: tuple[int, int]) -> Im
     if picture.format == heif.FORMAT and heif.is_wide(picture):
         image = heif.read_wide(np.broadcast_to(colour, (*colour.shape[:2], 3)), picture)
     else:
-        image = words_to_srgb(colour, picture.info.get("icc_profile"))
+        image = uint16_to_srgb(colour, picture.info.get("icc_profile"))
     if alpha is not None:
         image = np.dstack([image, alpha.astype(np.float32) / np.float32(_TOP)])
-    turned = picture.format == heif.FORMAT  # by its decoder
-    orientation = 1 if turned else picture.getexif().get(_ORIENTATION, 1)
+    is_upright = picture.format == heif.FORMAT  # libheif applies the rotation
+    orientation = 1 if is_upright else picture.getexif().get(_ORIENTATION, 1)
     return np.ascontiguousarray(upright(image, orientation))
 
 
-def _reduced(words: Words, size: tuple[int, int]) -> Words:
-    """Return uint16 [H, W] or [H, W, C] at this (width, height), by area means."""
+def _reduced(values: Uint16, size: tuple[int, int]) -> Uint16:
+    """Return uint16 [H, W] or [H, W, C] resized to (width, height) by area interpolation."""
     import cv2
 
-    small = np.asarray(cv2.resize(words, size, interpolation=cv2.INTER_AREA))
-    return small.reshape(*small.shape[:2], *words.shape[2:])
+    small = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA))
+    return small.reshape(*small.shape[:2], *values.shape[2:])
 
 
-def has_clear_words(path: Path, picture: PIL.Image.Image) -> bool:
-    """Decode a picture that `read_deep` reads; tell whether any pixel is not opaque."""
+def has_transparent_values(path: Path, picture: PIL.Image.Image) -> bool:
+    """Decode a picture for which `reads_deep`; whether any pixel is not opaque."""
     _, alpha = _decode(path, picture)
     return alpha is not None and bool(alpha.min() < _TOP)
 
 
-def _decode(path: Path, picture: PIL.Image.Image) -> tuple[Words, Words | None]:
+def _decode(path: Path, picture: PIL.Image.Image) -> tuple[Uint16, Uint16 | None]:
     """Return uint16 (colours [H, W, 1 or 3], alpha [H, W] or None); grey has one channel."""
     if picture.format == heif.FORMAT:
-        return _parted(heif.read_words(path), picture, grey=False)
+        return _split_alpha(heif.read_uint16(path), picture, grey=False)
     png = picture.format == "PNG"
-    words = _png_words(path) if png else _tiff_words(path, picture)
-    if words.shape[:2] != picture.size[::-1]:
+    values = _png_samples(path) if png else _tiff_samples(path, picture)
+    if values.shape[:2] != picture.size[::-1]:
         raise ValueError("the size is not the one in the header")
-    return _parted(words, picture, grey=_is_grey(path, picture))
+    return _split_alpha(values, picture, grey=_is_grey(path, picture))
 
 
-def _parted(words: Words, picture: PIL.Image.Image, *, grey: bool) -> tuple[Words, Words | None]:
-    """Part samples into colours and alpha."""
-    colour, alpha = words[..., :3], None
-    if words.shape[2] in (2, 4):
-        alpha = words[..., -1] if picture.has_transparency_data else None
-    return colour[..., :1] if grey or words.shape[2] == 2 else colour, alpha
+def _split_alpha(
+    values: Uint16, picture: PIL.Image.Image, *, grey: bool
+) -> tuple[Uint16, Uint16 | None]:
+    """Split samples into colours and alpha."""
+    colour, alpha = values[..., :3], None
+    if values.shape[2] in (2, 4):
+        alpha = values[..., -1] if picture.has_transparency_data else None
+    return colour[..., :1] if grey or values.shape[2] == 2 else colour, alpha
 
 
 def _is_grey(path: Path, picture: PIL.Image.Image) -> bool:
@@ -158,7 +160,7 @@ def _is_grey(path: Path, picture: PIL.Image.Image) -> bool:
 
 
 def upright(image: Image, orientation: int) -> Image:
-    """Turn and mirror [H, W, channels] as an EXIF orientation (1 to 8) says."""
+    """Apply an EXIF orientation (1 to 8) to [H, W, channels]."""
     turned = image.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else image
     if orientation in (2, 3, 6, 7):
         turned = turned[:, ::-1]
@@ -167,15 +169,15 @@ def upright(image: Image, orientation: int) -> Image:
     return turned
 
 
-def _png_words(path: Path) -> Words:
+def _png_samples(path: Path) -> Uint16:
     data = path.read_bytes()
     if not whole_png(data):
         raise OSError("a chunk is damaged or missing")
     return _decoded(data)
 
 
-def _decoded(data: bytes) -> Words:
-    """Decode with OpenCV; the channels in the order of the file."""
+def _decoded(data: bytes) -> Uint16:
+    """Decode with OpenCV to uint16, channels in file order."""
     import cv2
 
     with _silent_opencv():
@@ -189,7 +191,7 @@ def _decoded(data: bytes) -> Words:
 
 @contextmanager
 def _silent_opencv() -> Iterator[None]:
-    """Keep OpenCV's own messages on damaged files from the terminal."""
+    """Suppress OpenCV's log messages about damaged files."""
     import cv2
 
     log = cv2.utils.logging
@@ -202,7 +204,7 @@ def _silent_opencv() -> Iterator[None]:
 
 
 def whole_png(data: bytes) -> bool:
-    """Check every chunk's sum, down to the last: OpenCV fills missing pixels with black."""
+    """Whether every chunk up to IEND has a valid CRC; OpenCV fills missing pixels with black."""
     place = 8
     while place + 12 <= len(data):
         size = int.from_bytes(data[place : place + 4])
@@ -215,20 +217,20 @@ def whole_png(data: bytes) -> bool:
     return False
 
 
-def _tiff_words(path: Path, picture: PIL.Image.Image) -> Words:
+def _tiff_samples(path: Path, picture: PIL.Image.Image) -> Uint16:
     tags = getattr(picture, "tag_v2", {})
-    words = _tiff_samples(path, picture)
+    values = _tiff_stored_samples(path, picture)
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        words = _TOP - words
-    if words.shape[2] == 4 and _PREMULTIPLIED in tags.get(_EXTRA, ()):
-        alpha = np.maximum(words[..., 3:].astype(np.float64), 1) / _TOP
-        colour = np.rint(np.minimum(words[..., :3] / alpha, _TOP))
-        words = np.dstack([colour.astype(np.uint16), words[..., 3:]])
-    return words
+        values = _TOP - values
+    if values.shape[2] == 4 and _PREMULTIPLIED in tags.get(_EXTRA, ()):
+        alpha = np.maximum(values[..., 3:].astype(np.float64), 1) / _TOP
+        colour = np.rint(np.minimum(values[..., :3] / alpha, _TOP))
+        values = np.dstack([colour.astype(np.uint16), values[..., 3:]])
+    return values
 
 
-def _tiff_samples(path: Path, picture: PIL.Image.Image) -> Words:
-    """Return the samples of the first page as they are stored."""
+def _tiff_stored_samples(path: Path, picture: PIL.Image.Image) -> Uint16:
+    """Return the samples of the first page as stored."""
     tags = getattr(picture, "tag_v2", {})
     compression, by_plane = tags.get(_COMPRESSION, _PLAIN), tags.get(_PLANAR) == _BY_PLANE
     if compression != _PLAIN and not by_plane:
@@ -240,9 +242,9 @@ def _tiff_samples(path: Path, picture: PIL.Image.Image) -> Words:
 
     every: Any = ...
     try:
-        with path.open("rb") as file:  # page, not series: a series may name other files
+        with path.open("rb") as file:  # a page: a series may refer to other files
             samples = np.asarray(iio.imread(file, plugin="tifffile", index=every, page=0))
-    except Exception as error:  # tifffile raises what it meets in a damaged file: many kinds
+    except Exception as error:  # tifffile raises many types on damaged files
         raise OSError(str(error)) from error
     if samples.ndim == 2:
         return samples[..., None]
@@ -250,7 +252,7 @@ def _tiff_samples(path: Path, picture: PIL.Image.Image) -> Words:
 
 
 def _check_strips(path: Path, tags: Any, most: int) -> None:
-    """Raise OSError if a deflated strip holds more than `most` bytes; tifffile does not look."""
+    """Raise OSError if a deflated strip exceeds `most` bytes; tifffile does not check."""
     with path.open("rb") as file:
         for offset, count in zip(tags.get(_OFFSETS, ()), tags.get(_COUNTS, ()), strict=True):
             file.seek(offset)
@@ -263,30 +265,30 @@ def _check_strips(path: Path, tags: Any, most: int) -> None:
                 raise OSError("a strip holds more than the picture has")
 
 
-def write_deep(file: Any, words: Words, suffix: str, described: dict[str, Any]) -> None:
-    """Write uint16 RGB [H, W, 3] or RGBA [H, W, 4] into a binary file.
+def write_deep(file: Any, values: Uint16, suffix: str, metadata: dict[str, Any]) -> None:
+    """Write uint16 RGB [H, W, 3] or RGBA [H, W, 4] to a binary file.
 
-    suffix: one of DEEP. described: EXIF, resolution and texts, as for Pillow's `save`.
+    suffix: one of DEEP. metadata: EXIF, resolution and texts, as options of Pillow's `save`.
     """
-    file.write(_png(words, described) if suffix == ".png" else _tiff(words, described))
+    file.write(_png(values, metadata) if suffix == ".png" else _tiff(values, metadata))
 
 
-def _png(words: Words, described: dict[str, Any]) -> bytes:
-    """Return a PNG with the ancillary chunks that Pillow makes of the description."""
+def _png(values: Uint16, metadata: dict[str, Any]) -> bytes:
+    """Return a PNG with the ancillary chunks that Pillow makes of the metadata."""
     import cv2
 
-    order = [2, 1, 0, 3][: words.shape[2]]
-    done, data = cv2.imencode(".png", words[..., order], [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
+    order = [2, 1, 0, 3][: values.shape[2]]
+    done, data = cv2.imencode(".png", values[..., order], [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
     if not done:
         raise OSError("the picture could not be packed as PNG")
     packed, small = data.tobytes(), io.BytesIO()
-    PIL.Image.new("RGB", (1, 1)).save(small, format="PNG", **described)
+    PIL.Image.new("RGB", (1, 1)).save(small, format="PNG", **metadata)
     header = 8 + 12 + 13  # signature and IHDR
     return packed[:header] + _ancillary(small.getvalue()) + packed[header:]
 
 
 def _ancillary(data: bytes) -> bytes:
-    """Return the chunks of a PNG that are not of its pixels."""
+    """Return all chunks of a PNG but IHDR, IDAT and IEND."""
     found, place = b"", 8
     while place + 12 <= len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4])
@@ -296,20 +298,20 @@ def _ancillary(data: bytes) -> bytes:
     return found
 
 
-def _tiff(words: Words, described: dict[str, Any]) -> bytes:
+def _tiff(values: Uint16, metadata: dict[str, Any]) -> bytes:
     import imageio.v3 as iio
 
-    dpi, exif = described.get("dpi"), described.get("exif")
+    dpi, exif = metadata.get("dpi"), metadata.get("exif")
     options: dict[str, Any] = {"metadata": None, "software": False}
     if dpi:
         options |= {"resolution": tuple(map(float, dpi)), "resolutionunit": 2}
     data = iio.imwrite(
         "<bytes>",
-        words,
+        values,
         plugin="tifffile",
         extension=".tif",
         photometric="rgb",
-        extrasamples=["unassalpha"] * (words.shape[2] == 4),
+        extrasamples=["unassalpha"] * (values.shape[2] == 4),
         compression="zlib",
         predictor=True,
         **options,

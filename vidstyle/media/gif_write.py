@@ -1,4 +1,4 @@
-"""Animated GIF written frame by frame, each with its own palette, none merged, none dropped."""
+"""Animated GIF, written frame by frame with a palette per frame: none merged, none dropped."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -10,19 +10,19 @@ import av
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
+from vidstyle.image import Image, to_bytes
 from vidstyle.media.animation_read import check_durations, in_ticks, plays
-from vidstyle.media.clip import Clip, Image
-from vidstyle.media.pictures import to_bytes
+from vidstyle.media.clip import Clip
 from vidstyle.media.video_write import writing_media
 
 __all__ = ["write_gif"]
 
 _TICK = Fraction(1, 100)  # GIF counts in hundredths of a second
-_FASTEST = 2  # ticks: what is shorter, players show slower
+_FASTEST = 2  # ticks; players slow down shorter frames
 
 
 def write_gif(clip: Clip, indices: range, frames: Iterable[Image], part: Path) -> list[str]:
-    """Write an animated GIF that begins at 0. Returns warnings. Raises OutputError."""
+    """Write an animated GIF that starts at 0. Returns warnings. Raises OutputError."""
     ticks = in_ticks(clip, indices, _TICK)
     options = {"fflags": "+bitexact", "loop": str(_loop(clip)), "final_delay": str(_last(ticks))}
     with writing_media(part), av.open(f"file:{part}", "w", format="gif", options=options) as out:
@@ -42,7 +42,7 @@ def _last(ticks: list[int]) -> int:
 
 
 def _loop(clip: Clip) -> int:
-    """Return the muxer's word for how often to repeat: 0 for ever, -1 not at all."""
+    """Return the muxer's loop option: number of repeats, 0: for ever, -1: none."""
     played = plays(clip.path) if clip.kind == "animation" else 0
     return played - 1 if played > 1 else -played
 
@@ -50,11 +50,11 @@ def _loop(clip: Clip) -> int:
 def _warnings(ticks: list[int]) -> list[str]:
     if min(later - earlier for earlier, later in pairwise(ticks)) >= _FASTEST:
         return []
-    return ["GIF players show frames shorter than 0.02 s slower; .mp4 or .webm keep the pace"]
+    return ["GIF players show frames shorter than 0.02 s slower; .mp4 or .webm keep the timing"]
 
 
 def _with_palettes(frames: Iterable[Image], ticks: list[int]) -> Iterator[VideoFrame]:
-    """Yield frames of 256 colours each, dithered. They leave the graph as they enter it."""
+    """Yield the frames with 256 dithered colours each, in order."""
     graph: Graph | None = None
     for image, tick in zip(frames, ticks, strict=True):
         frame = VideoFrame.from_ndarray(to_bytes(image), format="rgb24").reformat(format="rgb32")
@@ -76,7 +76,7 @@ def _pulled(graph: Graph) -> Iterator[VideoFrame]:
 
 
 def _palette_graph(frame: VideoFrame) -> Graph:
-    """Build split -> palettegen -> paletteuse with a palette for each frame."""
+    """Build the graph split -> palettegen -> paletteuse with a palette per frame."""
     graph = Graph()
     entry = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=_TICK

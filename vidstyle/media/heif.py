@@ -1,7 +1,7 @@
-"""HEIC and HEIF stills, through libheif (pillow-heif) as a Pillow format.
+"""HEIC and HEIF still pictures, registered with Pillow through pillow-heif (libheif).
 
-libheif turns and mirrors the picture as its container says (irot, imir), and the orientation in
-the EXIF of such a file, which repeats that, is reset: the picture is turned once.
+libheif applies the container's rotation and mirroring (irot, imir) and resets the EXIF
+orientation, so that a picture is rotated once.
 """
 
 from functools import cache
@@ -11,35 +11,35 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from vidstyle.image import Image
 from vidstyle.media import tonemap
-from vidstyle.media.clip import Image
 
-__all__ = ["FORMAT", "depth_of", "is_still", "is_wide", "read_wide", "read_words", "register"]
+__all__ = ["FORMAT", "depth_of", "is_still", "is_wide", "read_uint16", "read_wide", "register"]
 
 FORMAT = "HEIF"
-_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")  # of stills; sequences are videos
+_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")  # of still pictures, not of sequences
 
 
 @cache
 def register() -> None:
-    """Make Pillow open HEIF."""
+    """Register HEIF with Pillow."""
     import pillow_heif
 
     pillow_heif.register_heif_opener()
 
 
 def is_still(start: bytes) -> bool:
-    """Tell whether a file's first 12 bytes are those of a HEIF still."""
+    """Whether a file's first 12 bytes are those of a HEIF still picture."""
     return start[4:8] == b"ftyp" and start[8:12] in _BRANDS
 
 
 def depth_of(picture: PIL.Image.Image) -> int:
-    """Return the bits of a channel of an open HEIF picture."""
+    """Return the bits per channel of an open HEIF picture."""
     return int(picture.info.get("bit_depth") or 8)
 
 
 def is_wide(picture: PIL.Image.Image) -> bool:
-    """Tell whether a picture is tagged (nclx) as PQ, HLG or of wide primaries, without a profile.
+    """Whether a picture is tagged (nclx) as PQ, HLG or wide gamut, without an ICC profile.
 
     PQ and HLG count even with a profile: no ICC profile describes them well.
     """
@@ -54,7 +54,7 @@ def _tags(picture: PIL.Image.Image) -> tuple[int, int]:
     return int(nclx.get("transfer_characteristics", 2)), int(nclx.get("color_primaries", 2))
 
 
-def read_words(path: Path) -> np.ndarray[Any, Any]:
+def read_uint16(path: Path) -> np.ndarray[Any, Any]:
     """Decode the primary picture, upright, as uint16 [H, W, 1 to 4], full scale."""
     import pillow_heif
 
@@ -66,6 +66,6 @@ def read_words(path: Path) -> np.ndarray[Any, Any]:
     return np.rint(levels * np.float64(65535 / top)).astype(np.uint16)
 
 
-def read_wide(words: np.ndarray[Any, Any], picture: PIL.Image.Image) -> Image:
-    """Bring uint16 RGB [H, W, 3] of high dynamic range or wide primaries to sRGB."""
-    return tonemap.to_standard(words, *_tags(picture))
+def read_wide(values: np.ndarray[Any, Any], picture: PIL.Image.Image) -> Image:
+    """Convert uint16 HDR or wide-gamut RGB [H, W, 3] to sRGB."""
+    return tonemap.to_standard(values, *_tags(picture))

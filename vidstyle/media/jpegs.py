@@ -1,4 +1,4 @@
-"""JPEG files that lack their end marker and nothing else: what some cameras and copies leave."""
+"""JPEG files that lack only their end marker, as some cameras and copies leave them."""
 
 import io
 import os
@@ -8,20 +8,20 @@ from pathlib import Path
 
 import PIL.Image
 
-__all__ = ["lacks_end", "mended"]
+__all__ = ["lacks_end", "with_end_marker"]
 
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
-_ALONE = (0x00, 0x01, *range(0xD0, 0xD8))  # after 0xFF: stuffing and restarts, no segments
-# Appended to complete data, bytes are skipped; to incomplete data, they become pixels. The two
-# patterns differ in every bit, so that even one missing bit shows.
+_ALONE = (0x00, 0x01, *range(0xD0, 0xD8))  # after 0xFF: byte stuffing and restarts
+# A decoder skips bytes after complete data and decodes bytes after incomplete data. The two
+# patterns differ in every bit, so that even one missing bit changes the pixels.
 _PADS = (b"\x55" * 64, b"\xaa" * 64)
 _RESTARTS = tuple(bytes((0xFF, 0xD0 + count)) for count in range(8))
-_COEFFICIENTS = 64  # of a block
+_COEFFICIENTS = 64  # per block
 
 
 def lacks_end(path: Path) -> bool:
-    """Tell whether a JPEG has all of its pixels and only the end marker is missing."""
+    """Whether a JPEG has all of its pixels and lacks only the end marker."""
     with path.open("rb") as file:
         if file.read(3) != _START:
             return False
@@ -32,8 +32,8 @@ def lacks_end(path: Path) -> bool:
     return _lacks_end(path, status.st_mtime_ns, status.st_size)
 
 
-def mended(path: Path) -> io.BytesIO:
-    """Return the file with the end marker that it lacks."""
+def with_end_marker(path: Path) -> io.BytesIO:
+    """Return the file's data with an end marker appended."""
     return io.BytesIO(path.read_bytes().rstrip(b"\xff") + _END)
 
 
@@ -43,14 +43,14 @@ def _lacks_end(path: Path, _changed: int, _size: int) -> bool:
     segments = list(_segments(data))
     if any(kind == _EOI for kind, _ in segments) or not _has_all_scans(segments):
         return False
-    restart = _next_restart(data)  # data may also end just before a restart marker
+    restart = _next_restart(data)  # data may end just before a restart marker
     pads = (b"", *_PADS, *(restart + pad for pad in _PADS))
     plain, *padded = (_pixels(data + pad + _END) for pad in pads)
     return plain is not None and all(plain == other for other in padded)
 
 
 def _next_restart(data: bytes) -> bytes:
-    """Return the restart marker that would come next in the last scan; they count from 0 to 7."""
+    """Return the restart marker that would follow in the last scan; they cycle from 0 to 7."""
     scan = data[data.rfind(b"\xff\xda") :]
     return _RESTARTS[sum(scan.count(marker) for marker in _RESTARTS) % 8]
 
@@ -65,7 +65,7 @@ def _pixels(data: bytes) -> int | None:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (marker, body) of each segment; entropy-coded data is passed over."""
+    """Yield (marker, body) of each segment; entropy-coded data is skipped."""
     place = 2
     while (place := data.find(b"\xff", place)) >= 0 and place + 1 < len(data):
         kind = data[place + 1]
@@ -81,12 +81,12 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _has_all_scans(segments: list[tuple[int, bytes]]) -> bool:
-    """Tell whether the scans cover every coefficient of every component to its last bit."""
+    """Whether the scans cover all bits of every coefficient of every component."""
     frames = [body for kind, body in segments if 0xC0 <= kind <= 0xC2 and len(body) > 5]
     if len(frames) != 1:
         return False
     components = frames[0][6::3][: frames[0][5]]
-    bits: dict[tuple[int, int], int] = {}  # (component, coefficient) -> lowest bit that came
+    bits: dict[tuple[int, int], int] = {}  # (component, coefficient) -> lowest bit coded
     for kind, body in segments:
         if kind != _SOS or not body or len(body) < 4 + 2 * body[0]:
             continue

@@ -1,7 +1,7 @@
-"""Large pictures and frames: refused if they do not fit into memory, else reduced while read.
+"""Memory limits: pictures and frames too large for memory are refused or reduced while reading.
 
 A file of a few kilobytes can hold a picture of 300 million pixels: 3.6 GB as float32. Decoders
-need the whole picture in bytes; float32 is made strip by strip, and only at the reduced size.
+need the whole picture in 8 bits; float32 is computed strip by strip at the reduced size.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import PIL.Image
 
 from vidstyle.atomic import is_special
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Image
+from vidstyle.image import Image
 from vidstyle.memory import available
 
 __all__ = [
@@ -31,20 +31,20 @@ __all__ = [
     "side_factor",
 ]
 
-Factor = Callable[[tuple[int, int]], int]  # (width, height) -> how many times smaller to read it
+Factor = Callable[[tuple[int, int]], int]  # (width, height) -> reduction factor
 
-LARGE = 32_000_000  # pixels that are read as they are: 384 MB as float32 RGB
-_OVERSAMPLED = 2  # times the working size at least that is left for the final resize
-_STRIP = 4_000_000  # pixels that are float32 at a time while a larger picture is reduced
-_COARSE = 3  # times smaller, from above which half of the reduction is done in 8 bits
-_DECODING = 1_500_000_000  # bytes that decoding may take: with the rest a process stays below 2 GB
-# Bytes a pixel while Pillow decodes, measured with Pillow 12 and rounded up: the picture itself
-# has 4, the rest are the decoder's own copies and those of the frame before.
+LARGE = 32_000_000  # pixels up to which pictures are read at native size: 384 MB as float32 RGB
+_OVERSAMPLED = 2  # least ratio of the reduced size to the working size
+_STRIP = 4_000_000  # pixels held as float32 at a time while a picture is reduced
+_COARSE = 3  # factor above which half of the reduction is done in 8 bits
+_DECODING = 1_500_000_000  # bytes allowed for decoding, so that the process stays below 2 GB
+# Peak bytes per pixel of decoding, measured with Pillow 12 and rounded up: 4 for the picture, the
+# rest for the decoder's copies and the previous frame.
 _BYTES = {"AVIF": 10, "GIF": 10, "JPEG2000": 18, "TIFF": 8, "WEBP": 17}
-_PLAIN, _MOVING, _COEFFICIENTS = 5, 14, 2  # other formats; APNG; a channel of progressive JPEG
-_COPIES = 4  # arrays of a picture's size that are alive at once while it is prepared
+_PLAIN, _ANIMATED, _COEFFICIENTS = 5, 14, 2  # other formats; APNG; progressive JPEG per channel
+_COPIES = 4  # arrays of a picture's size that are alive at once
 
-# EXIF orientation -> what makes an array [H, W, …] upright.
+# EXIF orientation -> function that makes an array [H, W, …] upright.
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: np.fliplr,
     3: lambda pixels: np.rot90(pixels, 2),
@@ -57,9 +57,9 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def check_regular(path: Path) -> None:
-    """Raise MediaError for a pipe, a device or a socket: reading may wait for ever or never end.
+    """Raise MediaError for a pipe, device or socket: reading it may block or never end.
 
-    What is not there or may not be read is left to whoever opens it.
+    A missing or unreadable file passes; opening it raises.
     """
     if is_special(path):
         raise MediaError(
@@ -71,14 +71,14 @@ def check_regular(path: Path) -> None:
 def check_decoding(path: Path, picture: PIL.Image.Image) -> None:
     """Raise MediaError if decoding an open picture takes too much memory.
 
-    JPEG is decoded at a reduced size where that is large, see `read_reduced`.
+    A large JPEG is decoded at a reduced size; see `read_reduced`.
     """
     width, height = picture.size
     _check(path, (width, height), width * height * _bytes_of(picture), _DECODING)
 
 
 def check_room(path: Path, size: tuple[int, int], channels: int) -> None:
-    """Raise MediaError if an Image of this (width, height) takes more memory than there is."""
+    """Raise MediaError if an image of this (width, height) exceeds the available memory."""
     _check(path, size, size[0] * size[1] * channels * 4 * _COPIES, None)
 
 
@@ -88,25 +88,25 @@ def _check(path: Path, size: tuple[int, int], needed: int, most: int | None) -> 
         return
     raise MediaError(
         f"{path}: expected a picture that fits into memory, got one of {size[0]}x{size[1]} pixels, "
-        f"which takes about {needed / 1e9:.1f} GB where {min(known) / 1e9:.1f} GB may be used; "
+        f"which takes about {needed / 1e9:.1f} GB of {min(known) / 1e9:.1f} GB available; "
         "shrink it first, or choose a smaller --size"
     )
 
 
 def _bytes_of(picture: PIL.Image.Image) -> int:
-    """Return the bytes a pixel that decoding takes at its peak."""
+    """Return the peak bytes per pixel of decoding."""
     if picture.format == "JPEG":
         progressive = "progressive" in picture.info
         return 1 + progressive * _COEFFICIENTS * len(picture.getbands())
     if picture.format == "PNG" and getattr(picture, "n_frames", 1) > 1:
-        return _MOVING
+        return _ANIMATED
     return _BYTES.get(picture.format or "", _PLAIN)
 
 
 def exif_of(picture: PIL.Image.Image) -> PIL.Image.Exif:
-    """Return the EXIF of an open picture; of a large PNG only what stands before its pixels.
+    """Return the EXIF of an open picture; of a large PNG only an eXIf chunk before its pixels.
 
-    Pillow decodes a PNG to look for it behind them, which takes seconds for a large one.
+    Pillow decodes a PNG to find a later chunk, which takes seconds for a large one.
     """
     late = picture.format == "PNG" and "exif" not in picture.info
     if late and picture.width * picture.height > LARGE:
@@ -115,15 +115,15 @@ def exif_of(picture: PIL.Image.Image) -> PIL.Image.Exif:
 
 
 def native(size: tuple[int, int]) -> int:
-    """Read at the native size."""
+    """Return the factor of the native size, 1."""
     del size
     return 1
 
 
 def side_factor(side: int) -> Factor:
-    """Return by what a large picture is reduced that is needed at `side` pixels on its long side.
+    """Return the factor function for a long side of `side` pixels.
 
-    At least twice that is left. What is not above LARGE is read at its native size.
+    The reduced long side is at least twice `side`; up to LARGE pixels the factor is 1.
     """
 
     def factor(size: tuple[int, int]) -> int:
@@ -136,24 +136,24 @@ def side_factor(side: int) -> Factor:
 
 
 def area_factor(size: tuple[int, int]) -> int:
-    """Return by what a picture is reduced so that it has at most LARGE pixels."""
+    """Return the factor that reduces a picture to at most LARGE pixels."""
     return max(1, ceil(sqrt(size[0] * size[1] / LARGE)))
 
 
 def reduced_size(size: tuple[int, int], factor: int) -> tuple[int, int]:
-    """Return the (width, height) that a picture has when it was reduced."""
+    """Return (width, height) after reduction."""
     return max(1, size[0] // factor), max(1, size[1] // factor)
 
 
 def read_reduced(
     picture: PIL.Image.Image, factor: int, convert: Callable[[PIL.Image.Image], Image]
 ) -> Image:
-    """Return a Pillow picture as float32 [H, W, 3 or 4], `factor` times smaller by area means.
+    """Return a Pillow picture reduced by `factor` with area means: float32 [H, W, 3 or 4].
 
-    convert: of a picture to float32 [H, W, C] of the same size. EXIF orientation is not applied.
+    convert: Pillow picture -> float32 [H, W, C] of the same size. EXIF orientation is not applied.
     """
     size = reduced_size(picture.size, factor)
-    if picture.format == "JPEG":  # the decoder itself reduces by 2, 4 or 8
+    if picture.format == "JPEG":  # libjpeg reduces by 2, 4 or 8 while decoding
         picture.draft(picture.mode, size)
     picture.load()
     times = max(1, picture.height // size[1])
@@ -168,7 +168,7 @@ def read_reduced(
 
 
 def _coarse(picture: PIL.Image.Image, times: int) -> PIL.Image.Image:
-    """Return the means of 8-bit pixels by half of `times`, which is much faster than in float32."""
+    """Reduce 8-bit pixels by half of `times`, which is much faster than in float32."""
     if times <= _COARSE or picture.mode[0] in "IF":
         return picture
     if picture.has_transparency_data:
@@ -179,7 +179,7 @@ def _coarse(picture: PIL.Image.Image, times: int) -> PIL.Image.Image:
 
 
 def _shrunk(pixels: Image, width: int, height: int) -> Image:
-    """Return area means; of colours with alpha, weighted by it."""
+    """Return area means; colours are weighted by alpha."""
     import cv2
 
     if pixels.shape[2] == 4:

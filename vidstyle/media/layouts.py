@@ -1,9 +1,9 @@
-"""Channel layouts of sound: which speaker each channel of a stream is meant for.
+"""Channel layouts: the speaker of each channel of an audio stream.
 
-PyAV 18.1 frees the channel map of a custom layout twice, once with the `AudioLayout` object and
-once with the context that the object was read from, which aborts the process. `settle` therefore
-replaces the layout of a decoder before its first packet, `decoded` keeps the layout of a frame
-whose decoder makes a custom one itself, and no other code reads the layout of an input stream.
+PyAV 18.1 frees the channel map of a custom layout twice, with the `AudioLayout` object and with
+the context it was read from, which aborts the process. Therefore `settle` replaces a decoder's
+layout before its first packet, `decoded` keeps a reference to the layout of a frame whose decoder
+makes a custom one, and no other code reads the layout of an input stream.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from av.audio.layout import AudioLayout
 
 __all__ = ["Channels", "decoded", "layout_names", "merged", "named", "settle", "speakers"]
 
-# Every layout that FFmpeg names, without binaural and downmix, which are stereo under another name.
+# FFmpeg's named layouts, without binaural and downmix, which are stereo by another name.
 _STANDARD = (
     "mono", "stereo", "2.1", "3.0", "3.0(back)", "4.0", "quad", "quad(side)", "3.1", "5.0",
     "5.0(side)", "4.1", "5.1", "5.1(side)", "6.0", "6.0(front)", "3.1.2", "hexagonal", "6.1",
@@ -23,17 +23,17 @@ _STANDARD = (
     "5.1.2(back)", "octagonal", "cube", "5.1.4", "7.1.2", "7.1.4", "7.2.3", "9.1.4", "9.1.6",
     "hexadecagonal", "22.2",
 )  # fmt: skip
-# Sound of a sphere: its first channel is what a microphone for all directions hears.
+# Ambisonic layouts; the first channel (W) is omnidirectional.
 _AMBISONIC = ("ambisonic 1", "ambisonic 2", "ambisonic 3")
 _BACK = {"SL": "BL", "SR": "BR"}
 
 
 @dataclass(frozen=True)
 class Channels:
-    """The channels of an audio stream, in the order in which they are stored.
+    """The channels of an audio stream, in stored order.
 
-    layout: the layout that the decoder was given: a standard name, or "12 channels" without one.
-    names: the speaker of each channel ("FL", "LFE", …), () where the file does not say any.
+    layout: the layout given to the decoder: a standard name, or e.g. "12 channels".
+    names: the speaker of each channel ("FL", "LFE", …), () if the file does not tell.
     """
 
     layout: str
@@ -45,16 +45,16 @@ class Channels:
 
     @property
     def reordered(self) -> bool:
-        """Whether the channels are stored in another order than that of `layout`."""
+        """Whether the stored channel order differs from that of `layout`."""
         return bool(self.names) and self.names != speakers(self.layout)
 
 
 def settle(context: Any) -> Channels:
-    """Give the decoder of an audio stream a layout with a name, before it is opened.
+    """Give an audio decoder a named layout before it is opened.
 
-    An unnamed layout becomes FFmpeg's default for its number of channels (1 mono, 2 stereo,
-    6 5.1, …); the speakers of a custom layout are kept in the result. Raises ValueError for a
-    stream without channels.
+    An unnamed layout becomes FFmpeg's default for its number of channels (1 mono, 2 stereo, 6 5.1,
+    …); the speakers of a custom layout are returned. Raises ValueError for a stream without
+    channels.
     """
     found = context.layout
     count = found.nb_channels
@@ -71,11 +71,11 @@ def settle(context: Any) -> Channels:
 
 
 def decoded(context: Any, packet: Any) -> list[Any]:
-    """Return the audio frames that a decoder makes of a packet. Raises what the decoder raises."""
+    """Return the audio frames decoded from a packet. Raises the decoder's exceptions."""
     frames = context.decode(packet)
     for frame in frames:
         if named(frame.layout) is None and frame.layout.channels[0].name != "NONE":
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(frame.layout))  # never freed, see above
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(frame.layout))
     return list(frames)
 
 
@@ -87,24 +87,24 @@ def named(layout: AudioLayout) -> str | None:
 
 @cache
 def _layouts(names: tuple[str, ...] = _STANDARD) -> dict[str, AudioLayout]:
-    """Return those of the layouts that this FFmpeg knows."""
+    """Return the layouts that this FFmpeg knows."""
     found = {}
     for name in names:
         try:
             found[name] = AudioLayout(name)
-        except ValueError:  # a name that a later FFmpeg has introduced
+        except ValueError:  # introduced by a later FFmpeg
             continue
     return found
 
 
 def layout_names() -> tuple[str, ...]:
-    """Return the names of the standard layouts, those with few channels first."""
+    """Return the names of the standard layouts, in order of channel count."""
     return tuple(sorted(_layouts(), key=lambda name: _layouts()[name].nb_channels))
 
 
 @cache
 def speakers(layout: str) -> tuple[str, ...]:
-    """Return the speaker of each channel of a named layout, () for one without a name."""
+    """Return the speaker of each channel of a named layout, () if it has no name."""
     names = tuple(channel.name for channel in AudioLayout(layout).channels)
     return names if _is_known(names) else ()
 
@@ -115,7 +115,7 @@ def _every_speaker() -> frozenset[str]:
 
 
 def _is_known(names: tuple[str, ...]) -> bool:
-    """Tell whether each channel has a speaker of its own."""
+    """Whether all channels have known, distinct speakers."""
     return len(set(names)) == len(names) and _every_speaker().issuperset(names)
 
 
@@ -127,9 +127,9 @@ def _default(count: int) -> str:
 
 
 def merged(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the speakers with the side ones renamed to back where there are no back ones.
+    """Return the speakers with side ones renamed to back if there are no back ones.
 
-    5.1 and 5.1(side) are the same sound: which of the two names is used depends on the codec.
+    5.1 and 5.1(side) are the same sound; the name depends on the codec.
     """
     if set(_BACK.values()) & set(names):
         return names

@@ -1,4 +1,4 @@
-"""What lies in a folder: pictures in natural order, and the files that are left out, by name."""
+"""Folder listings: pictures in natural order, and notes on the files left out."""
 
 import re
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ __all__ = [
     "is_footage",
     "is_pattern",
     "is_system",
+    "left_out_message",
     "listed",
     "missing_numbers",
     "natural",
-    "told_left_out",
 ]
 
 _VIDEOS = frozenset(
@@ -25,8 +25,8 @@ _VIDEOS = frozenset(
         ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
     )
 )  # fmt: skip
-# Folders and files that NAS devices, archives and operating systems keep beside a user's, in
-# lower case. Those whose names begin with a dot are hidden and need no entry.
+# Lower-case names of folders and files that NAS devices, archives and operating systems create.
+# Hidden files (with a leading dot) are skipped anyway.
 _SYSTEM = frozenset(
     (
         "@eadir", "@recently-snapshot", "@recycle", "@sharebin", "@tmp", "#recycle", "#snapshot",
@@ -35,27 +35,27 @@ _SYSTEM = frozenset(
         "network trash folder", "temporary items", "icon\r",
     )
 )  # fmt: skip
-_STATE = ".vidstyle"  # the suffix of a run's state
-_NAMED = 20  # names of left-out files in one line; a folder may hold thousands
+_STATE = ".vidstyle"  # suffix of a run's state folder
+_MAX_NAMED = 20  # file names in one message; a folder may hold thousands
 
 
 def is_footage(name: str) -> bool:
-    """Tell whether a file of this name is taken for a picture, an animation or a video."""
+    """Whether a file name has the suffix of a picture, animation or video."""
     return Path(name).suffix.lower() in PICTURES | _VIDEOS and not name.startswith(".")
 
 
 def is_system(name: str) -> bool:
-    """Tell whether a file or folder of this name belongs to a NAS, an archive or a system."""
+    """Whether a file or folder name belongs to a NAS, an archive or an operating system."""
     return name.lower() in _SYSTEM
 
 
 def is_pattern(path: Path) -> bool:
-    """Tell whether a path is a numbered pattern (f/%05d.png)."""
+    """Whether a path is a numbered pattern (f/%05d.png)."""
     return bool(NUMBER.search(path.name)) and not path.exists()
 
 
 def listed(path: Path, expected: str) -> tuple[list[Path], tuple[str, ...]]:
-    """Return (pictures in natural order, a sentence each on what is left out or missing).
+    """Return (pictures in natural order, notes on files left out or numbers missing).
 
     path: a folder or a numbered pattern. expected: the beginning of error messages. Raises
     MediaError if there is no picture.
@@ -67,15 +67,15 @@ def listed(path: Path, expected: str) -> tuple[list[Path], tuple[str, ...]]:
         raise MediaError(f"{path}: {expected}, but {error.strerror}: {folder}") from error
     if path.is_dir():
         files = [file for file in present if _looks_like_picture(file)]
-        left_out = told_left_out(_names(set(present) - set(files)))
+        left_out = left_out_message(_names(set(present) - set(files)))
     else:
         pattern = pattern_of(path)
         files = [file for file in present if pattern.fullmatch(file.name) and file.is_file()]
         left_out = ""
     if not files:
         nothing = "no picture in it" if path.is_dir() else "no file that matches"
-        told = f" ({left_out})" if left_out else ""
-        raise MediaError(f"{path}: expected pictures (.png, .jpg and others), got {nothing}{told}")
+        detail = f" ({left_out})" if left_out else ""
+        raise MediaError(f"{path}: expected pictures (.png, .jpg, …), got {nothing}{detail}")
     return files, tuple([left_out] if left_out else missing_numbers(path, files))
 
 
@@ -85,7 +85,7 @@ def _looks_like_picture(file: Path) -> bool:
 
 
 def _names(paths: Iterable[Path]) -> list[str]:
-    """Return the names that are worth telling: neither hidden, of the system, nor a run's state."""
+    """Return the names without hidden files, system files and state folders, in natural order."""
     names = [
         f"{path.name}/" if path.is_dir() else path.name
         for path in paths
@@ -96,18 +96,18 @@ def _names(paths: Iterable[Path]) -> list[str]:
     return sorted(names, key=natural)
 
 
-def told_left_out(names: list[str]) -> str:
-    """Return one sentence that names the files and folders (name/) left out, "" for none."""
+def left_out_message(names: list[str]) -> str:
+    """Return a message that names the files and folders (name/) left out, "" for none."""
     if not names:
         return ""
-    shown = ", ".join(names[:_NAMED])
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    shown = ", ".join(names[:_MAX_NAMED])
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
     advice = [
-        ("camera raw has to be developed to TIFF first", any(map(is_raw, names))),
-        ("-r takes in videos and folders", any(map(_is_for_batch, names))),
+        ("camera raw must be developed to TIFF first", any(map(is_raw, names))),
+        ("-r includes videos and folders", any(map(_is_for_batch, names))),
     ]
-    told = "; ".join(sentence for sentence, applies in advice if applies)
-    return f"left out: {shown}{more}" + (f" ({told})" if told else "")
+    detail = "; ".join(sentence for sentence, applies in advice if applies)
+    return f"left out: {shown}{more}" + (f" ({detail})" if detail else "")
 
 
 def _is_for_batch(name: str) -> bool:
@@ -115,7 +115,7 @@ def _is_for_batch(name: str) -> bool:
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """Return a key that puts frame10 after frame9."""
+    """Return a sort key that puts frame10 after frame9."""
     parts = re.split(r"(\d+)", name.lower())
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts] + [
         (2, 0, name)
@@ -123,7 +123,7 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def missing_numbers(path: Path, files: list[Path]) -> tuple[str, ...]:
-    """Return a sentence if numbers of a pattern are missing between the first and the last."""
+    """Return a note if a pattern's numbers have gaps between the first and the last."""
     if path.is_dir():
         return ()
     pattern = pattern_of(path)

@@ -1,4 +1,4 @@
-"""What a picture says of itself, carried from a source into its result: EXIF, XMP, resolution."""
+"""Picture metadata (EXIF, XMP, resolution, texts) copied from the source to the output."""
 
 import struct
 from pathlib import Path
@@ -9,16 +9,16 @@ from PIL import ExifTags, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Image
+from vidstyle.image import Image
 from vidstyle.media.large import exif_of
 from vidstyle.media.pictures import open_picture, quiet, write_picture
 
 __all__ = ["write_with_metadata"]
 
 _TIFF = (".tif", ".tiff")
-_XMP = 700  # the tag under which a TIFF keeps XMP
-# EXIF tags of how a file is laid out, which TIFF keeps among those of the picture.
-_OF_THE_FILE = (
+_XMP = 700  # TIFF tag of XMP
+# TIFF tags of the file's layout, which are not metadata of the picture.
+_LAYOUT_TAGS = (
     254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325,
     338, 339, 347, 530, 531, 532, _XMP, 34675,
 )  # fmt: skip
@@ -27,32 +27,32 @@ _OF_THE_FILE = (
 def write_with_metadata(
     path: Path, image: Image, source: Path, suffix: str, depth: int = 8
 ) -> list[str]:
-    """Write a picture with what its source says of itself; return what of that could not be kept.
+    """Write a picture with its source's metadata; return a warning if some could not be kept.
 
-    suffix: of the result. depth: bits of a channel of the source. See `write_picture`. Raises
+    suffix: of the output. depth: bits per channel of the source; see `write_picture`. Raises
     OutputError.
     """
     try:
-        words, lost = _description(source, suffix)
-        write_picture(path, image, suffix, words, depth=depth)
-    except _UNFIT as error:
+        options, lost = _metadata_options(source, suffix)
+        write_picture(path, image, suffix, options, depth=depth)
+    except _FAULTS as error:
         write_picture(path, image, suffix, depth=depth)
         return [
-            f"{source}: what it says of itself (EXIF, XMP) does not fit into {suffix}, so it was "
+            f"{source}: its metadata (EXIF, XMP) does not fit into {suffix}, so it was "
             f"left out ({error})"
         ]
     return [lost] * bool(lost)
 
 
-# What Pillow raises on broken EXIF, and on what is too long for a format.
-_UNFIT = (MediaError, ValueError, TypeError, KeyError, struct.error, SyntaxError, RuntimeError)
+# Exceptions of Pillow for broken EXIF and for metadata too long for a format.
+_FAULTS = (MediaError, ValueError, TypeError, KeyError, struct.error, SyntaxError, RuntimeError)
 
 
-def _description(source: Path, suffix: str) -> tuple[dict[str, Any], str]:
-    """Return (words for `write_picture`, a sentence if something cannot be kept, else "").
+def _metadata_options(source: Path, suffix: str) -> tuple[dict[str, Any], str]:
+    """Return (options for `write_picture`, a warning or "").
 
-    Left out are the orientation, since results stand upright, the thumbnail, and the colour
-    profile, since results are sRGB. suffix: of the result.
+    Orientation (outputs are upright), thumbnail and colour profile (outputs are sRGB) are dropped.
+    suffix: of the output.
     """
     with open_picture(source) as picture, quiet():
         xmp = _upright_xmp(picture)
@@ -60,21 +60,21 @@ def _description(source: Path, suffix: str) -> tuple[dict[str, Any], str]:
         comment, dpi = picture.info.get("comment"), picture.info.get("dpi")
         texts = getattr(picture, "text", {})
     if suffix == ".bmp":
-        lost = f"{source}: .bmp cannot hold what it says of itself (EXIF, XMP): left out"
-        return _given(dpi=dpi), lost if exif or xmp else ""
-    words = _given(dpi=dpi, exif=exif, xmp=xmp)
+        lost = f"{source}: .bmp cannot hold its metadata (EXIF, XMP): left out"
+        return _nonempty(dpi=dpi), lost if exif or xmp else ""
+    options = _nonempty(dpi=dpi, exif=exif, xmp=xmp)
     if suffix == ".png":
-        return _given(dpi=dpi, exif=exif, pnginfo=_png_info(texts, xmp)), ""
+        return _nonempty(dpi=dpi, exif=exif, pnginfo=_png_info(texts, xmp)), ""
     if suffix in (".jpg", ".jpeg"):
-        words |= _given(comment=comment)
+        options |= _nonempty(comment=comment)
     if suffix in _TIFF:
-        plain = {"compression": None} if exif else {}  # Pillow writes EXIF into plain files only
-        return _given(dpi=dpi, exif=exif) | plain, ""
-    return words, ""
+        plain = {"compression": None} if exif else {}  # as Pillow requires for EXIF
+        return _nonempty(dpi=dpi, exif=exif) | plain, ""
+    return options, ""
 
 
 def _upright_xmp(picture: PIL.Image.Image) -> bytes | None:
-    """Return the XMP of a picture as of one that stands upright, without decoding it."""
+    """Return a picture's XMP with the orientation reset, without decoding the picture."""
     exif = exif_of(picture)
     head = PIL.Image.new("L", (1, 1))
     head.info = dict(picture.info)
@@ -83,14 +83,14 @@ def _upright_xmp(picture: PIL.Image.Image) -> bytes | None:
     return ImageOps.exif_transpose(head).info.get("xmp")
 
 
-def _given(**words: Any) -> dict[str, Any]:
-    return {name: value for name, value in words.items() if value}
+def _nonempty(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value}
 
 
 def _exif(picture: PIL.Image.Image, xmp: bytes | None) -> bytes:
-    """Return the EXIF block of a picture, as of one that stands upright; empty if it has none."""
+    """Return a picture's EXIF block without layout tags and thumbnail; empty if it has none."""
     exif = exif_of(picture)
-    for tag in _OF_THE_FILE:
+    for tag in _LAYOUT_TAGS:
         exif.pop(tag, None)
     if xmp:
         exif[_XMP] = xmp

@@ -1,6 +1,6 @@
-"""Stills: pictures read and written with Pillow, frames kept as 16-bit PNG with OpenCV.
+"""Still pictures: read and written with Pillow; frames saved as 16-bit PNG with OpenCV.
 
-Integer pixels, profiles, palettes and EXIF end here: everything else sees `Image`.
+Converts integer pixels, ICC profiles, palettes and EXIF orientation to and from `Image`.
 """
 
 import os
@@ -16,8 +16,8 @@ import PIL.Image
 from PIL import ImageOps
 
 from vidstyle.errors import MediaError, OutputError, as_path, reading, writing
+from vidstyle.image import Image, from_uint16, over_white, to_bytes, to_uint16
 from vidstyle.media import deep_pictures, heif, jpegs
-from vidstyle.media.clip import Image
 from vidstyle.media.large import (
     UPRIGHT,
     Factor,
@@ -34,37 +34,29 @@ from vidstyle.media.profiles import to_srgb
 from vidstyle.media.raws import check_developed
 
 __all__ = [
-    "CLEAR",
     "PICTURES",
     "PICTURE_FAULTS",
+    "WITH_ALPHA",
     "WRITABLE",
-    "difference_of_gaussians",
-    "has_clear_pixels",
-    "is_opaque",
     "is_picture",
+    "is_transparent",
     "load_frame",
     "open_picture",
-    "over_white",
     "quiet",
     "read_picture",
     "read_pixels",
     "read_style",
-    "recolored",
-    "resize",
     "save_frame",
     "signatures",
-    "to_bytes",
     "to_pixels",
-    "to_uint16",
     "upright_size",
     "write_picture",
 ]
 
-_OPAQUE = 1 - 2**-17  # of 1: half a step of 16 bits below it; rounding errs by a hundredth of that
-_STRIP = 1 << 24  # pixels of a strip
-LIMIT = 300_000_000  # pixels; beyond it a picture is a mistake or a bomb
+_STRIP = 1 << 24  # pixels per strip
+LIMIT = 300_000_000  # pixels; a larger picture is taken for a decompression bomb
 
-# Pillow's formats that are pictures by their first bytes; its others guess, or are videos.
+# Pillow formats that are recognised reliably by their first bytes and are not videos.
 _FORMATS = (
     "AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP",
 )  # fmt: skip
@@ -83,10 +75,10 @@ WRITABLE: dict[str, dict[str, Any]] = {
     ".tiff": {"compression": "tiff_deflate"},
     ".bmp": {},
 }
-CLEAR = frozenset((".png", ".webp", ".tif", ".tiff"))  # these keep alpha
+WITH_ALPHA = frozenset((".png", ".webp", ".tif", ".tiff"))  # suffixes of formats written with alpha
 _ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-PICTURE_FAULTS = (  # what Pillow raises on damaged files (found by fuzzing)
+_TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+PICTURE_FAULTS = (  # exceptions that Pillow raises on damaged files (found by fuzzing)
     struct.error, OSError, ValueError, SyntaxError, RuntimeError, TypeError, IndexError, KeyError,
     EOFError, OverflowError, MemoryError, PIL.Image.DecompressionBombError,
 )  # fmt: skip
@@ -94,7 +86,7 @@ PICTURE_FAULTS = (  # what Pillow raises on damaged files (found by fuzzing)
 
 @contextmanager
 def open_picture(path: Path) -> Iterator[PIL.Image.Image]:
-    """Open a picture by its content; whatever Pillow raises inside becomes a MediaError."""
+    """Open a picture, recognised by its content; Pillow's exceptions become MediaError."""
     path = as_path(path, "picture")
     check_regular(path)
     try:
@@ -109,7 +101,7 @@ def open_picture(path: Path) -> Iterator[PIL.Image.Image]:
             "got a larger one; shrink it first"
         ) from error
     except PIL.UnidentifiedImageError as error:
-        raise MediaError(f"{path}: expected a picture, {_instead(path)}") from error
+        raise MediaError(f"{path}: expected a picture, {_describe_other_file(path)}") from error
     except PICTURE_FAULTS as error:
         raise MediaError(_unreadable(path, error)) from error
 
@@ -120,14 +112,14 @@ def _opened(path: Path) -> PIL.Image.Image:
     try:
         with quiet():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            file = jpegs.mended(path) if jpegs.lacks_end(path) else path
+            file = jpegs.with_end_marker(path) if jpegs.lacks_end(path) else path
             return PIL.Image.open(file, formats=list(signatures()))
     finally:
         PIL.Image.MAX_IMAGE_PIXELS = before
 
 
 def signatures() -> dict[str, Callable[[bytes], bool | str] | None]:
-    """Return the test of a file's first bytes for each of _FORMATS that this Pillow reads."""
+    """Return, per format of _FORMATS that Pillow supports, the test of a file's first bytes."""
     PIL.Image.init()
     heif.register()
     tests = {name: PIL.Image.OPEN[name][1] for name in _FORMATS if name in PIL.Image.OPEN}
@@ -135,7 +127,7 @@ def signatures() -> dict[str, Callable[[bytes], bool | str] | None]:
 
 
 def is_picture(path: Path) -> bool:
-    """Tell whether a file's first bytes are those of a picture, whole or not."""
+    """Whether a file's first bytes are those of a picture, damaged or not."""
     with path.open("rb") as file:
         start = file.read(32)
     return any(test and test(start) is True for test in signatures().values())
@@ -143,7 +135,7 @@ def is_picture(path: Path) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Pillow's remarks on odd headers from the terminal; what cannot be read still raises."""
+    """Suppress Pillow's warnings about irregular headers; errors still raise."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -156,15 +148,15 @@ def _unreadable(path: Path, error: BaseException) -> str:
         return f"{path}: expected a picture, got a folder; name one of the files in it"
     if isinstance(error, PermissionError):
         return f"{path}: expected a picture that can be read, but permission is denied"
-    told = " ".join(str(error).split())  # libheif ends its messages with a line break
+    detail = " ".join(str(error).split())  # libheif ends its messages with a line break
     return (
         f"{path}: expected a whole picture, got one that is damaged or cut short "
-        f"({told}); get it again from where it came"
+        f"({detail}); get it again from where it came"
     )
 
 
-def _instead(path: Path) -> str:
-    """Say what a file is that is no picture."""
+def _describe_other_file(path: Path) -> str:
+    """Return the "got" part of an error message about a file that is not a picture."""
     from vidstyle.media import decode
 
     if path.stat().st_size == 0:
@@ -177,19 +169,19 @@ def _instead(path: Path) -> str:
 
 
 def read_picture(path: Path) -> Image:
-    """Read any still, upright, as sRGB; transparent parts lie over white. Raises MediaError."""
+    """Read a still picture, upright, as sRGB over white. Raises MediaError."""
     return over_white(read_pixels(path))
 
 
 def read_style(path: Path) -> Image:
-    """Read what `read_picture` does; one of more than LARGE pixels is reduced to as many."""
+    """Read a still picture as `read_picture` does, reduced to at most LARGE pixels."""
     return over_white(read_pixels(path, area_factor))
 
 
 def read_pixels(path: Path, factor: Factor = native) -> Image:
-    """Read what `read_picture` does, but RGBA [H, W, 4], not over white, where it has alpha.
+    """Read a still picture as `read_picture` does, but as RGBA [H, W, 4] if it has alpha.
 
-    factor: by what it is reduced.
+    factor: function of (width, height) that returns the reduction factor.
     """
     with open_picture(path) as picture, quiet():
         times = factor(picture.size)
@@ -203,14 +195,14 @@ def read_pixels(path: Path, factor: Factor = native) -> Image:
 
 
 def upright_size(picture: PIL.Image.Image) -> tuple[int, int]:
-    """Return (width, height) after the EXIF orientation, from the header alone."""
+    """Return (width, height) after EXIF orientation, from the header alone."""
     width, height = picture.size
-    turned = exif_of(picture).get(_ORIENTATION) in _TURNED
+    turned = exif_of(picture).get(_ORIENTATION) in _TRANSPOSED
     return (height, width) if turned else (width, height)
 
 
-def has_clear_pixels(picture: PIL.Image.Image) -> bool:
-    """Tell whether any pixel is not opaque."""
+def is_transparent(picture: PIL.Image.Image) -> bool:
+    """Whether any pixel is not opaque."""
     if not picture.has_transparency_data:
         return False
     alphas = (strip.convert("RGBA").getchannel("A") for strip in _strips(picture))
@@ -218,19 +210,14 @@ def has_clear_pixels(picture: PIL.Image.Image) -> bool:
 
 
 def _strips(picture: PIL.Image.Image) -> Iterator[PIL.Image.Image]:
-    """Yield a picture in strips of rows, so that no whole copy of it is made."""
+    """Yield a picture in strips of rows, which avoids a copy of the whole."""
     rows = max(1, _STRIP // picture.width)
     for top in range(0, picture.height, rows):
         yield picture.crop((0, top, picture.width, min(top + rows, picture.height)))
 
 
-def is_opaque(alpha: Image) -> bool:
-    """Tell whether an alpha of any shape, in 0..1, is 1 everywhere but for rounding."""
-    return bool(alpha.min() > _OPAQUE)
-
-
 def to_pixels(picture: PIL.Image.Image) -> Image:
-    """Return a Pillow picture of any mode as an Image, profile applied; RGBA where it has alpha."""
+    """Return a Pillow picture of any mode as sRGB [H, W, 3], or [H, W, 4] if it has alpha."""
     if picture.mode.startswith("I"):
         return _grey(np.asarray(picture).astype(np.float32) / 65535)
     if picture.mode == "F":
@@ -246,7 +233,7 @@ def to_pixels(picture: PIL.Image.Image) -> Image:
 
 
 def _unit(pixels: np.ndarray[Any, Any]) -> Image:
-    """Return uint8 pixels as float32 of 0..1."""
+    """Return uint8 0..255 as float32 0..1."""
     return pixels.astype(np.float32) / np.float32(255)
 
 
@@ -254,62 +241,37 @@ def _grey(plane: np.ndarray[Any, Any]) -> Image:
     return np.repeat(np.clip(plane, 0, 1)[..., None], 3, axis=2)
 
 
-def over_white(pixels: Image) -> Image:
-    """Lay an Image with alpha, [H, W, 4], over white; return one without as it is."""
-    if pixels.shape[2] == 3:
-        return pixels
-    alpha = pixels[..., 3:]
-    over: Image = pixels[..., :3] * alpha + (1 - alpha)
-    return over
-
-
-def to_uint16(image: Image) -> np.ndarray[Any, Any]:
-    """Return an Image, with or without alpha, as uint16 of the same shape, rounded."""
-    return np.rint(np.clip(image, 0, 1) * 65535).astype(np.uint16)
-
-
-def from_uint16(words: np.ndarray[Any, Any]) -> Image:
-    """Return what `to_words` made into words as an Image again."""
-    return np.asarray(words.astype(np.float32) / np.float32(65535))
-
-
-def to_bytes(image: Image) -> np.ndarray[Any, Any]:
-    """Return an Image, with or without alpha, as uint8 of the same shape, rounded."""
-    whole: Image = np.rint(np.clip(image, 0, 1) * 255)
-    return whole.astype(np.uint8)
-
-
 def write_picture(
     path: Path,
     image: Image,
     suffix: str | None = None,
-    described: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
     *,
     depth: int = 8,
 ) -> None:
-    """Write a picture in the format of `suffix` (default: the path's own), synced to disk.
+    """Write a picture in the format of `suffix` (default: that of the path) and sync it to disk.
 
-    PNG, WebP, TIFF and BMP without loss, JPEG at quality 95 with whole colour. image: with alpha
-    where the format is one of CLEAR. described: further words for Pillow, see
-    described.py. depth: bits of a channel of the source; PNG and TIFF have 16 where these are
-    more than 8, all others 8. Raises OutputError.
+    PNG, WebP, TIFF and BMP are lossless; JPEG has quality 95 without chroma subsampling.
+    image: with alpha if the format is one of WITH_ALPHA. metadata: options of Pillow's `save`; see
+    `vidstyle.media.metadata`. depth: bits per channel of the source; above 8, PNG and TIFF are
+    written with 16, other formats with 8. Raises OutputError.
     """
     kind = (suffix or path.suffix).lower()
     with writing(path), path.open("wb") as file:
         if depth > 8 and kind in deep_pictures.DEEP:
-            deep_pictures.write_deep(file, to_uint16(image), kind, described or {})
+            deep_pictures.write_deep(file, to_uint16(image), kind, metadata or {})
             _sync(file)
             return
         PIL.Image.fromarray(to_bytes(image)).save(
             file,
             format=PIL.Image.registered_extensions()[kind],
-            **{**WRITABLE[kind], **(described or {})},
+            **{**WRITABLE[kind], **(metadata or {})},
         )
         _sync(file)
 
 
 def save_frame(path: Path, image: Image) -> None:
-    """Write a frame as 16-bit PNG straight to `path`, synced to disk. Raises OutputError."""
+    """Write a frame as 16-bit PNG to `path` and sync it to disk. Raises OutputError."""
     import cv2
 
     done, data = cv2.imencode(".png", to_uint16(image)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
@@ -326,7 +288,7 @@ def _sync(file: Any) -> None:
 
 
 def load_frame(path: Path) -> Image:
-    """Read what `save_frame` wrote. MediaError if it is damaged, OutputError if it is not there."""
+    """Read a file of `save_frame`. Raises MediaError if damaged, OutputError if missing."""
     import cv2
 
     with reading(path):
@@ -339,32 +301,3 @@ def load_frame(path: Path) -> Image:
             "delete it and run the same command again"
         )
     return from_uint16(deep[..., ::-1])
-
-
-def difference_of_gaussians(image: np.ndarray, fine: float, coarse: float) -> np.ndarray:
-    """Return what a blur of `fine` leaves of [H, W, …] and one of `coarse` takes; in pixels."""
-    import cv2
-
-    narrow, wide = (cv2.GaussianBlur(image, (0, 0), size) for size in (fine, coarse))
-    return np.asarray(narrow - wide)
-
-
-def resize(image: Image, width: int, height: int) -> Image:
-    """Return the image at another size: area means when shrinking, cubic when enlarging."""
-    import cv2
-
-    if image.shape[:2] == (height, width):
-        return image
-    shrinks = width <= image.shape[1] and height <= image.shape[0]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    resized: Image = cv2.resize(image, (width, height), interpolation=method)
-    return np.clip(resized, 0, 1)
-
-
-def recolored(image: Image, colors: Image) -> Image:
-    """Return the luma of `image` with the chroma of `colors`, both [H, W, 3], within 0..1."""
-    import cv2
-
-    luma, chroma = (cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb) for picture in (image, colors))
-    merged = np.dstack([luma[..., :1], chroma[..., 1:]])
-    return np.clip(cv2.cvtColor(merged, cv2.COLOR_YCrCb2RGB), 0, 1)

@@ -1,4 +1,4 @@
-"""Camera raw: recognised, so that it is named and no thumbnail in it is taken for the photo."""
+"""Camera raw files: recognised, so that their thumbnail is not taken for the photo."""
 
 from pathlib import Path
 
@@ -17,24 +17,24 @@ _RAWS = frozenset(
     )
 )  # fmt: skip
 _DNG_VERSION, _SUBFILE, _SUB_DIRECTORIES = 50706, 254, 330  # TIFF tags
-_REDUCED = 1  # bit of the subfile type: a smaller copy of another picture of the file
+_REDUCED = 1  # bit of the subfile type: reduced copy of another picture in the file
 
 
 def is_raw(name: str) -> bool:
-    """Tell whether a file of this name is the raw data of a camera."""
+    """Whether a file name has the suffix of a camera raw format."""
     return Path(name).suffix.lower() in _RAWS
 
 
 def check_developed(path: Path, picture: PIL.Image.Image | None = None) -> None:
-    """Raise MediaError for camera raw, told by its name or, once open, by its tags.
+    """Raise MediaError for camera raw, recognised by its name or, if open, by its TIFF tags.
 
     Most raw formats are TIFF files whose first picture is a thumbnail.
     """
     named = is_raw(path.name) and path.is_file()
     if named or (isinstance(picture, TiffImagePlugin.TiffImageFile) and _is_raw_tiff(picture)):
         raise MediaError(
-            f"{path}: expected a photo, got the raw data of a camera; develop it to a 16-bit TIFF "
-            "in a raw converter and name that"
+            f"{path}: expected a photo, got camera raw data; develop it to a 16-bit TIFF in a "
+            "raw converter and name that"
         )
 
 

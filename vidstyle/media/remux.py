@@ -1,7 +1,7 @@
-"""The other streams of a source: sound, subtitles, chapters, titles, carried into the result.
+"""Remuxing: copies the source's sound, subtitles, chapters and tags to the output.
 
-A ladder for each stream: copy it; if the container refuses, convert it; if that fails, leave it
-out. Every step below the first is reported by a sentence that names the stream.
+Each stream is copied; converted if the container does not support it; dropped if that fails. A
+warning names each stream that is not copied unchanged.
 """
 
 import io
@@ -17,33 +17,39 @@ from av.stream import Disposition
 
 from vidstyle.media.containers import open_container
 from vidstyle.media.decode import FAULTS, open_video, packets, timeline_of
-from vidstyle.media.lanes import Lane, PicturesLane, SoundLane, WordsLane, is_cover
 from vidstyle.media.sound import Plan, plan_sounds
 from vidstyle.media.sound import stream_title as _title
+from vidstyle.media.stream_copy import (
+    SoundTranscode,
+    StreamCopy,
+    SubtitleTranscode,
+    VideoCopy,
+    is_cover,
+)
 from vidstyle.media.transcoding import Transcoder, Window, add_encoder
 
-__all__ = ["Carrier", "Window", "copy_tags"]
+__all__ = ["Remuxer", "Window", "copy_tags"]
 
-_WORDS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "webvtt"}
-# QuickTime has its own list of languages, in other words for these.
+_SUBTITLE_CODECS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "webvtt"}
+# Languages whose QuickTime code differs from ISO 639-2.
 _QUICKTIME = {
     "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi",
     "sqi": "alb",
 }  # fmt: skip
 _COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
-_OWN_TAGS = {
+_MUXER_TAGS = {
     "encoder", "major_brand", "minor_version", "compatible_brands", "duration", "rotate",
     "timecode", "vendor_id", "alpha_mode", "number_of_frames", "number_of_bytes", "bps",
 }  # fmt: skip
-_NAMED = 6  # titles that are named when they are lost
-_AHEAD = 10  # seconds that streams of one file may lie apart
+_MAX_NAMED = 6  # lost tags named in a warning
+_AHEAD = 10  # seconds by which interleaved streams may be apart
 
 
-class Carrier:
-    """Moves every stream but the picture from `source` into `out`, alongside the picture.
+class Remuxer:
+    """Muxes every stream but the main video from `source` into `out`, in step with the video.
 
-    window: what lies outside is left out, and times count from its beginning. without: indices of
-    streams that are left out.
+    window: interval in seconds to keep; output times count from its start. without: indices of
+    streams to omit.
     """
 
     def __init__(
@@ -56,64 +62,66 @@ class Carrier:
     ):
         self.warnings: list[str] = []
         self._out, self._window = out, window
-        self._lanes: dict[int, Lane] = {}
-        self._sounds = _plans(source, out.format.name, window)
+        self._copies: dict[int, StreamCopy] = {}
+        self._sounds = _sound_plans(source, out.format.name, window)
         for stream in source.streams:
             if stream.index in without:
                 self._leave_out(_title(stream))
             elif stream.index != main:
-                self._admit(stream, source)
+                self._add_stream(stream, source)
         self._copy_head(source)
         self._queue = self._packets(source)
-        self._held: Any = None
+        self._pending: Any = None
 
-    def _admit(self, stream: Any, source: InputContainer) -> None:
-        """Find the highest step of the ladder that the container takes."""
+    def _add_stream(self, stream: Any, source: InputContainer) -> None:
+        """Add an output stream: a copy, else a conversion, else a warning."""
         format_name, title = self._out.format.name, _title(stream)
         if stream.type == "attachment":
             self._attach(stream, title)
         elif is_cover(stream) and format_name == "matroska":
             self._attach_cover(stream, source)
-        elif is_cover(stream) and format_name == "mov":  # its muxer would take it, and lose it
+        elif is_cover(stream) and format_name == "mov":  # the muxer drops it silently
             self._leave_out(title)
         elif stream.type == "data":
-            self._admit_data(stream, source)
+            self._add_data(stream, source)
         elif stream.type == "audio":
-            self._admit_sound(stream, self._sounds[stream.index])
+            self._add_sound(stream, self._sounds[stream.index])
         elif _takes(format_name, lambda out: _copy_of(stream, out)):
             target = _copy_of(stream, self._out)
-            self._lanes[stream.index] = Lane(target, title)
+            self._copies[stream.index] = StreamCopy(target, title)
             if stream.type == "video" and not is_cover(stream):
-                self._lanes[stream.index] = PicturesLane(target, title)
-                target.disposition &= ~Disposition.default  # players show the film
-                self.warnings.append(f"{title}: not the film, so it is copied as it is")
+                self._copies[stream.index] = VideoCopy(target, title)
+                target.disposition &= ~Disposition.default  # players show the main video stream
+                self.warnings.append(
+                    f"{title}: not the main video stream, so it was copied unchanged"
+                )
         elif make := _converter(stream, format_name):
-            self._lanes[stream.index] = make(self._out)
+            self._copies[stream.index] = make(self._out)
             self.warnings.append(
-                f"{title}: {format_name} does not take it as it is, so it was encoded anew"
+                f"{title}: {format_name} does not support it, so it was re-encoded"
             )
         else:
             self._leave_out(title)
 
-    def _admit_sound(self, stream: Any, plan: Plan) -> None:
+    def _add_sound(self, stream: Any, plan: Plan) -> None:
         if plan.note:
             self.warnings.append(plan.note)
-        if plan.way == "copy":
-            self._lanes[stream.index] = Lane(_copy_of(stream, self._out), _title(stream))
+        if plan.action == "copy":
+            self._copies[stream.index] = StreamCopy(_copy_of(stream, self._out), _title(stream))
         elif plan.encoding:
             target = add_encoder(self._out, plan.encoding)
             _describe(target, stream, self._out)
             maker = Transcoder(stream, target, plan.encoding, self._window)
-            self._lanes[stream.index] = SoundLane(target, _title(stream), maker)
+            self._copies[stream.index] = SoundTranscode(target, _title(stream), maker)
 
-    def _admit_data(self, stream: Any, source: InputContainer) -> None:
-        """Name what is left out, but not what the output's own muxer writes.
+    def _add_data(self, stream: Any, source: InputContainer) -> None:
+        """Warn of a dropped data stream, unless the output's muxer writes its own.
 
-        Muxers take any data when a file is begun and refuse it at the end.
+        Muxers accept any data stream in the header and refuse it in the trailer.
         """
-        names_of_chapters = bool(source.chapters()) and "mp4" in source.format.name
+        chapter_names = bool(source.chapters()) and "mp4" in source.format.name
         timecode = "timecode" in stream.metadata and self._window is None
-        if not names_of_chapters and not timecode:
+        if not chapter_names and not timecode:
             self._leave_out(_title(stream))
 
     def _leave_out(self, title: str) -> None:
@@ -123,7 +131,7 @@ class Carrier:
         )
 
     def _advice(self, text: str) -> str:
-        """Return what follows a loss; nothing where the output is what would be advised."""
+        """Return advice to append to a warning; empty if the output is already Matroska."""
         return "" if self._out.format.name == "matroska" else f"; {text}"
 
     def _attach(self, stream: Any, title: str) -> None:
@@ -134,7 +142,7 @@ class Carrier:
             self._leave_out(title)
 
     def _attach_cover(self, stream: Any, source: InputContainer) -> None:
-        """Make a cover picture an attachment, as Matroska keeps it."""
+        """Add a cover picture as a Matroska attachment."""
         kind = _COVERS.get(stream.codec_context.name)
         with open_container(Path(source.name.removeprefix("file:"))) as again:
             found = again.demux(again.streams[stream.index])
@@ -161,41 +169,41 @@ class Carrier:
         return {**chapter, "start": start - low, "end": end - low} if start < end else None
 
     def _packets(self, source: InputContainer) -> Iterator[Any]:
-        wanted = [stream for stream in source.streams if stream.index in self._lanes]
+        wanted = [stream for stream in source.streams if stream.index in self._copies]
         for packet in packets(source, wanted, []) if wanted else ():
-            if self._beyond(packet):
+            if self._is_past_window(packet):
                 return
             if packet.size:
                 yield packet
 
-    def _beyond(self, packet: Any) -> bool:
+    def _is_past_window(self, packet: Any) -> bool:
         if self._window is None or packet.dts is None:
             return False
         return bool(packet.dts * packet.time_base > self._window[1] + _AHEAD)
 
     def check_tags(self, found: dict[str, str]) -> None:
-        """Warn of titles and the like that are not among those `found` in the finished file."""
+        """Warn of tags that are missing among those `found` in the finished file."""
         kept = {name.lower().partition("-")[0] for name in found}
         wanted: dict[str, str] = {}
         copy_tags(self._tags, wanted)
         if lost := [name for name in wanted if name.lower().partition("-")[0] not in kept]:
-            more = " and others" if len(lost) > _NAMED else ""
+            more = " and others" if len(lost) > _MAX_NAMED else ""
             self.warnings.append(
-                f"{self._out.format.name} cannot hold these titles of the file: "
-                f"{', '.join(sorted(lost)[:_NAMED])}{more}"
+                f"{self._out.format.name} cannot hold these tags of the file: "
+                f"{', '.join(sorted(lost)[:_MAX_NAMED])}{more}"
                 f"{self._advice('an .mkv output keeps them')}"
             )
 
     def until(self, seconds: Fraction | None) -> None:
-        """Move what comes before this time of the result (None: all the rest)."""
+        """Mux all packets up to this time of the output (None: all the rest)."""
         while True:
-            self._held = self._held or next(self._queue, None)
-            if self._held is None:
+            self._pending = self._pending or next(self._queue, None)
+            if self._pending is None:
                 break
-            if seconds is not None and self._time(self._held) > seconds:
+            if seconds is not None and self._time(self._pending) > seconds:
                 return
-            self._move(self._held)
-            self._held = None
+            self._move(self._pending)
+            self._pending = None
         if seconds is None:
             self._finish()
 
@@ -206,38 +214,38 @@ class Carrier:
         return Fraction(packet.dts * packet.time_base - start)
 
     def _move(self, packet: Any) -> None:
-        lane = self._lanes[packet.stream_index]
-        lane.met += 1
+        copy = self._copies[packet.stream_index]
+        copy.received += 1
         try:
-            lane.move(packet, self._window, self._out)
+            copy.move(packet, self._window, self._out)
         except OSError:
             raise
         except FAULTS:
-            lane.lost += 1
+            copy.lost += 1
 
     def _finish(self) -> None:
-        for lane in self._lanes.values():
+        for copy in self._copies.values():
             try:
-                lane.flush(self._out)
+                copy.flush(self._out)
             except OSError:
                 raise
             except FAULTS:
-                lane.lost += 1
-            if lane.skipped:
+                copy.lost += 1
+            if copy.skipped:
                 self.warnings.append(
-                    f"{lane.title}: {lane.skipped} frame(s) before its first key frame in "
+                    f"{copy.title}: {copy.skipped} frame(s) before its first key frame in "
                     "this part were left out"
                 )
-            if lane.lost:
-                self.warnings.append(_damage(lane))
+            if copy.lost:
+                self.warnings.append(_damage(copy))
 
 
-def _damage(lane: Lane) -> str:
-    """Return a sentence on the packets of a stream that could not go."""
-    if lane.lost < lane.met:
-        return f"{lane.title}: {lane.lost} damaged packet(s) were left out"
-    what = "the sound is lost" if lane.target.type == "audio" else "it is lost"
-    return f"{lane.title}: {what}: all of its {lane.met} packet(s) are damaged"
+def _damage(copy: StreamCopy) -> str:
+    """Return a warning about the damaged packets of a stream."""
+    if copy.lost < copy.received:
+        return f"{copy.title}: {copy.lost} damaged packet(s) were left out"
+    what = "the sound is lost" if copy.target.type == "audio" else "it is lost"
+    return f"{copy.title}: {what}: all of its {copy.received} packet(s) are damaged"
 
 
 def _shifted(chapter: Any, seconds: Fraction) -> Any:
@@ -245,8 +253,8 @@ def _shifted(chapter: Any, seconds: Fraction) -> Any:
     return {**chapter, "start": chapter["start"] + ticks, "end": chapter["end"] + ticks}
 
 
-def _plans(source: InputContainer, format_name: str, window: Window) -> dict[int, Plan]:
-    """Decide on each audio stream with a second look at the file, from its beginning."""
+def _sound_plans(source: InputContainer, format_name: str, window: Window) -> dict[int, Plan]:
+    """Return the plan of each audio stream, from a second pass over the file."""
     if not source.streams.audio:
         return {}
     with open_video(Path(source.name.removeprefix("file:"))) as again:
@@ -254,7 +262,7 @@ def _plans(source: InputContainer, format_name: str, window: Window) -> dict[int
 
 
 def _takes(format_name: str, add: Callable[[OutputContainer], Any]) -> bool:
-    """Ask the muxer itself: does a file of this format begin with such a stream?"""
+    """Whether the muxer of a format accepts such a stream in its header."""
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as trial:
             add(trial)
@@ -271,29 +279,29 @@ def _copy_of(stream: Any, out: OutputContainer) -> Any:
 
 
 def _describe(target: Any, stream: Any, out: OutputContainer) -> None:
-    """Give a stream of the result the title, the language and the role of the source's."""
+    """Copy title, language and disposition of the source stream to the output stream."""
     target.disposition = stream.disposition
     copy_tags(stream.metadata, target.metadata)
-    if "name" in stream.metadata:  # an MP4 keeps the title of a track under this name
+    if "name" in stream.metadata:  # MP4 tag of a track's title
         target.metadata.setdefault("title", target.metadata.pop("name"))
     if out.format.name == "mov" and stream.language in _QUICKTIME:
         target.metadata["language"] = _QUICKTIME[stream.language]
 
 
-def _converter(stream: Any, format_name: str) -> Callable[[OutputContainer], Lane] | None:
-    """Return what makes the lane in which a stream is converted to what the container takes."""
-    if stream.type == "subtitle" and _takes(format_name, lambda out: _words_for(stream, out)):
-        return lambda out: WordsLane(_words_for(stream, out), _title(stream))
+def _converter(stream: Any, format_name: str) -> Callable[[OutputContainer], StreamCopy] | None:
+    """Return a function that adds a converted stream, None if there is no conversion."""
+    if stream.type == "subtitle" and _takes(format_name, lambda out: _subtitle_stream(stream, out)):
+        return lambda out: SubtitleTranscode(_subtitle_stream(stream, out), _title(stream))
     return None
 
 
-def _words_for(stream: Any, out: OutputContainer) -> Any:
-    """Add a stream for the text of subtitles. Raises ValueError for those that are pictures."""
+def _subtitle_stream(stream: Any, out: OutputContainer) -> Any:
+    """Add a text subtitle stream. Raises ValueError for bitmap subtitles."""
     context = stream.codec_context
     context.open(strict=False)
     if not context.subtitle_header:
         raise ValueError("no text")
-    target: Any = out.add_stream(_WORDS[out.format.name])
+    target: Any = out.add_stream(_SUBTITLE_CODECS[out.format.name])
     target.codec_context.subtitle_header = context.subtitle_header
     target.codec_context.time_base = target.time_base = stream.time_base
     target.codec_context.open()
@@ -302,7 +310,7 @@ def _words_for(stream: Any, out: OutputContainer) -> Any:
 
 
 def copy_tags(source: dict[str, str], target: dict[str, str]) -> None:
-    """Copy titles, languages, dates; not what a muxer says of its own file."""
+    """Copy tags such as titles, languages and dates, without those that the muxer writes."""
     for name, value in source.items():
-        if name.lower() not in _OWN_TAGS and not name.startswith("_STATISTICS"):
+        if name.lower() not in _MUXER_TAGS and not name.startswith("_STATISTICS"):
             target[name] = value

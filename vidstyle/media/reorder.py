@@ -1,4 +1,4 @@
-"""Decoding times of packets that are copied, made anew from the times at which they are shown."""
+"""Decoding times for copied video packets, recomputed from their display times."""
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
@@ -6,15 +6,14 @@ from typing import Any
 
 __all__ = ["DecodingTimes"]
 
-_REORDERED = 32  # packets within which frames are stored in another order than shown
+_REORDERED = 32  # packets within which storage order differs from display order
 
 
 class DecodingTimes:
-    """Gives the packets of one video stream decoding times, a few packets later.
+    """Assigns decoding times to the packets of one video stream, with a delay of some packets.
 
-    Containers without decoding times (Matroska) leave some unknown or later than the frame is
-    shown, which muxers refuse. Made anew, they are the sorted times at which frames are shown,
-    earlier by what reordering needs.
+    Containers without decoding times (Matroska) leave some unknown or later than the display time,
+    which muxers refuse. The new ones are the sorted display times minus the reordering delay.
     """
 
     def __init__(self) -> None:
@@ -23,14 +22,14 @@ class DecodingTimes:
         self._early: int | None = None
 
     def put(self, packet: Any) -> Iterator[Any]:
-        """Take a packet, which has a pts; yield those that are ready."""
+        """Add a packet, which has a pts; yield those that are ready."""
         self._waiting.append(packet)
         heappush(self._shown, packet.pts)
         if len(self._waiting) > _REORDERED:
             yield self._next()
 
     def rest(self) -> Iterator[Any]:
-        """Yield the packets that are left."""
+        """Yield the remaining packets."""
         while self._waiting:
             yield self._next()
 

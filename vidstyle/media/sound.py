@@ -1,7 +1,7 @@
-"""How each audio stream of a source goes into a container: copied, encoded anew, or not at all.
+"""Plan of each audio stream for a container: copy, re-encode or drop.
 
-Decided on the first packets of the stream itself: they are written into a file in memory, with its
-end, read back and decoded. What does not come back as it was is not copied.
+Decided by a trial: the first packets of the stream are written to a complete file in memory, read
+back and decoded. A stream that does not come back the same is not copied.
 """
 
 from collections.abc import Iterator
@@ -17,154 +17,154 @@ from vidstyle.media.layouts import layout_names, merged, speakers
 from vidstyle.media.transcoding import Encoding, Window
 from vidstyle.media.trials import (
     EXCERPT,
+    DecodedSound,
     Excerpt,
-    Heard,
     codec_of,
     copy_survives,
+    decode_sound,
     encoding_survives,
     excerpts,
-    listen,
 )
 
 __all__ = ["Plan", "plan_sounds", "stream_title"]
 
-# What common players play, by container: QuickTime, Windows and the browsers for .mp4 and .mov.
-# Players of .mkv take what FFmpeg takes; .webm names its codecs itself.
-_PLAYED = {
+# Codecs that common players support, by container: QuickTime, Windows and browsers for .mp4 and
+# .mov. Players of .mkv support what FFmpeg does; the .webm format limits its codecs itself.
+_PLAYABLE = {
     "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"},
     "mov": {"aac", "mp3", "ac3", "eac3", "alac", "adpcm_ima_qt"},
 }
 _LOSSY = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
 _NAMES = {"aac": "AAC", "libopus": "Opus", "flac": "FLAC"}
-_LOWEST = 7999  # Hz: few players know the 7350 Hz of AAC
-_RATES = {"libopus": 48000}  # Hz that every Opus decoder puts out
-# Channel layouts that any decoder of the codec takes; the others of FFmpeg's encoders are rarely
-# understood (AAC with a program config element) or refused when the first frame comes (Opus).
+_MIN_RATE = 7999  # Hz; few players support AAC's 7350 Hz
+_RATES = {"libopus": 48000}  # Hz; the output rate of every Opus decoder
+# Channel layouts that every decoder of the codec supports; FFmpeg's encoders list others, which few
+# decoders support (AAC with a program config element) or the encoder refuses (Opus).
 _LAYOUTS = {
     "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"),
     "libopus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
 }
-_MOST_OF_FLAC = 8  # channels
-# Matroska keeps the number of channels of PCM only; players take these for granted.
-_UNLABELLED = ("mono", "stereo", "4.0", "5.0", "5.1", "6.1", "7.1")
+_MAX_FLAC_CHANNELS = 8
+# Matroska stores only the channel count of PCM; players assume these layouts.
+_PCM_LAYOUTS = ("mono", "stereo", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What becomes of an audio stream.
+    """What to do with an audio stream.
 
-    way: "copy", "encode" (as `encoding` says) or "lose". note: a sentence for the user, None where
-    the sound stays as it is.
+    action: "copy", "encode" (with `encoding`) or "drop". note: a warning, None if the sound is
+    unchanged.
     """
 
-    way: str
+    action: str
     encoding: Encoding | None = None
     note: str | None = None
 
 
 def plan_sounds(source: InputContainer, format_name: str, window: Window) -> dict[int, Plan]:
-    """Return what becomes of each audio stream, by its index, in a container of this format.
+    """Return the plan of each audio stream, by index, for a container of this format.
 
-    source: opened for this alone; some of its packets are read, and its decoders are used.
+    source: a container opened for this call alone; packets are read and decoders used.
     """
     streams = [stream for stream in source.streams if stream.type == "audio"]
     found = excerpts(source, streams, window)
-    return {index: _plan(excerpt, format_name, window) for index, excerpt in found.items()}
+    return {index: _plan_sound(excerpt, format_name, window) for index, excerpt in found.items()}
 
 
 def stream_title(stream: Any) -> str:
-    """Return how messages name a stream: its kind, number, codec and language."""
+    """Return the name of a stream in messages: kind, index, codec and language."""
     language = f", {stream.language}" if stream.language not in (None, "und") else ""
     return f"{stream.type} stream {stream.index} ({codec_name(stream)}{language})"
 
 
-def _plan(excerpt: Excerpt, format_name: str, window: Window) -> Plan:
-    """Return the first way that the excerpt survives."""
+def _plan_sound(excerpt: Excerpt, format_name: str, window: Window) -> Plan:
+    """Return the first action that passes the trial."""
     stream = excerpt.stream
     title, codec = stream_title(stream), codec_of(stream)
     if not excerpt.used:
         what = "no packets" if not excerpt.packets else "nothing between these times"
-        return Plan(way="lose", note=f"{title}: it holds {what}, so it was left out")
-    heard = listen(stream, excerpt.packets)
-    played = format_name not in _PLAYED or codec in _PLAYED[format_name]
+        return Plan(action="drop", note=f"{title}: it holds {what}, so it was left out")
+    sound = decode_sound(stream, excerpt.packets)
+    played = format_name not in _PLAYABLE or codec in _PLAYABLE[format_name]
     pcm = codec.startswith("pcm_") and format_name in ("mov", "matroska")
-    exact = pcm and window is not None  # packets of PCM may be a second long
-    copied = copy_survives(excerpt, format_name, heard)
-    if copied and (played or pcm or heard is None) and not exact:
-        return Plan(way="copy", note=_undecoded(stream) if heard is None else None)
-    if heard is None:
-        return Plan(way="lose", note=_lost(excerpt, "decoded", format_name))
-    for encoding in _encodings(heard, format_name):
-        if encoding_survives(encoding, format_name, heard):
+    exact = pcm and window is not None  # PCM packets may be a second long
+    copied = copy_survives(excerpt, format_name, sound)
+    if copied and (played or pcm or sound is None) and not exact:
+        return Plan(action="copy", note=_undecoded(stream) if sound is None else None)
+    if sound is None:
+        return Plan(action="drop", note=_lost_note(excerpt, "decoded", format_name))
+    for encoding in _encodings(sound, format_name):
+        if encoding_survives(encoding, format_name, sound):
             quiet = exact and copied and encoding.lossless
             why = f"common players do not play it in {format_name}"
             why = why if copied else f"it cannot be copied into {format_name}"
-            note = None if quiet else _encoded(title, why, encoding, heard)
-            return Plan(way="encode", encoding=encoding, note=note)
+            note = None if quiet else _encoded_note(title, why, encoding, sound)
+            return Plan(action="encode", encoding=encoding, note=note)
     if copied:
-        return Plan(way="copy")
-    return Plan(way="lose", note=_lost(excerpt, "encoded anew", format_name))
+        return Plan(action="copy")
+    return Plan(action="drop", note=_lost_note(excerpt, "re-encoded", format_name))
 
 
-def _encoded(title: str, why: str, encoding: Encoding, heard: Heard) -> str:
+def _encoded_note(title: str, why: str, encoding: Encoding, sound: DecodedSound) -> str:
     name = _NAMES.get(encoding.codec, encoding.codec)
-    told = f"{title}: {why}, so it was encoded anew as {name}"
-    if encoding.rate != heard.rate:
-        told += f", at {encoding.rate} Hz in place of {heard.rate}"
-    if not _holds(encoding.layout, heard):
-        told += f", its {heard.count} channels mixed into {encoding.layout}"
-    return told
+    note = f"{title}: {why}, so it was re-encoded as {name}"
+    if encoding.rate != sound.rate:
+        note += f", at {encoding.rate} Hz instead of {sound.rate}"
+    if not _holds(encoding.layout, sound):
+        note += f", its {sound.count} channels mixed into {encoding.layout}"
+    return note
 
 
-def _holds(layout: str, heard: Heard) -> bool:
-    """Tell whether each channel that is heard has a channel of its own in a layout."""
-    if not heard.speakers:
+def _holds(layout: str, sound: DecodedSound) -> bool:
+    """Whether a layout has a channel for each channel of the sound."""
+    if not sound.speakers:
         return not speakers(layout)
-    return set(merged(speakers(layout))) >= set(heard.speakers)
+    return set(merged(speakers(layout))) >= set(sound.speakers)
 
 
 def _undecoded(stream: Any) -> str | None:
-    """Return a sentence on a copied sound whose codec is known, and which is not heard."""
+    """Return a warning about a copied stream that does not decode."""
     if stream.codec_context is None:
         return None
     title = stream_title(stream)
-    return f"{title}: none of its first {EXCERPT} seconds can be decoded; it was copied as it is"
+    return f"{title}: none of its first {EXCERPT} seconds can be decoded; it was copied unchanged"
 
 
-def _lost(excerpt: Excerpt, what: str, format_name: str) -> str:
-    """Return a sentence on a sound that does not go along, with another output if one keeps it."""
+def _lost_note(excerpt: Excerpt, what: str, format_name: str) -> str:
+    """Return a warning about a dropped sound, naming another output that keeps it."""
     title = stream_title(excerpt.stream)
-    told = f"{title}: the sound is lost: it cannot be {what}, nor copied into {format_name}"
+    note = f"{title}: the sound is lost: it cannot be {what}, nor copied into {format_name}"
     for other, suffix in (("matroska", ".mkv"), ("mov", ".mov"), ("mp4", ".mp4")):
         if other != format_name and copy_survives(excerpt, other, None):
-            return f"{told}; an {suffix} output keeps it"
-    return told
+            return f"{note}; an {suffix} output keeps it"
+    return note
 
 
-def _encodings(heard: Heard, format_name: str) -> Iterator[Encoding]:
-    """Yield encoders for this container, the best first, with what they take that is nearest."""
-    for codec in _exact_codecs(heard, format_name):
+def _encodings(sound: DecodedSound, format_name: str) -> Iterator[Encoding]:
+    """Yield encodings for this container, the best first, nearest to the sound's parameters."""
+    for codec in _exact_codecs(sound, format_name):
         pcm_of_matroska = format_name == "matroska" and codec.startswith("pcm_")
-        encoding = _fitted(codec, heard, _UNLABELLED if pcm_of_matroska else None, lossless=True)
-        if _holds(encoding.layout, heard):
+        encoding = _fitted(codec, sound, _PCM_LAYOUTS if pcm_of_matroska else None, lossless=True)
+        if _holds(encoding.layout, sound):
             yield encoding
     codec = _LOSSY[format_name]
-    yield _fitted(codec, heard, _LAYOUTS[codec], lossless=False)
+    yield _fitted(codec, sound, _LAYOUTS[codec], lossless=False)
 
 
-def _exact_codecs(heard: Heard, format_name: str) -> list[str]:
-    """Return encoders that keep every sample, for sound that is lossless in the source."""
-    pcm = heard.codec.startswith("pcm_")
-    if format_name not in ("mov", "matroska") or not (pcm or _is_lossless(heard.codec)):
+def _exact_codecs(sound: DecodedSound, format_name: str) -> list[str]:
+    """Return lossless encoders, if the source is lossless."""
+    pcm = sound.codec.startswith("pcm_")
+    if format_name not in ("mov", "matroska") or not (pcm or _is_lossless(sound.codec)):
         return []
-    own = [heard.codec] if pcm and heard.codec in av.codecs_available else []
-    plain = [_PCM.get(heard.depth, "pcm_s24le")]
-    flac = ["flac"] if format_name == "matroska" and heard.count <= _MOST_OF_FLAC else []
+    own = [sound.codec] if pcm and sound.codec in av.codecs_available else []
+    plain = [_PCM.get(sound.depth, "pcm_s24le")]
+    flac = ["flac"] if format_name == "matroska" and sound.count <= _MAX_FLAC_CHANNELS else []
     return [*own, *plain, *flac] if pcm else [*flac, *plain]
 
 
 def _is_lossless(decoder: str) -> bool:
-    """Tell whether a codec loses nothing; some, as DTS, do so in certain profiles only."""
+    """Whether a codec is always lossless; some, such as DTS, are in certain profiles only."""
     codec = av.Codec(decoder, "r")
     return codec.lossless and not codec.lossy
 
@@ -173,36 +173,36 @@ _PCM = {8: "pcm_u8", 16: "pcm_s16le", 24: "pcm_s24le", 32: "pcm_s32le"}
 
 
 def _fitted(
-    codec: str, heard: Heard, offered: tuple[str, ...] | None, *, lossless: bool
+    codec: str, sound: DecodedSound, offered: tuple[str, ...] | None, *, lossless: bool
 ) -> Encoding:
     encoder = av.Codec(codec, "w")
     names = [one.name for one in encoder.audio_formats or []]
     deep = [name for name in names if not name.startswith(("u8", "s16"))]
     return Encoding(
         codec=codec,
-        rate=_RATES.get(codec) or _nearest(heard.rate, encoder.audio_rates),
-        layout=_fitted_layout(heard, offered, lossless=lossless),
-        format=(deep if heard.depth > 16 and deep else names)[0],
+        rate=_RATES.get(codec) or _nearest(sound.rate, encoder.audio_rates),
+        layout=_fitted_layout(sound, offered, lossless=lossless),
+        format=(deep if sound.depth > 16 and deep else names)[0],
         lossless=lossless,
     )
 
 
 def _nearest(rate: int, offered: list[int] | None) -> int:
-    """Return the lowest rate that loses nothing, else the highest."""
+    """Return the lowest supported rate that is not below `rate`, else the highest."""
     if not offered or rate in offered:
         return rate
-    return min((one for one in offered if one > max(rate, _LOWEST)), default=max(offered))
+    return min((one for one in offered if one > max(rate, _MIN_RATE)), default=max(offered))
 
 
-def _fitted_layout(heard: Heard, offered: tuple[str, ...] | None, *, lossless: bool) -> str:
+def _fitted_layout(sound: DecodedSound, offered: tuple[str, ...] | None, *, lossless: bool) -> str:
     """Return the smallest layout that holds every channel, else the largest to mix down to.
 
-    offered: None for an encoder that takes all layouts.
+    offered: the layouts to choose from; None: all.
     """
     names = offered or layout_names()
-    known = set(heard.speakers)
+    known = set(sound.speakers)
     if not known:
-        return f"{heard.count} channels" if lossless else "stereo"
+        return f"{sound.count} channels" if lossless else "stereo"
     holding = [one for one in names if set(merged(speakers(one))) >= known]
-    smaller = [one for one in names if len(speakers(one)) <= heard.count]
+    smaller = [one for one in names if len(speakers(one)) <= sound.count]
     return min(holding, key=lambda one: len(speakers(one)), default=smaller[-1])

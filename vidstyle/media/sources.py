@@ -1,4 +1,4 @@
-"""What a source is, told by its content, measured and counted; and its frames, one by one."""
+"""Probing a source (recognised by its content) and reading its frames one by one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from vidstyle.errors import MediaError, UsageError, as_path
+from vidstyle.image import Image, over_white, resize
 from vidstyle.media import animation_read
-from vidstyle.media.clip import Clip, Image
-from vidstyle.media.deep_pictures import depth_of, has_clear_words, loses_depth, reads_deep
+from vidstyle.media.clip import Clip
+from vidstyle.media.deep_pictures import depth_of, has_transparent_values, loses_depth, reads_deep
 from vidstyle.media.jpegs import lacks_end
 from vidstyle.media.large import (
     LARGE,
@@ -23,13 +24,11 @@ from vidstyle.media.large import (
 )
 from vidstyle.media.listing import is_pattern, listed
 from vidstyle.media.pictures import (
-    has_clear_pixels,
     is_picture,
+    is_transparent,
     open_picture,
-    over_white,
     quiet,
     read_pixels,
-    resize,
     upright_size,
 )
 from vidstyle.media.raws import check_developed
@@ -37,14 +36,14 @@ from vidstyle.media.raws import check_developed
 __all__ = ["probe", "read", "read_alpha"]
 
 _EXPECTED = "expected a video, a picture, a folder of pictures or a numbered pattern (f/%05d.png)"
-_TURNS = {3: 180, 6: 90, 8: 270}  # EXIF orientation -> clockwise degrees; the rest mirror as well
+_TURNS = {3: 180, 6: 90, 8: 270}  # EXIF orientation -> clockwise degrees; the others also mirror
 
 
 def probe(source: Path | str, *, rate: Fraction | None = None, count: bool = True) -> Clip:
-    """Find out what a source is. Raises MediaError if it cannot be used.
+    """Return the metadata of a source. Raises MediaError if it cannot be used.
 
-    rate: pictures of a folder or pattern are a sequence with this many frames a second.
-    count: decode everything, so that counts and times are those of the frames that really come.
+    rate: treat a folder or numbered pattern as a sequence at this many frames per second.
+    count: decode everything, so that counts and times describe the frames that really decode.
     """
     path = as_path(source, "source")
     if path.is_dir() or is_pattern(path):
@@ -75,7 +74,7 @@ def _check_file(path: Path) -> None:
         raise MediaError(f"{path}: {_EXPECTED}, but there is no such file") from error
     except PermissionError as error:
         raise MediaError(
-            f"{path}: {_EXPECTED}, but that may not be read; mend its rights"
+            f"{path}: {_EXPECTED}, but it may not be read; change its permissions"
         ) from error
     except OSError as error:
         raise MediaError(f"{path}: {_EXPECTED}, but {error.strerror}") from error
@@ -97,16 +96,16 @@ def _probe_picture(path: Path, count: bool) -> Clip:
         depth=found.depth,
         alpha=found.alpha,
         files=(path,),
-        notes=_oddities([path], [found]),
+        notes=_file_notes([path], [found]),
     )
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """A picture's (width, height) upright, degrees to turn it, bits of a channel, transparency.
+    """Measurements of one picture: upright (width, height), rotation in degrees, bits per channel.
 
-    alpha: if the picture was decoded, that a pixel is not opaque; if not, that one may be.
-    shallow: it is read with fewer bits than it has.
+    alpha: some pixel is not opaque; from the header alone: one may be.
+    shallow: it is read with fewer bits per channel than it has.
     """
 
     size: tuple[int, int]
@@ -117,30 +116,30 @@ class _Measured:
 
 
 def _measure(path: Path, count: bool) -> _Measured:
-    """Measure a picture by its header; with `count` it must decode as well."""
+    """Measure a picture from its header; with `count` it is decoded as well."""
     with open_picture(path) as picture, quiet():
         orientation: int = exif_of(picture).get(0x0112) or 1
         size, depth = upright_size(picture), depth_of(path, picture)
         alpha, shallow = picture.has_transparency_data, loses_depth(path, picture)
         if count and reads_deep(path, picture):
-            alpha = has_clear_words(path, picture)
+            alpha = has_transparent_values(path, picture)
         elif count:
             if picture.format == "JPEG" and picture.width * picture.height > LARGE:
-                picture.draft(picture.mode, (1, 1))  # all of it is read, at an eighth of its size
+                picture.draft(picture.mode, (1, 1))  # decodes all data at 1/8 size
             picture.load()
-            alpha = has_clear_pixels(picture)
+            alpha = is_transparent(picture)
         return _Measured(size, _TURNS.get(orientation, 0), depth, alpha, shallow)
 
 
-def _oddities(files: list[Path], found: list[_Measured]) -> tuple[str, ...]:
-    """Return a sentence each for JPEG files without an end marker and for depth that is lost."""
-    mended = ", ".join(file.name for file in files if lacks_end(file))
+def _file_notes(files: list[Path], found: list[_Measured]) -> tuple[str, ...]:
+    """Return notes on JPEG files without an end marker and on reduced bit depth."""
+    without_end = ", ".join(file.name for file in files if lacks_end(file))
     shallow = ", ".join(file.name for file, one in zip(files, found, strict=True) if one.shallow)
     notes = (
-        (mended, "the end marker is missing, but no pixels: taken as whole"),
-        (shallow, "16 bits a channel of this kind or size of picture are read as 8"),
+        (without_end, "the end marker is missing but all pixels are there: read as whole"),
+        (shallow, "16 bits per channel are read as 8 for this kind or size of picture"),
     )
-    return tuple(f"{names}: {told}" for names, told in notes if names)
+    return tuple(f"{names}: {note}" for names, note in notes if names)
 
 
 def _probe_pictures(path: Path, rate: Fraction | None, count: bool) -> Clip:
@@ -158,13 +157,13 @@ def _probe_pictures(path: Path, rate: Fraction | None, count: bool) -> Clip:
         depth=max(one.depth for one in found),
         alpha=any(one.alpha for one in found),
         files=tuple(files),
-        notes=notes + _oddities(files, found),
+        notes=notes + _file_notes(files, found),
     )
     return clip if rate is None else _as_sequence(clip, rate)
 
 
 def _measured(path: Path, files: list[Path], count: bool, unrelated: bool) -> list[_Measured]:
-    """Measure the pictures of a folder. Raises one MediaError that names all that are unusable.
+    """Measure the pictures of a folder. Raises one MediaError that names all unusable ones.
 
     unrelated: they are photos, not the frames of a sequence.
     """
@@ -176,7 +175,7 @@ def _measured(path: Path, files: list[Path], count: bool, unrelated: bool) -> li
             faults.append(f"{file.name} ({_fault(file, error)})")
     if not faults:
         return found
-    if not count:  # headers alone do not tell which others are damaged
+    if not count:  # damage in the others shows only in decoding
         return _measured(path, files, True, unrelated)
     advice = "get them again, or add -r to go on without them" if unrelated else "get them again"
     raise MediaError(
@@ -186,7 +185,7 @@ def _measured(path: Path, files: list[Path], count: bool, unrelated: bool) -> li
 
 
 def _fault(file: Path, error: MediaError) -> str:
-    """Return the part of a message that says what was got."""
+    """Return the "got" part of an error message."""
     message = str(error).removeprefix(f"{file}: ")
     got = message.partition(", got ")[2] or message.partition(", but ")[2] or message
     return got.rpartition("; ")[0] or got
@@ -211,11 +210,11 @@ def _as_sequence(clip: Clip, rate: Fraction) -> Clip:
 
 
 def read(clip: Clip, indices: range, side: int | None = None) -> Iterator[Image]:
-    """Yield the frames of `indices`, upright, with square pixels, one at a time.
+    """Yield the frames of `indices` one at a time: [H, W, 3], upright, with square pixels.
 
-    They come at their native size; those of more than LARGE pixels, if they are needed at `side`
-    pixels on the long side, at twice that or more. What is transparent lies over white. Raises
-    MediaError if one cannot be read.
+    Frames have their native size; if `side` is given, those of more than LARGE pixels are reduced
+    while decoding, to no less than twice `side` on the long side. Transparent frames are composited
+    over white. Raises MediaError if a frame cannot be read.
     """
     factor = native if side is None else side_factor(side)
     images = (over_white(pixels) for pixels in _read_pixels(clip, indices, factor))
@@ -227,7 +226,7 @@ def read(clip: Clip, indices: range, side: int | None = None) -> Iterator[Image]
 
 
 def read_alpha(clip: Clip, indices: range, side: int | None = None) -> Iterator[Image]:
-    """Yield the alpha of each frame, [H, W, 1], at the size of `read`; 1 where it has none."""
+    """Yield the alpha of each frame, [H, W, 1], at the size of `read`; 1 without alpha."""
     for pixels in _read_pixels(clip, indices, native if side is None else side_factor(side)):
         yield pixels[..., 3:] if pixels.shape[2] == 4 else np.ones_like(pixels[..., :1])
 

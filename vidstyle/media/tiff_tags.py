@@ -1,4 +1,4 @@
-"""EXIF merged into the directory of a TIFF file that was written without it."""
+"""Merging of EXIF into the image file directory of a finished TIFF."""
 
 import struct
 
@@ -12,10 +12,10 @@ _POINTERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 
 def with_exif(data: bytes, exif: bytes) -> bytes:
-    """Return a TIFF with the tags of an EXIF block; its own tags take precedence.
+    """Return a TIFF with the tags of an EXIF block added; its own tags take precedence.
 
-    Both directories hold absolute offsets, so that their entries merge as they are: the packed
-    EXIF is appended, and after it the directory of all entries, which becomes the first.
+    Entries of both directories hold absolute offsets and merge unchanged: the EXIF data is
+    appended, then the merged directory, which becomes the first.
     """
     block = PIL.Image.Exif()
     block.load(exif)
@@ -31,7 +31,7 @@ def with_exif(data: bytes, exif: bytes) -> bytes:
 
 
 def _directory(exif: PIL.Image.Exif, header: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
-    """Return EXIF as a directory; those within it (EXIF, GPS, interoperability) as dicts."""
+    """Return EXIF as a directory; nested ones (EXIF, GPS, interoperability) as dicts."""
     directory = TiffImagePlugin.ImageFileDirectory_v2(header)
     for tag, value in exif.items():
         directory[tag] = value
@@ -45,7 +45,7 @@ def _directory(exif: PIL.Image.Exif, header: bytes) -> TiffImagePlugin.ImageFile
 
 
 def _entries(directory: bytes, order: str) -> dict[int, bytes]:
-    """Return the packed entry of each tag. order: of the bytes, "<" or ">"."""
+    """Return the packed entry of each tag. order: byte order, "<" or ">"."""
     (count,) = struct.unpack(f"{order}H", directory[:2])
     packed = [directory[2 + _ENTRY * i : 2 + _ENTRY * (i + 1)] for i in range(count)]
     return {struct.unpack(f"{order}H", entry[:2])[0]: entry for entry in packed}

@@ -1,4 +1,4 @@
-"""When the frames of a video are shown: as they decode, or as its packets promise."""
+"""Probing of video files: frame times by decoding, or as the packets declare."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -11,12 +11,12 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
-from vidstyle.media.clip import Clip, mend
+from vidstyle.media.clip import Clip, increasing
 from vidstyle.media.continuity import Timeline
 from vidstyle.media.decode import (
     Shape,
     decoded,
-    has_clear_pixels,
+    is_transparent,
     main_stream,
     open_video,
     packets,
@@ -25,26 +25,26 @@ from vidstyle.media.decode import (
     streams_of,
     timeline_of,
 )
-from vidstyle.media.film import told_of
 from vidstyle.media.tonemap import HDR
+from vidstyle.media.video_streams import streams_note
 
 __all__ = ["is_variable", "packet_timeline", "probe_video"]
 
-_MISSING = 0.5  # seconds that may lack at the end before a file is called cut short
-_HEADS = {  # how a file of these formats begins
+_MAX_MISSING = 0.5  # seconds missing at the end from which a file counts as cut short
+_SIGNATURES = {  # first bytes of these formats
     "flv": re.compile(rb"FLV\x01[\x00-\x05]\x00\x00\x00\x09"),
     "matroska,webm": re.compile(rb"\x1a\x45\xdf\xa3.{1,64}?(?:matroska|webm)", re.DOTALL),
 }
-_TAIL = 1 << 24  # bytes after the last packet in which another file may begin: an index comes first
-_STEADY = 0.002  # seconds that gaps may differ by rounding alone: containers keep milliseconds
+_TAIL = 1 << 24  # bytes searched after the last packet for another file; an index comes first
+_MAX_JITTER = 0.002  # seconds of rounding error in gaps: containers round to milliseconds
 
 
 @dataclass
-class _Line:
-    """What decoding shows. reach: seconds at which the last packet of any stream ends.
+class _DecodedTimes:
+    """Findings while decoding. reach: seconds at which the last packet of any stream ends.
 
-    index: of the picture stream; stored: when the first of its packets is decoded, and when the
-    last one's time is over.
+    index: of the video stream. stamps, end: of its frames, in ticks. stored: decoding times of its
+    first packet's start and last packet's end.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class _Line:
     interlaced: bool = False
     corrupt: int = 0
     depth: int = 8
-    clear: bool = False
+    alpha: bool = False
     declared_end: int | None = None
     stored: tuple[int, int] | None = None
 
@@ -78,7 +78,7 @@ class _Line:
         self.interlaced = self.interlaced or frame.interlaced_frame
         self.corrupt += frame.is_corrupt
         self.depth = max(self.depth, *(part.bits for part in frame.format.components))
-        self.clear = self.clear or has_clear_pixels(frame)
+        self.alpha = self.alpha or is_transparent(frame)
         self.sizes.add((frame.width, frame.height))
         stamp = self.end if frame.pts is None else frame.pts
         self.stamps.append(stamp)
@@ -89,29 +89,29 @@ def probe_video(path: Path, count: bool) -> Clip:
     """Probe a video file; see `probe`."""
     with open_video(path) as container:
         stream = main_stream(container, path)
-        gap, line = _usual_gap(stream), _Line(path, stream.index)
-        for frame in decoded(container, stream, line.faults, line.see_packet if count else None):
-            if not line.stamps:
+        gap, scan = _usual_gap(stream), _DecodedTimes(path, stream.index)
+        for frame in decoded(container, stream, scan.faults, scan.see_packet if count else None):
+            if not scan.stamps:
                 refuse_unknown_colours(path, frame)
-            line.see_frame(frame, stream, gap)
+            scan.see_frame(frame, stream, gap)
             if not count:
                 break
         timeline = timeline_of(container)
         if stream.duration and stream.start_time is not None and "mp4" in container.format.name:
             moved = round(timeline.shift / _time_base(stream))
-            line.declared_end = stream.start_time + stream.duration + moved
-        clip = _clip(path, container, stream, line)
-        began = line.stamps[0] * _time_base(stream)
-        notes = (*_of_streams(container, stream, timeline), *_of_time(timeline, began))
-        notes += _unread(path, container.format.name, timeline.reach)
-        cut = _cut_short(container, line, timeline)
+            scan.declared_end = stream.start_time + stream.duration + moved
+        clip = _clip(path, container, stream, scan)
+        began = scan.stamps[0] * _time_base(stream)
+        notes = (*_stream_notes(container, stream, timeline), *_time_notes(timeline, began))
+        notes += _joined_file_notes(path, container.format.name, timeline.reach)
+        cut = _cut_short(container, scan, timeline)
     if count:
-        return replace(clip, **_counted(line, clip), notes=notes + _notes(line, cut))
-    return replace(clip, **_promised(path, clip))
+        return replace(clip, **_counted(scan, clip), notes=notes + _notes(scan, cut))
+    return replace(clip, **_declared(path, clip))
 
 
 def _usual_gap(stream: VideoStream) -> int:
-    """Return the ticks of a frame that does not say how long it is."""
+    """Return the ticks of a frame without a duration, from the frame rate."""
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     return max(1, round(1 / (rate * _time_base(stream))))
 
@@ -120,14 +120,14 @@ def _time_base(stream: VideoStream) -> Fraction:
     return stream.time_base or Fraction(1, 1000)
 
 
-def _clip(path: Path, container: InputContainer, stream: VideoStream, line: _Line) -> Clip:
-    if line.shape is None:
-        why = f" ({line.faults[0]})" if line.faults else ""
+def _clip(path: Path, container: InputContainer, stream: VideoStream, scan: _DecodedTimes) -> Clip:
+    if scan.shape is None:
+        why = f" ({scan.faults[0]})" if scan.faults else ""
         raise MediaError(
             f"{path}: expected a video with frames, got one of which none decodes{why}; "
             "try to play it, or get it again from where it came"
         )
-    width, height = line.shape.upright
+    width, height = scan.shape.upright
     return Clip(
         path=path,
         kind="video",
@@ -137,17 +137,17 @@ def _clip(path: Path, container: InputContainer, stream: VideoStream, line: _Lin
         time_base=_time_base(stream),
         frames=stream.frames,
         counted=False,
-        rotation=line.shape.rotation,
-        pixel_aspect=line.shape.pixel_aspect,
-        depth=line.depth,
-        alpha=line.clear,
+        rotation=scan.shape.rotation,
+        pixel_aspect=scan.shape.pixel_aspect,
+        depth=scan.depth,
+        alpha=scan.alpha,
         streams=streams_of(container),
     )
 
 
-def _counted(line: _Line, clip: Clip) -> dict[str, Any]:
-    stamps, base = mend(line.stamps), clip.time_base or Fraction(1)
-    end = _true_end(stamps, line, base)
+def _counted(scan: _DecodedTimes, clip: Clip) -> dict[str, Any]:
+    stamps, base = increasing(scan.stamps), clip.time_base or Fraction(1)
+    end = _last_end(stamps, scan, base)
     length = (end - stamps[0]) * base
     return {
         "timestamps": tuple(stamps),
@@ -160,22 +160,22 @@ def _counted(line: _Line, clip: Clip) -> dict[str, Any]:
     }
 
 
-def _true_end(stamps: list[int], line: _Line, base: Fraction) -> int:
-    """Return where the last frame ends.
+def _last_end(stamps: list[int], scan: _DecodedTimes, base: Fraction) -> int:
+    """Return the end of the last frame.
 
-    An MP4 keeps gaps between decoding times: with a varying rate and reordered frames the last
-    frame's own is another frame's, and the stream's whole length, kept to a millisecond, says
-    better; if it is the length of what is there, or else makes no frame the longest.
+    An MP4 stores gaps between decoding times: with a variable rate and reordered frames, the last
+    packet's duration belongs to another frame. The stream's declared length, rounded to a
+    millisecond, is used instead if it equals the stored length or makes no frame the longest.
     """
-    end, told = max(line.end, stamps[-1] + 1), line.declared_end
+    end, declared = max(scan.end, stamps[-1] + 1), scan.declared_end
     longest = max((later - earlier for earlier, later in pairwise(stamps)), default=0)
-    if told is None or told <= stamps[-1] or abs(told - end) * base < _STEADY:
+    if declared is None or declared <= stamps[-1] or abs(declared - end) * base < _MAX_JITTER:
         return end
-    whole = line.stored is not None and told - stamps[0] == line.stored[1] - line.stored[0]
-    return told if whole or told - stamps[-1] <= longest else end
+    whole = scan.stored is not None and declared - stamps[0] == scan.stored[1] - scan.stored[0]
+    return declared if whole or declared - stamps[-1] <= longest else end
 
 
-def _promised(path: Path, clip: Clip) -> dict[str, Any]:
+def _declared(path: Path, clip: Clip) -> dict[str, Any]:
     with open_video(path) as container:
         stamps, end = packet_timeline(container, main_stream(container, path))
     if not stamps:
@@ -186,15 +186,15 @@ def _promised(path: Path, clip: Clip) -> dict[str, Any]:
 
 
 def is_variable(stamps: list[int], time_base: Fraction) -> bool:
-    """Tell whether the gaps between frames differ by more than rounding."""
+    """Whether the gaps between frames differ by more than rounding."""
     gaps = [later - earlier for earlier, later in pairwise(stamps)]
     if not gaps:
         return False
-    return (max(gaps) - min(gaps)) > max(1, _STEADY / time_base)
+    return (max(gaps) - min(gaps)) > max(1, _MAX_JITTER / time_base)
 
 
 def packet_timeline(container: InputContainer, stream: VideoStream) -> tuple[list[int], int]:
-    """Return (sorted timestamps, end) as the packets promise, without decoding."""
+    """Return (sorted timestamps, end) as the packets declare, without decoding."""
     faults: list[str] = []
     stamps, end = [], 0
     for packet in packets(container, [stream], faults):
@@ -206,76 +206,76 @@ def packet_timeline(container: InputContainer, stream: VideoStream) -> tuple[lis
 
 
 def _cut_short(
-    container: InputContainer, line: _Line, timeline: Timeline
+    container: InputContainer, scan: _DecodedTimes, timeline: Timeline
 ) -> tuple[float, float] | None:
-    """Return the (promised, real) seconds of a file whose end is missing.
+    """Return (declared, real) seconds of a file whose end is missing, else None.
 
-    What a file with jumps of its clock promises is the clock's length, not its own.
+    For a file with timestamp jumps, the declared duration is meaningless.
     """
     if timeline.joins:
         return None
     start = max(0, container.start_time or 0) / 1_000_000
     if container.format.name in ("matroska,webm", "nut"):  # their durations count from 0
         start = float(timeline.shift)
-    promised, real = (container.duration or 0) / 1_000_000, line.reach - start
-    return (promised, real) if promised - real > _MISSING else None
+    declared, real = (container.duration or 0) / 1_000_000, scan.reach - start
+    return (declared, real) if declared - real > _MAX_MISSING else None
 
 
-def _of_streams(
+def _stream_notes(
     container: InputContainer, stream: VideoStream, timeline: Timeline
 ) -> tuple[str, ...]:
-    told = told_of(stream, container, timeline)
-    return () if told is None else (told,)
+    declared = streams_note(stream, container, timeline)
+    return () if declared is None else (declared,)
 
 
-def _of_time(timeline: Timeline, began: Fraction) -> tuple[str, ...]:
-    """Return a sentence on each change of the times that the file says. began: of the film, s."""
+def _time_notes(timeline: Timeline, began: Fraction) -> tuple[str, ...]:
+    """Return notes on changed timestamps. began: seconds of the first main video frame."""
     notes = []
     if timeline.joins:
         first = max(0.0, float(timeline.joins[0] - began))
         notes.append(
-            f"its clock jumps {len(timeline.joins)} time(s), first {first:.2f} s after its "
-            "beginning: the parts follow one another, picture, sound and subtitles together"
+            f"its timestamps jump {len(timeline.joins)} time(s), first {first:.2f} s after its "
+            "start: the parts were joined, with picture, sound and subtitles in sync"
         )
     if timeline.shift:
         notes.append(
-            f"its picture begins {float(timeline.shift):.3f} s before time 0: picture, sound and "
-            "subtitles are shifted together so that it begins at 0"
+            f"its picture starts {float(timeline.shift):.3f} s before time 0: picture, sound and "
+            "subtitles were shifted together so that it starts at 0"
         )
     return tuple(notes)
 
 
-def _unread(path: Path, format_name: str, reach: int) -> tuple[str, ...]:
-    """Return a sentence on a file that was joined to this one, which FFmpeg does not go on to."""
-    if format_name not in _HEADS:
+def _joined_file_notes(path: Path, format_name: str, reach: int) -> tuple[str, ...]:
+    """Return a note on another file appended to this one, which FFmpeg does not read."""
+    if format_name not in _SIGNATURES:
         return ()
     with path.open("rb") as file:
         file.seek(reach)
-        found = _HEADS[format_name].search(file.read(_TAIL))
+        found = _SIGNATURES[format_name].search(file.read(_TAIL))
     if found is None:
         return ()
     return (
-        f"another file was joined to it at byte {reach + found.start()} and is not read: join them "
-        "with ffmpeg's concat demuxer in place of byte by byte",
+        f"another file was appended to it at byte {reach + found.start()} and is not read: join "
+        "them with ffmpeg's concat demuxer instead",
     )
 
 
-def _notes(line: _Line, cut: tuple[float, float] | None) -> tuple[str, ...]:
+def _notes(scan: _DecodedTimes, cut: tuple[float, float] | None) -> tuple[str, ...]:
     notes = []
     if cut:
-        notes.append(f"promises {cut[0]:.2f} s but ends after {cut[1]:.2f} s: it may be cut short")
-    if line.faults:
-        count = len(line.faults)
-        notes.append(f"{count} damaged place(s) passed over (the first: {line.faults[0]})")
-    if line.corrupt:
-        notes.append(f"{line.corrupt} frame(s) are damaged in part, as decoded")
-    if len(line.sizes) > 1 and line.shape:
+        notes.append(f"declares {cut[0]:.2f} s but ends after {cut[1]:.2f} s: it may be cut short")
+    if scan.faults:
+        count = len(scan.faults)
+        notes.append(f"{count} damaged place(s) skipped (the first: {scan.faults[0]})")
+    if scan.corrupt:
+        notes.append(f"{scan.corrupt} frame(s) are partly damaged")
+    if len(scan.sizes) > 1 and scan.shape:
         notes.append(
-            f"the frame size changes on the way: all become "
-            f"{line.shape.upright[0]}x{line.shape.upright[1]}"
+            f"the frame size changes: all frames become "
+            f"{scan.shape.upright[0]}x{scan.shape.upright[1]}"
         )
-    if line.transfer:
-        notes.append(f"high dynamic range ({line.transfer}) is mapped down to standard range")
-    if line.interlaced:
-        notes.append("interlaced: both fields of a frame are kept as they are")
+    if scan.transfer:
+        notes.append(f"high dynamic range ({scan.transfer}) is tone-mapped to standard range")
+    if scan.interlaced:
+        notes.append("interlaced: frames are not deinterlaced")
     return tuple(notes)

@@ -1,7 +1,7 @@
-"""High dynamic range and wide gamuts brought to what a standard picture holds: sRGB, BT.709.
+"""Tone and gamut mapping of HDR and wide-gamut colours to sRGB / BT.709.
 
-White of a standard picture is 203 nits (ITU-R BT.2408). What is darker than four fifths of it
-keeps its brightness and colour; what is brighter, up to 1000 nits, is pressed into the last fifth.
+SDR white is 203 nits (ITU-R BT.2408). Up to 0.8 of it, brightness and colour are unchanged; from
+there to 1000 nits, brightness is compressed into the remaining 0.2.
 """
 
 from functools import cache
@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from vidstyle.media.clip import Image
+from vidstyle.image import Image
 
 __all__ = ["HDR", "is_wide", "to_standard"]
 
 Curve = np.ndarray[Any, Any]  # float32 [65536]
 
-HDR = {16: "PQ", 18: "HLG"}  # transfer tags of high dynamic range
+HDR = {16: "PQ", 18: "HLG"}  # HDR transfer characteristics (ITU-T H.273)
 
 _WHITE, _PEAK = 203.0, 1000.0  # nits
-_KNEE = 0.8  # of white: where what is bright begins to be pressed
+_KNEE = 0.8  # share of white above which brightness is compressed
 _TOP = 65535
-# Linear light of other primaries to BT.709's. Both have the white of BT.709, D65.
+# Linear RGB of other primaries to linear BT.709; all have white D65.
 _FROM_2020 = np.array(
     [[1.660491, -0.587641, -0.072850], [-0.124550, 1.132900, -0.008349],
      [-0.018151, -0.100579, 1.118730]], np.float32,
@@ -34,36 +34,36 @@ _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 
 
 def is_wide(transfer: int, primaries: int) -> bool:
-    """Tell whether these tags are of more than a standard picture holds."""
+    """Whether these tags denote HDR or a gamut wider than BT.709."""
     return transfer in HDR or primaries in _PRIMARIES
 
 
 def to_standard(pixels: np.ndarray[Any, Any], transfer: int, primaries: int) -> Image:
-    """Return uint16 RGB [H, W, 3], coded as the tags say, as a standard Image."""
-    light = _linear(transfer)[pixels]
-    if HDR.get(transfer) == "HLG":  # from the light of the scene to that of a screen
+    """Convert uint16 RGB [H, W, 3], encoded as tagged, to an sRGB or BT.709 image."""
+    light = _decoding_curve(transfer)[pixels]
+    if HDR.get(transfer) == "HLG":  # OOTF: scene light to display light
         light *= (_PEAK / _WHITE) * np.power(np.maximum(light @ _LUMA_2020, 1e-6), 0.2)[..., None]
-    untold = _FROM_2020 if transfer in HDR else None
-    matrix = _PRIMARIES.get(primaries, untold)
+    untagged = _FROM_2020 if transfer in HDR else None
+    matrix = _PRIMARIES.get(primaries, untagged)
     light = light if matrix is None else light @ matrix.T
     if transfer in HDR:
-        light *= _pressed(light.max(axis=2, keepdims=True))
+        light *= _compression(light.max(axis=2, keepdims=True))
     levels = np.rint(np.clip(light, 0, 1) * _TOP).astype(np.uint16)
-    image: Image = _coded(transfer in HDR)[levels]
+    image: Image = _encoding_curve(transfer in HDR)[levels]
     return image
 
 
-def _pressed(bright: Image) -> Image:
-    """Return the factor for each pixel, by the largest of its channels, [H, W, 1]."""
-    over = np.maximum(bright - _KNEE, 0) / (1 - _KNEE)
-    most = (_PEAK / _WHITE - _KNEE) / (1 - _KNEE)
-    held = over * (1 + over / most**2) / (1 + over)  # Reinhard's curve: 1 at the peak
-    return np.where(over > 0, (_KNEE + (1 - _KNEE) * held) / np.maximum(bright, 1e-6), 1)
+def _compression(bright: Image) -> Image:
+    """Return the compression factor per pixel, [H, W, 1], from its largest channel."""
+    excess = np.maximum(bright - _KNEE, 0) / (1 - _KNEE)
+    peak = (_PEAK / _WHITE - _KNEE) / (1 - _KNEE)
+    mapped = excess * (1 + excess / peak**2) / (1 + excess)  # Reinhard's curve: 1 at the peak
+    return np.where(excess > 0, (_KNEE + (1 - _KNEE) * mapped) / np.maximum(bright, 1e-6), 1)
 
 
 @cache
-def _linear(transfer: int) -> Curve:
-    """Return the light of each code; 1 is a standard picture's white, or of HLG the scene's."""
+def _decoding_curve(transfer: int) -> Curve:
+    """Return the linear light of each code; 1 is SDR white, or for HLG peak scene light."""
     code = np.linspace(0, 1, _TOP + 1)
     if HDR.get(transfer) == "PQ":  # SMPTE ST 2084
         power = code ** (1 / 78.84375)
@@ -79,8 +79,8 @@ def _linear(transfer: int) -> Curve:
 
 
 @cache
-def _coded(hdr: bool) -> Curve:
-    """Return the code of each light: sRGB, or where none is pressed the inverse of `_linear`."""
+def _encoding_curve(hdr: bool) -> Curve:
+    """Return the code of each linear light: sRGB for HDR, else gamma 1/2.4."""
     light = np.linspace(0, 1, _TOP + 1)
     if not hdr:
         return (light ** (1 / 2.4)).astype(np.float32)

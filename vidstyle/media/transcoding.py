@@ -1,4 +1,4 @@
-"""Sound decoded and encoded anew: packets of a source in, packets of an output stream out."""
+"""Audio re-encoding: packets of a source stream to packets of an output stream."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,22 +16,22 @@ from vidstyle.media.layouts import Channels, decoded, layout_names, merged, name
 
 __all__ = ["Encoding", "SoundEncoder", "Transcoder", "Window", "add_encoder", "to_samples"]
 
-Window = tuple[Fraction, Fraction] | None  # seconds of the source that are kept; None keeps all
+Window = tuple[Fraction, Fraction] | None  # (start, end) of the source in seconds; None: all
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 # Bit rates at which FFmpeg's AAC and Opus encoders are transparent for most listeners.
-_BITS, _BITS_SURROUND = 96_000, 64_000  # bits a second and channel, up to stereo and beyond
-# Timestamps are rounded to a millisecond in most containers; a gap or an overlap beyond one codec
-# frame (21 ms for AAC) is filled with silence or cut, so that sound stays with the picture.
+_BITS, _BITS_SURROUND = 96_000, 64_000  # bits per second and channel: up to stereo, above
+# Seconds, about one codec frame (21 ms for AAC). A longer gap or overlap is filled with silence or
+# cut, to stay in sync; shorter ones are rounding: most containers keep milliseconds.
 _GAP = "0.02"
-# Seconds that are decoded before a part of the source: codecs need some frames, and RealMedia gives
-# one time to a block of several seconds.
+# Seconds decoded before a window: codecs need some frames, and RealMedia gives a block of several
+# seconds one timestamp.
 _PREROLL = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """An encoder and what it is given. layout, format: as FFmpeg names them; rate: in Hz."""
+    """Parameters of an audio encoder. layout, format: FFmpeg names; rate: in Hz."""
 
     codec: str
     rate: int
@@ -41,7 +41,7 @@ class Encoding:
 
 
 def add_encoder(out: OutputContainer, encoding: Encoding) -> Any:
-    """Add an audio stream that is encoded. Raises what PyAV raises where it does not go."""
+    """Add an encoded audio stream to the output. Raises PyAV's exceptions if refused."""
     target: Any = out.add_stream(encoding.codec, rate=encoding.rate)
     target.layout, target.format = encoding.layout, encoding.format
     context = target.codec_context
@@ -54,10 +54,10 @@ def add_encoder(out: OutputContainer, encoding: Encoding) -> Any:
 
 
 class SoundEncoder:
-    """Encodes decoded audio frames of any kind, in step with their timestamps.
+    """Encodes decoded audio frames of any format, in sync with their timestamps.
 
-    channels: of the frames, as the decoder was given them. window: seconds of the source that are
-    kept, to the sample; times count from its beginning.
+    channels: of the frames, as given to the decoder. window: interval in seconds of the source to
+    keep, exact to the sample; output times count from its start.
     """
 
     def __init__(self, target: Any, encoding: Encoding, channels: Channels, window: Window):
@@ -65,12 +65,12 @@ class SoundEncoder:
         self._channels, self._window = channels, window
         self._converter: _Converter | None = None
         self._sync: Graph | None = None
-        self._next = 0  # timestamp at which the next frame is expected
-        self._told: int | None = None  # the last one told; RealMedia repeats it for a whole block
+        self._expected = 0  # timestamp of the next frame
+        self._last_pts: int | None = None  # RealMedia repeats it for a whole block
         self._base: Fraction | None = None
 
     def encode(self, frame: Any) -> Iterator[Any]:
-        """Yield the packets that are finished once this frame is in."""
+        """Yield the packets that are complete after this frame."""
         self._time(frame)
         if self._converter is None or not self._converter.takes(frame):
             if self._converter:
@@ -79,36 +79,36 @@ class SoundEncoder:
         yield from self._packets(self._converter.push(frame))
 
     def rest(self) -> Iterator[Any]:
-        """Yield what the filters and the encoder still hold at the end."""
+        """Yield the packets still buffered in the filters and the encoder."""
         if self._converter:
             yield from self._packets([*self._converter.push(None), None])
             yield from self._target.encode(None)
 
     def _time(self, frame: Any) -> None:
-        """Give a frame without a time of its own the one at which it is expected."""
-        if frame.time_base is None:  # of what a decoder held back to the end
+        """Set the timestamp of a frame that has none to the expected one."""
+        if frame.time_base is None:  # of a frame flushed by the decoder
             frame.time_base = self._base or Fraction(1, frame.sample_rate)
         self._base = frame.time_base
-        if frame.pts is None or frame.pts == self._told:
-            frame.pts = self._next
+        if frame.pts is None or frame.pts == self._last_pts:
+            frame.pts = self._expected
         else:
-            self._told = frame.pts
+            self._last_pts = frame.pts
         length = Fraction(frame.samples, frame.sample_rate)
-        self._next = frame.pts + round(length / frame.time_base)
+        self._expected = frame.pts + round(length / frame.time_base)
 
     def _packets(self, frames: list[Any]) -> Iterator[Any]:
-        """Encode frames as the encoder takes them, their gaps filled and their overlaps cut."""
+        """Encode converted frames, filling gaps and cutting overlaps."""
         rate = self._encoding.rate
         for frame in frames:
             if self._sync is None and frame is not None:
-                self._sync = _graph(frame, self._encoding.layout, _in_step(rate, self._window))
+                self._sync = _graph(frame, self._encoding.layout, _sync_filters(rate, self._window))
             for made in _pulled(self._sync, frame) if self._sync else ():
                 made.pts -= 0 if self._window is None else round(self._window[0] * rate)
                 yield from self._target.encode(made)
 
 
 class Transcoder:
-    """Decodes the packets of one audio stream and encodes their sound for another."""
+    """Decodes the packets of one audio stream and re-encodes them."""
 
     def __init__(self, stream: Any, target: Any, encoding: Encoding, window: Window):
         self._decoder = stream.codec_context
@@ -116,7 +116,7 @@ class Transcoder:
         self._window = window
 
     def packets(self, packet: Any) -> Iterator[Any]:
-        """Yield what is encoded once this packet is known. Raises what a decoder raises."""
+        """Yield the packets that are complete after this one. Raises decoder exceptions."""
         if not self._is_early(packet):
             for frame in decoded(self._decoder, packet):
                 yield from self._encoder.encode(frame)
@@ -128,10 +128,10 @@ class Transcoder:
         return bool(stamp * packet.time_base < self._window[0] - _PREROLL)
 
     def rest(self) -> Iterator[Any]:
-        """Yield what the decoder and the encoder still hold at the end."""
+        """Yield the packets still buffered in the decoder and the encoder."""
         try:
             frames = decoded(self._decoder, None)
-        except av.error.FFmpegError:  # a decoder that was never opened, or has failed
+        except av.error.FFmpegError:  # never opened, or failed
             frames = []
         for frame in frames:
             yield from self._encoder.encode(frame)
@@ -139,12 +139,12 @@ class Transcoder:
 
 
 class _Converter:
-    """Brings frames of one kind to the rate, the channels and the format of an encoder."""
+    """Converts frames of one format to the encoder's rate, channels and sample format."""
 
     def __init__(self, frame: Any, channels: Channels, encoding: Encoding):
-        self._kind = _kind(frame)
+        self._format_of = _format_of(frame)
         layout = named(frame.layout) or channels.layout
-        if frame.layout.nb_channels != channels.count:  # the stream changes on its way
+        if frame.layout.nb_channels != channels.count:  # the stream's channel count changes
             layout = named(frame.layout) or f"{frame.layout.nb_channels} channels"
             channels = Channels(layout, ())
         mix = _mix(channels, encoding.layout)
@@ -154,7 +154,7 @@ class _Converter:
             "channel_layouts": encoding.layout,
         }
         filters: list[_FilterOptions] = [("pan", mix)] if mix else []
-        if layout.startswith("ambisonic"):  # pan does not know these
+        if layout.startswith("ambisonic"):  # not supported by pan
             places = "|".join(f"0-{name}" for name in speakers(encoding.layout))
             options = {"map": places, "channel_layout": encoding.layout}
             filters = [("channelmap", options)]
@@ -162,18 +162,18 @@ class _Converter:
         self._graph = _graph(frame, layout, filters)
 
     def takes(self, frame: Any) -> bool:
-        return self._kind == _kind(frame)
+        return self._format_of == _format_of(frame)
 
     def push(self, frame: Any) -> list[Any]:
-        """Return what comes out once this frame, or with None the last one, is in."""
+        """Return the output frames after this frame; None flushes."""
         return _pulled(self._graph, frame)
 
 
 _FilterOptions = tuple[str, str | dict[str, str]]
 
 
-def _in_step(rate: int, window: Window) -> "list[_FilterOptions]":
-    """Return filters that fill gaps and cut overlaps, and keep what lies in the window."""
+def _sync_filters(rate: int, window: Window) -> "list[_FilterOptions]":
+    """Return filters that fill gaps, cut overlaps and trim to the window."""
     sync: _FilterOptions = ("aresample", {"async": "1", "min_hard_comp": _GAP})
     if window is None:
         return [sync]
@@ -182,7 +182,7 @@ def _in_step(rate: int, window: Window) -> "list[_FilterOptions]":
 
 
 def _graph(frame: Any, layout: str, filters: "list[_FilterOptions]") -> Graph:
-    """Return a chain of filters for frames like this one."""
+    """Return a filter chain for frames of this format."""
     graph = Graph()
     source = graph.add(
         "abuffer",
@@ -192,8 +192,8 @@ def _graph(frame: Any, layout: str, filters: "list[_FilterOptions]") -> Graph:
         time_base=str(frame.time_base or Fraction(1, frame.sample_rate)),
     )
     between = [
-        graph.add(name, words) if isinstance(words, str) else graph.add(name, **words)
-        for name, words in filters
+        graph.add(name, options) if isinstance(options, str) else graph.add(name, **options)
+        for name, options in filters
     ]
     graph.link_nodes(source, *between, graph.add("abuffersink")).configure()
     return graph
@@ -201,7 +201,7 @@ def _graph(frame: Any, layout: str, filters: "list[_FilterOptions]") -> Graph:
 
 def _pulled(graph: Graph, frame: Any) -> list[Any]:
     made: list[Any] = []
-    with suppress(av.error.EOFError):  # atrim takes nothing beyond its end
+    with suppress(av.error.EOFError):  # atrim accepts nothing after its end
         graph.push(frame)
     while True:
         try:
@@ -211,7 +211,7 @@ def _pulled(graph: Graph, frame: Any) -> list[Any]:
 
 
 def to_samples(frames: list[Any], channels: Channels) -> Samples:
-    """Return the samples of frames of one kind, [N, C], float32, full scale is -1..1.
+    """Return the samples of frames of one format, float32 [N, C], full scale is -1..1.
 
     PyAV 18.1 reads past the planes of a planar frame of eight channels, so they are interleaved.
     """
@@ -221,14 +221,14 @@ def to_samples(frames: list[Any], channels: Channels) -> Samples:
     return np.concatenate([out.to_ndarray().reshape(-1, channels.count) for out in made])
 
 
-def _kind(frame: Any) -> tuple[Any, ...]:
+def _format_of(frame: Any) -> tuple[Any, ...]:
     return frame.format.name, frame.layout.nb_channels, named(frame.layout), frame.sample_rate
 
 
 def _mix(channels: Channels, target: str) -> str | None:
-    """Return the argument of FFmpeg's filter pan that puts each channel where it belongs.
+    """Return the argument of FFmpeg's `pan` filter that maps each channel to its speaker.
 
-    None where the channels have their usual order, which the resampler knows how to mix.
+    None if the channels have their standard order, which the resampler can mix.
     """
     known = speakers(target)
     if not channels.names and not speakers(channels.layout) and known:  # e.g. 12 microphones

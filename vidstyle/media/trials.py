@@ -1,7 +1,7 @@
-"""Trials of sound: the first packets of a stream are written into a file in memory and read back.
+"""Audio trials: the first packets of a stream written to a file in memory and read back.
 
-What a container takes at its beginning it may refuse with the first packet or at its end, or keep
-in a way in which no decoder hears it. So the file is finished, opened again and decoded.
+A container may accept a stream in its header but refuse its first packet or the trailer, or
+store it so that no decoder plays it. So the file is finished, reopened and decoded.
 """
 
 import io
@@ -14,6 +14,7 @@ import av.error
 import numpy as np
 from av.container import InputContainer, OutputContainer
 
+from vidstyle.media.containers import open_memory
 from vidstyle.media.decode import FAULTS, codec_name, packets
 from vidstyle.media.layouts import Channels, decoded, merged, named, settle, speakers
 from vidstyle.media.transcoding import Encoding, SoundEncoder, Window, add_encoder, to_samples
@@ -21,33 +22,33 @@ from vidstyle.media.transcoding import Encoding, SoundEncoder, Window, add_encod
 __all__ = [
     "EXCERPT",
     "MOST_LABELLED",
+    "DecodedSound",
     "Excerpt",
-    "Heard",
     "codec_of",
     "copy_survives",
+    "decode_sound",
     "encoding_survives",
     "excerpts",
-    "listen",
 ]
 
-EXCERPT = 2  # seconds of a stream that are tried: several frames of every codec
-_PACKETS = 4000  # of an excerpt at most: TrueHD has 1200 a second
-_AHEAD = 10  # seconds that streams of one file may lie apart
-# Channels beyond which a copy may lose what each is for, as it is better than a mix of them.
+EXCERPT = 2  # seconds per trial: several frames of every codec
+_PACKETS = 4000  # at most, per excerpt; TrueHD has 1200 per second
+_AHEAD = 10  # seconds by which interleaved streams may be apart
+# Number of channels above which a copy may lose their speakers, since a downmix would be worse.
 MOST_LABELLED = 8
-_SLACK = 0.1  # seconds of an excerpt that padding and priming may add or remove
-_QUIETER = 0.3  # of the energy of the source: less means that the sound is not heard
-_ALIKE = 0.1  # relative difference in level of a channel that decoding a copy may show
-_SILENCE = 1e-3  # RMS level or energy, of 1, below which sounds are not compared
+_SLACK = 0.1  # seconds that padding and encoder delay may add or remove
+_QUIETER = 0.3  # of the source's energy; below it, the sound counts as not playing
+_ALIKE = 0.1  # relative level difference per channel allowed in a copy
+_SILENCE = 1e-3  # RMS level or energy, of 1, below which levels are not compared
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
-    """What an excerpt decodes to.
+class DecodedSound:
+    """A decoded excerpt.
 
-    speakers: of each channel, side ones as back ones; () if unknown. samples: for each channel.
-    seconds: from the first to the end of the last, with gaps. levels: RMS of each channel, 1 is
-    full scale. longest: samples of the longest frame. depth: bits. frames, channels: as decoded.
+    speakers: of each channel, side ones as back ones; () if unknown. samples: per channel.
+    seconds: from the first to the end of the last, with gaps. levels: RMS per channel, 1 is full
+    scale. longest: samples of the longest frame. depth: bits. frames, channels: as decoded.
     """
 
     codec: str
@@ -65,14 +66,14 @@ class Heard:
 
 @dataclass
 class Excerpt:
-    """The first packets of a stream. used: whether any packet lies in the part that is kept."""
+    """The first packets of a stream. used: whether a packet lies in the window."""
 
     stream: Any
     packets: list[Any]
     used: bool = False
 
     def take(self, packet: Any) -> None:
-        """Keep a packet if it belongs to the beginning."""
+        """Add a packet unless the excerpt is full."""
         if not self.is_full:
             self.packets.append(packet)
 
@@ -87,13 +88,13 @@ class Excerpt:
 
 
 def codec_of(stream: Any) -> str:
-    """Return the name of a codec, whichever of its decoders is used ("mp3", not "mp3float")."""
+    """Return the name of a codec, independent of its decoder ("mp3", not "mp3float")."""
     context = stream.codec_context
     return codec_name(stream) if context is None else context.codec.canonical_name
 
 
 def excerpts(source: InputContainer, streams: list[Any], window: Window) -> dict[int, Excerpt]:
-    """Read the beginning of each stream."""
+    """Read the first packets of each stream, by stream index."""
     found = {stream.index: Excerpt(stream, []) for stream in streams}
     for packet in packets(source, streams, []) if streams else ():
         if not packet.size:
@@ -111,8 +112,8 @@ def excerpts(source: InputContainer, streams: list[Any], window: Window) -> dict
     return found
 
 
-def listen(stream: Any, found: list[Any]) -> Heard | None:
-    """Decode packets; return what is heard, None if nothing."""
+def decode_sound(stream: Any, found: list[Any]) -> DecodedSound | None:
+    """Decode packets; None if nothing decodes."""
     decoder = stream.codec_context
     try:
         channels = settle(decoder)
@@ -129,14 +130,14 @@ def listen(stream: Any, found: list[Any]) -> Heard | None:
         return None
     first = frames[0]
     count = first.layout.nb_channels
-    if channels.count != count:  # the header says otherwise than the decoder
+    if channels.count != count:  # header and decoder disagree
         channels = Channels(named(first.layout) or f"{count} channels", ())
     names = channels.names or speakers(named(first.layout) or channels.layout)
     try:
         samples = to_samples([frame for frame in frames if _kind(frame) == _kind(first)], channels)
-    except FAULTS:  # channels that FFmpeg's filters do not know
+    except FAULTS:  # channels not supported by FFmpeg's filters
         return None
-    return Heard(
+    return DecodedSound(
         codec=codec_of(stream),
         rate=first.sample_rate,
         count=count,
@@ -152,7 +153,7 @@ def listen(stream: Any, found: list[Any]) -> Heard | None:
 
 
 def _span(frames: list[Any]) -> float:
-    """Return the seconds from the first frame to the end of the last one, as their times say."""
+    """Return the seconds from the first frame to the end of the last, by their timestamps."""
     timed = [frame for frame in frames if frame.pts is not None and frame.time_base]
     if not timed:
         return 0.0
@@ -167,40 +168,40 @@ def _kind(frame: Any) -> tuple[Any, ...]:
 
 
 def _depth(codec: str, samples: Any) -> int:
-    """Return the bits of a sample as the codec keeps them; 32-bit formats may hold 24."""
+    """Return the bits per sample of the codec; 32-bit sample formats may hold 24."""
     if samples.bits == 32 and not codec.startswith("pcm_") and samples.name.startswith("s"):
         return 24
-    narrow = any(word in codec for word in ("24", "20", "dvd", "bluray"))
+    narrow = any(part in codec for part in ("24", "20", "dvd", "bluray"))
     return 24 if samples.bits == 32 and narrow else samples.bits
 
 
-def copy_survives(excerpt: Excerpt, format_name: str, heard: Heard | None) -> bool:
-    """Tell whether the packets come back from a file of this format, and sound the same."""
+def copy_survives(excerpt: Excerpt, format_name: str, sound: DecodedSound | None) -> bool:
+    """Whether the packets, copied to this format, come back with the same sound."""
     found = excerpt.packets
 
     def write(out: OutputContainer) -> None:
         target = out.add_stream_from_template(excerpt.stream)
         out.start_encoding()
-        for packet in map(_copied, found):
+        for packet in map(_packet_copy, found):
             packet.stream = target
             out.mux(packet)
 
-    if heard is None:
+    if sound is None:
         sizes = [packet.size for packet in found]
         return _read_back(write, format_name, _sizes) == sizes
     if not _are_timed(found):
         return False
-    again = _read_back(write, format_name, _hear)
-    return again is not None and again.codec == heard.codec and _same(again, heard)
+    again = _read_back(write, format_name, _decode_audio)
+    return again is not None and again.codec == sound.codec and _same(again, sound)
 
 
 def _are_timed(found: list[Any]) -> bool:
-    """Tell whether most packets have a time of their own; RealMedia gives one to a whole block."""
+    """Whether most packets have distinct times; RealMedia gives one to a whole block."""
     return 2 * len({packet.pts for packet in found} - {None}) >= len(found)
 
 
-def _copied(packet: Any) -> Any:
-    """Return a packet that can be muxed while the other is kept for another trial."""
+def _packet_copy(packet: Any) -> Any:
+    """Return a packet to mux, while the original is kept for another trial."""
     twin = av.Packet(bytes(packet))
     twin.dts = packet.dts if packet.dts is not None else packet.pts
     twin.pts = packet.pts if packet.pts is not None else packet.dts
@@ -209,47 +210,47 @@ def _copied(packet: Any) -> Any:
     return twin
 
 
-def _same(found: Heard, heard: Heard) -> bool:
-    pairs = zip(found.levels, heard.levels, strict=False)
+def _same(found: DecodedSound, sound: DecodedSound) -> bool:
+    pairs = zip(found.levels, sound.levels, strict=False)
     alike = all(abs(a - b) <= _ALIKE * b + _SILENCE for a, b in pairs)
-    placed = found.speakers == heard.speakers or heard.count > MOST_LABELLED
-    return alike and placed and _lasts(found, heard, heard.rate)
+    placed = found.speakers == sound.speakers or sound.count > MOST_LABELLED
+    return alike and placed and _lasts(found, sound, sound.rate)
 
 
-def _lasts(found: Heard, heard: Heard, rate: int) -> bool:
-    """Tell whether rate and length are as wanted."""
-    lengths = (heard.samples / heard.rate, heard.seconds)
-    slack = _SLACK + 2 * heard.longest / heard.rate
+def _lasts(found: DecodedSound, sound: DecodedSound, rate: int) -> bool:
+    """Whether sample rate and length are as expected."""
+    lengths = (sound.samples / sound.rate, sound.seconds)
+    slack = _SLACK + 2 * sound.longest / sound.rate
     length = found.samples / found.rate
     return found.rate == rate and min(lengths) - slack <= length <= max(lengths) + slack
 
 
-def encoding_survives(encoding: Encoding, format_name: str, heard: Heard) -> bool:
-    """Tell whether the sound can be encoded so, and is heard when it is read back."""
+def encoding_survives(encoding: Encoding, format_name: str, sound: DecodedSound) -> bool:
+    """Whether the sound, encoded to this format, plays when read back."""
 
     def write(out: OutputContainer) -> None:
         target = add_encoder(out, encoding)
-        encoder = SoundEncoder(target, encoding, heard.channels, None)
-        for frame in heard.frames:
+        encoder = SoundEncoder(target, encoding, sound.channels, None)
+        for frame in sound.frames:
             out.mux(list(encoder.encode(frame)))
         out.mux(list(encoder.rest()))
 
-    found = _read_back(write, format_name, _hear)
-    if found is None or not _lasts(found, heard, encoding.rate):
+    found = _read_back(write, format_name, _decode_audio)
+    if found is None or not _lasts(found, sound, encoding.rate):
         return False
     if found.speakers != merged(speakers(encoding.layout)):
         return False
-    mixed = found.count < heard.count
-    return mixed or _energy(found) >= _QUIETER * _energy(heard) - _SILENCE
+    mixed = found.count < sound.count
+    return mixed or _energy(found) >= _QUIETER * _energy(sound) - _SILENCE
 
 
-def _energy(heard: Heard) -> float:
-    """Return the energy of the loudest channel: damage leaves gaps, which lower its level."""
-    return max(heard.levels, default=0.0) ** 2 * heard.samples / heard.rate
+def _energy(sound: DecodedSound) -> float:
+    """Return the energy of the loudest channel; gaps from damage lower its level."""
+    return max(sound.levels, default=0.0) ** 2 * sound.samples / sound.rate
 
 
 def _written(write: Callable[[OutputContainer], None], format_name: str) -> io.BytesIO | None:
-    """Write a file in memory, to its end; return it, None if its format refuses."""
+    """Return a finished file in memory; None if its format refuses the stream."""
     file = io.BytesIO()
     try:
         with av.open(file, "w", format=format_name, options={"fflags": "+bitexact"}) as out:
@@ -262,21 +263,20 @@ def _written(write: Callable[[OutputContainer], None], format_name: str) -> io.B
 def _read_back(
     write: Callable[[OutputContainer], None], format_name: str, look: Callable[[Any], Any]
 ) -> Any:
-    """Return what `look` finds in the audio stream of a file in memory, None if there is none."""
+    """Return the result of `look` for a file written in memory; None if it failed."""
     file = _written(write, format_name)
     if file is None:
         return None
-    file.seek(0)
     try:
-        with av.open(file, "r", metadata_errors="replace") as again:
+        with open_memory(file) as again:
             return look(again)
     except FAULTS:
         return None
 
 
-def _hear(source: InputContainer) -> Heard | None:
+def _decode_audio(source: InputContainer) -> DecodedSound | None:
     stream = source.streams.audio[0]
-    return listen(stream, list(source.demux(stream)))
+    return decode_sound(stream, list(source.demux(stream)))
 
 
 def _sizes(source: InputContainer) -> list[int]:

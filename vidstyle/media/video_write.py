@@ -1,7 +1,7 @@
-"""Video files written: the picture beside the source's own sound, at the source's own times.
+"""Video encoding: the output frames at the source's times, muxed with its other streams.
 
-The number of threads is fixed and every writer's own mark is off, so that the same frames give the
-same bytes on the same machine.
+The thread count is fixed and encoder signatures are off, so that the same frames give the same
+bytes on the same machine.
 """
 
 import os
@@ -24,25 +24,25 @@ from av.video.stream import VideoStream
 
 from vidstyle.environment import variable
 from vidstyle.errors import ContainerError, UsageError, writing
-from vidstyle.media.clip import MOVIES, Clip, Image, span
+from vidstyle.image import Image, to_bytes, to_uint16
+from vidstyle.media.clip import MOVIES, Clip, output_times
 from vidstyle.media.codecs import OutputFormat
 from vidstyle.media.decode import FAULTS, SCALER, main_stream, open_video, reason
-from vidstyle.media.film import candidates
-from vidstyle.media.pictures import to_bytes, to_uint16
-from vidstyle.media.remux import Carrier, Window, copy_tags
+from vidstyle.media.remux import Remuxer, Window, copy_tags
 from vidstyle.media.timestamps import packet_timeline
+from vidstyle.media.video_streams import candidates
 
 __all__ = ["Trial", "try_movie", "write_movie", "writing_media"]
 
-_RGB, _BT709, _TV, _FULL = 0, 1, 1, 2
+_RGB, _BT709, _LIMITED, _FULL = 0, 1, 1, 2
 _THREADS = 4
-_TRIAL_SIZE = (128, 96)  # pixels, width and height: every encoder takes it
-_TOLERANCE = 0.001  # seconds that a timestamp may move: containers keep milliseconds
+_TRIAL_SIZE = (128, 96)  # pixels, width and height; every encoder accepts it
+_TOLERANCE = 0.001  # seconds of timestamp error: containers round to milliseconds
 
 
 @contextmanager
 def writing_media(path: Path) -> Iterator[None]:
-    """Turn a refusal of the disk or of an encoder into an OutputError."""
+    """Convert errors of the disk or of an encoder to OutputError."""
     try:
         with writing(path):
             yield
@@ -56,32 +56,32 @@ def writing_media(path: Path) -> Iterator[None]:
 def write_movie(
     clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: OutputFormat
 ) -> list[str]:
-    """Write a video file and what else the source holds. Returns what could not be kept.
+    """Write a video file with the source's other streams. Returns a warning per loss.
 
-    frames: with alpha, [H, W, 4], if the form has it. part: its suffix is a key of MOVIES.
-    Raises OutputError if the file is not as it should be.
+    frames: [H, W, 3], or with alpha [H, W, 4] if the format has it. part: its suffix is a key of
+    MOVIES. Raises OutputError if the file does not read back as expected.
     """
-    stamps, end, _ = span(clip, indices)
+    stamps, end, _ = output_times(clip, indices)
     base = clip.time_base or Fraction(1)
     kind = MOVIES[part.suffix.lower()]
     without = try_movie(clip, indices, kind, form).refused
-    quiet = variable("SVT_LOG", "1")  # or libsvtav1 talks of itself
+    quiet = variable("SVT_LOG", "1")  # silences libsvtav1's banner
     with writing_media(part), quiet, ExitStack() as stack:
         out = stack.enter_context(_create(f"file:{part}", kind, base))
         movie = _Movie(clip, out, kind, form)
-        carrier = _carrier(stack, clip, out, _window(clip, indices), movie.stream, without)
-        movie.write(frames, stamps, end, carrier)
+        remuxer = _remuxer(stack, clip, out, _window(clip, indices), movie.stream, without)
+        movie.write(frames, stamps, end, remuxer)
     tags = _verify(part, stamps, base)
-    if carrier is None:
+    if remuxer is None:
         return movie.warnings
-    carrier.check_tags(tags)
-    return movie.warnings + carrier.warnings
+    remuxer.check_tags(tags)
+    return movie.warnings + remuxer.warnings
 
 
 class Trial(NamedTuple):
-    """What came of a trial. error: what ended it, None if nothing. warnings: as of `write_movie`.
+    """Result of a trial file. error: the exception that ended it. warnings: as of `write_movie`.
 
-    refused: indices of the source's streams that were left out since the container refuses them.
+    refused: indices of source streams that were omitted because the container refuses them.
     """
 
     error: BaseException | None
@@ -92,12 +92,12 @@ class Trial(NamedTuple):
 def try_movie(
     clip: Clip, indices: range, kind: str, form: OutputFormat, size: tuple[int, int] = _TRIAL_SIZE
 ) -> Trial:
-    """Find which of the source's streams this container refuses at some packet.
+    """Find the source streams that this container refuses at some packet.
 
-    A trial file, of which nothing is kept, gets every packet of the source at its time, one black
-    picture at the time of each frame, and its end. kind: a value of MOVIES. size: (width, height)
-    of the picture. Raises UsageError if the encoder or the container refuses the picture itself, or
-    takes each stream alone but not all of them.
+    A trial file, written to a null target, gets every packet of the source, one black frame at each
+    frame's time, and a trailer. kind: a value of MOVIES. size: (width, height) of the frames.
+    Raises UsageError if the encoder or container refuses the frames, or accepts each stream alone
+    but not all together.
     """
     trial = partial(_trial, clip, indices, kind, form, size)
     found = trial(frozenset())
@@ -108,8 +108,8 @@ def try_movie(
     if found.error is not None:
         raise UsageError(
             f"{clip.path}: expected an output that takes frames of {size[0]}x{size[1]} at these "
-            f"times, but {form.codec.encoder} in {kind} refuses ({reason(found.error)}); choose "
-            "another --size, --codec or output: "
+            f"times, but {form.codec.encoder} in {kind} refuses them ({reason(found.error)}); "
+            "choose another --size, --codec or output: "
             f"{', '.join(suffix for suffix, other in MOVIES.items() if other != kind)}"
         )
     return found
@@ -123,22 +123,22 @@ def _trial(
     size: tuple[int, int],
     without: frozenset[int],
 ) -> Trial:
-    """Write a trial file without some of the source's streams."""
-    stamps, end, _ = span(clip, indices)
+    """Write a trial file that omits some of the source's streams."""
+    stamps, end, _ = output_times(clip, indices)
     try:
         with ExitStack() as stack:
             out = stack.enter_context(_create(_Sink(), kind, clip.time_base or Fraction(1)))
             movie = _Movie(clip, out, kind, form)
-            carrier = _carrier(stack, clip, out, _window(clip, indices), movie.stream, without)
-            movie.rehearse(size, stamps, end, carrier)
+            remuxer = _remuxer(stack, clip, out, _window(clip, indices), movie.stream, without)
+            movie.write_trial(size, stamps, end, remuxer)
     except FAULTS as error:
         return Trial(error)
-    carried = carrier.warnings if carrier else []
+    carried = remuxer.warnings if remuxer else []
     return Trial(None, tuple(movie.warnings + carried), without)
 
 
 class _Sink:
-    """A file that keeps nothing but its length."""
+    """A writable, seekable file that discards its content."""
 
     def __init__(self) -> None:
         self._place = self._length = 0
@@ -158,8 +158,8 @@ class _Sink:
 
 
 def _window(clip: Clip, indices: range) -> Window:
-    """Return the seconds of the source that the frames take, None if these are all."""
-    _, end, shift = span(clip, indices)
+    """Return the time interval of the frames in the source, in seconds; None if it is all."""
+    _, end, shift = output_times(clip, indices)
     base = clip.time_base or Fraction(1)
     return None if len(indices) == clip.frames else (shift * base, (shift + end) * base)
 
@@ -168,26 +168,26 @@ def _create(target: str | _Sink, kind: str, base: Fraction) -> OutputContainer:
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     if kind in ("mp4", "mov"):
         options["movie_timescale"] = str(_timescale(base))
-        options["write_tmcd"] = "1"  # a timecode, if there is one
-        if isinstance(target, str):  # the muxer reads the file again for it
+        options["write_tmcd"] = "1"  # a timecode track, if the source has a timecode
+        if isinstance(target, str):  # needs a file that can be read again
             options["movflags"] = "+faststart"
     return av.open(target, "w", format=kind, options=options)
 
 
 def _timescale(base: Fraction) -> int:
-    """Return ticks a second in which an MP4 may state its start as exactly as its frames."""
+    """Return the movie timescale (ticks per second) of an MP4: exact for the frame times."""
     return base.denominator if 1000 <= base.denominator < 2**31 else 1000
 
 
-def _carrier(
+def _remuxer(
     stack: ExitStack,
     clip: Clip,
     out: OutputContainer,
     window: Window,
     target: VideoStream,
     without: frozenset[int],
-) -> Carrier | None:
-    """Return what carries the source's other streams; None if it is no video file."""
+) -> Remuxer | None:
+    """Return the remuxer of the source's other streams; None unless it is a video file."""
     if clip.kind != "video":
         return None
     source = stack.enter_context(open_video(clip.path))
@@ -198,15 +198,15 @@ def _carrier(
         target.disposition |= Disposition.default
     if window is None and "timecode" in main.metadata:
         target.metadata["timecode"] = main.metadata["timecode"]
-    return Carrier(source, main.index, out, window, without)
+    return Remuxer(source, main.index, out, window, without)
 
 
 class _Movie:
-    """The picture stream of an output, and what had to be changed for it."""
+    """The video stream of an output, and warnings about changes made to the frames."""
 
     def __init__(self, clip: Clip, out: OutputContainer, kind: str, form: OutputFormat):
         self.warnings: list[str] = []
-        self._out, self._form = out, form
+        self._out, self._output_format = out, form
         self._kind, self._scaler = kind, VideoReformatter()
         self._base = clip.time_base or Fraction(1)
         quality = {} if form.crf is None else {"crf": str(form.crf)}
@@ -217,13 +217,13 @@ class _Movie:
     def _prepare(self, context: Any, clip: Clip) -> None:
         context.time_base = self._base
         context.framerate = clip.rate or Fraction(25)
-        context.pix_fmt = self._form.pix_fmt
+        context.pix_fmt = self._output_format.pix_fmt
         context.thread_count = _THREADS
         context.flags |= av.codec.context.Flags.bitexact
         context.color_primaries = context.color_trc = _BT709
         context.colorspace = _RGB if context.format.is_rgb else _BT709
-        context.color_range = _FULL if self._full(context.format) else _TV
-        if tag := self._form.codec.tags.get(self._kind):
+        context.color_range = _FULL if self._full(context.format) else _LIMITED
+        if tag := self._output_format.codec.tags.get(self._kind):
             context.codec_tag = tag
         self.stream.time_base = self._base
 
@@ -232,19 +232,19 @@ class _Movie:
         return pixels.is_rgb or pixels.name.startswith("yuvj")
 
     def write(
-        self, frames: Iterable[Image], stamps: list[int], end: int, carrier: Carrier | None
+        self, frames: Iterable[Image], stamps: list[int], end: int, remuxer: Remuxer | None
     ) -> None:
-        """Encode the frames, and beside each what the carrier has for that time."""
-        self._mux(self._timed(self._packets(frames, stamps), stamps, end), carrier)
+        """Encode the frames and mux the remuxer's packets in time order."""
+        self._mux(self._with_durations(self._packets(frames, stamps), stamps, end), remuxer)
 
-    def rehearse(
-        self, size: tuple[int, int], stamps: list[int], end: int, carrier: Carrier | None
+    def write_trial(
+        self, size: tuple[int, int], stamps: list[int], end: int, remuxer: Remuxer | None
     ) -> None:
-        """Write one black picture again and again in place of the frames."""
-        self._mux(self._timed(self._repeated(size, stamps), stamps, end), carrier)
+        """Encode one black frame and mux it at the time of every frame."""
+        self._mux(self._with_durations(self._repeated(size, stamps), stamps, end), remuxer)
 
     def _repeated(self, size: tuple[int, int], stamps: list[int]) -> Iterator[Any]:
-        image = np.zeros((*size[::-1], 4 if self._form.alpha else 3), np.float32)
+        image = np.zeros((*size[::-1], 4 if self._output_format.alpha else 3), np.float32)
         data = bytes(next(self._packets([image], stamps[:1])))
         for stamp in stamps:
             packet = av.Packet(data)
@@ -253,28 +253,28 @@ class _Movie:
             packet.is_keyframe = True
             yield packet
 
-    def _mux(self, packets: Iterator[Any], carrier: Carrier | None) -> None:
+    def _mux(self, packets: Iterator[Any], remuxer: Remuxer | None) -> None:
         for packet in packets:
-            if carrier and packet.dts is not None:
-                carrier.until(Fraction(packet.dts * packet.time_base))
+            if remuxer and packet.dts is not None:
+                remuxer.until(Fraction(packet.dts * packet.time_base))
             self._out.mux(packet)
-        if carrier:
-            carrier.until(None)
+        if remuxer:
+            remuxer.until(None)
 
-    def _timed(self, packets: Iterator[Any], stamps: list[int], end: int) -> Iterator[Any]:
-        """Give each packet the duration of its frame.
+    def _with_durations(self, packets: Iterator[Any], stamps: list[int], end: int) -> Iterator[Any]:
+        """Set the duration of each packet to that of its frame.
 
-        An MP4 keeps decoding times, and its length is the sum of their gaps and of the duration of
-        the packet stored last; the encoder's gaps are not those between frames where the rate
-        varies. So here they are the frames' own times, earlier by what reordering needs.
+        An MP4's length is the sum of the gaps between decoding times plus the duration of the last
+        packet stored; at a variable rate the encoder's gaps differ from those between frames. So
+        MP4 decoding times are set to the frames' display times minus the reordering delay.
         """
         durations = [later - stamp for stamp, later in pairwise([*stamps, end])]
-        shown = dict(zip(stamps, durations, strict=True))
-        reordered = self._form.codec.reordered
-        waits = (b - a for a, b in zip(stamps, stamps[reordered:], strict=False))
-        early = max(waits, default=end - stamps[0]) if reordered else 0
+        by_pts = dict(zip(stamps, durations, strict=True))
+        reorder = self._output_format.codec.max_reorder
+        waits = (b - a for a, b in zip(stamps, stamps[reorder:], strict=False))
+        early = max(waits, default=end - stamps[0]) if reorder else 0
         for place, packet in enumerate(packets):
-            packet.duration = shown.get(packet.pts, 0)
+            packet.duration = by_pts.get(packet.pts, 0)
             if self._kind in ("mp4", "mov"):
                 packet.dts = stamps[place] - early
                 packet.duration = packet.duration if place + 1 < len(stamps) else durations[-1]
@@ -290,30 +290,31 @@ class _Movie:
         yield from self.stream.encode(None)
 
     def _set_size(self, width: int, height: int) -> None:
-        wide, high = self._odd(width), self._odd(height)
+        wide, high = self._padding(width), self._padding(height)
         self.stream.width, self.stream.height = width + wide, height + high
         if wide or high:
             self.warnings.append(
                 f"the frame of {width}x{height} was widened to {self.stream.width}x"
-                f"{self.stream.height} by repeating its edge: {self._form.codec.encoder} needs "
-                "even sizes"
+                f"{self.stream.height} by repeating its edge: "
+                f"{self._output_format.codec.encoder} needs even sizes"
             )
 
-    def _odd(self, side: int) -> int:
-        return side % 2 if self._form.even else 0
+    def _padding(self, side: int) -> int:
+        return side % 2 if self._output_format.even else 0
 
     def _frame(self, image: Image, stamp: int) -> VideoFrame:
         height, width = image.shape[:2]
-        deep, clear = self._form.depth > 8, image.shape[2] == 4
+        deep, alpha = self._output_format.depth > 8, image.shape[2] == 4
         pixels = to_uint16(image) if deep else to_bytes(image)
-        pixels = np.pad(pixels, ((0, self._odd(height)), (0, self._odd(width)), (0, 0)), "edge")
-        name = {0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * clear]
+        padding = ((0, self._padding(height)), (0, self._padding(width)), (0, 0))
+        pixels = np.pad(pixels, padding, "edge")
+        name = {0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * alpha]
         target = self.stream.codec_context.format
         frame = self._scaler.reformat(
             VideoFrame.from_ndarray(pixels, format=name),
-            format=self._form.pix_fmt,
+            format=self._output_format.pix_fmt,
             dst_colorspace=_BT709,
-            dst_color_range=_FULL if self._full(target) else _TV,
+            dst_color_range=_FULL if self._full(target) else _LIMITED,
             interpolation=SCALER,
         )
         frame.color_primaries = frame.color_trc = _BT709
@@ -322,7 +323,7 @@ class _Movie:
 
 
 def _verify(part: Path, stamps: list[int], base: Fraction) -> dict[str, str]:
-    """Read a written file back; return its titles and the like.
+    """Read a written file back; return its container tags.
 
     Raises OutputError unless it has these frames at these times.
     """

@@ -1,4 +1,4 @@
-"""What a result may be, and the result written: a video, an animation, a picture or a folder."""
+"""Encoding: which outputs a source can become; writing videos, animations and pictures."""
 
 import os
 from collections import Counter
@@ -9,20 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from vidstyle.errors import OutputError, UsageError, writing
+from vidstyle.image import Image, is_opaque, over_white, resize
 from vidstyle.inputs import check_apart
-from vidstyle.media.clip import MOVIES, Clip, Image
+from vidstyle.media.clip import MOVIES, Clip
 from vidstyle.media.codecs import PICTURE_CODECS, EncodingOptions, OutputFormat, choose
 from vidstyle.media.deep_pictures import DEEP, depth_of
 from vidstyle.media.metadata import write_with_metadata
-from vidstyle.media.pictures import (
-    CLEAR,
-    WRITABLE,
-    is_opaque,
-    open_picture,
-    over_white,
-    resize,
-    write_picture,
-)
+from vidstyle.media.pictures import WITH_ALPHA, WRITABLE, open_picture, write_picture
 from vidstyle.media.sources import read_alpha
 
 __all__ = [
@@ -37,20 +30,20 @@ __all__ = [
 
 _ANIMATIONS = (".gif", ".webp", ".apng")
 _KNOWN = ", ".join([*MOVIES, *_ANIMATIONS, *(kind for kind in WRITABLE if kind != ".webp")])
-_ANY = EncodingOptions()
-_HARD_EDGES = 1 / 512  # alpha: what is less is nothing
+_DEFAULT_OPTIONS = EncodingOptions()
+_HARD_EDGES = 1 / 512  # alpha below this counts as 0
 
 
 def is_folder(output: Path) -> bool:
-    """Tell whether the result is a folder of pictures: one that exists, or has no suffix."""
+    """Whether the output is a folder of pictures: an existing one, or a path without suffix."""
     return output.is_dir() or not output.suffix
 
 
 def result_suffix(clip: Clip, suffix: str, codec: str | None = None) -> str:
-    """Return the suffix of this source's result: `suffix` if the result can be that, else another.
+    """Return the suffix of this source's output: `suffix` if possible, else its kind's usual one.
 
-    It is "" for pictures that are a folder or match a pattern, which become a folder. codec: as
-    asked for; one for stills decides what a picture becomes.
+    "" for folders and patterns of pictures, which become a folder. codec: the requested one; a
+    picture codec determines the suffix of a picture.
     """
     if clip.kind == "picture" and codec in PICTURE_CODECS:
         return suffix if _is_written_as(suffix, codec) else PICTURE_CODECS[codec]
@@ -66,7 +59,7 @@ def result_suffix(clip: Clip, suffix: str, codec: str | None = None) -> str:
 
 
 def _is_written_as(suffix: str, codec: str | None) -> bool:
-    """Tell whether a still of this suffix is what a codec for stills makes."""
+    """Whether a picture of this suffix is encoded with this picture codec."""
     kind = PICTURE_CODECS.get(codec or "")
     return kind is not None and _SAME_KIND.get(suffix.lower(), suffix.lower()) == kind
 
@@ -76,31 +69,31 @@ _ANIMATED = {".png": ".apng", ".apng": ".apng", ".webp": ".webp"}
 
 
 def needs_even_sides(clip: Clip, output: Path, encoding: EncodingOptions) -> bool:
-    """Tell whether the frames of this output must have even sides."""
-    form = _form(clip, output, encoding)
+    """Whether the frames of this output must have even sides."""
+    form = _output_format(clip, output, encoding)
     return form is not None and form.even
 
 
 def pixel_bytes(clip: Clip, output: Path, encoding: EncodingOptions) -> float:
-    """Return about how many bytes a pixel of this output takes at most: strokes pack badly."""
-    form = _form(clip, output, encoding)
+    """Return about the most bytes per pixel of this output; brush strokes compress badly."""
+    form = _output_format(clip, output, encoding)
     if form is None:
         return 6.0 if clip.depth > 8 and (is_folder(output) or _is_deep(output.suffix)) else 3.0
-    return 0.5 if form.crf is not None else form.depth / 2 if form.codec.lavish else 1.0
+    return 0.5 if form.crf is not None else form.depth / 2 if form.codec.large_files else 1.0
 
 
 def _is_deep(suffix: str) -> bool:
     return suffix.lower() in DEEP
 
 
-def _form(clip: Clip, output: Path, encoding: EncodingOptions) -> OutputFormat | None:
-    """Return how a video is written, None for another kind of output. Raises UsageError."""
+def _output_format(clip: Clip, output: Path, encoding: EncodingOptions) -> OutputFormat | None:
+    """Return the format of a video output, None for other outputs. Raises UsageError."""
     if is_folder(output) or output.suffix.lower() not in MOVIES:
         return None
     return choose(clip, output.suffix, encoding)
 
 
-def check_output(clip: Clip, output: Path, encoding: EncodingOptions = _ANY) -> None:
+def check_output(clip: Clip, output: Path, encoding: EncodingOptions = _DEFAULT_OPTIONS) -> None:
     """Raise UsageError if this source cannot become this output. Decodes nothing."""
     check_apart(output, (clip.path,))
     suffix = output.suffix.lower()
@@ -128,18 +121,18 @@ def check_output(clip: Clip, output: Path, encoding: EncodingOptions = _ANY) -> 
             f"{clip.frames} frames, got {suffix!r}; choose {output.with_suffix('.mp4').name} for "
             "instance"
         )
-    _form(clip, output, encoding)
+    _output_format(clip, output, encoding)
 
 
 def try_output(
     clip: Clip, indices: range, output: Path, encoding: EncodingOptions, size: tuple[int, int]
 ) -> tuple[str, ...]:
-    """Return a sentence for each thing that a video file cannot keep, as far as can be foretold.
+    """Return a warning for each thing that a video output cannot keep, as far as foreseeable.
 
-    Nothing is written. indices: which frames of the counted `clip` it is to have, at this (width,
-    height). Raises UsageError if its encoder or container refuses them.
+    Writes nothing. indices: frames of the counted `clip` to encode, at `size` (width, height).
+    Raises UsageError if the encoder or the container refuses them.
     """
-    form = _form(clip, output, encoding)
+    form = _output_format(clip, output, encoding)
     if form is None:
         return ()
     from vidstyle.media import video_write
@@ -153,26 +146,28 @@ def encode(
     frames: Iterable[Image],
     output: Path,
     part: Path,
-    encoding: EncodingOptions = _ANY,
+    encoding: EncodingOptions = _DEFAULT_OPTIONS,
 ) -> list[str]:
-    """Write the frames to `part` as what `output` names, and read it back.
+    """Encode the frames to `part` in the format of `output`, and verify by reading back.
 
-    indices: which frames of the counted `clip` these are; its sound, its other streams and its
-    alpha are carried over for that time. part: a file or folder beside `output`, which is itself
-    never touched. Returns a sentence for each thing that could not be kept. Raises OutputError.
+    indices: the frames of the counted `clip` that these are; its sound, other streams and alpha are
+    copied for that interval. part: a file or folder beside `output`, which is not touched. Returns
+    a warning for each thing that could not be kept. Raises OutputError.
     """
     suffix = output.suffix.lower()
-    frames = _exactly(frames, len(indices), output)
+    frames = _checked_count(frames, len(indices), output)
     if is_folder(output):
-        return _pictures_only(clip, "a folder") + _write_folder(
+        return _dropped_streams(clip, "a folder") + _write_folder(
             clip, indices, frames, part, encoding
         )
-    form = _form(clip, output, encoding)
-    warnings = _unheard(encoding, form, suffix) + ([] if form else _pictures_only(clip, suffix))
-    if clip.alpha and (form.alpha if form else suffix in _CLEAR):
+    form = _output_format(clip, output, encoding)
+    warnings = _unused_options(encoding, form, suffix) + (
+        [] if form else _dropped_streams(clip, suffix)
+    )
+    if clip.alpha and (form.alpha if form else suffix in _ALPHA_SUFFIXES):
         frames = _with_alpha(frames, clip, indices)
     elif clip.alpha:
-        warnings.append(_flat(output.name, suffix))
+        warnings.append(_alpha_lost_message(output.name, suffix))
     elif form and form.alpha:
         frames = (np.dstack([frame, np.ones_like(frame[..., :1])]) for frame in frames)
     warnings += _write(clip, indices, frames, part, form)
@@ -180,13 +175,13 @@ def encode(
     return warnings
 
 
-_CLEAR = (*CLEAR, ".apng")
+_ALPHA_SUFFIXES = (*WITH_ALPHA, ".apng")
 
 
 def _write(
     clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: OutputFormat | None
 ) -> list[str]:
-    """Write one file of the kind that its suffix says."""
+    """Write one file in the format of its suffix."""
     suffix = part.suffix.lower()
     if form:
         from vidstyle.media import video_write
@@ -208,8 +203,8 @@ def _write(
     return warnings
 
 
-def _pictures_only(clip: Clip, kind: str) -> list[str]:
-    """Return a sentence on the sound and the words that a kind of output without them loses."""
+def _dropped_streams(clip: Clip, kind: str) -> list[str]:
+    """Return a warning about sound and subtitles that this kind of output cannot hold."""
     lost = [
         f"{stream.kind} stream {stream.index} ({stream.codec})"
         for stream in clip.streams
@@ -217,44 +212,46 @@ def _pictures_only(clip: Clip, kind: str) -> list[str]:
     ]
     if not lost:
         return []
-    return [f"{', '.join(lost)}: {kind} holds pictures only, so it was left out; .mkv keeps it"]
+    return [
+        f"{', '.join(lost)}: {kind} holds no sound or subtitles, so it was left out; .mkv keeps it"
+    ]
 
 
-def _unheard(encoding: EncodingOptions, form: OutputFormat | None, suffix: str) -> list[str]:
-    """Return a sentence for each wish that has no meaning for this output."""
+def _unused_options(encoding: EncodingOptions, form: OutputFormat | None, suffix: str) -> list[str]:
+    """Return a warning for each encoding option that this output does not use."""
     if form is None:
-        asked = {"--codec": encoding.codec, "--pix-fmt": encoding.pix_fmt}
+        requested = {"--codec": encoding.codec, "--pix-fmt": encoding.pix_fmt}
         return [
-            f"{flag}: {suffix} cannot be written so; {value} was not used"
-            for flag, value in asked.items()
+            f"{flag}: {suffix} output does not support it; {value} was not used"
+            for flag, value in requested.items()
             if value is not None and not _is_written_as(suffix, value)
         ]
     if encoding.crf is None or encoding.crf == form.crf:
         return []
     if form.crf is None:
-        return [f"--crf: {form.codec.encoder} has no such scale, so {encoding.crf} was not used"]
+        return [f"--crf: {form.codec.encoder} has no CRF; {encoding.crf} was not used"]
     return [
-        f"--crf: {form.codec.encoder} goes up to {form.codec.worst}, which was used in place of "
+        f"--crf: {form.codec.encoder} accepts at most {form.codec.max_crf}, used instead of "
         f"{encoding.crf}"
     ]
 
 
-def _flat(name: str, suffix: str) -> str:
+def _alpha_lost_message(name: str, suffix: str) -> str:
     return (
-        f"{name}: the source is transparent in parts, which {suffix} as it is written does not "
-        "keep: it lies over white; .webm, .mov, .webp, .apng, .png keep it"
+        f"{name}: the source is partly transparent, which {suffix} as written does not "
+        "keep: it was composited over white; .webm, .mov, .webp, .apng, .png keep it"
     )
 
 
 def _with_alpha(frames: Iterable[Image], clip: Clip, indices: range) -> Iterator[Image]:
     """Yield the frames with the alpha of their sources, [H, W, 4]; over white they look the same.
 
-    Results are made of sources that lie over white, so the white is taken out of their colours.
+    Frames were stylised over white, so the white is removed from their colours.
     """
     alphas: Iterator[Image] | None = None
     for index, image in zip(indices, frames, strict=False):
         height, width = image.shape[:2]
-        if alphas is None or clip.kind == "photos":  # whose sizes differ
+        if alphas is None or clip.kind == "photos":  # sizes may differ
             alphas = read_alpha(clip, range(index, indices.stop), max(height, width))
         alpha = next(alphas)
         sized = resize(alpha, width, height).reshape(height, width, 1)
@@ -262,8 +259,8 @@ def _with_alpha(frames: Iterable[Image], clip: Clip, indices: range) -> Iterator
         yield np.dstack([np.where(sized < _HARD_EDGES, image, np.clip(colour, 0, 1)), sized])
 
 
-def _exactly(frames: Iterable[Image], count: int, output: Path) -> Iterator[Image]:
-    """Yield the frames; raise OutputError if there are fewer or more of them."""
+def _checked_count(frames: Iterable[Image], count: int, output: Path) -> Iterator[Image]:
+    """Yield the frames; raise OutputError if there are fewer or more than `count`."""
     given = 0
     for given, image in enumerate(frames, start=1):
         if given > count:
@@ -282,30 +279,30 @@ def _write_folder(
     with writing(part):
         part.mkdir(parents=True, exist_ok=True)
     names = picture_names(clip, indices, encoding)
-    kept = clip.alpha and any(Path(name).suffix.lower() in CLEAR for name in names)
+    kept = clip.alpha and any(Path(name).suffix.lower() in WITH_ALPHA for name in names)
     if kept:
         frames = _with_alpha(frames, clip, indices)
-    heard = replace(encoding, codec=None) if encoding.codec in PICTURE_CODECS else encoding
-    warnings = _unheard(heard, None, "a folder")
+    used = replace(encoding, codec=None) if encoding.codec in PICTURE_CODECS else encoding
+    warnings = _unused_options(used, None, "a folder")
     for name, index, image in zip(names, indices, frames, strict=True):
         suffix = Path(name).suffix.lower()
         clear = kept and not is_opaque(image[..., 3])
-        if clear and suffix not in CLEAR:
-            warnings.append(_flat(name, suffix))
-        shown = image if clear and suffix in CLEAR else over_white(image)
+        if clear and suffix not in WITH_ALPHA:
+            warnings.append(_alpha_lost_message(name, suffix))
+        shown = image if clear and suffix in WITH_ALPHA else over_white(image)
         if len(clip.files) == clip.frames:
             depth = _depth(clip, index)
             warnings += write_with_metadata(part / name, shown, clip.files[index], suffix, depth)
         else:
             write_picture(part / name, shown, depth=clip.depth)
     if clip.alpha and not kept:
-        warnings.append(_flat(part.name, Path(names[0]).suffix))
+        warnings.append(_alpha_lost_message(part.name, Path(names[0]).suffix))
     _sync(part)
     return warnings
 
 
 def _depth(clip: Clip, index: int) -> int:
-    """Return the bits of a channel of a picture: of a photo its own, of a frame its sequence's."""
+    """Return the bits per channel of a photo, or of the whole sequence."""
     if clip.kind != "photos" or clip.depth == 8:
         return clip.depth
     with open_picture(clip.files[index]) as picture:
@@ -313,7 +310,7 @@ def _depth(clip: Clip, index: int) -> int:
 
 
 def picture_names(clip: Clip, indices: range, encoding: EncodingOptions) -> list[str]:
-    """Return the name of each picture in a folder of results: its source's, or its number."""
+    """Return the name of each picture in an output folder: its source's, or its number."""
     kind = PICTURE_CODECS.get(encoding.codec or "")
     if len(clip.files) != clip.frames:
         return [f"{index:06d}{kind or '.png'}" for index in indices]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidstyle.media import Image
+from vidstyle.image import Image
 
 __all__ = [
     "Motion",

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from vidstyle.coherence.deflicker import FineDetail
     from vidstyle.coherence.history import Result
     from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.guides.guide import Guide
-    from vidstyle.media import Image
+    from vidstyle.image import Image
 
 __all__ = ["IdentityStylizer", "Rehearsed", "Stylizes"]
 
@@ -40,7 +39,6 @@ class Rehearsed:
     evaluations: int = 0
     matches: "np.ndarray | None" = None
     drawn: "Image | None" = None
-    fine_detail: "FineDetail | None" = None
     filtered: "Image | None" = None
 
 

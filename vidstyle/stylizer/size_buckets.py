@@ -12,7 +12,7 @@ from vidstyle.stylizer.protocol import Rehearsed, Stylizes
 
 if TYPE_CHECKING:
     from vidstyle.coherence.warm_start import TemporalPrior
-    from vidstyle.media import Image
+    from vidstyle.image import Image
 
 __all__ = ["SizeBuckets", "padded_side"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from vidstyle.guides.style import Style
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.settings import check_options
 from vidstyle.vgg.features import Early, Features, Share, Strip, Sums
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from vidstyle.media import Image
+from vidstyle.image import Image
 from vidstyle.techniques.base import Style
 from vidstyle.techniques.patch import Patch
 

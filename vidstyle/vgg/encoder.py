@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from vidstyle.errors import WeightsError
-from vidstyle.media import Image, read_picture
+from vidstyle.image import Image
+from vidstyle.media import read_picture
 from vidstyle.settings import LAYERS
 from vidstyle.vgg import weights
 from vidstyle.vgg.crop import Window

@@ -1,4 +1,4 @@
-"""Which of several video streams is the film; what comes of the others; unknown side data."""
+"""Choice of the main video stream; handling of the others; unknown side data."""
 
 import io
 from fractions import Fraction
@@ -16,13 +16,15 @@ from media_inputs import disc, ffmpeg, write_clip, write_cropped
 
 from vidstyle import media
 from vidstyle.errors import MediaError
-from vidstyle.media.film import candidates, has_side_data
+from vidstyle.media.video_streams import candidates, has_side_data
 
 _NONE, _DEFAULT = Disposition(0), Disposition.default
 
+_COPIED = "video stream 0 (h264): not the main video stream, so it was copied unchanged"
+
 
 class _Track(NamedTuple):
-    """A video stream: (width, height), number of frames, what the container says of it."""
+    """A video stream: (width, height), number of frames, disposition."""
 
     size: tuple[int, int]
     frames: int
@@ -48,16 +50,19 @@ def _write(path: Path, *tracks: _Track) -> Path:
 @pytest.mark.parametrize(
     ("tracks", "film"),
     [
-        ((_Track((320, 180), 1, _DEFAULT), _Track((64, 48), 9)), 1),  # a still is never the film
+        (
+            (_Track((320, 180), 1, _DEFAULT), _Track((64, 48), 9)),
+            1,
+        ),  # never a still
         ((_Track((64, 48), 1), _Track((96, 48), 9)), 1),
         ((_Track((96, 48), 9), _Track((64, 48), 9, _DEFAULT)), 1),  # the default
         ((_Track((96, 48), 5, _DEFAULT), _Track((64, 48), 9, _DEFAULT)), 1),  # the longest
         ((_Track((64, 48), 20), _Track((96, 48), 19)), 1),  # about as long: the largest
         ((_Track((64, 48), 9), _Track((64, 48), 9)), 0),  # of equals the first
-        ((_Track((96, 48), 1),), 0),  # alone, a still is all there is
+        ((_Track((96, 48), 1),), 0),  # a still by itself
     ],
 )
-def test_the_film_is_the_default_else_the_longest_and_largest(
+def test_the_main_stream_is_the_default_else_the_longest_and_largest(
     tmp_path: Path, tracks: tuple[_Track, ...], film: int
 ) -> None:
     clip = media.probe(_write(tmp_path / "a.nut", *tracks))
@@ -69,7 +74,7 @@ def test_the_film_is_the_default_else_the_longest_and_largest(
 
 @pytest.mark.parametrize("source", [".mkv", ".mp4"])
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".webm"])
-def test_the_other_stream_goes_along_behind_the_film_or_is_named(
+def test_other_video_streams_are_copied_or_reported(
     tmp_path: Path, source: str, suffix: str
 ) -> None:
     path = _write(
@@ -84,13 +89,15 @@ def test_the_other_stream_goes_along_behind_the_film_or_is_named(
     if suffix == ".webm":
         assert "video stream 0 (h264): webm cannot hold it, so it was left out" in warnings[0]
     else:
-        assert warnings == ["video stream 0 (h264): not the film, so it is copied as it is"]
+        assert warnings == [
+            "video stream 0 (h264): not the main video stream, so it was copied unchanged"
+        ]
     result = media.probe(part)
     assert (result.width, result.height, result.frames) == (64, 32, 9)
     assert len(result.streams) == (1 if suffix == ".webm" else 2)
 
 
-def test_a_cover_beside_the_film_is_no_film(tmp_path: Path) -> None:
+def test_a_cover_is_not_the_main_stream(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", list(range(5)))
     PIL.Image.new("RGB", (640, 480), "red").save(tmp_path / "cover.jpg")
     ffmpeg("-i", str(tmp_path / "cover.jpg"), "-i", str(clip), "-map", "0", "-map", "1", "-c",
@@ -99,7 +106,7 @@ def test_a_cover_beside_the_film_is_no_film(tmp_path: Path) -> None:
     assert (found.width, found.frames, found.notes) == (64, 5, ())
 
 
-def test_the_crop_of_another_track_is_not_the_films(tmp_path: Path) -> None:
+def test_the_crop_of_another_track_is_not_applied(tmp_path: Path) -> None:
     write_cropped(
         write_clip(tmp_path / "a.mp4", list(range(5))), tmp_path / "b.mp4", width=40, height=30
     )
@@ -114,7 +121,7 @@ def test_the_crop_of_another_track_is_not_the_films(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [Disposition.still_image, Disposition.timed_thumbnails])
-def test_stills_and_thumbnails_are_no_candidates_beside_a_film(kind: Disposition) -> None:
+def test_stills_and_thumbnails_are_not_candidates(kind: Disposition) -> None:
     beside = SimpleNamespace(disposition=kind | Disposition.default, time_base=Fraction(1, 25))
     film = SimpleNamespace(disposition=Disposition(0), time_base=Fraction(1, 25))
 
@@ -125,12 +132,12 @@ def test_stills_and_thumbnails_are_no_candidates_beside_a_film(kind: Disposition
     assert candidates(within(beside)) == [beside]
 
 
-def test_a_film_in_an_unknown_codec_is_refused_and_no_preview_taken_for_it(tmp_path: Path) -> None:
+def test_an_unknown_main_codec_is_refused_and_no_preview_used_instead(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.mp4", _Track((64, 48), 1), _Track((96, 48), 9, Disposition.default))
     data = path.read_bytes()
     place = data.rindex(b"avc1")  # of the second track: a sample entry of an unknown kind
     path.write_bytes(data[:place] + b"zzzz" + data[place + 4 :])
-    with pytest.raises(MediaError, match="a codec that is not known here"):
+    with pytest.raises(MediaError, match="an unsupported codec"):
         media.probe(path)
 
 
@@ -139,7 +146,7 @@ def test_a_film_in_an_unknown_codec_is_refused_and_no_preview_taken_for_it(tmp_p
 def test_the_other_stream_keeps_every_frame_and_its_time(
     tmp_path: Path, suffix: str, start: float | None
 ) -> None:
-    """Matroska stores no decoding times; those of reordered frames are made anew."""
+    """Matroska stores no decoding times; those of reordered frames are recomputed."""
     path = _write(
         tmp_path / "a.mkv", _Track((96, 48), 60), _Track((64, 48), 60, Disposition.default)
     )
@@ -149,7 +156,10 @@ def test_the_other_stream_keeps_every_frame_and_its_time(
     warnings = media.encode(
         clip, indices, media.read(clip, indices), tmp_path / f"out{suffix}", part
     )
-    assert warnings[0] == "video stream 0 (h264): not the film, so it is copied as it is"
+    assert (
+        warnings[0]
+        == "video stream 0 (h264): not the main video stream, so it was copied unchanged"
+    )
     shown = _shown(part, 1)
     if start is None:
         assert shown == pytest.approx([0.04 * index for index in range(60)], abs=0.001)
@@ -185,19 +195,19 @@ def _mjpeg(path: Path, orientation: int = 1) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mov", ".mkv"])
-def test_unknown_side_data_of_a_frame_is_passed_by(tmp_path: Path, suffix: str) -> None:
+def test_unknown_side_data_is_ignored(tmp_path: Path, suffix: str) -> None:
     clip = media.probe(_mjpeg(tmp_path / f"a{suffix}"))
     assert clip.frames == 4
     assert len(list(media.read(clip, range(4)))) == 4
     with av.open(str(clip.path)) as container:
         frame = next(container.decode(video=0))
         with pytest.raises(ValueError, match="is not a valid Type"):
-            _ = frame.side_data  # else this test shows nothing
+            _ = frame.side_data  # else this test checks nothing
         assert not has_side_data(frame, Type.DOVI_METADATA)
 
 
 def test_known_side_data_is_found_beside_unknown(tmp_path: Path) -> None:
-    """EXIF that turns the picture becomes a display matrix beside it."""
+    """FFmpeg converts an EXIF orientation to a display matrix beside it."""
     with av.open(str(_mjpeg(tmp_path / "a.avi", orientation=6))) as container:
         frame = next(container.decode(video=0))
         assert has_side_data(frame, Type.DISPLAYMATRIX)

@@ -1,4 +1,4 @@
-"""Lanes: the way of one stream's packets from a source into the result."""
+"""Per-stream muxing: packets of one source stream copied or converted to the output."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,25 +9,25 @@ from av.stream import Disposition
 from vidstyle.media.reorder import DecodingTimes
 from vidstyle.media.transcoding import Transcoder, Window
 
-__all__ = ["Lane", "PicturesLane", "SoundLane", "WordsLane", "is_cover"]
+__all__ = ["SoundTranscode", "StreamCopy", "SubtitleTranscode", "VideoCopy", "is_cover"]
 
 
-class Lane:
-    """The way of one stream: its packets as they are.
+class StreamCopy:
+    """Copies the packets of one stream.
 
-    title: how messages name it. met, lost: how many packets came, and how many could not go.
-    skipped: how many do not decode without those before the part.
+    title: its name in messages. received, lost: number of packets, and of those that failed.
+    skipped: number that do not decode without packets before the window.
     """
 
     def __init__(self, target: Any, title: str):
         self.target, self.title = target, title
-        self.met = self.lost = self.skipped = 0
+        self.received = self.lost = self.skipped = 0
 
     def move(self, packet: Any, window: Window, out: OutputContainer) -> None:
         if packet.dts is None:
             packet.dts = 0 if is_cover(packet.stream) else packet.pts
         if packet.dts is None:
-            raise ValueError("a packet without a time")
+            raise ValueError("a packet without a timestamp")
         if is_cover(packet.stream):
             packet.pts = packet.dts = 0
         elif not _within(packet.pts if packet.pts is not None else packet.dts, packet, window):
@@ -39,11 +39,11 @@ class Lane:
             out.mux(packet)
 
     def flush(self, out: OutputContainer) -> None:
-        """Let go of what was held back."""
+        """Mux delayed packets."""
 
 
-class PicturesLane(Lane):
-    """The way of a video that is not the film: its packets, from a key frame on."""
+class VideoCopy(StreamCopy):
+    """Copies a video stream other than the main one, from a key frame on."""
 
     def __init__(self, target: Any, title: str):
         super().__init__(target, title)
@@ -70,34 +70,34 @@ class PicturesLane(Lane):
             out.mux(packet)
 
 
-class SoundLane(Lane):
-    """The way of a sound that is decoded and encoded anew."""
+class SoundTranscode(StreamCopy):
+    """Re-encodes an audio stream."""
 
-    def __init__(self, target: Any, title: str, maker: Transcoder):
+    def __init__(self, target: Any, title: str, transcoder: Transcoder):
         super().__init__(target, title)
-        self._maker = maker
+        self._transcoder = transcoder
 
     def move(self, packet: Any, window: Window, out: OutputContainer) -> None:
-        out.mux(list(self._maker.packets(packet)))
+        out.mux(list(self._transcoder.packets(packet)))
 
     def flush(self, out: OutputContainer) -> None:
-        out.mux(list(self._maker.rest()))
+        out.mux(list(self._transcoder.rest()))
 
 
-class WordsLane(Lane):
-    """The way of subtitles whose text is decoded and encoded anew."""
+class SubtitleTranscode(StreamCopy):
+    """Re-encodes text subtitles."""
 
     def move(self, packet: Any, window: Window, out: OutputContainer) -> None:
         found = packet.stream.codec_context.decode2(packet)
         if found is None:
             return
-        made = self.target.codec_context.encode_subtitle(found)
-        made.time_base = packet.time_base
-        made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
-        if _within(made.pts, made, window):
-            _shift(made, window)
-            made.stream = self.target
-            out.mux(made)
+        encoded = self.target.codec_context.encode_subtitle(found)
+        encoded.time_base = packet.time_base
+        encoded.pts, encoded.dts, encoded.duration = packet.pts, packet.dts, packet.duration
+        if _within(encoded.pts, encoded, window):
+            _shift(encoded, window)
+            encoded.stream = self.target
+            out.mux(encoded)
 
 
 def is_cover(stream: Any) -> bool:
@@ -109,9 +109,9 @@ def _within(stamp: int, timed: Any, window: Window) -> bool:
 
 
 def _is_priming(packet: Any, out: OutputContainer) -> bool:
-    """Tell whether a packet ends before 0, unheard, in a format that has no times before 0.
+    """Whether a packet ends before 0 (encoder delay) in a format without negative times.
 
-    Matroska has a codec delay instead, which is copied from another Matroska file with its packets.
+    Matroska stores a codec delay instead, which is copied from Matroska sources.
     """
     before = packet.pts is not None and packet.pts < 0 >= packet.pts + (packet.duration or 0)
     delayed = "matroska" in packet.stream.container.format.name

@@ -1,4 +1,4 @@
-"""Film: which video stream of a file is stylised; and what its frames carry beside pixels."""
+"""Choice of the main video stream of a file; side data of its frames."""
 
 from fractions import Fraction
 
@@ -11,32 +11,32 @@ from av.video.stream import VideoStream
 
 from vidstyle.media.continuity import Timeline
 
-__all__ = ["candidates", "choose_film", "has_side_data", "told_of"]
+__all__ = ["candidates", "choose_main_stream", "has_side_data", "streams_note"]
 
-# Streams that show pictures beside a film, by what the container says of them.
-_BESIDE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-_AS_LONG = 0.9  # share of the longest stream's length from which on another counts as long
+# Dispositions of video streams that are not the main one.
+_AUXILIARY = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+_AS_LONG = 0.9  # share of the longest stream's length from which a stream counts as equally long
 
 
 def candidates(container: InputContainer) -> list[VideoStream]:
-    """Return the video streams that may be the film: no cover; thumbnails only if there is no more.
+    """Return the video streams that may be the main one: no covers; thumbnails only if alone.
 
-    Some have no codec_context, where the codec is not known.
+    A stream with an unknown codec has no codec_context.
     """
     timed = [
         stream
         for stream in container.streams.video
         if stream.time_base and not stream.disposition & Disposition.attached_pic
     ]
-    return [stream for stream in timed if not stream.disposition & _BESIDE] or timed
+    return [stream for stream in timed if not stream.disposition & _AUXILIARY] or timed
 
 
-def choose_film(streams: list[VideoStream], timeline: Timeline) -> VideoStream:
-    """Return the film among video streams: the default, else the longest and largest.
+def choose_main_stream(streams: list[VideoStream], timeline: Timeline) -> VideoStream:
+    """Return the main video stream: the default, else the longest and largest.
 
-    A stream of one packet is a still and never taken beside one of more. Of several defaults, as
-    Matroska makes all streams that do not say otherwise, the longest and largest is taken; of
-    streams about as long, the largest; of equals, the first.
+    A stream of one packet is a still, chosen only if all are stills. Of several defaults
+    (Matroska's own default), the longest and largest is chosen; of about equally long ones, the
+    largest; of equals, the first.
     """
     moving = [stream for stream in streams if timeline.packets.get(stream.index, 0) > 1]
     chosen = moving or streams
@@ -50,23 +50,23 @@ def _area(stream: VideoStream) -> int:
     return stream.width * stream.height if stream.codec_context else 0
 
 
-def told_of(film: VideoStream, container: InputContainer, timeline: Timeline) -> str | None:
-    """Return a sentence on which stream was taken as the film; None if there is but one video."""
+def streams_note(main: VideoStream, container: InputContainer, timeline: Timeline) -> str | None:
+    """Return a note on which video stream is stylised; None if there is only one."""
     others = [
         stream
         for stream in container.streams.video
-        if stream.index != film.index and not stream.disposition & Disposition.attached_pic
+        if stream.index != main.index and not stream.disposition & Disposition.attached_pic
     ]
     if not others:
         return None
-    rest = ", ".join(_named(stream, timeline) for stream in others)
+    rest = ", ".join(_stream_text(stream, timeline) for stream in others)
     return (
-        f"of {len(others) + 1} video streams, {_named(film, timeline)} is taken as the film; not "
+        f"of {len(others) + 1} video streams, {_stream_text(main, timeline)} is stylised; not "
         f"stylised: {rest}"
     )
 
 
-def _named(stream: VideoStream, timeline: Timeline) -> str:
+def _stream_text(stream: VideoStream, timeline: Timeline) -> str:
     name = stream.codec_context.name if stream.codec_context else "unknown codec"
     size = f"{stream.width}x{stream.height}" if stream.codec_context else "unknown size"
     count = timeline.packets.get(stream.index, 0)
@@ -75,10 +75,9 @@ def _named(stream: VideoStream, timeline: Timeline) -> str:
 
 
 def has_side_data(frame: VideoFrame, kind: Type) -> bool:
-    """Tell whether a decoded frame carries side data of a kind.
+    """Whether a decoded frame has side data of a kind.
 
-    PyAV lists a frame's side data only if it knows all its kinds; where FFmpeg is newer than that
-    list, FFmpeg's own filter is asked.
+    PyAV lists side data only if it knows all kinds present; otherwise FFmpeg's filter is asked.
     """
     try:
         return kind in frame.side_data
