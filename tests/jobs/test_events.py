@@ -16,6 +16,7 @@ from test_pipeline import REHEARSE, Inverter, names
 
 from vidstyle import media
 from vidstyle.errors import CancelledError, SettingsError, UsageError
+from vidstyle.image import recolored
 from vidstyle.jobs import events
 from vidstyle.jobs.batch import run_batch
 from vidstyle.jobs.cancel import check_of
@@ -248,4 +249,4 @@ def test_a_preview_takes_the_colours_of_the_source(make: Callable[..., Job]) -> 
     job = make(original_colors=True)
     found = preview(job, 0, make_stylizer=Inverter())
     (frame,) = media.read(media.probe(job.source), range(1), 128)
-    assert np.array_equal(found.image, media.recolored(1 - frame, frame))
+    assert np.array_equal(found.image, recolored(1 - frame, frame))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from vidstyle import media
 from vidstyle.errors import MediaError, OutputError, StateError, UsageError, explained, writing
@@ -102,13 +103,15 @@ def plan_batch(batch: Batch, make: MakeJob, notify: OnEvent) -> int:
             skipped=skipped,
             failed=tuple(failed),
             left_out=_left_out(batch),
-            frames=sum(plan.frames for plan in plans),
-            evaluations=sum(plan.evaluations for plan in plans),
-            seconds=sum(plan.seconds for plan in plans),
-            bytes=sum(plan.bytes for plan in plans),
+            **_sums(plans),
         )
     )
     return len(failed)
+
+
+def _sums(plans: list[PlanEvent]) -> dict[str, Any]:
+    names = ("frames", "evaluations", "seconds", "bytes")
+    return {name: sum(getattr(plan, name) for plan in plans) for name in names}
 
 
 Each = Callable[[BatchWork, OnEvent, Cancel | None], None]

@@ -56,11 +56,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of a run.
-
-    frames: in the output. stylized: frames made by this run, not by an earlier one. seconds: wall
-    time. kept: the state folder if it was kept. warnings: losses on encoding.
-    """
+    """The result of a run. stylized: frames made by this run. kept: the state folder, if kept."""
 
     output: Path
     frames: int
@@ -186,15 +182,7 @@ def run_shard(
     """
     began = time.monotonic()
     notify = on_event or ignore
-    if job.settings.resume_from is not None:
-        raise UsageError(
-            "--resume-from: expected it without --shard and --scheduler; run once without them"
-        )
-    if job.settings.restart:
-        raise UsageError(
-            "--restart: expected it without --shard and --scheduler, which share one state; delete "
-            f"{state_path(job.output)} first"
-        )
+    _check_shareable(job)
     clip, styles = _prepare(job)
     network = network or find_network(job, notify)
     with Checkpoint(job.output, job.manifest(clip, network.digest), shard=shard) as state:
@@ -217,6 +205,19 @@ def run_shard(
         )
     notify(done)
     return done
+
+
+def _check_shareable(job: Job) -> None:
+    """Raise UsageError for options that shards cannot have."""
+    if job.settings.resume_from is not None:
+        raise UsageError(
+            "--resume-from: expected it without --shard and --scheduler; run once without them"
+        )
+    if job.settings.restart:
+        raise UsageError(
+            "--restart: expected it without --shard and --scheduler, which share one state; delete "
+            f"{state_path(job.output)} first"
+        )
 
 
 def plan(job: Job) -> PlanEvent:
