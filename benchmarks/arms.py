@@ -11,7 +11,9 @@ import numpy as np
 from vidstyle.coherence import warm_start
 from vidstyle.coherence.keyframe import KeyframeTrack, Step
 from vidstyle.evaluation import metrics
-from vidstyle.motion import flow
+from vidstyle.motion import bidirectional
+from vidstyle.motion.bidirectional import Motion
+from vidstyle.motion.flow import optical_flow
 from vidstyle.stylizer import problem
 
 WEIGHT = 1.6  # of Ruder's temporal term: see Ruder
@@ -28,7 +30,7 @@ def following(arm: str) -> Iterator[None]:
         return
 
     def prior(
-        moved: flow.Motion, earlier: warm_start.StylizedFrame, frame: np.ndarray, *_: Any
+        moved: Motion, earlier: warm_start.StylizedFrame, frame: np.ndarray, *_: Any
     ) -> warm_start.TemporalPrior:
         source, result = earlier.source, earlier.result
         found = usual(moved, warm_start.StylizedFrame(source, result), frame)
@@ -39,7 +41,7 @@ def following(arm: str) -> Iterator[None]:
 
     with ExitStack() as patched:
         if arm == "cold":
-            patched.enter_context(mock.patch.object(flow, "motion", _none))
+            patched.enter_context(mock.patch.object(bidirectional, "motion", _none))
         patched.enter_context(mock.patch.object(warm_start, "prior_along", prior))
         patched.enter_context(mock.patch.object(warm_start, "static", _nothing))
         patched.enter_context(mock.patch.object(KeyframeTrack, "along", _unheld))
@@ -57,7 +59,7 @@ def _none(*_: Any) -> None:
 
 
 def _unheld(
-    course: KeyframeTrack, motion: flow.Motion, frame: np.ndarray, *_: Any
+    course: KeyframeTrack, motion: Motion, frame: np.ndarray, *_: Any
 ) -> tuple[Step, KeyframeTrack]:
     """Go by the motion from frame to frame alone."""
     return Step(motion), course.past(frame)
@@ -85,7 +87,7 @@ def _ruders(
     found: warm_start.TemporalPrior, source: np.ndarray, frame: np.ndarray, result: np.ndarray
 ) -> warm_start.TemporalPrior:
     """Warp the 8-bit picture bilinearly, and weigh it by his reliability."""
-    back, forth = flow.optical_flow(frame, source), flow.optical_flow(source, frame)
+    back, forth = optical_flow(frame, source), optical_flow(source, frame)
     image = metrics.warped(np.rint(result * 255).astype(np.float32) / 255, back)
     reliable = metrics.visible(back, forth)[..., None].astype(np.float32)
     return warm_start.TemporalPrior(image, reliable, found.flow)

@@ -7,14 +7,13 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from unittest import mock
 
 import cv2
 import numpy as np
 
 from vidstyle import media
-from vidstyle.guides.propagation import track
-from vidstyle.motion import flow
+from vidstyle.guides.propagation import OpticalFlow, track
+from vidstyle.motion.flow import optical_flow
 
 STEPS = (5, 10, 20)
 FIRST = 20  # frames from the first mask alone
@@ -52,22 +51,22 @@ def _sequence(folder: Path) -> tuple[list[float], list[float]]:
     masks = [cv2.imread(str(file), 0) > 127 for file in sorted((folder / "masks").glob("*.png"))]
     known: dict[tuple[int, int], np.ndarray] = {}
     places = {id(frame): index for index, frame in enumerate(frames)}
-    plain = flow.optical_flow
 
     def remembered(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         pair = (places[id(a)], places[id(b)])
         if pair not in known:
-            known[pair] = plain(a, b)
+            known[pair] = optical_flow(a, b)
         return known[pair]
 
     ours, base = [], []
-    with mock.patch.object(flow, "optical_flow", remembered):
-        for keys, count in _cases(len(frames)):
-            part = frames[:count]
-            drawn = {key: masks[key][..., None].astype(np.float32) for key in keys}
-            tracked = [each.planes[..., 0] > 0.5 for each in track(part, drawn, hard=True)]
-            ours.append(_scores(tracked, masks, keys))
-            base.append(_scores(list(_carried(part, masks, keys)), masks, keys))
+    for keys, count in _cases(len(frames)):
+        part = frames[:count]
+        drawn = {key: masks[key][..., None].astype(np.float32) for key in keys}
+        tracked = [
+            each.planes[..., 0] > 0.5 for each in track(part, drawn, hard=True, flow=remembered)
+        ]
+        ours.append(_scores(tracked, masks, keys))
+        base.append(_scores(list(_carried(part, masks, keys, remembered)), masks, keys))
     return _row(ours), _row(base)
 
 
@@ -92,16 +91,16 @@ def _row(scores: list[tuple[float, float]]) -> list[float]:
 
 
 def _carried(
-    frames: list[np.ndarray], masks: list[np.ndarray], keys: list[int]
+    frames: list[np.ndarray], masks: list[np.ndarray], keys: list[int], flow: OpticalFlow
 ) -> Iterator[np.ndarray]:
     """Yield the baseline's masks: flow alone."""
     for left, right in pairwise([*keys, None]):
         end = len(frames) if right is None else right
-        forward = _chained(frames, masks[left], range(left, end))
+        forward = _chained(frames, masks[left], range(left, end), flow)
         if right is None:
             yield from (mask > 0.5 for mask, _ in forward)
             continue
-        backward = _chained(frames, masks[right], range(right, left, -1))[::-1]
+        backward = _chained(frames, masks[right], range(right, left, -1), flow)[::-1]
         yield masks[left]
         for step, (one, two) in enumerate(zip(forward[1:], backward, strict=False), 1):
             near = step / (right - left)
@@ -110,14 +109,14 @@ def _carried(
 
 
 def _chained(
-    frames: list[np.ndarray], mask: np.ndarray, path: range
+    frames: list[np.ndarray], mask: np.ndarray, path: range, flow: OpticalFlow
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the mask along the path, and how well the flows up to there agree."""
     carried, belief = mask.astype(np.float32), np.ones(mask.shape, np.float32)
     found = [(carried, belief)]
     for before, index in pairwise(path):
-        back = flow.optical_flow(frames[index], frames[before])
-        ahead = flow.optical_flow(frames[before], frames[index])
+        back = flow(frames[index], frames[before])
+        ahead = flow(frames[before], frames[index])
         there = np.dstack(np.indices(mask.shape, np.float32)[::-1]) + back
         stray = np.linalg.norm(_sampled(ahead, there) + back, axis=2)
         carried = _sampled(carried, there)

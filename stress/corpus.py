@@ -22,7 +22,7 @@ from vidstyle.errors import MediaError
 from vidstyle.jobs.discovery import collect
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
-from vidstyle.motion import flow
+from vidstyle.motion import bidirectional
 from vidstyle.stylizer.protocol import Rehearsed
 
 __all__ = ["Row", "Seen", "examine", "look", "sources"]
@@ -128,7 +128,7 @@ def _stylise(source: Path, output: Path) -> list[str]:
         if event["event"] == "warning":
             warnings.append(event["message"])
 
-    with mock.patch.object(flow, "motion", _no_motion):
+    with mock.patch.object(bidirectional, "motion", _no_motion):
         run(job, notify, make_stylizer=lambda *_: Identity())
     return warnings
 

@@ -7,7 +7,7 @@ from tiny import disc
 from benchmarks.arms import following
 from vidstyle.coherence import warm_start
 from vidstyle.evaluation import metrics
-from vidstyle.motion import flow
+from vidstyle.motion import bidirectional
 from vidstyle.stylizer.problem import FrameProblem
 
 BEFORE, NOW, PAINTED = disc(64, 96), disc(64, 96, x=0.54), 1 - disc(64, 96)
@@ -15,7 +15,7 @@ BEFORE, NOW, PAINTED = disc(64, 96), disc(64, 96, x=0.54), 1 - disc(64, 96)
 
 def told(arm: str) -> warm_start.TemporalPrior:
     """What an arm is told of a frame by the one before."""
-    moved = flow.motion(BEFORE, NOW)
+    moved = bidirectional.motion(BEFORE, NOW)
     assert moved is not None
     with following(arm):
         return warm_start.prior_along(moved, warm_start.StylizedFrame(BEFORE, PAINTED), NOW)

@@ -12,9 +12,9 @@ import pytest
 
 from vidstyle import media
 from vidstyle.errors import GuideError
+from vidstyle.guides import propagation
 from vidstyle.guides.propagation import Tracked, track
 from vidstyle.media import Image
-from vidstyle.motion import flow
 
 HEIGHT, WIDTH = 96, 128
 FOOTAGE = Path(os.environ.get("VIDSTYLE_FOOTAGE") or "absent") / "davis"
@@ -134,13 +134,13 @@ def test_pictures_of_other_sizes_are_shots_of_their_own() -> None:
 
 @pytest.mark.parametrize("shape", [(HEIGHT, WIDTH), (HEIGHT, WIDTH + 1, 1)])
 def test_planes_of_another_shape_are_an_error(shape: tuple[int, ...]) -> None:
-    with pytest.raises(GuideError, match="key frame 0 has planes of shape"):
+    with pytest.raises(GuideError, match="key frame 0: expected planes of shape"):
         list(track([clouds(0)], {0: np.zeros(shape, np.float32)}, hard=True))
 
 
 def test_keys_with_other_numbers_of_planes_are_an_error() -> None:
     frames, masks = sliding(3)
-    with pytest.raises(GuideError, match="0 and 2 have 3 and 4 planes"):
+    with pytest.raises(GuideError, match=r"0 and 2: expected .* got 3 and 4"):
         list(track(frames, {0: np.dstack([masks[0]] * 3), 2: np.dstack([masks[2]] * 4)}, hard=True))
 
 
@@ -249,12 +249,9 @@ def peak(count: int, keys: range) -> int:
     def trusted(*given: np.ndarray) -> np.ndarray:
         return np.ones((HEIGHT, WIDTH, 1), np.float32)
 
-    with (
-        mock.patch.object(flow, "optical_flow", still),
-        mock.patch.object(flow, "confidence", trusted),
-    ):
+    with mock.patch.object(propagation, "confidence", trusted):
         tracemalloc.start()
-        for _ in track(frames, masks, hard=False):
+        for _ in track(frames, masks, hard=False, flow=still):
             pass
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -13,7 +13,9 @@ from vidstyle.coherence import dissolves
 from vidstyle.coherence.deflicker import FineDetail, PreviousOutput
 from vidstyle.coherence.disocclusion import WarpedFrame, fill_disoccluded
 from vidstyle.media import Image
-from vidstyle.motion.flow import Motion, alike, inside, is_consistent, motion, sample, warp
+from vidstyle.motion.bidirectional import Motion, motion
+from vidstyle.motion.occlusion import alike, inside, is_consistent
+from vidstyle.motion.warp import sample, warp
 
 __all__ = ["StylizedFrame", "TemporalPrior", "carried", "prior", "prior_along", "static"]
 

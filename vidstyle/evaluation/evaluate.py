@@ -18,7 +18,9 @@ from vidstyle.evaluation import metrics
 from vidstyle.guides import guide
 from vidstyle.guides.frame_guides import GuideSeries
 from vidstyle.media import Clip, Image
-from vidstyle.motion.flow import compose_flows, confidence, is_cut, optical_flow
+from vidstyle.motion.flow import optical_flow
+from vidstyle.motion.occlusion import confidence, is_cut
+from vidstyle.motion.warp import compose_flows
 
 if TYPE_CHECKING:
     from vidstyle.evaluation.perceptual import PerceptualDistances

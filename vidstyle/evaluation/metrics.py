@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from vidstyle.media import Image
-from vidstyle.motion.flow import is_consistent, warp
+from vidstyle.motion.occlusion import is_consistent
+from vidstyle.motion.warp import warp
 
 __all__ = [
     "contrast",
