@@ -21,7 +21,6 @@ from vidstyle.guides.guide import (
     hard_planes,
     map_guide,
     map_labels,
-    mask_guide,
     mask_plane,
 )
 from vidstyle.guides.palette import CLEAR, Match, Palette, labelled, matched, palette_of
@@ -127,20 +126,120 @@ def test_feather_blurs_an_edge_by_half_its_width_and_leaves_the_rest() -> None:
     np.testing.assert_array_equal(mask_plane(picture, feather=0), picture[..., 0])
 
 
-def test_masks_side_by_side_are_one_guide() -> None:
+def test_a_guide_is_made_of_mask_arrays() -> None:
     planes = [np.full((4, 6), part, np.float32) for part in (0.25, 0.75)]
-    guide = mask_guide(planes, ["sky.png", "ground.png"])
-    assert (guide.planes.shape, guide.names) == ((4, 6, 2), ("sky.png", "ground.png"))
+    guide = Guide.from_arrays(planes, ["sky", "ground"])
+    assert (guide.planes.shape, guide.names) == ((4, 6, 2), ("sky", "ground"))
     assert guide.planes[0, 0].tolist() == [0.25, 0.75]
+    assert Guide.from_arrays(planes).names == ("mask 1", "mask 2")
     with pytest.raises(GuideError, match="expected float32"):
-        Guide(planes=guide.planes, names=("sky.png",))
+        Guide(planes=guide.planes, names=("sky",))
+
+
+@pytest.mark.parametrize("of", [np.uint8, np.uint16, np.float16, np.float64, bool])
+def test_mask_arrays_of_all_types_have_the_same_weights(of: type) -> None:
+    full = np.iinfo(of).max if np.issubdtype(of, np.integer) else 1
+    mask = np.zeros((4, 6), of)
+    mask[:, 3:] = full
+    planes = Guide.from_arrays([mask]).planes
+    assert planes.dtype == np.float32
+    np.testing.assert_array_equal(planes[..., 0], np.arange(6) >= np.full((4, 1), 3))
+
+
+def test_a_uint8_mask_array_means_the_same_as_its_file(tmp_path: Path) -> None:
+    plane = Guide.from_arrays([ramp()]).planes[..., 0]
+    np.testing.assert_array_equal(plane, mask_plane(saved(tmp_path / "m.png", ramp())))
+
+
+@pytest.mark.parametrize(
+    ("masks", "names", "sentence"),
+    [
+        (ramp(), None, "masks: expected a list of arrays, got ndarray"),
+        ([], None, "masks: expected a list of arrays"),
+        ([ramp(), ramp()], ["a"], "names: expected one for each of 2 masks, got 1"),
+        ([[0.0]], None, "mask 1: expected an array, got list"),
+        (
+            [ramp().astype(np.int64)],
+            None,
+            "mask 1: expected bool, uint8, uint16 or float, got int6",
+        ),
+        ([ramp().astype(np.float32)], None, "mask 1: expected float .* got values from 0 to 255"),
+        (
+            [np.full((4, 6), np.nan)],
+            None,
+            "mask 1: expected float values in 0..1, got values from na",
+        ),
+        (
+            [np.zeros((4, 6, 3), np.uint8)],
+            ["sky"],
+            r"sky: expected a mask \[H, W\], got \[4, 6, 3\]",
+        ),
+        ([np.zeros((0, 6), np.uint8)], None, r"expected pixels, got shape \[0, 6\]"),
+        ([ramp(), ramp().T], ["a", "b"], r"b: expected the shape of .* \[4, 6\], got \[6, 4\]"),
+        ([(ramp() > 100).astype(np.uint8)], None, "expected uint8 weights up to 255, got labels"),
+    ],
+)
+def test_mask_arrays_that_are_no_masks_are_refused(
+    masks: object, names: list[str] | None, sentence: str
+) -> None:
+    with pytest.raises(GuideError, match=sentence):
+        Guide.from_arrays(masks, names)
+
+
+def label_map(*, alpha: bool = False) -> np.ndarray:
+    """Return a map of three columns, red, green and black: uint8 [8, 12, 3 or 4]."""
+    colours = np.array([[255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 0, 0]], np.uint8)
+    return np.repeat(np.tile(colours, (8, 1, 1)), 4, axis=1)[..., : 4 if alpha else 3]
+
+
+@pytest.mark.parametrize("divisor", [None, np.float32(255)])
+def test_a_guide_is_made_of_a_label_map_array(divisor: np.float32 | None) -> None:
+    pixels = label_map() if divisor is None else label_map() / divisor
+    guide = Guide.from_label_map(pixels, ["#00FF00", "#0000ff", "#ff0000"])
+    assert guide.names == ("#00ff00", "#0000ff", "#ff0000")
+    expected = np.zeros((8, 12, 3), np.float32)
+    expected[:, 4:8, 0] = expected[:, :4, 2] = 1  # no blue; black is in no plane
+    np.testing.assert_array_equal(guide.planes, expected)
+
+
+def test_a_label_map_array_without_colours_has_a_plane_for_each_of_its_own() -> None:
+    guide = Guide.from_label_map(label_map())
+    assert set(guide.names) == {"#ff0000", "#00ff00", "#000000"}
+    np.testing.assert_array_equal(guide.planes.sum(axis=2), 1)
+    assert set(Guide.from_label_map(label_map(alpha=True)).names) == {"#ff0000", "#00ff00"}
+
+
+def test_each_colour_of_a_label_map_array_is_in_one_plane() -> None:
+    """#a00000 is within the tolerance of #800000, which the map lacks."""
+    pixels = label_map()
+    pixels[:, :4, 0] = 160
+    guide = Guide.from_label_map(pixels, ["#800000", "#a00000"])
+    assert guide.planes[:, :4].mean(axis=(0, 1)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "colors", "sentence"),
+    [
+        (ramp(), ["#ff0000"], r"label map: expected \[H, W, 3 or 4\], got \[4, 6\]"),
+        (label_map().astype(np.float32), None, "label map: expected float values in 0..1"),
+        (label_map(), ["red"], "colors: expected .'#0000ff', '#ff0000', ....*'red'"),
+        (label_map(), [], "colors: expected"),
+        (label_map(), ["#ff0000", "#FF0000"], "colors: expected each colour once"),
+        (np.random.default_rng(0).random((64, 64, 3)), None, "expected a map with a flat colour"),
+    ],
+)
+def test_arrays_that_are_no_label_maps_are_refused(
+    pixels: np.ndarray, colors: list[str] | None, sentence: str
+) -> None:
+    with pytest.raises(GuideError, match=sentence):
+        Guide.from_label_map(pixels, colors)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_mask_that_covers_nothing_is_refused(tmp_path: Path, level: int) -> None:
     PIL.Image.new("L", (6, 4), level).save(tmp_path / "black.png")
     drawn = opened(tmp_path / "black.png")
-    hint = "as 0 and 255" if level else "draw it anew, or turn it with --invert-mask"
+    hint = "as 0 and 255" if level else "redraw it, or invert it with --invert-mask"
     with pytest.raises(GuideError, match=rf"black\.png: .* at most 0\.00\d of 1; .*{hint}"):
         check_covers(drawn)
     check_covers(drawn, invert=True)

@@ -253,7 +253,7 @@ def test_regions_assign_styles_by_path_or_name() -> None:
             UsageError,
             r"one of the styles x/a\.jpg, y/a\.jpg, b\.jpg, got 'c\.jpg'",
         ),
-        ("#ff0000=a.jpg", UsageError, "which several are called; write the whole path"),
+        ("#ff0000=a.jpg", UsageError, "the name of several; write the whole path"),
         ("#0000ff=b.jpg", GuideError, r"\(b\.png: #ff0000\), got #0000ff"),
     ],
 )
