@@ -1,4 +1,4 @@
-"""Masks become soft planes and maps hard ones, at the frame's size, with a sentence for misfits."""
+"""Guides from masks and label maps, and from arrays; resizing and validation."""
 
 import os
 from fractions import Fraction
@@ -10,7 +10,7 @@ import pytest
 
 from vidstyle import media
 from vidstyle.errors import GuideError
-from vidstyle.guides.files import GuideFile, open_guide, read_drawing
+from vidstyle.guides.files import GuideFile, open_guide, read_rgba
 from vidstyle.guides.guide import (
     Guide,
     check_covers,
@@ -33,7 +33,7 @@ def saved(path: Path, pixels: np.ndarray, mode: str | None = None) -> np.ndarray
     """Save pixels as a mask, by Pillow, and read them back."""
     picture = PIL.Image.fromarray(pixels)
     (picture.convert(mode) if mode else picture).save(path)
-    return read_drawing(path)
+    return read_rgba(path)
 
 
 def ramp(top: int = 255) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_a_16_bit_mask_has_more_than_256_weights(tmp_path: Path) -> None:
     assert len(np.unique(plane)) == 1024
 
 
-def test_one_bit_and_palette_masks_are_what_they_show(tmp_path: Path) -> None:
+def test_one_bit_and_palette_masks_are_expanded(tmp_path: Path) -> None:
     hard = np.where(ramp() > 100, 255, 0).astype(np.uint8)
     for name, mode in (("bit", "1"), ("palette", "P")):
         plane = mask_plane(saved(tmp_path / f"{name}.png", hard, mode))
@@ -83,10 +83,10 @@ def test_an_alpha_is_the_weight_unless_it_is_1_everywhere(tmp_path: Path) -> Non
 @pytest.mark.parametrize("source", [(854, 480), (1920, 1080), (640, 481), (333, 250)])
 @pytest.mark.parametrize("side", [96, 160, 480, 1000])
 @pytest.mark.parametrize("by_alpha", [False, True])
-def test_a_mask_of_another_size_than_the_frame_is_white_where_it_was(
+def test_a_resized_mask_is_still_exactly_0_and_1_off_its_edge(
     source: tuple[int, int], side: int, by_alpha: bool
 ) -> None:
-    """Resizing leaves 1 - 6e-8 of some opaque alphas: that is no weight."""
+    """Resizing turns some alphas of 1 into 1 - 6e-8: they are still opaque."""
     picture = np.ones((source[1], source[0], 4), np.float32)
     picture[:, : source[0] // 2, :3] = 0
     if by_alpha:
@@ -96,7 +96,7 @@ def test_a_mask_of_another_size_than_the_frame_is_white_where_it_was(
     np.testing.assert_allclose(plane[:, side // 2 + 4 :], 1, atol=1e-6)
 
 
-def test_the_least_that_16_bits_can_lack_is_not_opaque() -> None:
+def test_one_16_bit_step_below_1_is_not_opaque() -> None:
     opaque = np.ones((4, 6), np.float32)
     assert media.is_opaque(opaque)
     assert media.is_opaque(opaque - np.float32(2e-7))
@@ -106,12 +106,12 @@ def test_the_least_that_16_bits_can_lack_is_not_opaque() -> None:
         assert not media.is_opaque(clear)
 
 
-def test_inverting_swaps_what_is_covered(tmp_path: Path) -> None:
+def test_an_inverted_mask_is_its_complement(tmp_path: Path) -> None:
     picture = saved(tmp_path / "m.png", ramp())
     np.testing.assert_allclose(mask_plane(picture, invert=True), 1 - mask_plane(picture))
 
 
-def test_feather_blurs_an_edge_by_half_its_width_and_leaves_the_rest() -> None:
+def test_feather_blurs_an_edge_with_half_of_it_as_sigma() -> None:
     picture = np.zeros((9, 81, 4), np.float32)
     picture[..., 3] = 1
     picture[:, 40:, :3] = 1
@@ -273,7 +273,7 @@ def test_a_soft_picture_is_resized_by_area_and_keeps_its_mean() -> None:
     assert fitted(np.zeros((40, 60, 4), np.float32), 30, 20, "m.png").shape == (20, 30, 4)
 
 
-def test_labels_are_never_mixed() -> None:
+def test_labels_are_not_interpolated() -> None:
     labels = np.zeros((40, 60), np.int16)
     labels[:, 20:], labels[:, 40:] = 5, 9
     for width, height in ((31, 21), (97, 65), (120, 80)):
@@ -284,7 +284,7 @@ def test_labels_are_never_mixed() -> None:
         assert (resized == 5).mean() == pytest.approx(1 / 3, abs=0.03)
 
 
-def test_the_label_with_most_area_wins() -> None:
+def test_a_resized_label_is_the_one_with_most_area() -> None:
     labels = np.array([[3, 3, 7, CLEAR], [3, 7, 7, CLEAR]], np.int16)
     assert fitted_labels(labels, 2, 1, "m.png").tolist() == [[3, CLEAR]]
 
@@ -318,7 +318,7 @@ def test_proportions_agree_within_1_percent_or_both_sizes_are_named(
             call()
 
 
-def test_a_series_is_measured_before_any_work(tmp_path: Path) -> None:
+def test_aspect_ratios_of_a_series_are_checked_by_its_headers(tmp_path: Path) -> None:
     for frame, size in enumerate([(60, 40), (120, 80), (60, 50)]):
         PIL.Image.new("L", size).save(tmp_path / f"{frame}.png")
     drawn = opened(tmp_path)
@@ -328,7 +328,7 @@ def test_a_series_is_measured_before_any_work(tmp_path: Path) -> None:
     check_sizes(drawn, range(3), lambda frame: (60, 50) if frame == 2 else (30, 20))
 
 
-def test_a_maps_smooth_edges_take_the_nearest_label_and_are_counted() -> None:
+def test_smooth_edges_of_a_map_get_the_nearest_label_and_are_counted() -> None:
     picture = np.ones((8, 21, 4), np.float32)
     picture[:, :10, :3], picture[:, 10, :3], picture[:, 11:, :3] = 0, 0.5, 1
     palette = Palette("m.png", ("#000000", "#ffffff"), (0.5, 0.5))
@@ -346,7 +346,7 @@ def test_a_map_of_other_colours_than_its_series_is_refused() -> None:
         map_labels(picture, palette, 8, 8, what="7.png")
 
 
-def test_a_guide_has_a_plane_for_each_colour_that_takes_part() -> None:
+def test_a_guide_has_a_plane_for_each_matched_colour() -> None:
     labels = np.array([[0, 1, 2, CLEAR]], np.int16)
     matches = (Match(2, "#0000ff", ((0, 0),)), Match(0, "#ff0000", ((0, 1),)))
     guide = map_guide(labels, matches)
@@ -355,7 +355,7 @@ def test_a_guide_has_a_plane_for_each_colour_that_takes_part() -> None:
     assert guide.planes[..., 1].tolist() == [[1, 0, 0, 0]]
 
 
-def test_labels_go_into_planes_for_tracking_and_come_back() -> None:
+def test_one_hot_planes_and_labels_are_inverse() -> None:
     labels = np.array([[0, 1, 2, CLEAR], [2, 2, 0, 0]], np.int16)
     planes = hard_planes(labels, 3)
     assert (planes.shape, planes.dtype) == ((2, 4, 4), np.float32)

@@ -138,7 +138,7 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
         series = GuideSeries(clip, indices, lambda _: size, warn, note)
         drawn = series.open(Path(mask))
         guide.check_covers(drawn)
-        series.tell(drawn)
+        series.report(drawn)
         masks = series.masks(drawn)
     alone = None if cold is None else _alone_stylised(Path(cold), made)
     for pair in _pairs(made, clip, indices, masks, alone):

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from vidstyle.errors import GuideError
-from vidstyle.guides.files import Drawing, GuideFile
+from vidstyle.guides.files import GuideFile, RgbaPicture
 from vidstyle.guides.palette import (
     CLEAR,
     TOLERANCE,
@@ -174,7 +174,7 @@ def _unit_range(values: np.ndarray, name: str) -> np.ndarray:
     return np.clip(values.astype(np.float32), 0, 1)
 
 
-def mask_plane(picture: Drawing, *, invert: bool = False, feather: float = 0.0) -> np.ndarray:
+def mask_plane(picture: RgbaPicture, *, invert: bool = False, feather: float = 0.0) -> np.ndarray:
     """Return the weights of a mask picture: float32 [H, W], 0..1.
 
     invert: white keeps the source, black takes the style. feather: width in pixels of a blurred
@@ -192,7 +192,7 @@ def mask_plane(picture: Drawing, *, invert: bool = False, feather: float = 0.0) 
     return np.clip(plane, 0, 1)
 
 
-def _luminance(picture: Drawing) -> np.ndarray:
+def _luminance(picture: RgbaPicture) -> np.ndarray:
     """Return the luminance, summed in float64: of a grey picture it is exactly the grey."""
     weighed = sum(picture[..., i].astype(np.float64) * part for i, part in enumerate(_LUMA))
     return np.asarray(weighed, np.float32)
@@ -265,7 +265,7 @@ def _check_size(own: tuple[int, int], frame: tuple[int, int], what: str) -> None
         )
 
 
-def fitted(picture: np.ndarray, width: int, height: int, what: str) -> Drawing:
+def fitted(picture: np.ndarray, width: int, height: int, what: str) -> RgbaPicture:
     """Return a soft picture, float32 [H, W] or [H, W, C], at the frame's size.
 
     Area averaging when shrinking, bilinear when enlarging. what: its name in errors. Raises
@@ -276,7 +276,7 @@ def fitted(picture: np.ndarray, width: int, height: int, what: str) -> Drawing:
     return _resized(picture, width, height)
 
 
-def _resized(picture: np.ndarray, width: int, height: int) -> Drawing:
+def _resized(picture: np.ndarray, width: int, height: int) -> RgbaPicture:
     import cv2
 
     if picture.shape[:2] == (height, width):
@@ -305,7 +305,7 @@ def fitted_labels(labels: np.ndarray, width: int, height: int, what: str) -> np.
 
 
 def map_labels(
-    picture: Drawing,
+    picture: RgbaPicture,
     palette: Palette,
     width: int,
     height: int,

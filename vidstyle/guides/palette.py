@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vidstyle.errors import GuideError, SettingsError, UsageError
-from vidstyle.guides.files import Drawing
+from vidstyle.guides.files import RgbaPicture
 
 __all__ = [
     "CLEAR",
@@ -87,9 +87,9 @@ class Match:
 
 
 def palette_of(
-    pictures: Iterable[tuple[str, Drawing]], what: str, tolerance: float = TOLERANCE
+    pictures: Iterable[tuple[str, RgbaPicture]], what: str, tolerance: float = TOLERANCE
 ) -> Palette:
-    """Return the palette of a map or of a series of maps, given as (name, Drawing).
+    """Return the palette of a map or of a series of maps, given as (name, RgbaPicture).
 
     Clean maps (at most 32 colours in all) keep every colour except single pixels and the blends
     along edges. In others (smooth edges, JPEG, video) the most frequent colours are selected
@@ -113,7 +113,7 @@ def palette_of(
     )
 
 
-def _gathered(pictures: Iterable[tuple[str, Drawing]], tolerance: float) -> Shares:
+def _gathered(pictures: Iterable[tuple[str, RgbaPicture]], tolerance: float) -> Shares:
     """Return the mean share of each colour in a series. Raises GuideError."""
     total: Shares = {}
     clean, count = True, 0
@@ -136,7 +136,7 @@ def _too_many(what: str, count: int) -> str:
     )
 
 
-def _colors_of(picture: Drawing, tolerance: float) -> tuple[Shares, bool]:
+def _colors_of(picture: RgbaPicture, tolerance: float) -> tuple[Shares, bool]:
     """Return the share of each colour of one map, and whether the map is clean."""
     codes, opaque = _codes(picture), picture[..., 3] >= 0.5
     distinct, counts = np.unique(codes[opaque], return_counts=True)
@@ -152,14 +152,14 @@ def _colors_of(picture: Drawing, tolerance: float) -> tuple[Shares, bool]:
     return _covered(picture, names, tolerance), False
 
 
-def _covered(picture: Drawing, names: Sequence[str], tolerance: float) -> Shares:
+def _covered(picture: RgbaPicture, names: Sequence[str], tolerance: float) -> Shares:
     """Return the share of the pixels that each of these colours covers."""
     labels, _ = labelled(picture, Palette("", tuple(names), ()), tolerance)
     counts = np.bincount(labels[labels >= 0], minlength=len(names)) / labels.size
     return {int(name[1:], 16): float(count) for name, count in zip(names, counts, strict=True)}
 
 
-def _codes(picture: Drawing) -> Codes:
+def _codes(picture: RgbaPicture) -> Codes:
     """Return the colour code of each pixel."""
     bytes_ = np.rint(picture[..., :3] * 255).astype(np.int32)
     return np.asarray(bytes_ @ np.array([65536, 256, 1], np.int32))
@@ -236,8 +236,8 @@ def labelled(
 ) -> tuple[Labels, float]:
     """Return each pixel's label, int16 [H, W], and the share of pixels that are UNKNOWN, 0..1.
 
-    picture: a Drawing, or an Image [H, W, 3]. A label is the palette index of the nearest colour
-    (the first of equals), UNKNOWN beyond the tolerance, CLEAR where the alpha is below 0.5.
+    picture: an RgbaPicture, or an Image [H, W, 3]. A label is the palette index of the nearest
+    colour (the first of equals), UNKNOWN beyond the tolerance, CLEAR where the alpha is below 0.5.
     """
     labels = np.full(picture.shape[:2], UNKNOWN, np.int16)
     nearest = np.full(picture.shape[:2], np.inf, np.float32)
