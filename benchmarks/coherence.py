@@ -53,9 +53,7 @@ STILL = "still"  # a generated sequence: a static picture with noise, to measure
 def coherence(folder: Path, words: Sequence[str]) -> None:
     """Run the unfinished arms, and print a row for each arm of each case."""
     arguments = _parsed(words)
-    arms = sorted(
-        arguments.arms.split(","), key=lambda arm: arm != "cold"
-    )  # cold is the reference of the others
+    arms = sorted(arguments.arms.split(","), key=lambda arm: arm != "cold")  # the reference first
     rows: list[dict[str, Any]] = []
     _head()
     for word in arguments.cases.split(","):

@@ -1,4 +1,4 @@
-"""A slice of scripts/fuzz; and that what it is made of is sound before it is damaged."""
+"""A sample of scripts/fuzz, and the validity of its seeds."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from stress.torture import Table
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="waits as Linux does")
 COUNTS = {"states": 40, "videos": 40, "pictures": 40, "playlists": 14, "bombs": 4}
-FITTING = {  # of the files that are made, those that a role takes undamaged
+FITTING = {  # role -> seeds that are valid for it
     "source": (
         "h264.mp4", "vp9.webm", "adpcm.avi", "eight_bits.avi", "wma.wmv", "side.mkv", "custom.mov",
         "unnamed.mkv", "joined_program.vob", "moving.gif", "rgb.jpg", "cmyk.jpg", "grey16.png",
@@ -26,7 +26,7 @@ FITTING = {  # of the files that are made, those that a role takes undamaged
 
 
 @pytest.mark.parametrize(("kind", "count"), COUNTS.items())
-def test_a_slice_of_the_mutants_is_read_or_refused(kind: str, count: int) -> None:
+def test_a_sample_of_mutants_is_read_or_refused(kind: str, count: int) -> None:
     options = ["--count", str(count), "--seed", "7"]
     command = [sys.executable, "-m", "stress.fuzz_main", kind, *options]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -35,7 +35,7 @@ def test_a_slice_of_the_mutants_is_read_or_refused(kind: str, count: int) -> Non
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in HOSTILE])
-def test_undamaged_the_files_are_fit_for_their_roles(kind: str, tmp_path: Path) -> None:
+def test_undamaged_seeds_are_valid_in_their_roles(kind: str, tmp_path: Path) -> None:
     bench, seeds = prepare(tmp_path, kind)
     table, asked = Table(), 0
     for role, names in FITTING.items():
@@ -47,7 +47,7 @@ def test_undamaged_the_files_are_fit_for_their_roles(kind: str, tmp_path: Path) 
     assert sum(row["finished"] for row in table.rows.values()) == asked
 
 
-def test_hostile_files_go_as_they_are_through_every_role_first(tmp_path: Path) -> None:
+def test_hostile_files_are_first_used_undamaged_in_every_role(tmp_path: Path) -> None:
     assert set(COUNTS) == set(KINDS)
     _, seeds = prepare(tmp_path, "playlists")
     roles = KINDS["playlists"]
@@ -58,7 +58,7 @@ def test_hostile_files_go_as_they_are_through_every_role_first(tmp_path: Path) -
     assert any(one.data != one.origin.read_bytes() for one in damaged)
 
 
-def test_a_mutant_depends_on_the_seed_and_its_number_alone(tmp_path: Path) -> None:
+def test_a_mutant_depends_on_seed_and_number_only(tmp_path: Path) -> None:
     seed = tmp_path / "picture.png"
     seed.write_bytes(bytes(range(256)) * 8)
     whole = list(mutants([seed], "pictures", range(30), 5))
