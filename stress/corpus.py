@@ -181,9 +181,8 @@ def _header(path: Path) -> tuple[list[str], str, str]:
     if "smpte2084" in tags or "arib-std-b67" in tags:
         return decoder, f"{codec} {form} HDR", _SDR
     unspecified = not re.search("bt709|bt470|smpte170|bt2020|gbr", tags)
-    guess = (
-        unspecified and lines >= 720 and "yuv" in form and codec != "vp8"
-    )  # VP8 is always BT.601
+    vp8 = codec == "vp8"  # always BT.601
+    guess = unspecified and lines >= 720 and "yuv" in form and not vp8
     return decoder, f"{codec} {form}", f"scale=in_color_matrix=bt709:{_EXACT}," * guess
 
 

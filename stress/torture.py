@@ -32,9 +32,7 @@ JOBS = {
     "batch": (["photos/0.png", "moving.gif"], "out"),
 }
 KINDS = ("kill", "ENOSPC", "EIO", "EACCES")
-SIZES = [
-    round(100 * 1.25**step) for step in range(20)
-]  # bytes; limits of the file size: the largest file has a few kB
+SIZES = [round(100 * 1.25**step) for step in range(20)]  # bytes; limits of the size of a file
 PAUSE = 0.02  # seconds a frame; a slow stylizer is interrupted more often
 STOPS_WITHIN = 5.0  # seconds
 HINT = re.compile(r"^vidstyle: stopped.*; run the same command.* to go on$", re.MULTILINE)
