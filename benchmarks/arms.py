@@ -30,7 +30,7 @@ def following(arm: str) -> Iterator[None]:
         return
 
     def prior(
-        moved: Motion, earlier: warm_start.StylizedFrame, frame: np.ndarray, *_: Any
+        moved: Motion, earlier: warm_start.StylizedFrame, frame: np.ndarray, *_: Any, **__: Any
     ) -> warm_start.TemporalPrior:
         source, result = earlier.source, earlier.result
         found = default(moved, warm_start.StylizedFrame(source, result), frame)

@@ -158,6 +158,12 @@ class Case:
     def masked(self) -> bool:
         return self.technique != "basic"
 
+    @property
+    def subject(self) -> Path | None:
+        """Return the folder of masks of the sequence, if it has one."""
+        found = self.source.with_name(f"{self.source.name}_masks")
+        return found if found.is_dir() else None
+
     def job(self, arm: str, place: Path) -> Job:
         """Return the job of an arm: the defaults, except for the temporal loss."""
         options: dict[str, dict[str, Any]] = {
@@ -215,7 +221,9 @@ def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
 
 
 def _measured(case: Case, place: Path, cold: Path | None) -> dict[str, Any]:
-    found = evaluate.evaluate(place, case.source, style=case.style, mask=case.mask, cold=cold)
+    found = evaluate.evaluate(
+        place, case.source, style=case.style, mask=case.mask, cold=cold, subject=case.subject
+    )
     return {"summary": found.summary}
 
 
@@ -233,6 +241,11 @@ _COLUMNS = {
     "content": ("content_distance", 1, "9.3f"),
     "sharp": ("cold_sharpness_ratio", 1, "9.3f"),
     "seen": ("cold_sharpness_visible_ratio", 1, "9.3f"),
+    "late": ("cold_sharpness_late_ratio", 1, "9.3f"),
+    "legible": ("cold_legibility_late_ratio", 1, "9.3f"),
+    "new": ("cold_style_distance_new_ratio", 1, "9.3f"),
+    "specks": ("cold_specks_late_ratio", 1, "9.3f"),
+    "mesh": ("cold_texture_periodicity_late_ratio", 1, "9.3f"),
     "drift": ("drift_color", 255, "9.3f"),
     "style %": ("drift_style_distance", 100, "9.2f"),
 }
@@ -242,6 +255,9 @@ def _head() -> None:
     print("E: warping error (Lai), 1e-4; / floor: relative to the source; R: Ruder's, 1e-4;")
     print("L: Lai's with Lanczos sampling, which does not blur; / cold: style distance relative to")
     print("cold; sharp: sharpness relative to cold; seen: the same where the short error is taken;")
+    print("late, legible, specks, mesh: sharpness of the last third, legibility of the subject,")
+    print("specks and periodicity of the texture, relative to cold; new: style distance of areas")
+    print("disoccluded or entered in the last ten frames, relative to cold;")
     print("drift: change of mean colour (of 255) and style distance, first to last tenth of a clip")
     print(
         f"{'':44}" + "".join(f"{name:>9}" for name in _COLUMNS)

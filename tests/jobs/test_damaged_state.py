@@ -87,7 +87,6 @@ def test_a_journal_ends_at_a_line_of_other_types(line: bytes) -> None:
         {"drawn": np.zeros((48, 64, 3), np.float32)},
         {"change": np.zeros((12, 16), np.float16)},
         {"matches": np.zeros((2, 2, 5), "U3")},
-        {"fine_detail": np.zeros(7)},
         {"other": np.zeros(1)},
         None,
     ],

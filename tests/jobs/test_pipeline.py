@@ -158,7 +158,7 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
 ) -> None:
     seen = []
 
-    def spy(_: Any, earlier: Any, *__: Any) -> TemporalPrior:
+    def spy(_: Any, earlier: Any, *__: Any, **___: Any) -> TemporalPrior:
         seen.append(earlier.result)
         return TemporalPrior(earlier.result, np.ones((*earlier.result.shape[:2], 1), np.float32))
 

@@ -225,7 +225,7 @@ STORE = ("storage", FLOATS, "1000", "cpu", 9, None)
         Call(REBUILD, *[[]] * 6),
         5,
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_names_stand_for_values_without_behaviour(tmp_path, value):
     (tmp_path / "a").write_bytes(torch_bytes(make_network(), tensors={"0.weight": value}))

@@ -124,7 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, meaning in (
         ("style", "the style picture: the distance from it is measured too"),
         ("mask", _GUIDES["mask"].partition(";")[0] + ": only there" + _SERIES),
-        ("cold", "the same frames stylised one by one: their sharpness is compared"),
+        ("cold", "the same frames stylised one by one, which the result is compared with"),
+        ("subject", "a mask of what moves: its legibility is measured" + _SERIES),
     ):
         measure.add_argument(f"--{name}", metavar="PATH", type=Path, help=meaning)
     add_options(measure, Settings, only=_PART)
@@ -363,7 +364,7 @@ def _evaluate(asked: argparse.Namespace) -> None:
     with told("measuring", as_json=asked.json, quiet=asked.quiet) as callbacks:
         found = evaluate(
             asked.output, asked.source, style=asked.style, mask=asked.mask, cold=asked.cold,
-            weights=asked.weights, see=None if asked.html is None else album,
+            subject=asked.subject, weights=asked.weights, see=None if asked.html is None else album,
             make_distances=make_distances if asked.verbose else silently(make_distances),
             **given, **callbacks,
         )  # fmt: skip

@@ -4,13 +4,12 @@ The optimiser redraws a little of every stroke in every frame, and a stroke that
 a pixel is sampled anew. So what is shown is drawn towards what was shown before, carried along the
 motion: a low pass over time, the more the more a place trembles. What bilinear sampling blurs is
 made up for in the coarser half of the detail, as much as is lacking; the finest is let go, since
-that is what trembles. The source's own finest detail is given in its place: it moves with the scene
-and does not tremble, and of it, too, every frame would have less than the first.
+that is what trembles.
 The optimiser goes on from what it drew, not from what is shown, so that nothing adds up.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from vidstyle.media import Image, difference_of_gaussians
 from vidstyle.motion.warp import sample
 
-__all__ = ["FineDetail", "PreviousOutput", "filtered"]
+__all__ = ["PreviousOutput", "filtered"]
 
 _TREMBLE = 4.2e-4  # mean squared difference from which on a place is mostly drawn back
 _MOST = 0.95  # of the way to what was shown before, at most
@@ -28,29 +27,6 @@ _RESTORED = 0.7  # of the contrast of strokes that is lost
 _CRISP = 0.36  # of the share: so much of the detail at least, or large frames lose their finest
 _STROKE = (0.5, 1.5)  # pixels: the blurs between which strokes are seen
 _DETAIL = (0.65, 1.4)  # the same of the detail that is added: finer detail is what trembles
-_FINEST = 0.7  # pixels: what a blur of that takes is the finest detail
-_OWN = 0.9  # of what is lacking of the source's finest detail
-_FAINT = 1 / 255  # of 1: a source whose finest detail is weaker has none to speak of
-_LEAST = 0.3  # of that detail is finest detail again; in a soft source less, which is left at that
-
-
-class FineDetail(NamedTuple):
-    """The finest detail of an image, beside that of the frame it is painted of.
-
-    share: how much of the frame's it has, by regression: 1 for the frame itself, 0 for what has
-    nothing of it. strength: how strong it is, whatever it shows: 1 if as strong as the frame's.
-    """
-
-    share: float
-    strength: float = 0.0
-
-    @classmethod
-    def of(cls, image: Image, frame: Image, where: np.ndarray) -> Self:
-        """Return that of an Image and its frame, where bool [H, W] says."""
-        ours, theirs = _fine_detail(image), _fine_detail(frame)
-        own, source = _product(ours, ours, where), _product(theirs, theirs, where)
-        strength = (own / max(source, _FAINT**2)) ** 0.5
-        return cls(_regression(ours, theirs, where), strength)
 
 
 @dataclass(frozen=True)
@@ -58,15 +34,13 @@ class PreviousOutput:
     """What the frame before looked like, where this frame has its pixels.
 
     shown, drawn: Images, sampled bilinearly: what was shown, and what the optimiser had drawn.
-    seen: bool [H, W], where both frames show the same. moving: bool [H, W], where it moves. finest:
-    that of the first frame of the shot, None: nothing is to be kept to that.
+    seen: bool [H, W], where both frames show the same. moving: bool [H, W], where it moves.
     """
 
     shown: Image
     drawn: Image
     seen: np.ndarray
     moving: np.ndarray
-    fine_detail: FineDetail | None = None
 
     @classmethod
     def along(
@@ -75,18 +49,15 @@ class PreviousOutput:
         shown: Image,
         drawn: Image,
         seen: np.ndarray,
-        fine_detail: FineDetail | None = None,
     ) -> Self:
         """Return what a frame looked like along the flow [H, W, 2] that leads back to it."""
         here = sample(drawn, backward)
         there = here if shown is drawn else sample(shown, backward)
-        return cls(there, here, seen, (backward != 0).any(axis=2), fine_detail)
+        return cls(there, here, seen, (backward != 0).any(axis=2))
 
 
-def filtered(
-    image: Image, previous_output: PreviousOutput, frame: Image, support: np.ndarray
-) -> Image:
-    """Return what to show of an Image that was drawn of a source frame.
+def filtered(image: Image, previous_output: PreviousOutput, support: np.ndarray) -> Image:
+    """Return what to show of an Image that was drawn.
 
     support: [H, W, 1], 0 where nothing is painted.
 
@@ -106,7 +77,6 @@ def filtered(
         + share * (previous_output.shown - image)
         + resting * (previous_output.shown - previous_output.drawn)
     )
-    steady += _lacking(steady, previous_output, frame, support)
     where = seen & previous_output.moving
     if where.any():
         detail = (
@@ -115,39 +85,6 @@ def filtered(
         least = _CRISP * float(share[where].mean())
         steady += max(least, _needed(image, steady, detail, where)) * detail
     return np.clip(steady, 0, 1)
-
-
-def _lacking(
-    image: Image, previous_output: PreviousOutput, frame: Image, support: np.ndarray
-) -> np.ndarray | np.float32:
-    """Return what an image lacks, where it moves, of the source's finest detail.
-
-    So much that it has as large a share of it as the first frame, and that its own is as strong
-    again: the greater of the two, and no more than the source has.
-    """
-    where = previous_output.moving & (support[..., 0] > 0)
-    if previous_output.fine_detail is None or not where.any():
-        return np.float32(0)
-    detail, own = _fine_detail(frame), _fine_detail(image)
-    left = _fine_detail(detail)  # of what is given, finest again
-    has, goal = _regression(own, detail, where), min(max(previous_output.fine_detail.share, 0), 1)
-    passed = max(_regression(left, detail, where), _LEAST)
-    share = min(max(_OWN * (goal - has), 0), goal) / passed
-    strength = _reaching(
-        previous_output.fine_detail.strength**2 * _product(detail, detail, where),
-        *(_product(*pair, where) for pair in ((own, own), (own, left), (left, left))),
-    )
-    given = max(share, min(strength, max(1 - has, 0) / passed))
-    return np.float32(given) * where[..., None] * detail
-
-
-def _fine_detail(image: Image) -> np.ndarray:
-    return np.asarray(image - cv2.GaussianBlur(image, (0, 0), _FINEST))
-
-
-def _regression(ours: np.ndarray, theirs: np.ndarray, where: np.ndarray) -> float:
-    """Return the multiple of theirs [H, W, 3] that is nearest to ours where bool [H, W] says."""
-    return _product(ours, theirs, where) / max(_product(theirs, theirs, where), 1e-12)
 
 
 def _share(image: Image, previous_output: PreviousOutput, seen: np.ndarray) -> np.ndarray:

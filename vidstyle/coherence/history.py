@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 
-from vidstyle.coherence.deflicker import FineDetail
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image
 
@@ -26,8 +25,6 @@ class Result(Protocol):
     def matches(self) -> np.ndarray | None: ...
     @property
     def drawn(self) -> Image | None: ...
-    @property
-    def fine_detail(self) -> FineDetail | None: ...
     @property
     def filtered(self) -> Image | None: ...
 

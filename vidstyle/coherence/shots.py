@@ -7,7 +7,6 @@ import numpy as np
 
 from vidstyle import media
 from vidstyle.coherence import warm_start
-from vidstyle.coherence.deflicker import FineDetail
 from vidstyle.coherence.keyframe import SPAN, KeyframeTrack, Step
 from vidstyle.errors import MediaError
 from vidstyle.guides.guide import unchanged
@@ -130,7 +129,11 @@ class ShotTracker:
             anchor = _TrackedFrame(here.position - step.age, step.anchor)
             further = (step.further, self._stylized_frame(anchor))
         begun = self._start(here.frame, here.guide)
-        found = warm_start.prior_along(step.motion, before, here.frame, begun, further, here.planes)
+        same = first.position == earlier.position
+        origin = before if same else self._stylized_frame(first, self._start)
+        found = warm_start.prior_along(
+            step.motion, before, here.frame, begun, further, here.planes, first=origin
+        )
         if found.reinitialized:
             self._begin()
             return None
@@ -148,13 +151,12 @@ class ShotTracker:
                 f"{self._state.path}: expected what was saved with frame {seen.position}, got "
                 "something else; add --restart to discard that state"
             )
-        names = ("drawn", "filtered", "fine_detail")
-        drawn, filtered, fine_detail = (notes.pop(name, None) for name in names)
+        names = ("drawn", "filtered")
+        drawn, filtered = (notes.pop(name, None) for name in names)
         shown = output if filtered is None else media.from_uint16(filtered)
         result = shown if drawn is None else media.from_uint16(drawn)
-        kept = None if fine_detail is None else FineDetail(*np.atleast_1d(fine_detail).tolist())
         return warm_start.StylizedFrame(
-            seen.frame, result, begun, planes=seen.planes, shown=shown, fine_detail=kept, **notes
+            seen.frame, result, begun, planes=seen.planes, shown=shown, **notes
         )
 
     def _turn(self, here: _TrackedFrame) -> bool:
@@ -202,13 +204,12 @@ def _are_notes(notes: "dict[str, np.ndarray]", size: tuple[int, ...]) -> bool:
 
     Their sha256 agrees with the journal, but the journal may be anybody's.
     """
-    ends = {"drawn": size, "filtered": size, "change": (4,), "matches": (5,), "fine_detail": ()}
+    ends = {"drawn": size, "filtered": size, "change": (4,), "matches": (5,)}
     return notes.keys() <= ends.keys() and all(
         array.dtype.kind in "fu"
         and (array.dtype == np.uint16) == (name in ("drawn", "filtered"))
-        and array.ndim == (array.ndim if name == "fine_detail" else 3)
+        and array.ndim == 3
         and array.shape[array.ndim - len(ends[name]) :] == ends[name]
-        and (name != "fine_detail" or 1 <= array.size <= 2)
         for name, array in notes.items()
     )
 
@@ -216,14 +217,12 @@ def _are_notes(notes: "dict[str, np.ndarray]", size: tuple[int, ...]) -> bool:
 def frame_notes(made: "Result", prior: "TemporalPrior | None") -> "dict[str, np.ndarray | None]":
     """Return what the frames to come need to know besides a result; what is None they need not."""
     change = None if prior is None or prior.change is None else prior.change.astype(np.float16)
-    fine_detail = None if made.fine_detail is None else np.asarray(made.fine_detail)
     filtered = made.image if made.filtered is None else made.filtered
     return {
         "matches": made.matches,
         "change": change,
         "drawn": _unlike(made.drawn, filtered),
         "filtered": _unlike(made.filtered, made.image),
-        "fine_detail": fine_detail,
     }
 
 

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from vidstyle.coherence import dissolves
-from vidstyle.coherence.deflicker import FineDetail, PreviousOutput
-from vidstyle.coherence.disocclusion import WarpedFrame, fill_disoccluded
+from vidstyle.coherence.deflicker import PreviousOutput
+from vidstyle.coherence.disocclusion import WarpedFrame, despeckled, exemplar_of, fill_disoccluded
+from vidstyle.coherence.quilting import Exemplar
 from vidstyle.media import Image
 from vidstyle.motion.bidirectional import Motion, motion
 from vidstyle.motion.occlusion import alike, inside, is_consistent
@@ -61,7 +62,7 @@ class StylizedFrame:
 
     result: what the optimiser drew; shown: what was shown of it, see steadying, None: just that.
     planes: float32 [H, W, K], where which style was to go, None: one everywhere. change, matches:
-    as in Prior, of this frame itself. finest: as in Looked.
+    as in Prior, of this frame itself.
     """
 
     source: Image
@@ -71,7 +72,6 @@ class StylizedFrame:
     matches: np.ndarray | None = None
     planes: np.ndarray | None = None
     shown: Image | None = None
-    fine_detail: FineDetail | None = None
 
 
 def prior(
@@ -91,21 +91,24 @@ def prior(
     return prior_along(moved, StylizedFrame(earlier_source, earlier_result, before), source, now)
 
 
-def prior_along(
+def prior_along(  # noqa: PLR0913 - a frame, and all that is known of it
     moved: Motion,
     earlier: StylizedFrame,
     source: Image,
     begun: Image | None = None,
     further: tuple[Motion, StylizedFrame] | None = None,
     planes: np.ndarray | None = None,
+    *,
+    first: StylizedFrame | None = None,
 ) -> TemporalPrior:
     """What an earlier frame says of this one, as `prior`, along a known motion.
 
     planes: as those of `earlier`, of this frame. Where another style is to go than went there, or
     one where none did, the earlier result says nothing. further: the motion from a frame further
     back, and that: what is known from there and not from the earlier frame, since it was hidden in
-    it, looks again as it did. Ruder et al. (2016), section 4.4; differs in that it starts so too,
-    and in that what moves and is known from both is a little of either.
+    it, looks again as it did. first: the first frame of the shot, whose strokes go to what no
+    frame has shown; None: those of the earlier one. Ruder et al. (2016), section 4.4; differs in
+    that it starts so too, and in that what moves and is known from both is a little of either.
     """
     backward, certainty = moved.backward, moved.confidence
     carried = warp(earlier.source, backward)
@@ -129,6 +132,8 @@ def prior_along(
         known & ~new & ~other,
         seen & ~new & ~other,
         other,
+        moving=(backward != 0).any(axis=2),
+        exemplar=_exemplar(earlier if first is None else first),
     )
     disoccluded = (uncovered | other) & ~new  # a title is to be read, not painted over
     known &= ~new
@@ -146,7 +151,7 @@ def prior_along(
         change = dissolves.where(share[..., 0] > 0.5, since, change)
         disoccluded &= share[..., 0] <= 0.5
     return TemporalPrior(
-        image,
+        despeckled(image, (backward != 0).any(axis=2)),
         certainty,
         backward,
         earlier.matches,
@@ -155,6 +160,13 @@ def prior_along(
         disoccluded=disoccluded[..., None].astype(np.float32),
         previous_output=_previous_output(moved, earlier, ~(new | other)),
     )
+
+
+def _exemplar(painted: StylizedFrame) -> Exemplar:
+    source = painted.source if painted.begun is None else painted.begun
+    everywhere = np.ones((*source.shape[:2], 1), np.float32)
+    planes = everywhere if painted.planes is None else painted.planes
+    return exemplar_of(source, painted.result, planes)
 
 
 def _previous_output(moved: Motion, earlier: StylizedFrame, kept: np.ndarray) -> PreviousOutput:
@@ -166,7 +178,7 @@ def _previous_output(moved: Motion, earlier: StylizedFrame, kept: np.ndarray) ->
     back, forth = moved.measured or (moved.backward, moved.forward)
     shown = earlier.result if earlier.shown is None else earlier.shown
     seen = kept & is_consistent(back, forth)
-    return PreviousOutput.along(back, shown, earlier.result, seen, earlier.fine_detail)
+    return PreviousOutput.along(back, shown, earlier.result, seen)
 
 
 def _said_by(

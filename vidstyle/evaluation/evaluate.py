@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import reduce
-from itertools import repeat
+from itertools import product, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,11 @@ _LONG = 10  # frames between those that the long-term errors compare
 _LOOKED_AT = 20  # frames, evenly spread, that the network sees
 _LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # none that our optimiser uses
 _CONTENT = "relu3_3"
+_BESIDE_COLD = ("sharpness", "sharpness_visible", "legibility", "specks", "texture_periodicity",
+                "style_distance_new")  # fmt: skip
+_LATE = 3  # the last third of the frames: what adds up from frame to frame shows there
+_FEWEST = 1.0  # specks of 10,000 pixels: a ratio to fewer says nothing
+_NEW = 0.005  # of the frame: the style distance of a smaller area says nothing
 _SIDE = 384  # pixels, long side, at which the network sees: not one of our optimiser's levels
 
 
@@ -55,8 +60,8 @@ _Flows = tuple[np.ndarray, np.ndarray]
 class _Pair:
     """A frame of the output and of the source, and where figures are taken.
 
-    cold: the same frame stylised on its own, if it is to be compared. flows: of the source to the
-    frame before and back, once they are known.
+    cold: the same frame stylised on its own, if it is to be compared. subject: bool [H, W], where
+    legibility is taken. flows: of the source to the frame before and back, once they are known.
     """
 
     made: Image
@@ -64,6 +69,7 @@ class _Pair:
     inside: np.ndarray
     index: int
     cold: Image | None = None
+    subject: np.ndarray | None = None
     flows: _Flows | None = None
 
 
@@ -102,6 +108,7 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     style: Path | str | None = None,
     mask: Path | str | None = None,
     cold: Path | str | None = None,
+    subject: Path | str | None = None,
     start: float | None = None,
     end: float | None = None,
     rate: Fraction | None = None,
@@ -115,10 +122,11 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     """Measure `output`, anyone's, against the source it was made of.
 
     style: the style picture, for the distance from it; mask: only there; cold: the same frames
-    stylised one by one, for the sharpness; start, end: the part of the source, in seconds, that the
-    output is of; rate: of what is a folder of pictures. see(index, frames in all, frame, its
-    source, where it is measured) is shown all, notify(frames done, frames in all) is told, note as
-    in Series. Raises VidstyleError.
+    stylised one by one, which the result is compared with; subject: a mask of what moves, whose
+    legibility is taken (default: mask, or all of the frame); start, end: the part of the source, in
+    seconds, that the output is of; rate: of what is a folder of pictures. see(index, frames in all,
+    frame, its source, where it is measured) is shown all, notify(frames done, frames in all) is
+    told, note as in GuideSeries. Raises VidstyleError.
     """
     made, clip = (_probed(path, rate) for path in (output, source))
     if rate is not None and "sequence" not in (made.kind, clip.kind):
@@ -133,15 +141,13 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
     look = None if style is None else make_distances(Path(style), weights, size)
     chosen = set(np.linspace(0, made.frames - 1, min(_LOOKED_AT, made.frames)).round().astype(int))
     shot: deque[_Pair] = deque(maxlen=_LONG)
-    masks = None
-    if mask is not None:
-        series = GuideSeries(clip, indices, lambda _: size, warn, note)
-        drawn = series.open(Path(mask))
-        guide.check_covers(drawn)
-        series.report(drawn)
-        masks = series.masks(drawn)
+    series = GuideSeries(clip, indices, lambda _: size, warn, note)
+    masks, subjects = (
+        None if path is None else _masks(Path(path), series)
+        for path in (mask, mask if subject is None else subject)
+    )
     alone = None if cold is None else _alone_stylised(Path(cold), made)
-    for pair in _pairs(made, clip, indices, masks, alone):
+    for pair in _pairs(made, clip, indices, (masks, subjects), alone):
         if shot and not _follow(pair, shot, figures):
             cuts.append(pair.index)
             shot.clear()
@@ -149,6 +155,7 @@ def evaluate(  # noqa: PLR0913 - what is compared with what, and who is told
         if look is not None and pair.index in chosen:
             for name, value in look(pair.made, pair.source, pair.inside).items():
                 figures.put(name, pair.index, value)
+            _of_new(pair, shot, look, figures)
         if see is not None:
             see(pair.index, made.frames, pair.made, pair.source, pair.inside)
         shot.append(pair)
@@ -168,6 +175,13 @@ def _check_count(made: Clip, indices: range, source: Path | str) -> None:
         )
 
 
+def _masks(path: Path, series: GuideSeries) -> Iterator[np.ndarray]:
+    drawn = series.open(path)
+    guide.check_covers(drawn)
+    series.report(drawn)
+    return series.masks(drawn)
+
+
 def _alone_stylised(path: Path, made: Clip) -> Clip:
     clip = media.probe(path)
     _check_count(clip, range(made.frames), made.path)
@@ -178,10 +192,10 @@ def _pairs(
     made: Clip,
     clip: Clip,
     indices: range,
-    masks: Iterator[np.ndarray] | None,
+    guides: tuple[Iterator[np.ndarray] | None, Iterator[np.ndarray] | None],
     alone: Clip | None,
 ) -> Iterator[_Pair]:
-    """Yield the frames of all at the output's size."""
+    """Yield the frames of all at the output's size. guides: the masks, and those of the subject."""
     every = media.read(made, range(made.frames))
     side = max(made.width, made.height)
     sources = media.read(clip, indices, side)
@@ -189,9 +203,12 @@ def _pairs(
     both = zip(every, sources, strict=True)
     for index, ((ours, theirs), cold) in enumerate(zip(both, colds, strict=False)):
         height, width = ours.shape[:2]
-        inside = np.ones((height, width), bool) if masks is None else next(masks)[..., 0] > 0.5
+        inside, subject = (
+            np.ones((height, width), bool) if masks is None else next(masks)[..., 0] > 0.5
+            for masks in guides
+        )
         compared = None if cold is None else media.resize(cold, width, height)
-        yield _Pair(ours, media.resize(theirs, width, height), inside, index, compared)
+        yield _Pair(ours, media.resize(theirs, width, height), inside, index, compared, subject)
 
 
 def _follow(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> bool:
@@ -257,8 +274,35 @@ def _of_one(pair: _Pair, figures: _Series) -> None:
     for whose, image in (("", pair.made), ("source_", pair.source)):
         figures.put(f"{whose}contrast", pair.index, metrics.contrast(image))
         figures.put(f"{whose}sharpness", pair.index, metrics.sharpness(image))
+    for whose, image in _beside_cold(pair):
+        figures.put(f"{whose}specks", pair.index, metrics.specks(image))
+        figures.put(f"{whose}texture_periodicity", pair.index, metrics.texture_periodicity(image))
+        if pair.subject is not None:
+            legible = metrics.legibility(image, pair.source, pair.subject)
+            figures.put(f"{whose}legibility", pair.index, legible)
     if pair.cold is not None:
         figures.put("cold_sharpness", pair.index, metrics.sharpness(pair.cold))
+
+
+def _beside_cold(pair: _Pair) -> list[tuple[str, Image]]:
+    """Return the result and, if there is one, the frame stylised on its own, with their prefix."""
+    return [("", pair.made), *([] if pair.cold is None else [("cold_", pair.cold)])]
+
+
+def _of_new(
+    pair: _Pair, shot: Sequence[_Pair], look: "PerceptualDistances", figures: _Series
+) -> None:
+    """Take the style distance over what was disoccluded or entered in the last ten frames."""
+    if not shot:
+        return
+    back, forth = _flows(pair, shot[0], _added_up([*list(shot)[1:], pair]))
+    new = ~metrics.visible(back, forth) & pair.inside
+    figures.put("coverage_new", pair.index, metrics.coverage(new))
+    if new.mean() < _NEW:
+        return
+    for whose, image in _beside_cold(pair):
+        distance = look(image, pair.source, new)["style_distance"]
+        figures.put(f"{whose}style_distance_new", pair.index, distance)
 
 
 def _summary(figures: _Series) -> dict[str, float | None]:
@@ -266,10 +310,7 @@ def _summary(figures: _Series) -> dict[str, float | None]:
     for name in list(found):
         if (floor := found.get(f"source_{name}")) and (ours := found[name]) is not None:
             found[f"{name}_ratio"] = ours / floor
-    for name in ("sharpness", "sharpness_visible"):
-        sharp, cold = found.get(name), found.get(f"cold_{name}")
-        if sharp is not None and cold:
-            found[f"cold_{name}_ratio"] = sharp / cold
+    found |= _cold_ratios(figures)
     tenth = max(1, figures.count // 10)
     first, last = slice(0, tenth), slice(-tenth, None)
     colors = [(figures.mean(f"mean_{c}", first), figures.mean(f"mean_{c}", last)) for c in "rgb"]
@@ -278,6 +319,18 @@ def _summary(figures: _Series) -> dict[str, float | None]:
         begin, finish = figures.mean(name, first), figures.mean(name, last)
         if begin and finish is not None:
             found[f"drift_{name}"] = finish / begin - 1
+    return found
+
+
+def _cold_ratios(figures: _Series) -> dict[str, float]:
+    """Return figures over those of the frames stylised one by one, of all frames and late ones."""
+    found: dict[str, float] = {}
+    late = slice(-max(1, figures.count // _LATE), None)
+    for name, (term, chosen) in product(_BESIDE_COLD, (("", slice(None)), ("_late", late))):
+        least = _FEWEST if name == "specks" else 0.0
+        made, cold = figures.mean(name, chosen), figures.mean(f"cold_{name}", chosen)
+        if made is not None and cold is not None and max(cold, least) > 0:
+            found[f"cold_{name}{term}_ratio"] = made / max(cold, least)
     return found
 
 

@@ -12,6 +12,8 @@ the later at the earlier. That matters: a frame that was made by warping the one
 has no error at all by Ruder's, and by Lai's that of being blurred.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -23,8 +25,11 @@ __all__ = [
     "contrast",
     "coverage",
     "deviation_where_still",
+    "legibility",
     "mean_color",
     "sharpness",
+    "specks",
+    "texture_periodicity",
     "visible",
     "warped",
     "warping_error_lai",
@@ -34,12 +39,18 @@ __all__ = [
 
 _STILL = 0.1  # pixels: what moves less is said to stand still
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
+_EDGES = 1.0  # pixels, sigma: edges finer than that are grain
+_RIM = 2  # pixels around a subject that belong to it: its outline
+_SPECK = 15 / 255  # of 1, in Cb or Cr: what differs more from its neighbours is a speck
+_TEXTURE = 3.0  # pixels, sigma: coarser structure is the picture's, not the texture's
+_TILE = 48  # pixels, side: a mesh is local, and holds several of its periods in that
+_PERIODS = (5.0, 20.0)  # pixels: periods of a mesh or of stripes
 
 
 def warped(image: Image, flow: np.ndarray) -> Image:
     """Return `image` at p + flow(p), sampled bilinearly, its border continued.
 
-    As in both papers. Our own runs carry results over with Lanczos: see flow.warp.
+    As in both papers. Our own runs carry results over with Lanczos: see motion.warp.
     """
     rows, columns = np.indices(flow.shape[:2], np.float32)
     return np.asarray(
@@ -139,3 +150,76 @@ def sharpness(frame: Image, inside: np.ndarray | None = None) -> float:
     down, across = np.gradient((frame @ _LUMA).astype(np.float64))
     steep = np.hypot(down, across)
     return float((steep if inside is None else steep[inside]).mean())
+
+
+def legibility(frame: Image, source: Image, subject: np.ndarray) -> float:
+    """Return how well the edges of `source` are kept on a subject: at most 1; nan without one.
+
+    The correlation of the luma's gradients, both directions, after a Gaussian of 1 pixel, over
+    `subject` (bool [H, W]) and 2 pixels around it. A weaker style has more of it, so it is compared
+    with that of the same frame stylised alone.
+    """
+    side = 2 * _RIM + 1
+    where = cv2.dilate(subject.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    if not where.any():
+        return float("nan")
+    drawn, shown = _slopes(frame, where), _slopes(source, where)
+    size = np.linalg.norm(drawn) * np.linalg.norm(shown)
+    return float(drawn @ shown / size) if size > 0 else 0.0
+
+
+def _slopes(image: Image, where: np.ndarray) -> np.ndarray:
+    """Return both derivatives of the smoothed luma where bool [H, W] says, less their means."""
+    smooth = cv2.GaussianBlur(image @ _LUMA, (0, 0), _EDGES).astype(np.float64)
+    return np.concatenate([slope[where] - slope[where].mean() for slope in np.gradient(smooth)])
+
+
+def specks(frame: Image) -> float:
+    """Return how many of 10,000 pixels are colour noise.
+
+    Pixels whose Cb or Cr (Rec. 601) differs by more than 15 of 255 from the median of the nine
+    around.
+    """
+    chroma = cv2.split(cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb))[1:]
+    apart = [np.abs(plane - cv2.medianBlur(plane, 3)) for plane in chroma]
+    return float((np.max(apart, axis=0) > _SPECK).mean() * 1e4)
+
+
+def texture_periodicity(frame: Image) -> float:
+    """Return how much the fine texture repeats itself 5 to 20 pixels away: 0..1.
+
+    Mesh and stripes: in each tile of 48 pixels the largest autocorrelation of the luma, less its
+    Gaussian of 3 pixels, at displacements of that length in any direction; the mean over tiles,
+    weighted by their energy. 0 without texture. Straight edges have some, so it is compared with
+    that of the same frame stylised alone.
+    """
+    luma = frame @ _LUMA
+    texture = luma - cv2.GaussianBlur(luma, (0, 0), _TEXTURE)
+    found = [_repeated(tile) for tile in _tiles(texture)]
+    energy = sum(own for _, own in found)
+    return sum(most for most, _ in found) / energy if energy > 0 else 0.0
+
+
+def _tiles(texture: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield tiles of a texture [H, W] that overlap by half."""
+    height, width = texture.shape
+    for row in range(0, max(1, height - _TILE + 1), _TILE // 2):
+        for column in range(0, max(1, width - _TILE + 1), _TILE // 2):
+            yield texture[row : row + _TILE, column : column + _TILE]
+
+
+def _repeated(tile: np.ndarray) -> tuple[float, float]:
+    """Return the largest autocovariance of a tile at the displacements of a mesh, and at none.
+
+    By the Fourier transform, padded so that nothing wraps around, and unbiased.
+    """
+    padded = [2 * side for side in tile.shape]
+    power, overlap = (
+        np.fft.irfft2(np.abs(np.fft.rfft2(values.astype(np.float64), padded)) ** 2, padded)
+        for values in (tile, np.ones_like(tile))
+    )
+    covariance = power / np.maximum(np.rint(overlap), 1)
+    apart = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n, 1 / n) for n in padded), indexing="ij"))
+    low, high = _PERIODS
+    away = (apart >= low) & (apart <= high) & (np.rint(overlap) > 0)
+    return max(float(covariance[away].max(initial=0.0)), 0.0), float(covariance[0, 0])

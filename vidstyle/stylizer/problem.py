@@ -6,7 +6,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from vidstyle.coherence.deflicker import FineDetail, filtered
+from vidstyle.coherence.deflicker import filtered
 from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image, resize
@@ -64,22 +64,12 @@ class FrameProblem:
         """Return the image where pixels may change, and the frame elsewhere."""
         return np.asarray(np.where(self.support > 0, image, self.frame))
 
-    def shown(self, image: Image, *, steady: bool = True) -> tuple[Image, FineDetail | None]:
-        """Return what is to be shown of an image: it does not tremble beside the frame before.
-
-        And the finest detail that what follows is to keep: the first's. steady: False: as it is.
-        """
-        if not steady:
-            return image, None
-        if self.prior is None:
-            inside = self.support[..., 0] > 0
-            return image, FineDetail.of(image, self.frame, inside) if inside.any() else None
-        previous_output = self.prior.previous_output
-        if previous_output is None:
-            return image, None
-        return self.kept(
-            filtered(image, previous_output, self.frame, self.support)
-        ), previous_output.fine_detail
+    def shown(self, image: Image, *, steady: bool = True) -> Image:
+        """Return the deflickered image; the image itself without a previous output or `steady`."""
+        previous_output = None if self.prior is None else self.prior.previous_output
+        if previous_output is None or not steady:
+            return image
+        return self.kept(filtered(image, previous_output, self.support))
 
     def blended(self, image: Image) -> Image:
         """Return the output image: frame + weight · (image - frame), weight: see Guide.weight.

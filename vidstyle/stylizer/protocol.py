@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from vidstyle.coherence.deflicker import FineDetail
     from vidstyle.coherence.history import Result
     from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.guides.guide import Guide
@@ -40,7 +39,6 @@ class Rehearsed:
     evaluations: int = 0
     matches: "np.ndarray | None" = None
     drawn: "Image | None" = None
-    fine_detail: "FineDetail | None" = None
     filtered: "Image | None" = None
 
 

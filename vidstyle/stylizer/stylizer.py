@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from vidstyle.coherence.deflicker import FineDetail
 from vidstyle.coherence.warm_start import TemporalPrior, carried
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image, resize
@@ -46,8 +45,8 @@ class Stylized:
     """image: the output Image; losses: total and each term, unweighted, at the last accepted step.
 
     matches: which place of the style each block answers, where blocks are matched. drawn: the
-    optimised image; None: steadied. steadied: that, deflickered, before a soft guide blends it with
-    the source; None: the output image. finest: as in steadying.Looked.
+    optimised image; None: filtered. filtered: that, deflickered, before a soft guide blends it with
+    the source; None: the output image.
     """
 
     image: Image
@@ -55,7 +54,6 @@ class Stylized:
     evaluations: int
     matches: np.ndarray | None = None
     drawn: Image | None = None
-    fine_detail: FineDetail | None = None
     filtered: Image | None = None
 
 
@@ -123,11 +121,8 @@ class Stylizer:
 
     def _shown(self, found: Stylized, scene: FrameProblem) -> Stylized:
         """Return the frame with its output image, and what later frames need of it."""
-        shown, fine_detail = scene.shown(found.image, steady=self.settings.temporal_weight > 0)
-        output = scene.blended(shown)
-        return replace(
-            found, image=output, drawn=found.image, fine_detail=fine_detail, filtered=shown
-        )
+        shown = scene.shown(found.image, steady=self.settings.temporal_weight > 0)
+        return replace(found, image=scene.blended(shown), drawn=found.image, filtered=shown)
 
     def _coarse_to_fine(
         self, whole: FrameProblem, steps: int, count: Callable[[int], Progress]

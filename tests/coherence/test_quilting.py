@@ -1,0 +1,153 @@
+"""Strokes for places that no frame has shown, and contours where the source has them."""
+
+import cv2
+import numpy as np
+import pytest
+
+from vidstyle.coherence.disocclusion import WarpedFrame, despeckled, exemplar_of, fill_disoccluded
+from vidstyle.coherence.quilting import Exemplar, quilted
+from vidstyle.evaluation.metrics import specks
+from vidstyle.media import Image
+
+HEIGHT, WIDTH = 60, 120
+EVERYWHERE = np.ones((HEIGHT, WIDTH), bool)
+ONE = np.ones((HEIGHT, WIDTH, 1), np.float32)
+
+
+def lines(vertical: bool, period: int = 10) -> np.ndarray:
+    """Strokes of one direction: float32 [H, W, 3], -0.1 and 0.1."""
+    at = np.indices((HEIGHT, WIDTH))[int(vertical)]
+    return np.repeat(np.where(at // (period // 2) % 2, 0.1, -0.1)[..., None], 3, 2).astype(
+        np.float32
+    )
+
+
+def halves(left: float, right: float) -> Image:
+    image = np.full((HEIGHT, WIDTH, 3), left, np.float32)
+    image[:, WIDTH // 2 :] = right
+    return image
+
+
+def alike(strokes: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(strokes.ravel(), other.ravel())[0, 1])
+
+
+def test_strokes_go_where_the_source_looks_alike() -> None:
+    """Dark ground is hatched across, light ground upright; the frame has them the other way."""
+    source = halves(0.3, 0.7)
+    strokes = np.where(source < 0.5, lines(vertical=False), lines(vertical=True))
+    exemplar = Exemplar(source, strokes, ONE)
+    found = quilted(halves(0.7, 0.3), ONE, np.zeros_like(source), ~EVERYWHERE, exemplar)
+    left, right = found[:, 8 : WIDTH // 2 - 16], found[:, WIDTH // 2 + 16 : -8]
+    assert left.std(axis=0).mean() < 0.3 * left.std(axis=1).mean()
+    assert right.std(axis=1).mean() < 0.3 * right.std(axis=0).mean()
+    assert left.std() > 0.05
+
+
+def test_strokes_are_those_of_the_places_own_plane() -> None:
+    """Of one colour everywhere: only the planes tell the two styles apart."""
+    source = halves(0.5, 0.5)
+    before = np.dstack([halves(1, 0)[..., :1], halves(0, 1)[..., :1]])
+    strokes = np.where(before[..., :1] > 0, lines(vertical=False), lines(vertical=True))
+    exemplar = Exemplar(source, strokes, before)
+    found = quilted(source, before[:, ::-1], np.zeros_like(source), ~EVERYWHERE, exemplar)
+    upright = found[:, 8 : WIDTH // 2 - 16]
+    assert upright.std(axis=0).mean() < 0.3 * upright.std(axis=1).mean()
+
+
+def test_known_strokes_are_continued() -> None:
+    source, strokes = halves(0.5, 0.5), lines(vertical=True)
+    exemplar = Exemplar(source, strokes, ONE)
+    shifted = np.roll(strokes, 4, axis=1)
+    known = EVERYWHERE.copy()
+    known[:, 60:] = False
+    found = quilted(source, ONE, shifted, known, exemplar)
+    assert alike(found[8:-8, 60:80], shifted[8:-8, 60:80]) > 0.8
+    assert alike(strokes[8:-8, 60:80], shifted[8:-8, 60:80]) < 0.4  # as they lie in the exemplar
+
+
+def test_where_all_is_known_or_hardly_a_pixel_there_are_none() -> None:
+    source, strokes = halves(0.5, 0.5), lines(vertical=True)
+    exemplar = Exemplar(source, strokes, ONE)
+    assert not quilted(source, ONE, source, EVERYWHERE, exemplar).any()
+    small = Exemplar(*(part[:4, :4] for part in exemplar))
+    assert not quilted(
+        source[:4, :4], ONE[:4, :4], source[:4, :4], ~EVERYWHERE[:4, :4], small
+    ).any()
+
+
+def test_an_exemplars_strokes_are_what_colour_does_not_explain() -> None:
+    source = np.random.default_rng(2).random((HEIGHT, WIDTH, 3), np.float32)
+    exemplar = exemplar_of(source, 0.2 + 0.5 * source, ONE)
+    assert np.abs(exemplar.strokes).max() < 0.03
+    exemplar = exemplar_of(source, 0.2 + 0.5 * source + lines(vertical=True), ONE)
+    assert alike(exemplar.strokes, lines(vertical=True)) > 0.95
+
+
+def test_what_moves_keeps_its_contours_where_the_source_has_them() -> None:
+    """By a flow that errs by two pixels; the result is the source at half its contrast."""
+    moved = cv2.GaussianBlur(halves(0.2, 0.8), (0, 0), 2)
+    frame = np.roll(moved, 2, axis=1)
+    result = 0.25 + 0.5 * moved
+    nowhere = ~EVERYWHERE
+    carried = WarpedFrame(result, moved, ONE)
+    compose_flows = fill_disoccluded(
+        carried, frame, ONE, EVERYWHERE, nowhere, nowhere, moving=EVERYWHERE
+    )
+    inside = np.s_[8:-8, 40:80]
+    np.testing.assert_allclose(compose_flows[inside], (0.25 + 0.5 * frame)[inside], atol=0.02)
+    still = fill_disoccluded(carried, frame, ONE, EVERYWHERE, nowhere, nowhere, moving=nowhere)
+    np.testing.assert_array_equal(still, result)
+
+
+def test_following_the_source_does_not_add_up() -> None:
+    """Over forty frames that tremble by a pixel it is what the last frame is, not their sum."""
+    random = np.random.default_rng(4)
+    ground = cv2.GaussianBlur(random.random((HEIGHT, WIDTH, 3), np.float32), (0, 0), 2)
+    frame, result = ground, 0.25 + 0.5 * ground + lines(vertical=False)
+    nowhere = ~EVERYWHERE
+    for shift in random.integers(-1, 2, 40):
+        now = np.roll(ground, shift, axis=1)
+        result = fill_disoccluded(
+            WarpedFrame(result, frame, ONE),
+            now,
+            ONE,
+            EVERYWHERE,
+            nowhere,
+            nowhere,
+            moving=EVERYWHERE,
+        )
+        frame = now
+    assert alike(result - lines(vertical=False), frame) == pytest.approx(1, abs=0.04)
+
+
+def test_rare_colours_of_the_film_do_not_shine_through() -> None:
+    """Grey ground, painted blue: a red sign that the frame uncovers is no red."""
+    random = np.random.default_rng(6)
+    ground = np.repeat(0.5 + 0.2 * random.standard_normal((HEIGHT, WIDTH, 1)), 3, axis=2)
+    ground = np.clip(ground, 0, 1).astype(np.float32)
+    blue = np.array([0.6, 0.8, 1.0], np.float32)
+    result = ground * blue
+    frame, known = ground.copy(), EVERYWHERE.copy()
+    frame[20:40, 70:90] = (0.9, 0.1, 0.1)
+    known[:, 60:] = False
+    image = fill_disoccluded(
+        WarpedFrame(result, ground, ONE), frame, ONE, known, ~EVERYWHERE, ~EVERYWHERE
+    )
+    sign = image[20:40, 70:90]
+    assert (sign[..., 2] > sign[..., 0]).all()
+    usual = (ground * blue)[44:, 70:].mean(axis=(0, 1))
+    np.testing.assert_allclose(image[44:, 70:].mean(axis=(0, 1)), usual, atol=0.02)
+
+
+def test_specks_of_colour_are_not_carried_on_and_edges_of_colour_are() -> None:
+    image = halves(0.3, 0.3)
+    image[:, WIDTH // 2 :] = (0.8, 0.2, 0.2)
+    speckled = image.copy()
+    speckled[10:50:8, 10:100:8] = (0.1, 0.2, 0.9)
+    moving = EVERYWHERE.copy()
+    moving[30:] = False
+    found = despeckled(speckled, moving)
+    assert specks(found[:28]) == 0 < specks(speckled[:28])
+    np.testing.assert_array_equal(found[30:], speckled[30:])
+    np.testing.assert_array_equal(despeckled(image, EVERYWHERE), image)
