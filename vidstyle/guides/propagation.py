@@ -61,11 +61,12 @@ class _Samples:
 class _Propagated:
     """The planes of one key frame at a frame (uint8), with their confidence [H, W], 0..1.
 
-    binary: the guide is a single hard plane; `planes` then holds its complement as well.
+    samples: of the key frame. binary: the guide is a single hard plane; `planes` then has its
+    complement as well.
     """
 
     key: int
-    drawn: _Samples
+    samples: _Samples
     binary: bool
     frame: np.ndarray
     planes: np.ndarray
@@ -108,28 +109,28 @@ def track(
     """
     last = max(keys, default=-1)
     pending: list[_PendingFrame] = []
-    carried: _Propagated | None = None
+    propagated: _Propagated | None = None
     for buffered in _with_flows(frames, flow):
         if buffered.flows is None:
-            yield from _from_one_key(pending, carried, hard)
-            pending, carried = [], None
+            yield from _from_one_key(pending, propagated, hard)
+            pending, propagated = [], None
         if buffered.index in keys:
-            drawn = _at_key(buffered, keys[buffered.index], hard)
-            yield from _between_keys(pending, carried, buffered, drawn, hard)
-            yield Tracked(buffered.index, _output(drawn.planes, drawn.binary, hard), (drawn.key,))
-            pending, carried = [], drawn
-            continue
-        if carried is not None and buffered.flows is not None:
-            carried = _moved(carried, buffered.frame, buffered.flows, hard)
-            buffered.planes, buffered.confidence = (
-                _uint8(carried.planes),
-                _uint8(carried.confidence),
+            at_key = _at_key(buffered, keys[buffered.index], hard)
+            yield from _between_keys(pending, propagated, buffered, at_key, hard)
+            yield Tracked(
+                buffered.index, _output(at_key.planes, at_key.binary, hard), (at_key.key,)
             )
+            pending, propagated = [], at_key
+            continue
+        if propagated is not None and buffered.flows is not None:
+            propagated = _propagate(propagated, buffered.frame, buffered.flows, hard)
+            buffered.planes = _uint8(propagated.planes)
+            buffered.confidence = _uint8(propagated.confidence)
         pending.append(buffered)
         if buffered.index > last:
-            yield from _from_one_key(pending, carried, hard)
+            yield from _from_one_key(pending, propagated, hard)
             pending = []
-    yield from _from_one_key(pending, carried, hard)
+    yield from _from_one_key(pending, propagated, hard)
 
 
 def _with_flows(frames: Iterable[Image], flow: OpticalFlow) -> Iterator[_PendingFrame]:
@@ -186,17 +187,17 @@ def _samples(frame: np.ndarray, planes: np.ndarray, positions: np.ndarray) -> _S
 
 
 def _from_one_key(
-    pending: list[_PendingFrame], carried: _Propagated | None, hard: bool
+    pending: list[_PendingFrame], propagated: _Propagated | None, hard: bool
 ) -> Iterator[Tracked]:
     """Yield the frames after the last key frame of a shot. Raises GuideError without one."""
     for buffered in pending:
-        if buffered.planes is None or carried is None:
+        if buffered.planes is None or propagated is None:
             raise GuideError(
                 f"no key frame in the shot that begins at frame {buffered.index}: guides are not "
                 f"propagated across a cut; draw one for frame {buffered.index}"
             )
         planes = buffered.planes.astype(np.float32) / 255
-        yield Tracked(buffered.index, _output(planes, carried.binary, hard), (carried.key,))
+        yield Tracked(buffered.index, _output(planes, propagated.binary, hard), (propagated.key,))
 
 
 def _between_keys(
@@ -213,11 +214,11 @@ def _between_keys(
             f"key frames {left.key} and {right.key}: expected the same number of planes, "
             f"got {counts}; draw both with the same labels"
         )
-    carried, later = right, end.flows
+    propagated, later = right, end.flows
     for position, buffered in reversed(list(enumerate(pending, 1))):
         if later is not None:
-            carried = _moved(carried, buffered.frame, later[::-1], hard)
-        buffered.planes = _uint8(_blended(buffered, carried, position / (len(pending) + 1)))
+            propagated = _propagate(propagated, buffered.frame, later[::-1], hard)
+        buffered.planes = _uint8(_blended(buffered, propagated, position / (len(pending) + 1)))
         later = buffered.flows
     keys = (right.key,) if left is None else (left.key, right.key)
     for buffered in pending:
@@ -236,25 +237,25 @@ def _blended(buffered: _PendingFrame, right: _Propagated, share: float) -> np.nd
     return (one * (buffered.planes.astype(np.float32) / 255) + two * right.planes) / (one + two)
 
 
-def _moved(
-    carried: _Propagated, frame: np.ndarray, flows: tuple[np.ndarray, np.ndarray], hard: bool
+def _propagate(
+    propagated: _Propagated, frame: np.ndarray, flows: tuple[np.ndarray, np.ndarray], hard: bool
 ) -> _Propagated:
-    """Propagate to the adjacent `frame`; flows: from it to `carried.frame`, and back."""
+    """Propagate to the adjacent `frame`; flows: from it to `propagated.frame`, and back."""
     back, ahead = (each.astype(np.float32) for each in flows)
     there = _grid(back) + back
     error = np.hypot(*cv2.split(_sampled(ahead, there) + back))
     consistency = np.exp(-error / _CONSISTENCY)
-    confidence = _sampled(carried.confidence, there) * consistency
-    positions = carried.drawn.positions + _sampled(ahead, carried.drawn.positions)
-    drawn = replace(carried.drawn, positions=positions)
-    planes = _sampled(carried.planes, there) if hard else warp(carried.planes, back)
-    planes = planes.reshape(carried.planes.shape)
+    confidence = _sampled(propagated.confidence, there) * consistency
+    positions = propagated.samples.positions + _sampled(ahead, propagated.samples.positions)
+    samples = replace(propagated.samples, positions=positions)
+    planes = _sampled(propagated.planes, there) if hard else warp(propagated.planes, back)
+    planes = planes.reshape(propagated.planes.shape)
     if hard:
         static = (error == 0) & (np.hypot(*cv2.split(back)) == 0)
-        before = _samples(carried.frame, carried.planes, _grid(ahead) + ahead)
-        refined = _refined(frame, planes, consistency, static, [drawn, before])
+        before = _samples(propagated.frame, propagated.planes, _grid(ahead) + ahead)
+        refined = _refined(frame, planes, consistency, static, [samples, before])
         planes = confidence[..., None] * planes + (1 - confidence[..., None]) * refined
-    return _Propagated(carried.key, drawn, carried.binary, frame, planes, confidence)
+    return _Propagated(propagated.key, samples, propagated.binary, frame, planes, confidence)
 
 
 def _grid(like: np.ndarray) -> np.ndarray:
