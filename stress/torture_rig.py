@@ -48,7 +48,7 @@ class Engine(IdentityStylizer):
         _report(MARKS["stylise"])
         time.sleep(self._pause)
         image = 1 - content
-        matches = np.full((4, 4), int(content.sum()), np.int32)
+        matches = np.full((4, 4, 5), int(content.sum()) % 4096, np.float32)
         if prior is not None:
             image = (image + prior.confidence * prior.image) / (1 + prior.confidence)
             matches += prior.matches

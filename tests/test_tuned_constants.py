@@ -9,7 +9,7 @@ import tensorflow as tf
 from films import shot
 
 from vidstyle.coherence import dissolves
-from vidstyle.coherence.fades import thumbnail
+from vidstyle.coherence.fades import fades, thumbnail
 from vidstyle.evaluation import metrics
 from vidstyle.evaluation.evaluate import Evaluation
 from vidstyle.evaluation.report import Album, write_report
@@ -69,12 +69,12 @@ def test_a_rate_that_is_rounded_is_constant(
     assert is_variable(stamps, base) is variable
 
 
-@pytest.mark.parametrize(("last", "fades"), [(0.85, False), (0.75, False), (0.6, True)])
-def test_a_frame_nearly_in_full_light_before_black_is_a_cut(last: float, fades: bool) -> None:
+@pytest.mark.parametrize(("last", "is_fade"), [(0.85, False), (0.75, False), (0.6, True)])
+def test_a_frame_nearly_in_full_light_before_black_is_a_cut(last: float, is_fade: bool) -> None:
     pan = shot(1, length=6)
     film = [*pan[:4], pan[4] * np.float32(last), BLACK, BLACK, BLACK]
     found = fades(map(thumbnail, film))
-    assert sorted(found) == ([4, 5, 6, 7] if fades else [5, 6, 7])
+    assert sorted(found) == ([4, 5, 6, 7] if is_fade else [5, 6, 7])
 
 
 def lit(change: float) -> np.ndarray:

@@ -191,11 +191,12 @@ def test_a_result_has_picture_and_sound_of_every_segment(tmp_path: Path, suffix:
     np.testing.assert_allclose(after["video"][:, 0], before["video"][:, 0], atol=0.0011)
     sound = before["audio"]
     assert (after["audio"][-1, 1] - sound[-1, 1]) == pytest.approx(0, abs=0.04)
-    if suffix == ".webm":  # encoded anew: as much sound as before, the silence stays silent
-        lengths = [np.subtract(*times["audio"].T[::-1]).sum() for times in (before, after)]
-        assert lengths[1] == pytest.approx(lengths[0], abs=0.05)
-    else:
+    if suffix == ".mkv":
         np.testing.assert_allclose(after["audio"][:, 0], sound[:, 0], atol=0.002)
+    else:  # encoded anew: sound from begin to end, with silence where there was none
+        assert after["audio"][0, 0] == pytest.approx(sound[0, 0], abs=0.03)
+        lengths = [np.subtract(*times["audio"].T[::-1]).sum() for times in (before, after)]
+        assert lengths[0] - 0.05 < lengths[1] < sound[-1, 1] - sound[0, 0] + 0.05
 
 
 def test_a_part_beyond_a_join_has_its_own_picture_and_sound(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def test_a_frame_before_time_0_moves_all_streams_together(
     assert not any("damaged" in warning for warning in warnings)
     times = _times(part)
     assert times["video"][0, 0] == pytest.approx(0, abs=0.001)
-    assert times["audio"][0, 0] == pytest.approx(0.4, abs=0.03)
+    assert times["audio"][0, 0] == pytest.approx(0.4, abs=0.035)  # less a packet of priming
     assert len(times["video"]) == 20
 
 

@@ -83,7 +83,6 @@ def test_nothing_but_the_named_file_is_opened_in_any_role(tmp_path: Path, beside
 import sys
 from vidstyle import media
 from vidstyle.cli.main import main
-from vidstyle.media import stills
 for name in {names!r}:
     for words in (
         ["probe", name],

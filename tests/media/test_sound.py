@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import sounds
 from media_inputs import ffmpeg, write_clip
 from sounds import BEGIN, END, LENGTH, TONES, copy, heard, write_film, write_speex
 
@@ -125,7 +126,7 @@ def test_channels_in_an_order_without_a_name_find_their_places(tmp_path: Path, s
     """PyAV frees such a layout twice, which ends the process: so it is a process of its own."""
     source = write_film(tmp_path / "a.mov", "pcm_s16le", layout="FL+FR+FC+LFE+SL+SR+BL+BR")
     command = [sys.executable, "-c", _CUSTOM, str(source), suffix]
-    folder = Path(__file__).parent
+    folder = Path(sounds.__file__).parent
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
     found = heard(source.with_name(f"part_a{suffix}"))
     stored = [TONES[i] for i in ((0, 1, 2, 3, 4, 5, 6, 7) if suffix == ".mov" else _AS_7_1)]

@@ -6,6 +6,7 @@ IMF, image2 patterns), some turn any text into pictures (tty, subtitles), some a
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer
@@ -13,7 +14,7 @@ from av.container import InputContainer
 from vidstyle.media.large import check_regular
 from vidstyle.memory import bounded
 
-__all__ = ["DEMUXERS", "MOST_PIXELS", "open_container"]
+__all__ = ["DEMUXERS", "MOST_PIXELS", "open_container", "open_memory"]
 
 # FFmpeg demuxers that read nothing but the file they are given, by the names that FFmpeg matches.
 DEMUXERS = (
@@ -32,6 +33,13 @@ DEMUXERS = (
 )  # fmt: skip
 MOST_PIXELS = 12288 * 6480  # of a video frame: the largest that cameras write (12K)
 _OPENING = 1 << 30  # bytes that FFmpeg may allocate for a file's index and its first frames
+
+
+def open_memory(file: BinaryIO) -> InputContainer:
+    """Open a media file in memory that vidstyle itself has just written, at its beginning."""
+    file.seek(0)
+    options = {"format_whitelist": ",".join(DEMUXERS)}
+    return av.open(file, "r", metadata_errors="replace", options=options)
 
 
 def open_container(path: Path) -> InputContainer:

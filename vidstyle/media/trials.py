@@ -14,6 +14,7 @@ import av.error
 import numpy as np
 from av.container import InputContainer, OutputContainer
 
+from vidstyle.media.containers import open_memory
 from vidstyle.media.decode import FAULTS, codec_name, packets
 from vidstyle.media.layouts import Channels, decoded, merged, named, settle, speakers
 from vidstyle.media.transcoding import Encoding, SoundEncoder, Window, add_encoder, to_samples
@@ -266,9 +267,8 @@ def _read_back(
     file = _written(write, format_name)
     if file is None:
         return None
-    file.seek(0)
     try:
-        with av.open(file, "r", metadata_errors="replace") as again:
+        with open_memory(file) as again:
             return look(again)
     except FAULTS:
         return None
