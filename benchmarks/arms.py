@@ -101,7 +101,7 @@ class Ruder:
     the activations of a network of unknown scale. The log in INSTALL.md of jcjohnson/neural-style,
     whose content and style terms it shares, gives the scale: of a uniform grey image at evaluation
     1, content is 2.09e6 and the five style terms 1.33e7, where our relative terms are 1 each. The
-    temporal term, 1000 times the mean square of 0..255, is 2.17e7 per unit of ours. Relative to
+    temporal term, 1000 times the mean square of 0..255, is 2.17e7 per unit of vidstyle's. Relative to
     style, which weighs 1 in all arms, the temporal term thus weighs 1.6 (0.5 relative to content).
     """
 
