@@ -100,9 +100,9 @@ class Ruder:
     The temporal weight: artistic-videos has content 5, style 100 and temporal 1000, on sums over
     the activations of a network of unknown scale. The log in INSTALL.md of jcjohnson/neural-style,
     whose content and style terms it shares, gives the scale: of a uniform grey image at evaluation
-    1, content is 2.09e6 and the five style terms 1.33e7, where our relative terms are 1 each. The
-    temporal term, 1000 times the mean square of 0..255, is 2.17e7 per unit of vidstyle's. Relative to
-    style, which weighs 1 in all arms, the temporal term thus weighs 1.6 (0.5 relative to content).
+    1, content is 2.09e6 and the five style terms 1.33e7, where vidstyle's relative terms are 1.
+    The temporal term, 1000 times the mean square of 0..255, is 2.17e7 per unit of vidstyle's.
+    Relative to style, which weighs 1 in all arms, it thus weighs 1.6 (0.5 relative to content).
     """
 
     def __init__(self, default: Any) -> None:
