@@ -1,17 +1,17 @@
-"""Measure vidstyle: ratios within one run, A B A B, since absolute times depend on the machine.
+"""Benchmarks. Times are ratios within one interleaved run: absolute ones depend on the machine.
 
-scripts/bench evaluation             one loss and gradient at 512x288: fast against plain
-scripts/bench memory                 peak memory of 30 and of 300 frames
-scripts/bench overhead [CLIP]        share of a default run that is not the network
-scripts/bench warm CLIP [CLIP …]     loss against evaluations, cold and warm
-scripts/bench crash [CLIP]           ten kill -9 at random moments, then the bytes compared
-scripts/bench masks                  time and memory of one evaluation with one mask and sixteen
-scripts/bench greys [FOLDER]         how far masks of five greys change a photo
-scripts/bench window                 one evaluation where a quarter of the frame is covered, and all
-scripts/bench patch                  memory of a 1920x1080 frame of patch, and what matching takes
-scripts/bench coherence FOLDER …     warping errors of ours and of other ways, in one table
-scripts/bench tracking FOLDER        intersection over union of tracked masks, FOLDER/davis/*
-scripts/bench sizes                  style distance at 256 of a 256 px and of a 768 px result
+scripts/bench evaluation             one loss and gradient at 512x288: Winograd against plain
+scripts/bench memory                 peak memory of runs of 30 and 300 frames
+scripts/bench overhead [CLIP]        share of a default run outside the optimisation
+scripts/bench warm CLIP [CLIP …]     loss by number of evaluations, cold and warm
+scripts/bench crash [CLIP]           kill a run ten times, compare the output bytes
+scripts/bench masks                  time and memory of one evaluation with 1 and 16 masks
+scripts/bench greys [FOLDER]         change of a photo by masks of five greys
+scripts/bench window                 one evaluation of a crop of a quarter, against the frame
+scripts/bench patch                  memory and matching time of a 1920x1080 frame of patch
+scripts/bench coherence FOLDER …     warping errors of the default and of other methods
+scripts/bench tracking FOLDER        intersection over union of propagated masks
+scripts/bench sizes                  style distance at 256 pixels of results at 256 and 768
 """
 
 import argparse
@@ -42,7 +42,7 @@ LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
 
 
 def main() -> None:
-    """Run the measurement that is named."""
+    """Run the benchmark named on the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -62,19 +62,19 @@ def main() -> None:
     named: dict[str, Callable[..., None]] = {measure.__name__: measure for measure in measurements}
     parser.add_argument("what", choices=[*named, "coherence"])
     parser.add_argument("clips", nargs="*", type=Path)
-    given, rest = parser.parse_known_args()
-    if given.what == "coherence" and len(given.clips) == 1:
-        coherence(given.clips[0], rest)
+    arguments, rest = parser.parse_known_args()
+    if arguments.what == "coherence" and len(arguments.clips) == 1:
+        coherence(arguments.clips[0], rest)
         return
-    if rest or given.what == "coherence":
-        parser.error(f"{given.what}: expected paths that exist, got {given.clips, rest}")
-    if given.what == "warm" and not given.clips:
+    if rest or arguments.what == "coherence":
+        parser.error(f"{arguments.what}: expected paths that exist, got {arguments.clips, rest}")
+    if arguments.what == "warm" and not arguments.clips:
         parser.error("warm: name one or more clips")
-    named[given.what](*given.clips)
+    named[arguments.what](*arguments.clips)
 
 
 def evaluation() -> None:
-    """Print the time of one evaluation through Winograd products against plain convolution."""
+    """Print the time of one evaluation with Winograd convolutions, relative to plain ones."""
     import tensorflow as tf
 
     from vidstyle.vgg import weights
@@ -101,7 +101,7 @@ def evaluation() -> None:
 
 
 def _network_step(encoder: Any) -> Callable[[Any], Any]:
-    """Return forward and backward to the input through the network, and nothing else."""
+    """Return a function that runs the network forward and backward to its input."""
     import tensorflow as tf
 
     @tf.function
@@ -115,7 +115,7 @@ def _network_step(encoder: Any) -> Callable[[Any], Any]:
 
 
 def _stylizer_step(encoder: Any, content: Any) -> Callable[[Any], Any]:
-    """Return one whole evaluation of `basic`: every loss term and the gradient."""
+    """Return one evaluation of `basic`: all loss terms and the gradient."""
     from vidstyle import media
     from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.settings import Settings
@@ -123,28 +123,28 @@ def _stylizer_step(encoder: Any, content: Any) -> Callable[[Any], Any]:
 
     style = media.read_picture(SAMPLES / "style.jpg")
     stylizer = Stylizer([_style(style)], encoder=encoder, settings=Settings(steps_next=1))
-    with _watched(stylizer, content) as calls:
+    with _recorded_calls(stylizer, content) as calls:
         stylizer.stylize(
             content, prior=TemporalPrior(content, np.zeros((*content.shape[:2], 1), "f4"))
         )
-    (_, *facts), _ = calls[0]
+    (_, *inputs), _ = calls[0]
     size = stylizer._at(content)
-    return lambda image: size._traced(image, *facts)[1].numpy()
+    return lambda image: size._traced(image, *inputs)[1].numpy()
 
 
 @contextmanager
-def _watched(stylizer: Any, frame: Any) -> Iterator[list[tuple[Any, Any]]]:
-    """Yield a list to which every evaluation adds its (arguments, result)."""
+def _recorded_calls(stylizer: Any, frame: Any) -> Iterator[list[tuple[Any, Any]]]:
+    """Yield a list that collects the (arguments, result) of every evaluation."""
     calls: list[tuple[Any, Any]] = []
     kind = type(stylizer._at(frame))
     traced = kind._traced
 
-    def noted(size: Any, *arguments: Any) -> Any:
+    def recorded(size: Any, *arguments: Any) -> Any:
         found = traced(size, *arguments)
         calls.append((arguments, found))
         return found
 
-    with mock.patch.object(kind, "_traced", noted):
+    with mock.patch.object(kind, "_traced", recorded):
         yield calls
 
 
@@ -155,7 +155,7 @@ def _style(image: Any) -> Any:
 
 
 def _features(network: Any, image: Any) -> None:
-    """Print how far the fast features are from the plain ones."""
+    """Print the largest error of the Winograd features by layer."""
     from vidstyle.vgg.encoder import Encoder
 
     plain, fast = (Encoder(network, LAYERS, plain=kind)(image) for kind in (True, False))
@@ -184,14 +184,14 @@ def memory() -> None:
 def _command(
     clip: Path, output: Path, *, steps: int, following: int, size: str = "auto"
 ) -> list[str]:
-    """Return the command that stylises a clip in so many steps, quietly."""
+    """Return a quiet command that stylises a clip with these steps per frame."""
     command = [sys.executable, "-m", "vidstyle", "basic", str(clip), "-o", str(output), "-q"]
     command += ["--style", str(SAMPLES / "style.jpg"), "--size", size]
     return [*command, "--steps", str(steps), "--steps-next", str(following)]
 
 
 def crash(clip: Path = SAMPLES / "clip.mp4") -> None:
-    """Kill real runs ten times at random moments; each is then finished and compared."""
+    """Kill runs ten times at random moments; finish each and compare the output bytes."""
     random = np.random.default_rng()
     with tempfile.TemporaryDirectory() as folder:
         whole, output = (Path(folder) / name for name in ("whole.mp4", "killed.mp4"))
@@ -218,7 +218,7 @@ def crash(clip: Path = SAMPLES / "clip.mp4") -> None:
 
 
 def _same(whole: Path, output: Path) -> bool:
-    """Return and print whether two files are the same; remove the second for the next round."""
+    """Return and print whether two files are equal; remove the second."""
     same = whole.read_bytes() == output.read_bytes()
     print(f"finished: {'identical bytes' if same else 'DIFFERENT BYTES'}", flush=True)
     output.unlink()
@@ -226,7 +226,7 @@ def _same(whole: Path, output: Path) -> bool:
 
 
 def _moving(path: Path, count: int) -> None:
-    """Write a clip of so many frames: a sample picture that slides by."""
+    """Write a clip of `count` frames: a pan over a sample picture."""
     import av
 
     from vidstyle import media
@@ -243,7 +243,7 @@ def _moving(path: Path, count: int) -> None:
 
 
 def overhead(clip: Path = SAMPLES / "clip.mp4") -> None:
-    """Print the share of a default run in which nothing is optimised."""
+    """Print the share of a default run that is not spent optimising."""
     from vidstyle.jobs import pipeline as runs
     from vidstyle.jobs.job import make_job
 
@@ -251,7 +251,7 @@ def overhead(clip: Path = SAMPLES / "clip.mp4") -> None:
     began: list[float] = []
 
     class Timed:
-        """A stylizer that adds up the time it takes."""
+        """A stylizer that records the time of each frame."""
 
         def __init__(self, inner: Any) -> None:
             self.inner = inner
@@ -266,7 +266,7 @@ def overhead(clip: Path = SAMPLES / "clip.mp4") -> None:
             return result
 
     def make(*arguments: Any) -> Any:
-        inner = runs.make_stylizer(*arguments)  # loading the network is not counted
+        inner = runs.make_stylizer(*arguments)  # before the clock starts: loads the network
         began.append(time.perf_counter())
         return Timed(inner)
 
@@ -279,10 +279,10 @@ def overhead(clip: Path = SAMPLES / "clip.mp4") -> None:
 
 
 def warm(*clips: Path) -> None:
-    """Print loss against evaluations, at the default size, of a cold and a warm frame of each clip.
+    """Print the loss by number of evaluations of a cold and a warm frame of each clip.
 
-    cold: 150 evaluations, over all its levels. warm: 15, from the frame before, which the defaults
-    made as the third of a shot. The temporal term and the pull to the coarse level are left out.
+    cold: 150 evaluations over all pyramid levels. warm: 15 evaluations from the prior of the fourth
+    frame of a shot. At the default size, without temporal loss.
     """
     from vidstyle import media
     from vidstyle.coherence import warm_start
@@ -312,13 +312,16 @@ def warm(*clips: Path) -> None:
             row = "".join(f"{curve[m - 1]:9.4f}" if m <= len(curve) else " " * 9 for m in marks)
             print(f"{path.name[:26]:26} {name:5}{row}")
         reached = next((i + 1 for i, loss in enumerate(warm) if loss <= cold[-1]), None)
-        print(f"{'':26} cold's last is reached warm after {reached or 'more than 15'}", flush=True)
+        print(
+            f"{'':26} the final cold loss is reached warm after {reached or 'more than 15'}",
+            flush=True,
+        )
 
 
 def _curve(stylizer: Any, frame: Any, prior: Any) -> list[float]:
-    """Return the lowest weighted style, content and smoothness so far, an entry an evaluation."""
+    """Return the lowest loss so far after each evaluation, without the temporal term."""
     settings = stylizer.settings
-    with _watched(stylizer, frame) as calls:
+    with _recorded_calls(stylizer, frame) as calls:
         stylizer.stylize(frame, prior=prior)
     best = [
         sum(getattr(settings, f"{name}_weight") * float(value)
@@ -326,13 +329,13 @@ def _curve(stylizer: Any, frame: Any, prior: Any) -> list[float]:
         for _, (_, _, terms) in calls
     ]  # fmt: skip
     per_level = settings.steps_next if prior is not None else settings.steps
-    for first in range(0, len(best), per_level):  # each level starts anew
+    for first in range(0, len(best), per_level):  # each level has its own minimum
         best[first : first + per_level] = np.minimum.accumulate(best[first : first + per_level])
     return best
 
 
 def sizes() -> None:
-    """Print the style distance at 256 pixels of the sample pair made at 256 and at 768 pixels."""
+    """Print the style distance, at 256 pixels, of the sample stylised at 256 and 768 pixels."""
     import tensorflow as tf
 
     from vidstyle import media

@@ -1,21 +1,20 @@
-"""Measure coherence: every way to follow a frame by the next, beside one another in one table.
+"""Benchmark of temporal coherence: the default and other methods, in one table.
 
 scripts/bench coherence FOLDER       a folder with davis/NAME/frames and davis/NAME/masks, or clips/
     --size 160 --frames 12 --cases blackswan:mask:style,still:basic:a.jpg
-    --arms cold,ours --output coherence --cap 1000 --seed 0
+    --arms cold,default --output coherence --cap 1000 --seed 0
 
-A case is a sequence, a technique and a style: a file, or one of samples/ by its name. Arms, each
-made through the product's own run (reading, flow, cuts, state, writing):
+A case is a sequence, a technique and a style (a file, or the name of one in samples/). An arm is a
+temporal method; all arms run through jobs.pipeline, with the same reading, flow and cuts:
 
-    cold    every frame for itself
-    plain   from the result before, where it stands: no warp, no temporal term
-    warped  from the result before, warped by flow: no temporal term
-    ruder   single pass of Ruder, Dosovitskiy & Brox (2016) as in artistic-videos: see Ruder
-    ours    the defaults
+    cold     every frame independently
+    plain    initialised with the previous result: no warping, no temporal loss
+    warped   initialised with the previous result, warped: no temporal loss
+    ruder    single pass of Ruder, Dosovitskiy & Brox (2016), as in artistic-videos: see arms.Ruder
+    default  the defaults of vidstyle
 
-What is finished in the output folder is not made again, but measured. Beside the arms of a case
-lies difference.mp4: their frames, and below how far each differs from the one before along the
-motion (see _bench_pictures).
+Finished arms in the output folder are measured, not run again. difference.mp4 in the folder of a
+case shows the frames of all arms and their warping errors (see pictures).
 """
 
 import argparse
@@ -48,54 +47,54 @@ CASES = (
     "blackswan:mask:style",
     "cows:mask:style",
 )
-STILL = "still"  # the name of a sequence that is made: a picture with noise, for drift
+STILL = "still"  # a generated sequence: a static picture with noise, to measure drift
 
 
 def coherence(folder: Path, words: Sequence[str]) -> None:
-    """Make what is missing, and print a row for each arm of each case."""
-    asked = _asked(words)
-    arms = sorted(asked.arms.split(","), key=lambda arm: arm != "cold")  # others are held to it
+    """Run the unfinished arms, and print a row for each arm of each case."""
+    arguments = _parsed(words)
+    arms = sorted(arguments.arms.split(","), key=lambda arm: arm != "cold")  # the reference first
     rows: list[dict[str, Any]] = []
     _head()
-    for word in asked.cases.split(","):
-        rows += _compared(_case(folder, word, asked), arms)
+    for word in arguments.cases.split(","):
+        rows += _compared(_case(folder, word, arguments), arms)
     _means(rows, arms)
 
 
-def _asked(words: Sequence[str]) -> argparse.Namespace:
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench coherence FOLDER")
     parser.add_argument("--size", type=int, default=160, help="long side in pixels")
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--cases", default=",".join(CASES), help="SEQUENCE:TECHNIQUE:STYLE,…")
-    parser.add_argument("--arms", default="cold,plain,warped,ruder,ours")
-    parser.add_argument("--output", default="coherence", help="folder of results, kept")
+    parser.add_argument("--arms", default="cold,plain,warped,ruder,default")
+    parser.add_argument("--output", default="coherence", help="folder for the results")
     parser.add_argument(
-        "--cap", type=int, default=1000, help="evaluations of a warm frame, of Ruder's arm at most"
+        "--cap", type=int, default=1000, help="most evaluations of a warm frame of ruder"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="what first frames grow from; a folder each"
+        "--seed", type=int, default=0, help="seed of first frames; use a folder for each"
     )
     return parser.parse_args(words)
 
 
-def _case(folder: Path, word: str, asked: argparse.Namespace) -> "Case":
+def _case(folder: Path, word: str, arguments: argparse.Namespace) -> "Case":
     try:
         name, technique, style = word.split(":")
     except ValueError:
         raise SystemExit(f"{word}: expected SEQUENCE:TECHNIQUE:STYLE") from None
     picture = Path(style) if Path(style).is_file() else SAMPLES / f"{style}.jpg"
-    output = Path(asked.output)
-    source = _source(folder, name, output / "sources", asked)
-    return Case(source, technique, picture, output, asked.cap, asked.seed)
+    output = Path(arguments.output)
+    source = _source(folder, name, output / "sources", arguments)
+    return Case(source, technique, picture, output, arguments.cap, arguments.seed)
 
 
-def _source(folder: Path, name: str, made: Path, asked: argparse.Namespace) -> Path:
-    """Return a folder of the sequence's first frames at the size; its masks are beside it."""
+def _source(folder: Path, name: str, made: Path, arguments: argparse.Namespace) -> Path:
+    """Return a folder of the first frames of a sequence; masks in a folder NAME_masks beside it."""
     place = made / name
     if place.is_dir():
         return place
     if name == STILL:
-        _write(place, _noisy(asked.frames, asked.size))
+        _write(place, _static_with_noise(arguments.frames, arguments.size))
         return place
     davis = folder / "davis" / name
     clips = sorted((folder / "clips").glob(f"{name}.*"))
@@ -104,16 +103,16 @@ def _source(folder: Path, name: str, made: Path, asked: argparse.Namespace) -> P
     origin = davis / "frames" if davis.is_dir() else clips[0]
     rate = Fraction(24) if davis.is_dir() else None
     clip = media.probe(origin, rate=rate)
-    size = target_size(asked.size, clip.width, clip.height)
-    _write(place, _first(clip, asked.frames, size))
+    size = target_size(arguments.size, clip.width, clip.height)
+    _write(place, _first(clip, arguments.frames, size))
     if davis.is_dir():
         masks = media.probe(davis / "masks", rate=rate)
-        _write(place.with_name(f"{name}_masks"), _first(masks, asked.frames, size))
+        _write(place.with_name(f"{name}_masks"), _first(masks, arguments.frames, size))
     return place
 
 
-def _noisy(count: int, side: int) -> Iterator[np.ndarray]:
-    """Yield a picture that stands still, with the noise of a sensor."""
+def _static_with_noise(count: int, side: int) -> Iterator[np.ndarray]:
+    """Yield a static picture with sensor noise."""
     picture = media.read_picture(SAMPLES / "photo.png")
     picture = media.resize(picture, *target_size(side, picture.shape[1], picture.shape[0]))
     random = np.random.default_rng(0)
@@ -137,7 +136,7 @@ def _write(folder: Path, frames: Iterator[np.ndarray]) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """What all arms of a comparison have in common."""
+    """A sequence, technique and style, which all arms share."""
 
     source: Path
     technique: str
@@ -152,7 +151,7 @@ class Case:
 
     @property
     def mask(self) -> Path | None:
-        """Its folder of masks, for a technique that takes them."""
+        """Return the folder of masks, for a technique that uses masks."""
         return self.source.with_name(f"{self.source.name}_masks") if self.masked else None
 
     @property
@@ -161,13 +160,16 @@ class Case:
 
     @property
     def subject(self) -> Path | None:
-        """Its folder of masks, if the sequence has one, whatever the technique."""
+        """Return the folder of masks of the sequence, if it has one."""
         found = self.source.with_name(f"{self.source.name}_masks")
         return found if found.is_dir() else None
 
     def job(self, arm: str, place: Path) -> Job:
-        """Return the job of an arm: the defaults, but for the temporal term."""
-        own = {"ours": {}, "ruder": {"temporal_weight": WEIGHT, "steps_next": self.cap}}
+        """Return the job of an arm: the defaults, except for the temporal loss."""
+        options: dict[str, dict[str, Any]] = {
+            "default": {},
+            "ruder": {"temporal_weight": WEIGHT, "steps_next": self.cap},
+        }
         return make_job(
             self.source,
             place,
@@ -179,7 +181,7 @@ class Case:
             seed=self.seed,
             restart=True,
             overwrite=True,
-            **own.get(arm, {"temporal_weight": 0.0}),
+            **options.get(arm, {"temporal_weight": 0.0}),
         )
 
 
@@ -188,10 +190,10 @@ def _compared(case: Case, arms: Sequence[str]) -> list[dict[str, Any]]:
     folder = case.output / case.name.replace(" ", "_")
     for arm in arms:
         place = folder / arm
-        told = place.with_suffix(".json")
-        if not told.exists():
-            told.write_text(json.dumps(_made(case, arm, place), indent=1))
-        made = json.loads(told.read_text())
+        record = place.with_suffix(".json")
+        if not record.exists():
+            record.write_text(json.dumps(_made(case, arm, place), indent=1))
+        made = json.loads(record.read_text())
         cold = folder / "cold" if "cold" in arms else None
         rows.append({"case": case.name, "arm": arm, **made, **_measured(case, place, cold)})
         _row(rows[-1], rows)
@@ -200,7 +202,7 @@ def _compared(case: Case, arms: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
-    """Make an arm's frames in the folder; return what it took."""
+    """Stylise the frames of an arm; return the mean evaluations and times."""
     place.parent.mkdir(parents=True, exist_ok=True)
     warm: list[Any] = []
 
@@ -250,15 +252,13 @@ _COLUMNS = {
 
 
 def _head() -> None:
-    print("E: Lai's warping error, 1e-4; / floor: of the source's own; / cold: style distance;")
-    print("R: Ruder's, 1e-4; L: Lai's sampled by Lanczos, which does not blur between pixels;")
-    print("sharp: of cold's sharpness; seen: of it where the short error is taken;")
-    print(
-        "late, legible, specks, mesh: the last third's sharpness, subject's legibility, specks and"
-    )
-    print("periodicity of the texture over cold's; new: style distance of what was disoccluded or")
-    print("entered in the last ten frames, over cold's;")
-    print("drift: of the mean colour, of 255, and of the style distance, from first to last tenth")
+    print("E: warping error (Lai), 1e-4; / floor: relative to the source; R: Ruder's, 1e-4;")
+    print("L: Lai's with Lanczos sampling, which does not blur; / cold: style distance relative to")
+    print("cold; sharp: sharpness relative to cold; seen: the same where the short error is taken;")
+    print("late, legible, specks, mesh: sharpness of the last third, legibility of the subject,")
+    print("specks and periodicity of the texture, relative to cold; new: style distance of areas")
+    print("disoccluded or entered in the last ten frames, relative to cold;")
+    print("drift: change of mean colour (of 255) and style distance, first to last tenth of a clip")
     print(
         f"{'':44}" + "".join(f"{name:>9}" for name in _COLUMNS)
         + f"{'/ cold':>9}{'evals':>9}{'s/frame':>9}"
@@ -281,7 +281,7 @@ def _cell(value: float | None, unit: float, form: str) -> str:
 
 
 def _means(rows: Sequence[dict[str, Any]], arms: Sequence[str]) -> None:
-    """Print the mean of each arm, and of ours against the others."""
+    """Print the mean of each arm, and the errors of the default relative to plain and ruder."""
     print()
     for arm in arms:
         chosen = [row for row in rows if row["arm"] == arm]
@@ -297,21 +297,21 @@ def _means(rows: Sequence[dict[str, Any]], arms: Sequence[str]) -> None:
         took = _mean([row["seconds_a_frame"] for row in chosen])
         print(f"{'mean ' + arm:44}" + "".join(cells) + f"{took:9.1f}")
     for other in ("plain", "ruder"):
-        for term, whose in product(("short", "long"), ("lai", "ruder", "lanczos")):
-            ratios = list(_against(rows, other, f"warping_error_{whose}_{term}"))
+        for term, metric in product(("short", "long"), ("lai", "ruder", "lanczos")):
+            ratios = list(_ratios(rows, other, f"warping_error_{metric}_{term}"))
             if ratios:
                 print(
-                    f"{term} warping error ({whose}), ours / {other}: mean {np.mean(ratios):.3f}, "
-                    f"worst {max(ratios):.3f}"
+                    f"{term} warping error ({metric}), default / {other}: "
+                    f"mean {np.mean(ratios):.3f}, worst {max(ratios):.3f}"
                 )
 
 
-def _against(rows: Sequence[dict[str, Any]], other: str, figure: str) -> Iterator[float]:
+def _ratios(rows: Sequence[dict[str, Any]], other: str, figure: str) -> Iterator[float]:
     known = {(row["case"], row["arm"]): row["summary"].get(figure) for row in rows}
     for (case, arm), value in known.items():
-        theirs = known.get((case, other))
-        if arm == "ours" and value is not None and theirs:
-            yield value / theirs
+        reference = known.get((case, other))
+        if arm == "default" and value is not None and reference:
+            yield value / reference
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,4 +1,4 @@
-"""What masks cost: the time of one evaluation at 512x288 and the peak memory."""
+"""Benchmarks of masks: time and memory of an evaluation, opacity of greys, cropping."""
 
 import resource
 import statistics
@@ -16,7 +16,7 @@ HEIGHT, WIDTH, COUNT, ROUNDS = 288, 512, 16, 7
 
 
 def masks(*arms: Path) -> None:
-    """Print time and memory of each way to use masks; `arms` named: only run those, for memory."""
+    """Print time and peak memory of one evaluation by guide. `arms`: print the memory of these."""
     if arms:
         for arm in arms:
             step = _step(str(arm))
@@ -24,7 +24,7 @@ def masks(*arms: Path) -> None:
                 step()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
-    peaks = {arm: _peak(arm) for arm in _GUIDES}  # first: a child's peak begins at its parent's
+    peaks = {arm: _peak(arm) for arm in _GUIDES}  # first: a child inherits the peak of its parent
     steps = {arm: _step(arm) for arm in _GUIDES}
     times: dict[str, list[float]] = {arm: [] for arm in steps}
     for turn in range(ROUNDS + 1):
@@ -44,25 +44,25 @@ def masks(*arms: Path) -> None:
             f"{peaks[arm]:9.0f}{peaks[arm] / peaks['one mask']:7.2f}",
             flush=True,
         )
-    print(f"{'one pass a mask, 16 masks (as originally)':42}"
+    print(f"{'16 masks, one pass each (original code)':42}"
           f"{COUNT * statistics.median(times['one mask']):9.3f}{COUNT:12.2f}")  # fmt: skip
 
 
 def _peak(arm: str) -> float:
     command = [sys.executable, "-m", "benchmarks", "masks", arm]
-    told = subprocess.run(command, capture_output=True, check=True, text=True)
-    return float(told.stdout.split()[-1])
+    child = subprocess.run(command, capture_output=True, check=True, text=True)
+    return float(child.stdout.split()[-1])
 
 
 def _soft() -> np.ndarray:
-    """Sixteen soft masks from left to right, of which two overlap at every place."""
+    """Return 16 soft masks from left to right; two overlap at each pixel."""
     across = (np.arange(WIDTH) + 0.5) / WIDTH * (COUNT - 1)
     fall = np.clip(1 - abs(across[:, None] - np.arange(COUNT)), 0, 1)
     return np.tile(fall.astype(np.float32), (HEIGHT, 1, 1))
 
 
 def _smooth() -> np.ndarray:
-    """Sixteen wide soft blobs, none of which is 0 anywhere."""
+    """Return 16 wide soft blobs, nowhere 0."""
     row, column = np.mgrid[:HEIGHT, :WIDTH] / WIDTH
     places = np.random.default_rng(1).random((COUNT, 2)) * (HEIGHT / WIDTH, 1)
     far = [(row - y) ** 2 + (column - x) ** 2 for y, x in places]
@@ -70,7 +70,7 @@ def _smooth() -> np.ndarray:
 
 
 def _hard() -> np.ndarray:
-    """Sixteen disjoint regions from left to right."""
+    """Return 16 disjoint regions from left to right."""
     label = np.arange(WIDTH) * COUNT // WIDTH
     return np.tile(np.eye(COUNT, dtype=np.float32)[label], (HEIGHT, 1, 1))
 
@@ -78,7 +78,7 @@ def _hard() -> np.ndarray:
 _GUIDES: dict[str, Callable[[], np.ndarray] | None] = {
     "basic": None,
     "one mask": lambda: np.full((HEIGHT, WIDTH, 1), 0.5, np.float32),
-    "16 soft masks, two deep": _soft,
+    "16 soft masks, two overlapping": _soft,
     "16 disjoint regions": _hard,
     "16 smooth masks of the whole frame": _smooth,
     "16 equal masks of the whole frame": lambda: np.full(
@@ -88,7 +88,7 @@ _GUIDES: dict[str, Callable[[], np.ndarray] | None] = {
 
 
 def _quarter(height: int, width: int, *, windowed: bool) -> Callable[[], Any]:
-    """Return one evaluation with a mask of the middle quarter, in its window or on the frame."""
+    """Return one evaluation with a mask of the central quarter, cropped or not."""
     from vidstyle.vgg import forward
 
     mask = np.zeros((height, width, 1), np.float32)
@@ -103,16 +103,15 @@ def _quarter(height: int, width: int, *, windowed: bool) -> Callable[[], Any]:
 
 
 GREYS = (0.0, 0.25, 0.5, 0.75, 1.0)
-SIDE, STEPS = 128, 60  # of the photo, long side, and evaluations for each mask: a minute in all
+SIDE, STEPS = 128, 60  # long side in pixels, evaluations for each mask: one minute in all
 
 
 def greys(folder: Path | None = None) -> None:
-    """Print how far a mask of one grey changes the photo of the samples, at 128 pixels.
+    """Print the change of the sample photo by uniform masks of five greys, at 128 pixels.
 
-    change: the mean absolute difference of the output image from the source, in 8-bit levels.
-    optimised: the same of the optimised image, before it is blended with the source. gradient: the
-    change of a mask that rises from left to right, within 0.1 of that grey, beside the white mask's
-    there. folder: where to leave the pictures.
+    change: mean absolute difference of the output image from the source, in 8-bit levels.
+    optimised: the same of the optimised image. gradient: change of a left-to-right ramp where it is
+    within 0.1 of the grey, relative to a white mask. folder: optional, for the output images.
     """
     from vidstyle import media
 
@@ -143,7 +142,7 @@ def greys(folder: Path | None = None) -> None:
 
 
 def _masked(frame: Any, plane: np.ndarray) -> Any:
-    """Return a frame stylised in a mask, at the defaults but for the evaluations."""
+    """Return a frame stylised with a mask, at the defaults except the steps."""
     from vidstyle import media
     from vidstyle.guides.guide import Guide
     from vidstyle.settings import Settings
@@ -157,7 +156,7 @@ def _masked(frame: Any, plane: np.ndarray) -> Any:
 
 
 def window() -> None:
-    """Print what a mask of the middle quarter costs beside the same on the whole frame."""
+    """Print the time of a mask of the central quarter in its crop, relative to the whole frame."""
     for height, width in ((HEIGHT, WIDTH), (720, 1280)):
         arms = [_quarter(height, width, windowed=on) for on in (False, True)]
         gradients = [arm() for arm in arms]
@@ -169,17 +168,17 @@ def window() -> None:
                 took.append(time.perf_counter() - began)
         ratio = statistics.median(part / whole for whole, part in zip(*times, strict=True))
         whole, part = gradients
-        apart = np.linalg.norm(part - whole) / np.linalg.norm(whole)
+        error = np.linalg.norm(part - whole) / np.linalg.norm(whole)
         print(
             f"{width}x{height}, a quarter covered: {statistics.median(times[0]):.3f} s whole, "
-            f"{statistics.median(times[1]):.3f} s in its window, ratio {ratio:.2f}; "
-            f"the gradients differ by {apart:.2%}",
+            f"{statistics.median(times[1]):.3f} s in its crop, ratio {ratio:.2f}; "
+            f"the gradients differ by {error:.2%}",
             flush=True,
         )
 
 
 def _step(arm: str) -> Callable[[], Any]:
-    """Return one whole evaluation, every loss term and the gradient, with these masks."""
+    """Return one evaluation, all loss terms and the gradient, with the guide of an arm."""
     make = _GUIDES[arm]
     return _evaluation(None if make is None else make())
 
@@ -202,13 +201,13 @@ def _evaluation(planes: np.ndarray | None) -> Callable[[], Any]:
         technique=TECHNIQUES["basic" if guide is None else "mask"](),
         settings=Settings(steps_next=1),
     )
-    size, scene = stylizer._at(frame), FrameProblem(frame, guide, guide is not None)
-    noise = np.random.default_rng(0).normal(0, 0.1, frame.shape) * scene.support
+    size, problem = stylizer._at(frame), FrameProblem(frame, guide, guide is not None)
+    noise = np.random.default_rng(0).normal(0, 0.1, frame.shape) * problem.support
     start = np.clip(frame + noise, 0, 1).astype(np.float32)
     caught: list[Any] = []
     traced = size._traced
     size._traced = lambda *given: caught.append(given) or traced(*given)  # type: ignore
-    size.improve(start, scene, 1, lambda count, total: None)
+    size.improve(start, problem, 1, lambda count, total: None)
 
     def evaluate() -> Any:
         _, gradient, _ = traced(*caught[0])

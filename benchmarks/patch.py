@@ -1,4 +1,4 @@
-"""bench patch: what a large frame of patch costs."""
+"""Benchmark of patch: memory and time of a large frame."""
 
 import resource
 import time
@@ -7,11 +7,12 @@ from unittest import mock
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 WIDTH, HEIGHT, STYLE = 1920, 1080, 1024
-EVALUATIONS, WARM = 10, 15  # made here, until all curvature pairs are held; and of a warm frame
+EVALUATIONS = 10  # until L-BFGS has all its curvature pairs
+WARM = 15  # evaluations of a warm frame
 
 
 def patch() -> None:
-    """Print the peak memory of a frame of patch, and the share of it that matching takes."""
+    """Print the peak memory of a frame of patch, and the share of the time spent matching."""
     from vidstyle import media
     from vidstyle.stylizer.problem import FrameProblem
     from vidstyle.stylizer.stylizer import Style, Stylizer
@@ -22,22 +23,22 @@ def patch() -> None:
     picture = media.read_picture(SAMPLES / "style.jpg")
     rows = round(STYLE * picture.shape[0] / picture.shape[1])
     style = Style(media.resize(picture, STYLE, rows))
-    matching, stamps = [0.0], []
+    seconds, stamps = [0.0], []
     matches = Patch._matches
 
     def timed(*given: object) -> object:
         began = time.perf_counter()
         found = matches(*given)  # type: ignore[arg-type]
-        matching[0] += time.perf_counter() - began
+        seconds[0] += time.perf_counter() - began
         return found
 
     with mock.patch.object(Patch, "_matches", timed):
         stylizer = Stylizer([style], technique=TECHNIQUES["patch"]())
-        size, scene = stylizer._at(frame), FrameProblem(frame, None, False)
+        size, problem = stylizer._at(frame), FrameProblem(frame, None, False)
         began = time.perf_counter()
-        size.improve(frame, scene, EVALUATIONS, lambda *_: stamps.append(time.perf_counter()))
+        size.improve(frame, problem, EVALUATIONS, lambda *_: stamps.append(time.perf_counter()))
     first, each = stamps[0] - began, (stamps[-1] - stamps[0]) / (EVALUATIONS - 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{WIDTH}x{HEIGHT}, a style of {STYLE}x{rows}: peak memory {peak:.2f} GiB")
-    print(f"matching {matching[0]:.1f} s, an evaluation {each:.1f} s, the first {first:.1f} s")
-    print(f"matching takes {matching[0] / (matching[0] + WARM * each):.1%} of a warm frame")
+    print(f"matching {seconds[0]:.1f} s, an evaluation {each:.1f} s, the first {first:.1f} s")
+    print(f"matching takes {seconds[0] / (seconds[0] + WARM * each):.1%} of a warm frame")

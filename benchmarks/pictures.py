@@ -1,4 +1,4 @@
-"""Show coherence: what a warping error is the mean of, as a film to look at."""
+"""Video of the warping error per pixel."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -12,19 +12,19 @@ from vidstyle import media
 from vidstyle.evaluation import metrics
 from vidstyle.motion.flow import optical_flow
 
-_GAIN = 4.0  # of a difference, to be seen
-_ENLARGED = 3  # times, each pixel
+_GAIN = 4.0  # brightness of the differences
+_SCALE = 3  # pixels per pixel
 
 
-def show_differences(source: Path, arms: Sequence[Path], film: Path) -> None:
-    """Write a film with a column an arm: its frames, and how far each is from the one before.
+def show_differences(source: Path, arms: Sequence[Path], video: Path) -> None:
+    """Write a video with a column for each arm: its frames above their warping errors.
 
-    Below is |O_t − W(O_t+1)|, the later frame warped back as in Lai's error, four times as bright;
-    black where nothing is to be seen in both. source, arms: folders of pictures.
+    The error is |O_t − W(O_t+1)| with the next frame warped back as in Lai et al. (2018), times
+    _GAIN, 0 in occlusions. source, arms: folders of pictures.
     """
     rows = list(_rows(source, arms))
     height, width = rows[0].shape[:2]
-    writer = imageio_ffmpeg.write_frames(str(film), (width, height), fps=6, macro_block_size=2)
+    writer = imageio_ffmpeg.write_frames(str(video), (width, height), fps=6, macro_block_size=2)
     writer.send(None)
     for row in rows:
         writer.send(np.ascontiguousarray(row))
@@ -32,19 +32,19 @@ def show_differences(source: Path, arms: Sequence[Path], film: Path) -> None:
 
 
 def _rows(source: Path, arms: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Yield uint8 pictures: all arms at one moment."""
+    """Yield the frames of the video, uint8 [H, W, 3]."""
     sources = list(_frames(source))
-    made = [list(_frames(arm)) for arm in arms]
+    results = [list(_frames(arm)) for arm in arms]
     for index in range(len(sources) - 1):
         there = optical_flow(sources[index], sources[index + 1])
         back = optical_flow(sources[index + 1], sources[index])
-        seen = metrics.visible(there, back)[..., None]
+        visible = metrics.visible(there, back)[..., None]
         columns = []
-        for frames in made:
-            apart = np.abs(frames[index] - metrics.warped(frames[index + 1], there)) * seen
-            columns.append(np.vstack([frames[index], np.clip(_GAIN * apart, 0, 1)]))
+        for frames in results:
+            error = np.abs(frames[index] - metrics.warped(frames[index + 1], there)) * visible
+            columns.append(np.vstack([frames[index], np.clip(_GAIN * error, 0, 1)]))
         row = np.rint(np.hstack(columns) * 255).astype(np.uint8)
-        yield cv2.resize(row, None, fx=_ENLARGED, fy=_ENLARGED, interpolation=cv2.INTER_NEAREST)
+        yield cv2.resize(row, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_NEAREST)
 
 
 def _frames(folder: Path) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Measure tracking: intersection over union with the true masks of DAVIS sequences.
+"""Benchmark of mask propagation: intersection over union with the true masks of DAVIS.
 
 scripts/bench tracking FOLDER        a folder with davis/NAME/frames and davis/NAME/masks
 """
@@ -7,32 +7,30 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from unittest import mock
 
 import cv2
 import numpy as np
 
 from vidstyle import media
-from vidstyle.guides.propagation import track
-from vidstyle.motion import flow
+from vidstyle.guides.propagation import OpticalFlow, track
+from vidstyle.motion.flow import optical_flow
 
 STEPS = (5, 10, 20)
 FIRST = 20  # frames from the first mask alone
 
 
 def tracking(footage: Path | None = None) -> None:
-    """Print the mean intersection over union, key frames included, ours and of chained flow.
+    """Print the mean intersection over union of `track` and of a baseline, by sequence.
 
-    Columns: a true mask every 5, 10 and 20 frames, and 20 frames from the first mask alone; then
-    the same without the key frames themselves. Baselines: masks sampled through the same flow
-    frame by frame, from both sides and blended by nearness and agreement of the flows; from the
-    first alone chained. The means are over sequences of the mean over frames.
+    Columns: a true mask every 5, 10 and 20 frames, and 20 frames from the first mask alone; with
+    and without the key frames themselves. Baseline: masks warped along the same flows, from both
+    key frames, blended by distance and consistency of the flows.
     """
     folder = Path(footage or os.environ["VIDSTYLE_FOOTAGE"]) / "davis"
     print(f"{'':24}{'with the key frames':^28}{'without':^28}")
     columns = [*(f"every {step}" for step in STEPS), "first"] * 2
     print(f"{'':24}" + "".join(f"{column:>9}" for column in columns).replace("every ", "  1/"))
-    rows: dict[str, list[list[float]]] = {"ours": [], "flow": []}
+    rows: dict[str, list[list[float]]] = {"track": [], "flow": []}
     for sequence in sorted(path.parent for path in folder.glob("*/masks")):
         for name, values in zip(rows, _sequence(sequence), strict=True):
             rows[name].append(values)
@@ -46,33 +44,35 @@ def _print(name: str, values: list[float]) -> None:
 
 
 def _sequence(folder: Path) -> tuple[list[float], list[float]]:
-    """Return a row of the table for tracking and one for the baseline."""
+    """Return the row of `track` and the row of the baseline."""
     files = sorted((folder / "frames").glob("*.jpg"))
     frames = [media.read_picture(file) for file in files]
     masks = [cv2.imread(str(file), 0) > 127 for file in sorted((folder / "masks").glob("*.png"))]
-    known: dict[tuple[int, int], np.ndarray] = {}
-    places = {id(frame): index for index, frame in enumerate(frames)}
-    plain = flow.optical_flow
+    cache: dict[tuple[int, int], np.ndarray] = {}
+    positions = {id(frame): index for index, frame in enumerate(frames)}
 
-    def remembered(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        pair = (places[id(a)], places[id(b)])
-        if pair not in known:
-            known[pair] = plain(a, b)
-        return known[pair]
+    def cached_flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        pair = (positions[id(a)], positions[id(b)])
+        if pair not in cache:
+            cache[pair] = optical_flow(a, b)
+        return cache[pair]
 
-    ours, base = [], []
-    with mock.patch.object(flow, "optical_flow", remembered):
-        for keys, count in _cases(len(frames)):
-            part = frames[:count]
-            drawn = {key: masks[key][..., None].astype(np.float32) for key in keys}
-            tracked = [each.planes[..., 0] > 0.5 for each in track(part, drawn, hard=True)]
-            ours.append(_scores(tracked, masks, keys))
-            base.append(_scores(list(_carried(part, masks, keys)), masks, keys))
-    return _row(ours), _row(base)
+    tracked_scores, baseline_scores = [], []
+    for keys, count in _cases(len(frames)):
+        part = frames[:count]
+        drawn = {key: masks[key][..., None].astype(np.float32) for key in keys}
+        tracked = [
+            each.planes[..., 0] > 0.5 for each in track(part, drawn, hard=True, flow=cached_flow)
+        ]
+        tracked_scores.append(_scores(tracked, masks, keys))
+        baseline_scores.append(
+            _scores(list(_baseline(part, masks, keys, cached_flow)), masks, keys)
+        )
+    return _row(tracked_scores), _row(baseline_scores)
 
 
 def _cases(count: int) -> Iterator[tuple[list[int], int]]:
-    """Yield key frames and the number of frames, a column each."""
+    """Yield the key frames and the number of frames of each column."""
     for step in STEPS:
         yield list(range(0, count, step)), count
     yield [0], FIRST
@@ -81,7 +81,7 @@ def _cases(count: int) -> Iterator[tuple[list[int], int]]:
 def _scores(
     found: list[np.ndarray], masks: list[np.ndarray], keys: list[int]
 ) -> tuple[float, float]:
-    """Return the mean over all frames and over those that are no key frames."""
+    """Return the mean over all frames, and over those that are not key frames."""
     overlaps = [(a & b).sum() / max(1, (a | b).sum()) for a, b in zip(found, masks, strict=False)]
     others = [overlap for index, overlap in enumerate(overlaps) if index not in keys]
     return float(np.mean(overlaps)), float(np.mean(others))
@@ -91,17 +91,17 @@ def _row(scores: list[tuple[float, float]]) -> list[float]:
     return [score for column in zip(*scores, strict=True) for score in column]
 
 
-def _carried(
-    frames: list[np.ndarray], masks: list[np.ndarray], keys: list[int]
+def _baseline(
+    frames: list[np.ndarray], masks: list[np.ndarray], keys: list[int], flow: OpticalFlow
 ) -> Iterator[np.ndarray]:
-    """Yield the baseline's masks: flow alone."""
+    """Yield the masks of the baseline."""
     for left, right in pairwise([*keys, None]):
         end = len(frames) if right is None else right
-        forward = _chained(frames, masks[left], range(left, end))
+        forward = _chained(frames, masks[left], range(left, end), flow)
         if right is None:
             yield from (mask > 0.5 for mask, _ in forward)
             continue
-        backward = _chained(frames, masks[right], range(right, left, -1))[::-1]
+        backward = _chained(frames, masks[right], range(right, left, -1), flow)[::-1]
         yield masks[left]
         for step, (one, two) in enumerate(zip(forward[1:], backward, strict=False), 1):
             near = step / (right - left)
@@ -110,23 +110,23 @@ def _carried(
 
 
 def _chained(
-    frames: list[np.ndarray], mask: np.ndarray, path: range
+    frames: list[np.ndarray], mask: np.ndarray, path: range, flow: OpticalFlow
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the mask along the path, and how well the flows up to there agree."""
-    carried, belief = mask.astype(np.float32), np.ones(mask.shape, np.float32)
-    found = [(carried, belief)]
+    """Return the mask and its confidence at each frame of the path."""
+    warped, confidence = mask.astype(np.float32), np.ones(mask.shape, np.float32)
+    found = [(warped, confidence)]
     for before, index in pairwise(path):
-        back = flow.optical_flow(frames[index], frames[before])
-        ahead = flow.optical_flow(frames[before], frames[index])
+        back = flow(frames[index], frames[before])
+        ahead = flow(frames[before], frames[index])
         there = np.dstack(np.indices(mask.shape, np.float32)[::-1]) + back
-        stray = np.linalg.norm(_sampled(ahead, there) + back, axis=2)
-        carried = _sampled(carried, there)
-        belief = _sampled(belief, there) * np.exp(-stray / 2)
-        found.append((carried, belief))
+        error = np.linalg.norm(_sampled(ahead, there) + back, axis=2)
+        warped = _sampled(warped, there)
+        confidence = _sampled(confidence, there) * np.exp(-error / 2)
+        found.append((warped, confidence))
     return found
 
 
-def _sampled(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _sampled(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return np.asarray(
-        cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(values, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     )

@@ -1,7 +1,8 @@
-"""The whole of a corpus through vidstyle with an engine that changes nothing, beside its source.
+"""Comparison of the outputs of identity runs with their sources, for a corpus of media files.
 
-Both are decoded by another program than vidstyle's own, the ffmpeg that imageio-ffmpeg carries, and
-compared frame by frame: how many there are, when each is shown, and what is on it.
+An identity run uses a stylizer that returns its input. Source and output are decoded with the
+ffmpeg of imageio-ffmpeg, independent of vidstyle's decoders, and compared in frame count,
+timestamps and pixels.
 """
 
 import re
@@ -22,20 +23,20 @@ from vidstyle.errors import MediaError
 from vidstyle.jobs.discovery import collect
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
-from vidstyle.motion import flow
+from vidstyle.motion import bidirectional
 from vidstyle.stylizer.protocol import Rehearsed
 
-__all__ = ["Row", "Seen", "examine", "look", "sources"]
+__all__ = ["Decoded", "Row", "decode", "examine", "sources"]
 
-STYLE = Path(__file__).parent.parent / "samples" / "style.jpg"  # read, and then not used
-LATE = 0.001  # seconds that a frame may be shown at another time
-STRANGE = 6 / 255  # mean difference of a frame made small that no codec makes
-THUMB = (32, 24)  # pixels: how small frames are compared, so that a codec's noise is gone
+STYLE = Path(__file__).parent.parent / "samples" / "style.jpg"  # required, but without effect
+MAX_DELAY = 0.001  # seconds; difference of timestamps
+MAX_DIFFERENCE = 6 / 255  # mean difference of thumbnails; above that of any codec
+THUMBNAIL = (32, 24)  # pixels; averages out compression noise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What came of one file. bad: why it counts as failed, "" if it does not."""
+    """The result for one file. bad: the reasons why it failed, or ""."""
 
     name: str
     source: str
@@ -45,11 +46,11 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What another program decodes: seconds [N], pictures [N, H, W, 3], float32 0..1, over white.
+class Decoded:
+    """A file decoded by ffmpeg: seconds [N], pictures [N, H, W, 3], float32, 0..1, over white.
 
-    size: (width, height) as stored, with the rotation applied. form: "h264 yuv420p". damaged:
-    whether the program found damage, which each decoder hides in its own way.
+    size: stored (width, height), after rotation. form: for example "h264 yuv420p". damaged: whether
+    ffmpeg reported damage; decoders conceal it differently.
     """
 
     seconds: np.ndarray[Any, Any]
@@ -60,7 +61,7 @@ class Seen:
 
 
 class Identity:
-    """An engine that changes nothing."""
+    """A stylizer that returns the frame."""
 
     def begin(self, content: media.Image, guide: Any = None) -> media.Image:
         """Return the frame."""
@@ -81,7 +82,7 @@ def sources(folder: Path) -> list[Path]:
 
 
 def examine(source: Path, name: str, folder: Path) -> Row:
-    """Stylise one file with nothing changed into `folder`, and compare."""
+    """Run one file through the identity stylizer into `folder`, and compare."""
     try:
         clip = media.probe(source)
         output = folder / f"{name.replace('/', '_')}{media.result_suffix(clip, source.suffix)}"
@@ -90,24 +91,24 @@ def examine(source: Path, name: str, folder: Path) -> Row:
     except MediaError as error:
         return Row(name=name, source="-", result="-", verdict=f"refused: {error}")
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        return Row(name=name, source="-", result="-", verdict=f"FAULT: {told}", bad=told)
-    before, after = look(source), look(output)
-    told = any("damaged" in warning for warning in warnings)
-    findings = list(_compare(clip, before, result, after, may_differ=before.damaged and told))
+        message = f"{type(error).__name__}: {error}"
+        return Row(name=name, source="-", result="-", verdict=f"FAULT: {message}", bad=message)
+    before, after = decode(source), decode(output)
+    reported = any("damaged" in warning for warning in warnings)
+    findings = list(_compare(clip, before, result, after, may_differ=before.damaged and reported))
     bad = ", ".join(found for found, wrong in findings if wrong)
     notes = "; ".join(warning.replace(f"{source}: ", "") for warning in warnings)
     return Row(
         name=name,
-        source=f"{_told(clip)}, {before.form}, {len(before.seconds)} frames by ffmpeg",
+        source=f"{_description(clip)}, {before.form}, {len(before.seconds)} frames by ffmpeg",
         result=f"{after.form}, {', '.join(found for found, _ in findings)}",
         verdict=(f"BAD: {bad}" if bad else "same") + (f" ({notes})" if notes else ""),
         bad=bad,
     )
 
 
-def _told(clip: media.Clip) -> str:
-    """Return what vidstyle says of a source, in few words."""
+def _description(clip: media.Clip) -> str:
+    """Return the properties of a source as probed by vidstyle."""
     words = [f"{clip.frames} frames {clip.width}x{clip.height}"]
     if clip.timestamps and clip.time_base and clip.rate:
         words.append(f"{float(clip.rate):.5g}/s{' varying' if clip.variable else ''}")
@@ -118,7 +119,7 @@ def _told(clip: media.Clip) -> str:
 
 
 def _stylise(source: Path, output: Path) -> list[str]:
-    """Run vidstyle; return its warnings. No flow is computed: the engine takes no prior."""
+    """Run vidstyle; return its warnings. Skips the flow: the stylizer ignores the prior."""
     job = make_job(
         source, output, style=STYLE, size="source", steps=0, steps_next=0, overwrite=True
     )
@@ -128,21 +129,21 @@ def _stylise(source: Path, output: Path) -> list[str]:
         if event.name == "warning":
             warnings.append(event.message)
 
-    with mock.patch.object(flow, "motion", _no_motion):
+    with mock.patch.object(bidirectional, "motion", _no_motion):
         run(job, notify, make_stylizer=lambda *_: Identity())
     return warnings
 
 
 def _no_motion(*_: Any) -> None:
-    """Let every frame begin anew; a Mock would keep all that it was called with."""
+    """Return no motion. Not a Mock, which would keep its arguments."""
 
 
-def look(path: Path) -> Seen:
-    """Decode a file with the bundled ffmpeg, rotated, at its own times."""
+def decode(path: Path) -> Decoded:
+    """Decode a file with the bundled ffmpeg: rotated, with its timestamps."""
     decoder, form, before = _header(path)
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder) / "times"
-        small = f"scale={_EXACT},format=rgba,scale={THUMB[0]}:{THUMB[1]}:{_EXACT}"
+        small = f"scale={_EXACT},format=rgba,scale={THUMBNAIL[0]}:{THUMBNAIL[1]}:{_EXACT}"
         graph = f"[0:v:0]split[t][p];[p]{before}{small}[s]"
         passing = ["-fps_mode", "passthrough", "-enc_time_base", "demux"]
         done = _ffmpeg(
@@ -152,10 +153,10 @@ def look(path: Path) -> Seen:
         )  # fmt: skip
         lines = times.read_text() if times.exists() else ""
     size = re.search(r"^#dimensions 0: (\d+)x(\d+)", lines, re.MULTILINE)
-    return Seen(
+    return Decoded(
         seconds=_seconds(lines),
         pictures=_over_white(
-            np.frombuffer(done.stdout, np.uint8).reshape(-1, THUMB[1], THUMB[0], 4)
+            np.frombuffer(done.stdout, np.uint8).reshape(-1, THUMBNAIL[1], THUMBNAIL[0], 4)
         ),
         size=(int(size[1]), int(size[2])) if size else (0, 0),
         form=form,
@@ -169,7 +170,7 @@ def _ffmpeg(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
 
 
 def _header(path: Path) -> tuple[list[str], str, str]:
-    """Return (decoder options, "h264 yuv420p", filters that make the frames plain RGB)."""
+    """Return (decoder options, "h264 yuv420p", filters that convert the frames to SDR RGB)."""
     log = _ffmpeg("-i", str(path)).stderr.decode(errors="replace")
     found = re.search(r"Video: (\w+)[^\n]*?, (\w+)(?:\(([^)]*)\))?, \d+x(\d+)", log)
     if found is None:
@@ -179,21 +180,22 @@ def _header(path: Path) -> tuple[list[str], str, str]:
     decoder = ["-c:v", {"vp8": "libvpx", "vp9": "libvpx-vp9"}[codec]] if clear else []
     if "smpte2084" in tags or "arib-std-b67" in tags:
         return decoder, f"{codec} {form} HDR", _SDR
-    untold = not re.search("bt709|bt470|smpte170|bt2020|gbr", tags)
-    guess = untold and lines >= 720 and "yuv" in form and codec != "vp8"  # VP8 is always BT.601
+    unspecified = not re.search("bt709|bt470|smpte170|bt2020|gbr", tags)
+    vp8 = codec == "vp8"  # always BT.601
+    guess = unspecified and lines >= 720 and "yuv" in form and not vp8
     return decoder, f"{codec} {form}", f"scale=in_color_matrix=bt709:{_EXACT}," * guess
 
 
 _DAMAGE = b"corrupt decoded frame|concealing|error while decoding|Error submitting packet"
 _EXACT = "flags=area+accurate_rnd+full_chroma_int+full_chroma_inp"
-# What is as bright as the white of a standard picture becomes white; what is brighter is cut off.
+# Diffuse white (203 nits) becomes white; highlights are clipped.
 _SDR = (
     "zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt709,zscale=t=iec61966-2-1,format=gbrp16le,"
 )
 
 
 def _seconds(lines: str) -> np.ndarray[Any, Any]:
-    """Return when each frame of a framecrc listing is shown."""
+    """Return the timestamps of a framecrc listing, in seconds."""
     base = re.search(r"^#tb 0: (\d+)/(\d+)", lines, re.MULTILINE)
     tick = Fraction(int(base[1]), int(base[2])) if base else Fraction(1)
     stamps = re.findall(r"^0, *-?\d+, *(-?\d+)", lines, re.MULTILINE)
@@ -206,21 +208,21 @@ def _over_white(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _compare(
-    clip: media.Clip, before: Seen, result: media.Clip, after: Seen, *, may_differ: bool
+    clip: media.Clip, before: Decoded, result: media.Clip, after: Decoded, *, may_differ: bool
 ) -> Iterator[tuple[str, bool]]:
-    """Yield (what was found, whether it is bad)."""
+    """Yield (finding, whether it is bad)."""
     counts = {len(before.seconds), clip.frames, result.frames, len(after.seconds)}
     yield (f"{len(after.seconds)} frames", len(counts) > 1)
     if len(counts) > 1:
         return
     if clip.kind == "video":
-        late = float(np.abs(before.seconds - after.seconds).max())
-        yield f"{late * 1000:.2f} ms off", late > LATE
+        delay = float(np.abs(before.seconds - after.seconds).max())
+        yield f"{delay * 1000:.2f} ms off", delay > MAX_DELAY
     wide, high = (clip.width + clip.width % 2, clip.height + clip.height % 2)
     size = after.size
     yield f"{size[0]}x{size[1]}", size not in ((wide, high), (clip.width, clip.height))
-    strange = np.abs(before.pictures - after.pictures).mean(axis=(1, 2, 3))
+    difference = np.abs(before.pictures - after.pictures).mean(axis=(1, 2, 3))
     yield (
-        f"pictures {strange.mean() * 255:.1f}, at most {strange.max() * 255:.1f} of 255 off",
-        bool(strange.max() > STRANGE) and not may_differ,
+        f"pictures {difference.mean() * 255:.1f}, at most {difference.max() * 255:.1f} of 255 off",
+        bool(difference.max() > MAX_DIFFERENCE) and not may_differ,
     )

@@ -1,4 +1,4 @@
-"""Damaged files of all kinds, and what vidstyle has to make of each: a result, or one sentence."""
+"""Fuzzing with mutated media files: each must give a result or a message of one sentence."""
 
 import random
 import shutil
@@ -13,17 +13,17 @@ import numpy as np
 import PIL.Image
 import pillow_heif
 
-import stress.hostile as _hostile
+from stress import hostile
 from stress.torture import Table
 from stress.torture_rig import start
 from vidstyle.media import write_picture
 
 __all__ = ["HOSTILE", "KINDS", "Bench", "Mutant", "fuzz", "mutants", "prepare"]
 
-SECONDS, MEMORY = 30.0, 2 * 2**30  # that a run may take; bytes that it may hold
-HEAVY = 4  # times as long where every picture may have 300 million pixels to decode
-LARGEST = 400_000  # bytes of a file from outside that is mutated
-HEAD = 512  # bytes at either end, where half of the damage is done
+SECONDS, MEMORY = 30.0, 2 * 2**30  # limits of a run; bytes
+HEAVY = 4  # factor on SECONDS at the default size, for pictures of 300 million pixels
+LARGEST = 400_000  # bytes; larger files of --more are skipped
+HEAD = 512  # bytes at either end that get half of the mutations
 FAULT = ("Traceback", "internal error", "memory ran out")
 CODES = (0, 1, 2, 3, 4)
 
@@ -52,8 +52,8 @@ VIDEOS = {
     "moving.webp": ["-c:v", "libwebp_anim", "-an"],
     "moving.png": ["-c:v", "apng", "-f", "apng", "-plays", "0", "-an"],
 }  # fmt: skip
-RESTARTING = ("mpeg2.ts", "program.vob", "h264.mkv")  # also joined: their clock restarts
-PICTURES: dict[str, tuple[str, dict[str, object]]] = {  # mode, and how it is saved
+RESTARTING = ("mpeg2.ts", "program.vob", "h264.mkv")  # also concatenated: the timestamps restart
+PICTURES: dict[str, tuple[str, dict[str, object]]] = {  # mode, options of save
     "rgb.png": ("RGB", {}),
     "rgba.png": ("RGBA", {}),
     "grey.png": ("L", {}),
@@ -72,18 +72,18 @@ PICTURES: dict[str, tuple[str, dict[str, object]]] = {  # mode, and how it is sa
     "rgb.bmp": ("RGB", {}),
     "photo.heic": ("RGB", {"quality": 80}),
 }
-DEEP = ("rgb16.png", "rgb16.tif")  # pictures of 16 bits a channel
-KINDS = {  # kind -> the roles that its files play: where a mutant stands in the command
+DEEP = ("rgb16.png", "rgb16.tif")  # 16 bits a channel
+KINDS = {  # kind -> roles of its files in a command
     "videos": ("source", "source", "source", "mask", "map", "probe"),
     "pictures": ("source", "style", "mask", "map", "style map", "probe"),
     "playlists": ("source", "probe", "style", "mask", "map", "style map"),
     "bombs": ("source", "probe", "style", "mask", "map", "style map"),
 }
-HOSTILE = ("playlists", "bombs")  # harmful as they are: each goes undamaged through each role first
+HOSTILE = ("playlists", "bombs")  # first used undamaged in each role
 
 
 class Mutant(NamedTuple):
-    """A damaged file: its number, the file that it comes from, the role it plays, its bytes."""
+    """A mutated file: number, original file, role in the command, bytes."""
 
     number: int
     origin: Path
@@ -96,32 +96,32 @@ class Mutant(NamedTuple):
 
 @dataclass(frozen=True)
 class Bench:
-    """A folder to work in, with sound files for the roles that a mutant does not play."""
+    """A working folder, with valid files for the roles other than the mutant's."""
 
     folder: Path
     size: str | None = "64"  # None: the default
 
-    def is_film(self, mutant: Mutant) -> bool:
-        """Tell whether what is stylised is a film: the mutant, or what it is the mask or map of."""
-        return mutant.origin.name in VIDEOS or mutant.origin.suffix in _FILMED
+    def is_video(self, mutant: Mutant) -> bool:
+        """Return whether the source is a video: the mutant, or the source it is a guide of."""
+        return mutant.origin.name in VIDEOS or mutant.origin.suffix in _VIDEO_SUFFIXES
 
     def output(self, mutant: Mutant) -> Path:
-        """Return where the result goes."""
-        return self.folder / "out" / f"out{'.mp4' if self.is_film(mutant) else '.png'}"
+        """Return the output path."""
+        return self.folder / "out" / f"out{'.mp4' if self.is_video(mutant) else '.png'}"
 
-    def command(self, mutant: Mutant, place: Path) -> list[str]:
-        """Return the command line that reads the mutant, which lies at `place`."""
+    def command(self, mutant: Mutant, path: Path) -> list[str]:
+        """Return the command line that reads the mutant at `path`."""
         if mutant.role == "probe":
-            return ["probe", str(place)]
-        roles = dict.fromkeys(KINDS["pictures"], str(self.folder / "sound.png"))
-        if self.is_film(mutant):
-            roles["source"] = str(self.folder / "sound.mp4")
-        roles[mutant.role] = str(place)
+            return ["probe", str(path)]
+        roles = dict.fromkeys(KINDS["pictures"], str(self.folder / "valid.png"))
+        if self.is_video(mutant):
+            roles["source"] = str(self.folder / "valid.mp4")
+        roles[mutant.role] = str(path)
         output = self.output(mutant)
         words = [roles["source"], "-o", str(output), "--style", roles["style"]]
         words += ["--steps", "0", "--steps-next", "0", "-q"]
         words += [] if self.size is None else ["--size", self.size]
-        words += ["--end", "0.4"] * self.is_film(mutant)
+        words += ["--end", "0.4"] * self.is_video(mutant)
         if mutant.role == "mask":
             return ["mask", *words, "--mask", roles["mask"]]
         if mutant.role in ("map", "style map"):
@@ -130,22 +130,22 @@ class Bench:
         return ["basic", *words]
 
 
-_FILMED = {Path(name).suffix for name in VIDEOS} - {".png", ".gif", ".webp"}
+_VIDEO_SUFFIXES = {Path(name).suffix for name in VIDEOS} - {".png", ".gif", ".webp"}
 
 
 def prepare(folder: Path, kind: str, outside: Path | None = None) -> tuple[Bench, list[Path]]:
-    """Make the sound files; return them with those to be mutated, also small ones from outside."""
+    """Write the valid files and the seeds; return them, with the small files of `outside`."""
     seeds = folder / "seeds"
     seeds.mkdir()
     picture = _picture()
-    picture.save(sound := folder / "sound.png")
-    _film(sound, folder / "sound.mp4", VIDEOS["h264.mp4"])
+    picture.save(valid := folder / "valid.png")
+    _write_video(valid, folder / "valid.mp4", VIDEOS["h264.mp4"])
     if kind in HOSTILE:
-        _hostile.make_bombs(seeds) if kind == "bombs" else _hostile.make_playlists(seeds, folder)
+        hostile.make_bombs(seeds) if kind == "bombs" else hostile.make_playlists(seeds, folder)
         return Bench(folder, None), sorted(seeds.iterdir())
     if kind == "videos":
         for name, words in VIDEOS.items():
-            _film(sound, seeds / name, words)
+            _write_video(valid, seeds / name, words)
         for name in RESTARTING:
             whole = (seeds / name).read_bytes()
             (seeds / f"joined_{name}").write_bytes(whole + whole[: len(whole) // 2] + whole)
@@ -168,14 +168,14 @@ def _is_small(path: Path) -> bool:
 
 
 def _picture() -> PIL.Image.Image:
-    """Return a picture of four colours, so that it serves as a map too."""
+    """Return a picture of four colours, which is also a valid label map."""
     ramp = PIL.Image.linear_gradient("L").resize((64, 48))
     other = ramp.transpose(PIL.Image.Transpose.ROTATE_180)
     return PIL.Image.merge("RGB", (ramp, other, ramp)).quantize(4).convert("RGB")
 
 
-def _film(picture: Path, path: Path, words: list[str]) -> None:
-    """Make 8 frames in which a picture moves down, and sound where the form takes it."""
+def _write_video(picture: Path, path: Path, words: list[str]) -> None:
+    """Write 8 frames of a scrolling picture, with sound unless the options have -an."""
     sound = [] if "-an" in words else ["-f", "lavfi", "-i", "sine=d=0.32"]
     drawn = ["-loop", "1", "-framerate", "25", "-t", "0.32", "-i", str(picture), *sound]
     program = imageio_ffmpeg.get_ffmpeg_exe()
@@ -185,7 +185,7 @@ def _film(picture: Path, path: Path, words: list[str]) -> None:
 
 
 def mutants(seeds: list[Path], kind: str, numbers: range, seed: int) -> Iterator[Mutant]:
-    """Yield these mutants; each depends on the seed and its number alone."""
+    """Yield the mutants of these numbers; each depends on seed and number only."""
     for number in numbers:
         chance = random.Random(f"{seed} {kind} {number}")
         origin = seeds[number % len(seeds)]
@@ -198,7 +198,7 @@ def mutants(seeds: list[Path], kind: str, numbers: range, seed: int) -> Iterator
         yield Mutant(number, origin, chance.choice(KINDS[kind]), bytes(data))
 
 
-def _place(data: bytearray, chance: random.Random) -> int:
+def _position(data: bytearray, chance: random.Random) -> int:
     if chance.random() < 0.5:
         return chance.randrange(len(data) + 1)
     near = chance.randrange(min(HEAD, len(data)) + 1)
@@ -211,27 +211,29 @@ def _length(data: bytearray, chance: random.Random) -> int:
 
 def _flip(data: bytearray, chance: random.Random) -> None:
     for _ in range(1 << chance.randrange(6)):
-        place = _place(data, chance)
-        data[place : place + 1] = bytes(b ^ 1 << chance.randrange(8) for b in data[place:][:1])
+        position = _position(data, chance)
+        data[position : position + 1] = bytes(
+            b ^ 1 << chance.randrange(8) for b in data[position:][:1]
+        )
 
 
 def _truncate(data: bytearray, chance: random.Random) -> None:
-    del data[_place(data, chance) :]
+    del data[_position(data, chance) :]
 
 
 def _zero(data: bytearray, chance: random.Random) -> None:
-    place, length = _place(data, chance), _length(data, chance)
-    data[place : place + length] = bytes(len(data[place : place + length]))
+    position, length = _position(data, chance), _length(data, chance)
+    data[position : position + length] = bytes(len(data[position : position + length]))
 
 
 def _duplicate(data: bytearray, chance: random.Random) -> None:
-    place = _place(data, chance)
-    data[place:place] = data[place : place + _length(data, chance)]
+    position = _position(data, chance)
+    data[position:position] = data[position : position + _length(data, chance)]
 
 
 def _insert(data: bytearray, chance: random.Random) -> None:
-    place = _place(data, chance)
-    data[place:place] = chance.randbytes(min(4096, max(1, _length(data, chance))))
+    position = _position(data, chance)
+    data[position:position] = chance.randbytes(min(4096, max(1, _length(data, chance))))
 
 
 _DAMAGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
@@ -240,24 +242,24 @@ _DAMAGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
 
 
 def fuzz(bench: Bench, chosen: Iterator[Mutant], table: Table, kept: Path | None = None) -> None:
-    """Let vidstyle read each mutant; note what came of it. kept: for those that fail."""
+    """Run vidstyle on each mutant and record the result. kept: folder for those that fail."""
     for mutant in chosen:
-        place = bench.folder / f"mutant{mutant.origin.suffix}"
-        place.write_bytes(mutant.data)
-        wrong = _tried(bench, mutant, place, table)
+        path = bench.folder / f"mutant{mutant.origin.suffix}"
+        path.write_bytes(mutant.data)
+        wrong = _error_of(bench, mutant, path, table)
         if wrong:
             table.fail(mutant.role, f"{mutant}: {wrong}")
             if kept:
                 kept.mkdir(parents=True, exist_ok=True)
-                shutil.copy(place, kept / f"{mutant.number}_{mutant.origin.name}")
-        place.unlink()
+                shutil.copy(path, kept / f"{mutant.number}_{mutant.origin.name}")
+        path.unlink()
 
 
-def _tried(bench: Bench, mutant: Mutant, place: Path, table: Table) -> str | None:
-    """Run vidstyle once; return what is wrong with how it ended."""
+def _error_of(bench: Bench, mutant: Mutant, path: Path, table: Table) -> str | None:
+    """Run vidstyle once; return what is wrong, or None."""
     output = bench.output(mutant)
     output.parent.mkdir()
-    child = start(bench.command(mutant, place), bench.folder / "log")
+    child = start(bench.command(mutant, path), bench.folder / "log")
     try:
         child.wait(SECONDS if bench.size else HEAVY * SECONDS)
     except TimeoutError as late:
@@ -265,15 +267,15 @@ def _tried(bench: Bench, mutant: Mutant, place: Path, table: Table) -> str | Non
     finally:
         made = output.exists()
         shutil.rmtree(output.parent)
-    said = child.said()
+    lines = child.output_lines()
     table.add(mutant.role, mutants=1, finished=int(child.code == 0), refused=int(child.code != 0))
     table.note_peak(mutant.role, child.peak >> 20)
-    if child.code not in CODES or any(sign in line for line in said for sign in FAULT):
-        return f"ended with {child.code}: {' '.join(said[-2:])}"
+    if child.code not in CODES or any(sign in line for line in lines for sign in FAULT):
+        return f"ended with {child.code}: {' '.join(lines[-2:])}"
     if child.peak > MEMORY:
         return f"{child.peak >> 20} MB"
     if mutant.role != "probe" and made != (child.code == 0):
         return f"ended with {child.code}, and {'a' if made else 'no'} file under the final name"
-    if child.code and not (said and said[-1].startswith("vidstyle: ")):
-        return f"ended with {child.code} and no sentence"
+    if child.code and not (lines and lines[-1].startswith("vidstyle: ")):
+        return f"ended with {child.code} without a message"
     return None

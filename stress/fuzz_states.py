@@ -1,4 +1,4 @@
-"""State folders that vidstyle did not make, or that hold other files; none of those may be lost."""
+"""Fuzzing with foreign state folders: vidstyle must not change files that it did not write."""
 
 import random
 import shutil
@@ -11,14 +11,14 @@ from stress.torture_rig import Child, start, write_inputs
 
 __all__ = ["States", "fuzz_states", "prepare_states"]
 
-# Names that vidstyle never writes: near its own, or with its own prefixes and suffixes.
+# Names that vidstyle never writes, but that resemble its own.
 FOREIGN = (
     "frames/holiday.jpg", "frames/1.png", "frames/000000.jpg", "frames/000000.tmp.txt",
     "frames/more/000000.png", "frames/.hidden", "part.txt", "part 1.mp4", "part/letter.txt",
     "part.mp4.old", "journal.txt", "journal", "journal.a.jsonl", "locked", "lock.txt", "lock.1",
     "a.tmp.json", "manifest.json.bak", "notes/lock", "Manifest.json.txt",
 )  # fmt: skip
-# Names that vidstyle writes, with another's content: in a folder without a manifest.
+# Names that vidstyle writes, with foreign content, in a folder without a manifest.
 BORROWED = (
     "frames/000000.png", "frames/000001.npz", "journal.jsonl", "lock", "lock.1-of-2", "part.mp4",
     "manifest.json", "manifest.tmp.json",
@@ -29,7 +29,7 @@ FLAGS = ((), ("--restart",), ("--overwrite",), ("--restart", "--overwrite"), ("-
 
 @dataclass(frozen=True)
 class States:
-    """A folder to work in, with inputs and with the state of a run that wrote no output yet."""
+    """A working folder, with inputs and the genuine state of an unfinished run."""
 
     folder: Path
 
@@ -45,34 +45,34 @@ class States:
 
 
 def prepare_states(folder: Path) -> States:
-    """Make the inputs, and a genuine state."""
+    """Write the inputs and the genuine state."""
     write_inputs(folder / "in")
     states = States(folder)
     states.genuine.parent.mkdir()
     child = start(states.command(folder / "begun" / "out.mp4", "--shard", "1/1"), folder / "log")
     child.wait()
     if child.code:
-        raise RuntimeError(f"undisturbed: {child.said()}")
+        raise RuntimeError(f"undisturbed: {child.output_lines()}")
     return states
 
 
 def fuzz_states(states: States, numbers: range, seed: int, table: Table) -> None:
-    """Let vidstyle meet each folder; note what came of it. Each depends on seed and number."""
+    """Run vidstyle on each folder and record the result. Each depends on seed and number only."""
     for number in numbers:
         chance = random.Random(f"{seed} states {number}")
         place = states.folder / "place"
         place.mkdir()
         row = chance.choice(("strange", "borrowed", "genuine", "without manifest", "linked"))
-        wrong = _tried(states, place, row, chance, table)
+        wrong = _error_of(states, place, row, chance, table)
         if wrong:
             table.fail(row, f"{number}: {wrong}")
         shutil.rmtree(place)
 
 
-def _tried(
+def _error_of(
     states: States, place: Path, row: str, chance: random.Random, table: Table
 ) -> str | None:
-    """Make a folder, run vidstyle once, and return what is wrong with what it did."""
+    """Make a folder, run vidstyle once, and return what is wrong, or None."""
     state, flags = place / "out.mp4.vidstyle", chance.choice(FLAGS)
     others = _make(states, state, row, chance)
     before = _contents(place)
@@ -83,10 +83,10 @@ def _tried(
         return str(late)
     table.add(row, folders=1, finished=int(child.code == 0), refused=int(child.code != 0))
     after = _contents(place)
-    if wrong := _said_badly(child):
+    if wrong := _bad_exit(child):
         return f"{flags} {wrong}"
-    if lost := [name for name in others if after.get(name) != before[name]]:
-        return f"{flags} changed {', '.join(lost)}"
+    if changed := [name for name in others if after.get(name) != before[name]]:
+        return f"{flags} changed {', '.join(changed)}"
     if row in ("strange", "borrowed", "linked") and (child.code != 2 or after != before):
         return f"{flags} ended with {child.code}, expected 2 and nothing changed"
     if row == "without manifest" and "--restart" not in flags and after != before:
@@ -94,17 +94,17 @@ def _tried(
     return None
 
 
-def _said_badly(child: Child) -> str | None:
-    said = child.said()
-    if child.code not in CODES or any(sign in line for line in said for sign in FAULT):
-        return f"ended with {child.code}: {' '.join(said[-2:])}"
-    if child.code and not (said and said[-1].startswith("vidstyle: ")):
-        return f"ended with {child.code} and no sentence"
+def _bad_exit(child: Child) -> str | None:
+    lines = child.output_lines()
+    if child.code not in CODES or any(sign in line for line in lines for sign in FAULT):
+        return f"ended with {child.code}: {' '.join(lines[-2:])}"
+    if child.code and not (lines and lines[-1].startswith("vidstyle: ")):
+        return f"ended with {child.code} without a message"
     return None
 
 
 def _make(states: States, state: Path, row: str, chance: random.Random) -> list[str]:
-    """Make the folder; return the names, below its parent, of the files that may not change."""
+    """Make the folder; return the files that must not change, relative to its parent."""
     if row in ("genuine", "without manifest", "linked"):
         shutil.copytree(states.genuine, state)
     if row == "without manifest":
@@ -122,7 +122,7 @@ def _make(states: States, state: Path, row: str, chance: random.Random) -> list[
 
 
 def _link(state: Path, chance: random.Random) -> list[str]:
-    """Put a link in the place of the state or of a file in it; return what it leads to."""
+    """Replace the state or a file in it with a link; return the files of its target."""
     link = state / chance.choice(LINKED)
     aside = state.parent / "aside"
     if link.exists():
@@ -135,7 +135,7 @@ def _link(state: Path, chance: random.Random) -> list[str]:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    """Return each file below a folder by its name; of a link where it leads to."""
+    """Return the content of each file in a folder by name; of links, the target."""
     return {
         path.relative_to(folder).as_posix(): (
             str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()

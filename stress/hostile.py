@@ -1,4 +1,4 @@
-"""Files made to do harm: playlists that name another file, small files with enormous pictures."""
+"""Hostile files: playlists that refer to other files, decompression bombs."""
 
 import os
 import struct
@@ -10,7 +10,7 @@ import imageio_ffmpeg
 
 __all__ = ["BESIDE", "make_bombs", "make_playlists"]
 
-BESIDE = "beside.mp4"  # a pipe that nobody writes: whoever opens it waits for ever
+BESIDE = "beside.mp4"  # a pipe without writer: opening it blocks forever
 PLAYLISTS = {  # {0}: the file itself, {1}: BESIDE
     "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{1}\n#EXT-X-ENDLIST\n",
     "self.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{0}\n#EXT-X-ENDLIST\n",
@@ -23,13 +23,13 @@ PLAYLISTS = {  # {0}: the file itself, {1}: BESIDE
     "sdp.mov": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
     "m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
 }
-_SIDE = 17_000  # pixels: within Pillow's and FFmpeg's own limits, 3.5 GB as float32
+_SIDE = 17_000  # pixels; within the limits of Pillow and FFmpeg, 3.5 GB as float32
 
 
 def make_playlists(folder: Path, beside: Path) -> None:
-    """Write playlists that name themselves or BESIDE, a pipe in the folder `beside`."""
+    """Write playlists that refer to themselves or to BESIDE, a pipe in the folder `beside`."""
     os.mkfifo(beside / BESIDE)
-    for name, text in PLAYLISTS.items():  # each is read from `beside` as mutant.SUFFIX
+    for name, text in PLAYLISTS.items():  # read from `beside` as mutant.SUFFIX
         own = f"mutant{Path(name).suffix}"
         (folder / name).write_text(text.format(own, BESIDE), encoding="ascii")
 

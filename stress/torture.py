@@ -1,4 +1,4 @@
-"""What scripts/torture does to runs, and what it demands of them afterwards."""
+"""The tests of scripts/torture: faults, kills, signals and long runs, and their checks."""
 
 import hashlib
 import os
@@ -32,15 +32,15 @@ JOBS = {
     "batch": (["photos/0.png", "moving.gif"], "out"),
 }
 KINDS = ("kill", "ENOSPC", "EIO", "EACCES")
-SIZES = [round(100 * 1.25**step) for step in range(20)]  # bytes; the largest file has a few kB
-PAUSE = 0.02  # seconds a frame: an engine that takes its time is interrupted more often
+SIZES = [round(100 * 1.25**step) for step in range(20)]  # bytes; limits of the size of a file
+PAUSE = 0.02  # seconds a frame; a slow stylizer is interrupted more often
 STOPS_WITHIN = 5.0  # seconds
 HINT = re.compile(r"^vidstyle: stopped.*; run the same command.* to continue$", re.MULTILINE)
 
 
 @dataclass
 class Table:
-    """Counts by row and column, and a sentence for each failure."""
+    """Counts by row and column, and a message for each failure."""
 
     rows: dict[str, Counter[str]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
@@ -50,12 +50,12 @@ class Table:
         self.rows.setdefault(row, Counter()).update(counts)
 
     def note_peak(self, row: str, megabytes: int) -> None:
-        """Keep the most that was held at once."""
+        """Keep the maximum of the peak memory."""
         found = self.rows.setdefault(row, Counter())
         found["peak_MB"] = max(found["peak_MB"], megabytes)
 
     def fail(self, row: str, sentence: str) -> None:
-        """Note a failure."""
+        """Add a failure."""
         self.add(row, failures=1)
         self.failures.append(f"{row}: {sentence}")
 
@@ -69,7 +69,7 @@ class Table:
 
 @dataclass
 class Bench:
-    """A folder to work in, what an undisturbed run of each job leaves, and how long it takes."""
+    """A working folder, with the output and the duration of an undisturbed run of each job."""
 
     folder: Path
     whole: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Bench:
     trials: int = 0
 
     def prepare(self, *, pause: float = 0.0) -> None:
-        """Make the inputs and do each job once, undisturbed."""
+        """Write the inputs and run each job undisturbed."""
         write_inputs(self.folder / "in", 6 if pause else 3)
         for job in JOBS:
             trial = self.trial(job)
@@ -87,20 +87,20 @@ class Bench:
             self.marks[job] = child.wait()
             self.seconds[job] = time.monotonic() - began
             if child.code:
-                raise RuntimeError(f"{job}, undisturbed: {child.said()}")
+                raise RuntimeError(f"{job}, undisturbed: {child.output_lines()}")
             self.whole[job] = snapshot(trial.folder)
 
     def trial(self, job: str) -> "Trial":
-        """Return a new place for a job."""
+        """Return a job in a new folder."""
         self.trials += 1
         folder = self.folder / f"trial{self.trials}"
         folder.mkdir()
         return Trial(self, job, folder)
 
     def operations(self, job: str, kind: str) -> int:
-        """Return how many file operations an undisturbed run does that this kind can befall."""
-        befallen = CREATION if kind == "ENOSPC" else CREATION + OPERATION
-        return sum(self.marks[job].count(letter) for letter in befallen)
+        """Return the number of file operations of an undisturbed run that this fault can hit."""
+        affected = CREATION if kind == "ENOSPC" else CREATION + OPERATION
+        return sum(self.marks[job].count(letter) for letter in affected)
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Trial:
     folder: Path
 
     def start(self, **given: object) -> Child:
-        """Begin or continue the job."""
+        """Start or continue the job."""
         sources, output = JOBS[self.job]
         inputs = self.bench.folder / "in"
         arguments = ["basic", *(str(inputs / name) for name in sources), "-q"]
@@ -121,13 +121,13 @@ class Trial:
         return start(arguments, self.bench.folder / "log", **given)  # type: ignore[arg-type]
 
     def is_over(self, child: Child) -> bool:
-        """Tell whether a run was refused since the output is whole and its state is gone."""
+        """Return whether a run was refused because the output is already complete."""
         found, whole = snapshot(self.folder), self.bench.whole[self.job]
-        refused = child.code == 2 and "add --overwrite to replace it" in child.said()[-1]
+        refused = child.code == 2 and "add --overwrite to replace it" in child.output_lines()[-1]
         return refused and all(found.get(name) == digest for name, digest in whole.items())
 
     def partial(self) -> str | None:
-        """Return the first file under a final name that is not as it should be."""
+        """Return the first file with a final name and unexpected content."""
         whole = self.bench.whole[self.job]
         for name, digest in snapshot(self.folder).items():
             if digest and not _is_draft(name) and whole.get(name) != digest:
@@ -135,15 +135,15 @@ class Trial:
         return None
 
     def finish(self) -> tuple[str | None, str]:
-        """Run the job to its end; return what is wrong with what it leaves, and its marks."""
+        """Run the job to its end; return what is wrong with its output, and its marks."""
         child = self.start()
         marks = child.wait()
         if child.code and not self.is_over(child):
-            return f"the next run ended with {child.code}: {_shortly(child.said())}", marks
+            return f"the next run ended with {child.code}: {_tail(child.output_lines())}", marks
         return self.differs(), marks
 
     def differs(self) -> str | None:
-        """Return how the folder differs from an undisturbed run's."""
+        """Return how the folder differs from that of an undisturbed run."""
         found, whole = snapshot(self.folder), self.bench.whole[self.job]
         names = sorted(name for name in {*found, *whole} if found.get(name) != whole.get(name))
         if not names:
@@ -154,7 +154,7 @@ class Trial:
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file below a folder by its name, "" of a folder."""
+    """Return the sha256 of each file in a folder by name; "" for folders."""
     found = {}
     for path in sorted(folder.rglob("*")):
         digest = "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
@@ -163,17 +163,17 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 
 def _is_draft(name: str) -> bool:
-    """Tell whether a file is part of a run's state, or has a temporary name."""
+    """Return whether a file is part of a state folder or has a temporary name."""
     in_state = any(part.endswith(".vidstyle") for part in name.split("/") if part != ".vidstyle")
     return in_state or name.endswith(".tmp")
 
 
-def _shortly(lines: list[str]) -> str:
+def _tail(lines: list[str]) -> str:
     return " / ".join(lines[-3:])[-300:]
 
 
 def faults(bench: Bench, table: Table, count: int | None, rng: random.Random) -> None:
-    """Let each file operation fail in turn, in each way; or `count` of these. In no order."""
+    """Let each file operation fail once with each error, or a random `count` of these."""
     bench.prepare()
     points = [
         (job, kind, moment)
@@ -191,14 +191,14 @@ def faults(bench: Bench, table: Table, count: int | None, rng: random.Random) ->
 
 
 def _fail_at(trial: Trial, kind: str, moment: int, add: Callable[..., None]) -> str | None:
-    """Let one operation fail; return what is wrong then or after the next run."""
+    """Let one operation fail; return what is wrong then, or after the next run."""
     if kind == "EFBIG":
         child = trial.start(largest=moment)
     else:
         child = trial.start(fault=Fault(trial.folder, kind, moment))
-    fell = FAILED in child.wait() or (kind == "EFBIG" and child.code != 0)
-    add(points=1, fell=int(fell))
-    if not fell:
+    failed = FAILED in child.wait() or (kind == "EFBIG" and child.code != 0)
+    add(points=1, failed=int(failed))
+    if not failed:
         return trial.differs() if child.code == 0 else f"ended with {child.code} without a fault"
     if partial := trial.partial():
         return f"{partial} is not whole under its final name"
@@ -206,26 +206,26 @@ def _fail_at(trial: Trial, kind: str, moment: int, add: Callable[..., None]) -> 
         if child.code != -signal.SIGKILL:
             return f"expected a kill, got {child.code}"
         add(killed=1)
-    elif wrong := _is_told_badly(trial, child, add):
+    elif wrong := _bad_report(trial, child, add):
         return wrong
     wrong, _ = trial.finish()
     add(identical_after=int(not wrong))
     return wrong
 
 
-def _is_told_badly(trial: Trial, child: Child, add: Callable[..., None]) -> str | None:
-    lines = child.said()
-    if child.code == 0:  # what failed was no more than tidying
+def _bad_report(trial: Trial, child: Child, add: Callable[..., None]) -> str | None:
+    lines = child.output_lines()
+    if child.code == 0:  # a failed cleanup is ignored
         add(passed_over=1)
         whole = trial.bench.whole[trial.job]
         missing = [name for name in whole if name not in snapshot(trial.folder)]
-        return f"said nothing, but {missing} missing" if missing else None
+        return f"reported success, but {missing} missing" if missing else None
     codes = (1, 4) if trial.job == "batch" else (4,)  # 1: some of its sources failed
     most = len(JOBS[trial.job][0])
     if child.code not in codes or not 1 <= len(lines) <= most:
-        return f"ended with {child.code}, saying: {_shortly(lines)}"
+        return f"ended with {child.code}, saying: {_tail(lines)}"
     if not all(line.startswith("vidstyle: ") and "fault of" not in line for line in lines):
-        return f"took it for something else: {_shortly(lines)}"
+        return f"reported another cause: {_tail(lines)}"
     add(**{f"exit_{child.code}": 1})
     return None
 
@@ -260,7 +260,7 @@ def kills(bench: Bench, table: Table, count: int | None, rng: random.Random) -> 
 
 
 def _kill_in(child: Child, usual: str, phase: str, rng: random.Random) -> int:
-    """Kill a child in a phase; return how many frames it began to stylise."""
+    """Kill a child in a phase; return the number of frames that it started."""
     letter = MARKS[phase]
     nth, begun = rng.randint(1, max(1, usual.count(letter))), 0
     for mark in child.letters():
@@ -275,13 +275,13 @@ def _kill_in(child: Child, usual: str, phase: str, rng: random.Random) -> int:
 
 def _after_kill(trial: Trial, child: Child) -> str | None:
     if child.code not in (0, -signal.SIGKILL) and not trial.is_over(child):
-        return f"a continued run ended with {child.code}: {_shortly(child.said())}"
+        return f"a continued run ended with {child.code}: {_tail(child.output_lines())}"
     partial = trial.partial()
     return f"{partial} is not whole under its final name" if partial else None
 
 
 def signals(bench: Bench, table: Table, count: int | None, rng: random.Random) -> None:
-    """Interrupt and terminate runs at random moments, until `count` of each have stopped one."""
+    """Send SIGINT and SIGTERM at random moments, until `count` of each have stopped a run."""
     bench.prepare(pause=PAUSE)
     for number in (signal.SIGINT, signal.SIGTERM):
         table.add(number.name, stopped=0, failures=0)
@@ -307,9 +307,9 @@ def _after_signal(trial: Trial, child: Child, add: Callable[..., None]) -> str |
     milliseconds = round(1000 * (time.monotonic() - began))
     add(signals=1, stopped=int(child.code == 130), had_ended=int(child.code == 0))
     add(milliseconds_in_all=milliseconds)
-    text = "\n".join(child.said())
+    text = "\n".join(child.output_lines())
     if child.code not in (0, 130) or (child.code and not HINT.search(text)) or "Trace" in text:
-        return f"ended with {child.code}, saying: {_shortly(child.said())}"
+        return f"ended with {child.code}, saying: {_tail(child.output_lines())}"
     if partial := trial.partial():
         return f"{partial} is not whole under its final name"
     wrong, _ = trial.finish()
@@ -318,7 +318,7 @@ def _after_signal(trial: Trial, child: Child, add: Callable[..., None]) -> str |
 
 
 def long(bench: Bench, table: Table, count: int | None, _: random.Random) -> None:
-    """Stylise a long clip; memory and open files stay what they are after its second tenth."""
+    """Stylise a long clip; memory and open files must not grow after its second tenth."""
     frames = count or 10_000
     write_inputs(bench.folder / "in")
     write_clip(bench.folder / "in" / "clip.mp4", frames, (48, 32))
@@ -339,7 +339,7 @@ def long(bench: Bench, table: Table, count: int | None, _: random.Random) -> Non
 
 
 def _samples(child: Child, frames: int) -> Iterator[tuple[int, int]]:
-    """Yield the pages of memory and the open files of a child, each time it begins a frame."""
+    """Yield the memory pages and the open files of a child at the start of each frame."""
     process = Path(f"/proc/{child.pid}")
     for mark in child.letters():
         if mark == MARKS["stylise"]:

@@ -1,13 +1,13 @@
-"""Let runs of vidstyle be killed, starved and interrupted; print a table of how they fared.
+"""Test recovery from kills, I/O errors and signals; print a table.
 
-scripts/torture faults      each file operation fails in turn, in each way
-scripts/torture kills       kill -9 at random moments of decode, stylise, encode and rename
+scripts/torture faults      each file operation fails once, with each error
+scripts/torture kills       SIGKILL at random moments of decode, stylise, encode and rename
 scripts/torture signals     SIGINT and SIGTERM at random moments
 scripts/torture long        memory and open files of a long run
 
-The command line is the real one; the engine is one that optimises nothing. Afterwards the same
-command must end with the same bytes as an undisturbed run's, and leave nothing else. Any failure
-is told in a sentence, and the exit code is 1. Needs Linux: it reads /proc.
+Runs the real command line with a stylizer that does not optimise. Afterwards the same command must
+produce the bytes of an undisturbed run, and leave no other file. Prints each failure; the exit code
+is then 1. Needs Linux (/proc).
 """
 
 import argparse
@@ -19,26 +19,26 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import stress.torture as _torture
+from stress import torture
 
-TESTS = {name: getattr(_torture, name) for name in ("faults", "kills", "signals", "long")}
+TESTS = {name: getattr(torture, name) for name in ("faults", "kills", "signals", "long")}
 
 
 def main() -> int:
-    """Do one test; return the exit code."""
+    """Run one test; return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("test", choices=TESTS)
     parser.add_argument("--count", metavar="N", type=int, help="how many (default: all, 200, 50)")
     parser.add_argument("--seed", metavar="S", type=int, default=0)
-    given = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell puts behind
-    table, began = _torture.Table(), time.monotonic()
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
+    table, began = torture.Table(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        bench = _torture.Bench(Path(folder).resolve())
-        with suppress(KeyboardInterrupt):  # what was done so far counts
-            TESTS[given.test](bench, table, given.count, random.Random(given.seed))
+        bench = torture.Bench(Path(folder).resolve())
+        with suppress(KeyboardInterrupt):  # print the table so far
+            TESTS[arguments.test](bench, table, arguments.count, random.Random(arguments.seed))
     print(table)
     for failure in table.failures:
         print(failure)

@@ -1,7 +1,7 @@
-"""The rig of scripts/torture: vidstyle's own command line in a child that can be made to fail.
+"""Child processes for scripts/torture: vidstyle's command line with injected faults.
 
-A child is a fork of a process that has imported all and done nothing, so that it begins at once and
-no library's threads are lost. It tells how far it is by single letters in a pipe (see MARKS).
+A child is forked from a process that has imported everything but started no threads. It reports its
+progress as single letters in a pipe (see MARKS).
 """
 
 import errno
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2  # noqa: F401 - before any fork
+import cv2  # noqa: F401 - imported before any fork
 import numpy as np
 import PIL.Image
 from av.video.frame import VideoFrame
@@ -29,23 +29,23 @@ from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
 
 MARKS = {"decode": "d", "stylise": "s", "encode": "e", "rename": "r"}
-BEGUN, CREATION, OPERATION, FAILED = "m", "c", "o", "!"  # ENOSPC befalls creations alone
+BEGUN, CREATION, OPERATION, FAILED = "m", "c", "o", "!"  # ENOSPC affects creations only
 _CREATES = ("os.rename", "os.mkdir", "os.link", "os.fsync")
 _OTHERS = ("os.remove", "os.rmdir", "os.truncate", "os.scandir", "os.listdir")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
-_tell: Callable[[str], None] = lambda letter: None  # noqa: E731 - replaced in each child
+_report: Callable[[str], None] = lambda letter: None  # noqa: E731 - replaced in each child
 
 
 class Engine(IdentityStylizer):
-    """Inverts, leans on the prior and matches blocks: as much of an engine as a state can hold."""
+    """Inverts the frame, uses the prior and returns matches: fills every part of a state."""
 
     def __init__(self, pause: float) -> None:
         self._pause = pause
 
     def stylize(self, content: Any, *, prior: Any = None, **_: Any) -> Rehearsed:
-        """Return the inverse of the frame, mixed with the prior."""
-        _tell(MARKS["stylise"])
+        """Return the inverse of the frame, blended with the prior."""
+        _report(MARKS["stylise"])
         time.sleep(self._pause)
         image = 1 - content
         matches = np.full((4, 4, 5), int(content.sum()) % 4096, np.float32)
@@ -57,9 +57,9 @@ class Engine(IdentityStylizer):
 
 @dataclass
 class Fault:
-    """What befalls a child at its `moment`-th file operation below `folder`.
+    """A fault injected at the `moment`-th file operation in `folder`.
 
-    kind: "kill", or the name of an error: raised once. moment: 0 for never.
+    kind: "kill", or the name of an errno, raised once. moment: 0 for never.
     """
 
     folder: Path
@@ -68,7 +68,7 @@ class Fault:
     count: int = field(default=0, init=False)
 
     def install(self) -> None:
-        """Take effect in this process, for good."""
+        """Install the fault in this process, permanently."""
         synced = os.fsync
 
         def fsync(descriptor: int) -> None:
@@ -79,16 +79,16 @@ class Fault:
         sys.addaudithook(self)
 
     def __call__(self, event: str, details: tuple[Any, ...]) -> None:
-        """Count what happens, as an audit hook does."""
+        """Count a file operation and inject the fault; an audit hook."""
         if event not in ("open", *_CREATES, *_OTHERS) or not self._is_below(details[0]):
             return
         creates = bool((details[2] or 0) & _WRITES) if event == "open" else event in _CREATES
-        _tell(CREATION if creates else OPERATION)
+        _report(CREATION if creates else OPERATION)
         if self.kind == "ENOSPC" and not creates:
             return
         self.count += 1
         if self.count == self.moment:
-            _tell(FAILED)
+            _report(FAILED)
             if self.kind == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             code = getattr(errno, self.kind)
@@ -97,27 +97,27 @@ class Fault:
     def _is_below(self, path: Any) -> bool:
         if not isinstance(path, (str, bytes, os.PathLike)):
             return False
-        name = os.fsdecode(path)  # relative: to a folder that is being deleted
+        name = os.fsdecode(path)  # relative paths are in a folder that is being deleted
         return not name.startswith("/") or name.startswith(str(self.folder))
 
 
 @dataclass
 class Child:
-    """A run of the command line in a process of its own."""
+    """A run of the command line in a child process."""
 
     pid: int
     marks: int
     log: Path
     code: int | None = None
-    peak: int = 0  # bytes that it held, of which some are the parent's
+    peak: int = 0  # bytes, including memory shared with the parent
 
     def letters(self) -> Iterator[str]:
-        """Yield each mark as it is made, until the child is gone."""
+        """Yield each mark as it arrives, until the child ends."""
         while data := os.read(self.marks, 1):
             yield data.decode()
 
     def wait(self, seconds: float = 60.0) -> str:
-        """Wait until the child ends; return all marks not yet read. Raises TimeoutError."""
+        """Wait for the child; return the unread marks. Raises TimeoutError."""
         seen, deadline = "", time.monotonic() + seconds
         while select.select([self.marks], [], [], max(0, deadline - time.monotonic()))[0]:
             data = os.read(self.marks, 4096)
@@ -132,12 +132,12 @@ class Child:
         return seen
 
     def reap(self) -> None:
-        """Take the exit code; negative: of a signal."""
+        """Set the exit code; negative for a signal."""
         _, status, usage = os.wait4(self.pid, 0)
         self.code, self.peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
         os.close(self.marks)
 
-    def said(self) -> list[str]:
+    def output_lines(self) -> list[str]:
         """Return the lines that the child printed."""
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()
 
@@ -151,9 +151,9 @@ def start(
     largest: int | None = None,
     watch: Callable[[Callable[[str], None]], None] | None = None,
 ) -> Child:
-    """Begin a run of the command line.
+    """Start a run of the command line.
 
-    largest: bytes that a file may have, else EFBIG. watch: is called in the child before all.
+    largest: maximum file size in bytes, beyond it EFBIG. watch: called first in the child.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -169,10 +169,10 @@ def start(
         if largest is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         if watch:
-            watch(_tell)
+            watch(_report)
         if fault:
             fault.install()
-        _tell(BEGUN)
+        _report(BEGUN)
         code = main.main(arguments)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -189,30 +189,30 @@ def _redirect(log: Path) -> None:
 
 
 def _instrument(descriptor: int, pause: float) -> None:
-    """Let what a run does tell of itself, and put the engine in the place of the real one."""
-    global _tell  # noqa: PLW0603 - of this process alone
-    _tell = lambda letter: os.write(descriptor, letter.encode()) and None  # noqa: E731
+    """Patch the run to report its progress, and to use Engine as stylizer."""
+    global _report  # noqa: PLW0603 - this process only
+    _report = lambda letter: os.write(descriptor, letter.encode()) and None  # noqa: E731
     read, encode, publish = media.read, media.encode, Checkpoint.publish
 
     def reading(*given: Any) -> Iterator[Any]:
-        _tell(MARKS["decode"])
+        _report(MARKS["decode"])
         for image in read(*given):
             yield image
-            _tell(MARKS["decode"])
+            _report(MARKS["decode"])
 
     def encoding(clip: Any, indices: Any, frames: Any, *given: Any) -> list[str]:
         def counted() -> Iterator[Any]:
             for frame in frames:
-                _tell(MARKS["encode"])
+                _report(MARKS["encode"])
                 yield frame
 
         found = encode(clip, indices, counted(), *given)
-        _tell(MARKS["rename"])
+        _report(MARKS["rename"])
         return found
 
     def publishing(self: Checkpoint, *given: Any, **named: Any) -> None:
         publish(self, *given, **named)
-        _tell(MARKS["rename"])
+        _report(MARKS["rename"])
 
     media.read, media.encode = reading, encoding
     Checkpoint.publish = publishing  # type: ignore[method-assign]
@@ -220,7 +220,7 @@ def _instrument(descriptor: int, pause: float) -> None:
 
 
 def write_inputs(folder: Path, frames: int = 3, size: tuple[int, int] = (48, 32)) -> None:
-    """Make a clip, three photos, an animation and a style picture."""
+    """Write a clip, three photos, an animation and a style picture."""
     (folder / "photos").mkdir(parents=True)
     images = [PIL.Image.fromarray(_scene(index, *size)) for index in range(3)]
     for index, image in enumerate(images):
@@ -231,7 +231,7 @@ def write_inputs(folder: Path, frames: int = 3, size: tuple[int, int] = (48, 32)
 
 
 def write_clip(path: Path, frames: int, size: tuple[int, int]) -> None:
-    """Make a video in which a square moves."""
+    """Write a video of a moving square."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"

@@ -1,4 +1,4 @@
-"""Make every file of samples/ anew: rendered scenes, painted styles, maps, masks and a clip.
+"""Generate all files of samples/: rendered scenes, painted styles, maps, masks and a clip.
 
 Takes a few minutes. The same versions of the packages give the same pictures.
 """
@@ -36,7 +36,7 @@ SOUND = 44100  # samples a second
 
 
 def coloured(labels: Array) -> Array:
-    """Return a map: label indices in their flat colours."""
+    """Return the label map of label indices."""
     return np.stack([COLOURS[name] for name in LABELS])[labels]
 
 
@@ -92,7 +92,7 @@ def doodles() -> None:
 
 
 def references(scene: Array, painting: Array) -> None:
-    """Write the three pictures on which networks are normalised."""
+    """Write the three pictures for the normalisation of networks."""
     folder = SAMPLES / "reference"
     save(folder / "1_scene.png", scene[60:284, 130:354])
     save(folder / "2_collage.png", collage(224))

@@ -1,4 +1,4 @@
-"""Noise, colour and files: what the scripts that make the samples share."""
+"""Noise, colours and file writing, shared by the sample generators."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-Array = np.ndarray  # float32 unless said otherwise; pictures are [H, W, 3], RGB, 0..1
+Array = np.ndarray  # float32 unless noted; pictures are [H, W, 3], RGB, 0..1
 
 
 def generator(name: str) -> np.random.Generator:
-    """Source of randomness for one picture, the same in every run."""
+    """Return the random generator of a picture, seeded with its name."""
     return np.random.default_rng(list(name.encode()))
 
 
@@ -76,7 +76,7 @@ def bytes_of(image: Array) -> Array:
 
 
 def save(path: Path, image: Array, quality: int = 90) -> None:
-    """Write a colour or grey picture; the name's ending says PNG or JPEG."""
+    """Write a colour or grey picture; the suffix decides between PNG and JPEG."""
     pixels = bytes_of(image)
     if pixels.ndim == 3:
         pixels = pixels[..., ::-1]

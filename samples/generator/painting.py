@@ -39,7 +39,7 @@ LAYERS = ((40, 130, 20), (22, 90, 12), (12, 56, 8), (7, 34, 6))  # width, length
 
 @dataclass(frozen=True)
 class Composition:
-    """What is painted: colours, the label of every pixel, and the unit direction of the strokes."""
+    """A composition: colours, label and unit stroke direction of each pixel."""
 
     colours: Array
     labels: Array

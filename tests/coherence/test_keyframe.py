@@ -11,7 +11,8 @@ import pytest
 from vidstyle.coherence.keyframe import SPAN, KeyframeTrack
 from vidstyle.coherence.warm_start import StylizedFrame, prior_along
 from vidstyle.image import Image
-from vidstyle.motion.flow import Motion, compose_flows, warp
+from vidstyle.motion.bidirectional import Motion
+from vidstyle.motion.warp import compose_flows, warp
 
 HEIGHT, WIDTH = 96, 144
 INNER = np.s_[24:-24, 24:-24]

@@ -13,7 +13,8 @@ from vidstyle.coherence.disocclusion import WarpedFrame, fill_disoccluded
 from vidstyle.coherence.warm_start import StylizedFrame, TemporalPrior, prior_along
 from vidstyle.guides.guide import mask_guide
 from vidstyle.image import Image
-from vidstyle.motion import flow
+from vidstyle.motion import bidirectional
+from vidstyle.motion.warp import warp
 from vidstyle.settings import Settings
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.stylizer import Style, Stylizer
@@ -29,7 +30,7 @@ def mask(left: int, right: int, weight: float = 1.0) -> np.ndarray:
 
 
 def found(before: np.ndarray, planes: np.ndarray, result: Image = FRAME) -> TemporalPrior:
-    moved = flow.motion(FRAME, FRAME)
+    moved = bidirectional.motion(FRAME, FRAME)
     assert moved is not None
     return prior_along(moved, StylizedFrame(FRAME, result, planes=before), FRAME, planes=planes)
 
@@ -56,9 +57,9 @@ def test_a_mask_that_stays_changes_nothing_and_one_that_comes_begins_anew() -> N
 def test_a_mask_that_goes_along_with_what_it_covers_covers_nothing_new() -> None:
     """By half a pixel, too, where a hard edge falls between two pixels."""
     motion = np.full((HEIGHT, WIDTH, 2), (0.5, 0), np.float32)
-    moved = flow.Motion(motion, -motion, np.ones((HEIGHT, WIDTH, 1), np.float32))
+    moved = bidirectional.Motion(motion, -motion, np.ones((HEIGHT, WIDTH, 1), np.float32))
     along = prior_along(
-        moved, StylizedFrame(FRAME, FRAME, planes=mask(8, 20)), flow.warp(FRAME, motion),
+        moved, StylizedFrame(FRAME, FRAME, planes=mask(8, 20)), warp(FRAME, motion),
         planes=mask(7, 20),
     )  # fmt: skip
     assert along.disoccluded is not None

@@ -13,7 +13,7 @@ from vidstyle.coherence.keyframe import KeyframeTrack, Step
 from vidstyle.image import Image
 from vidstyle.jobs.manifest import state_path
 from vidstyle.media import load_frame
-from vidstyle.motion.flow import Motion
+from vidstyle.motion.bidirectional import Motion
 
 
 def test_a_shot_after_a_hard_cut_is_to_the_bit_what_it_is_alone(film: Film) -> None:

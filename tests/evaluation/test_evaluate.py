@@ -15,7 +15,7 @@ from vidstyle.errors import MediaError
 from vidstyle.evaluation import metrics
 from vidstyle.evaluation.evaluate import Evaluation, evaluate
 from vidstyle.evaluation.report import Album, write_report
-from vidstyle.motion import flow
+from vidstyle.motion.warp import warp
 
 HEIGHT, WIDTH, FRAMES, CUT = 72, 96, 14, 12
 RANDOM = np.random.default_rng(5)
@@ -148,7 +148,7 @@ def test_repeated_bilinear_warping_has_a_high_error_only_by_lai(tmp_path: Path) 
     ground = random.random((HEIGHT, WIDTH + 80, 3), np.float32)
     ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(ground, (0, 0), 1) - 0.5), 0, 1)
     panned = [
-        flow.warp(ground, np.full((*ground.shape[:2], 2), (0.4 * i, 0), np.float32))[:, :WIDTH]
+        warp(ground, np.full((*ground.shape[:2], 2), (0.4 * i, 0), np.float32))[:, :WIDTH]
         for i in range(6)
     ]
     step = np.full((HEIGHT, WIDTH, 2), (0.4, 0), np.float32)

@@ -1,4 +1,4 @@
-"""Masks and maps as drawn: raw values, alpha and 16 bits kept; which frames they are for."""
+"""Reading masks and maps: values, alpha, 16 bits; assignment to frames."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import PIL.ImageOps
 import pytest
 
 from vidstyle.errors import GuideError, MediaError
-from vidstyle.guides.files import GuideFile, open_guide, read_drawing
+from vidstyle.guides.files import GuideFile, open_guide, read_rgba
 from vidstyle.media import Clip
 
 GREYS = np.array([[0, 51, 255], [102, 153, 204]], np.uint8)
@@ -21,7 +21,7 @@ ALPHA = np.array([[0, 255, 128], [255, 255, 7]], np.uint8)
 
 
 def source(frames: int, kind: str = "video", numbers: list[int] | None = None) -> Clip:
-    """A clip of which only the count and the names of its pictures matter."""
+    """Return a source clip: only the count and the names of its pictures matter."""
     files = tuple(Path(f"shot_{number:04d}.jpg") for number in numbers or ())
     return Clip(
         path=Path("clip.mp4"),
@@ -35,7 +35,7 @@ def source(frames: int, kind: str = "video", numbers: list[int] | None = None) -
 
 
 def write(folder: Path, names: list[str]) -> Path:
-    """Write a picture of one grey a name: 0, 10, 20, ..."""
+    """Write a grey picture for each name: 0, 10, 20, ..."""
     folder.mkdir(exist_ok=True)
     for place, name in enumerate(names):
         PIL.Image.new("L", (3, 2), 10 * place).save(folder / name)
@@ -45,7 +45,7 @@ def write(folder: Path, names: list[str]) -> Path:
 def write_movie(
     path: Path, pixels: list[np.ndarray[Any, Any]], codec: str, form: str, kept: str = ""
 ) -> Path:
-    """Write a lossless movie. form: of the pixels. kept: as what they are coded, if not as that."""
+    """Write a lossless video. form: pixel format of the input; kept: of the file, if different."""
     with av.open(str(path), "w") as out:
         video: Any = out.add_stream(codec, rate=25)
         video.height, video.width, video.pix_fmt = *pixels[0].shape[:2], kept or form
@@ -60,7 +60,7 @@ def shades(drawn: GuideFile, indices: range) -> dict[int, int]:
     return {frame: round(255 * float(d[0, 0, 0])) for frame, d in drawn.read(indices)}
 
 
-def test_grey_palette_and_one_bit_are_plain_colours_that_hide_nothing(tmp_path: Path) -> None:
+def test_grey_palette_and_one_bit_are_opaque_colours(tmp_path: Path) -> None:
     grey = PIL.Image.fromarray(GREYS)
     grey.save(tmp_path / "grey.png")
     (grey.point(lambda v: 255 * (v > 100))).convert("1").save(tmp_path / "bit.png")
@@ -70,7 +70,7 @@ def test_grey_palette_and_one_bit_are_plain_colours_that_hide_nothing(tmp_path: 
         ("bit", np.repeat(255 * (GREYS > 100)[..., None], 3, axis=2)),
         ("palette", COLOURS),
     ]:
-        drawing = read_drawing(tmp_path / f"{name}.png")
+        drawing = read_rgba(tmp_path / f"{name}.png")
         assert (drawing.shape, drawing.dtype) == ((2, 3, 4), np.float32)
         np.testing.assert_allclose(drawing[..., :3], wanted / 255, atol=1e-6)
         assert drawing[..., 3].min() == 1
@@ -79,7 +79,7 @@ def test_grey_palette_and_one_bit_are_plain_colours_that_hide_nothing(tmp_path: 
 def test_colour_under_a_transparent_pixel_is_kept(tmp_path: Path) -> None:
     PIL.Image.fromarray(np.dstack([COLOURS, ALPHA])).save(tmp_path / "a.png")
     PIL.Image.fromarray(np.dstack([GREYS, ALPHA])).save(tmp_path / "la.png")
-    drawing, grey = read_drawing(tmp_path / "a.png"), read_drawing(tmp_path / "la.png")
+    drawing, grey = read_rgba(tmp_path / "a.png"), read_rgba(tmp_path / "la.png")
     np.testing.assert_allclose(drawing, np.dstack([COLOURS, ALPHA]) / 255, atol=1e-6)
     np.testing.assert_allclose(grey[..., 2:], np.dstack([GREYS, ALPHA]) / 255, atol=1e-6)
 
@@ -88,7 +88,7 @@ def test_a_transparent_palette_entry_is_alpha_0(tmp_path: Path) -> None:
     picture = PIL.Image.fromarray(COLOURS).quantize(6)
     hidden = picture.getpixel((0, 0))
     picture.save(tmp_path / "a.png", transparency=hidden)
-    alpha = read_drawing(tmp_path / "a.png")[..., 3]
+    alpha = read_rgba(tmp_path / "a.png")[..., 3]
     assert alpha[0, 0] == 0
     assert alpha.sum() == 5
 
@@ -100,7 +100,7 @@ def test_16_bits_are_kept(tmp_path: Path, suffix: str, channels: int) -> None:
     swapped = deep[..., [2, 1, 0, 3][:channels]] if channels > 1 else deep
     path = tmp_path / f"a{suffix}"
     assert cv2.imwrite(str(path), swapped)
-    drawing = read_drawing(path)
+    drawing = read_rgba(path)
     wanted = np.broadcast_to(deep, (4, 5, 3)) if channels == 1 else deep
     np.testing.assert_allclose(drawing[..., : max(3, channels)], wanted / 65535, atol=1e-7)
     assert channels == 4 or drawing[..., 3].min() == 1
@@ -108,7 +108,7 @@ def test_16_bits_are_kept(tmp_path: Path, suffix: str, channels: int) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_drawing_stands_upright(tmp_path: Path, orientation: int, deep: bool) -> None:
+def test_a_picture_is_upright(tmp_path: Path, orientation: int, deep: bool) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     plain = PIL.Image.fromarray(COLOURS)
@@ -119,7 +119,7 @@ def test_a_drawing_stands_upright(tmp_path: Path, orientation: int, deep: bool) 
         cv2.imwrite(str(tmp_path / "a.png"), COLOURS[..., ::-1].astype(np.uint16) * 257)
         data = (tmp_path / "a.png").read_bytes()
         (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
-    drawing = read_drawing(tmp_path / "a.png")
+    drawing = read_rgba(tmp_path / "a.png")
     np.testing.assert_allclose(drawing[..., :3], np.asarray(wanted) / 255, atol=1e-6)
 
 
@@ -129,23 +129,23 @@ def _exif_chunk(data: bytes) -> bytes:
     return data[place - 4 : place + 8 + size]
 
 
-def test_a_profile_changes_no_label(tmp_path: Path) -> None:
+def test_a_colour_profile_is_ignored(tmp_path: Path) -> None:
     profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("LAB")).tobytes()
     PIL.Image.fromarray(COLOURS).save(tmp_path / "a.png", icc_profile=profile)
-    drawing = read_drawing(tmp_path / "a.png")
+    drawing = read_rgba(tmp_path / "a.png")
     np.testing.assert_allclose(drawing[..., :3], COLOURS / 255, atol=1e-6)
 
 
-def test_a_damaged_map_is_named(tmp_path: Path) -> None:
+def test_an_error_names_a_damaged_map(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 65535, (20, 20, 3)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), noise)
     data = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(MediaError, match=r"a\.png.*damaged or cut short"):
-        read_drawing(tmp_path / "a.png")
+        read_rgba(tmp_path / "a.png")
 
 
-def test_one_picture_serves_every_frame(tmp_path: Path) -> None:
+def test_one_picture_is_for_all_frames(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["x.png", "000007.png"])
     drawn = open_guide(folder / "000007.png", source(30), range(30))
     assert (drawn.still, drawn.keys) == (True, None)
@@ -156,7 +156,7 @@ def test_one_picture_serves_every_frame(tmp_path: Path) -> None:
     assert drawn.name(12).endswith("000007.png")
 
 
-def test_as_many_pictures_as_frames_go_by_natural_order(tmp_path: Path) -> None:
+def test_as_many_pictures_as_frames_are_in_natural_order(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["p2.png", "p10.png", "p1.png"])
     for path in (folder, folder / "p%d.png"):
         drawn = open_guide(path, source(3), range(1, 3))
@@ -167,7 +167,7 @@ def test_as_many_pictures_as_frames_go_by_natural_order(tmp_path: Path) -> None:
         np.testing.assert_array_equal(drawn.at(2)[..., 0], np.float32(10 / 255))
 
 
-def test_fewer_numbered_pictures_are_keys_counted_from_0(tmp_path: Path) -> None:
+def test_fewer_numbered_pictures_are_key_frames_counted_from_0(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["k2_024.png", "k9_000.png", "000008.png"])
     drawn = open_guide(folder, source(25), range(25))
     assert drawn.keys == (0, 8, 24)
@@ -178,7 +178,7 @@ def test_fewer_numbered_pictures_are_keys_counted_from_0(tmp_path: Path) -> None
         drawn.at(9)
 
 
-def test_keys_count_the_whole_source_whatever_part_is_chosen(tmp_path: Path) -> None:
+def test_key_frame_numbers_count_from_the_start_of_the_source(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["3.png", "9.png"])
     assert open_guide(folder, source(20), range(5, 15)).keys == (3, 9)
     assert open_guide(folder, source(20), range(5, 7)).keys == (3, 9)  # as many, but with gaps
@@ -191,7 +191,7 @@ def test_one_numbered_picture_in_a_folder_is_the_first_mask_of_a_clip(tmp_path: 
     assert open_guide(write(tmp_path / "n", ["x.png"]), source(20), range(20)).still
 
 
-def test_photos_have_the_pictures_of_their_names(tmp_path: Path) -> None:
+def test_photos_are_matched_with_pictures_by_name(tmp_path: Path) -> None:
     photos = source(3, "photos", [3, 1, 2])  # shot_0003.jpg, ...
     folder = write(tmp_path / "m", ["shot_0001.png", "shot_0002.png", "shot_0003.png", "more.png"])
     assert shades(open_guide(folder, photos, range(3)), range(3)) == {0: 20, 1: 0, 2: 10}
@@ -207,12 +207,12 @@ def test_photos_have_the_pictures_of_their_names(tmp_path: Path) -> None:
     assert shades(open_guide(unlike, photos, range(3)), range(3)) == {0: 0, 1: 10, 2: 20}
 
 
-def test_a_series_with_one_missing_is_tracked_over_the_gap(tmp_path: Path) -> None:
+def test_a_series_with_a_missing_picture_is_key_frames(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", [f"{n}.png" for n in range(6) if n != 3])
     assert open_guide(folder, source(6), range(6)).keys == (0, 1, 2, 4, 5)
 
 
-def test_keys_of_a_numbered_sequence_have_the_numbers_of_its_pictures(tmp_path: Path) -> None:
+def test_key_frames_of_a_numbered_sequence_have_its_numbers(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["0102.png", "0104.png"])
     numbered = source(5, "sequence", [101, 102, 103, 104, 105])
     assert open_guide(folder, numbered, range(5)).keys == (1, 3)
@@ -220,7 +220,7 @@ def test_keys_of_a_numbered_sequence_have_the_numbers_of_its_pictures(tmp_path: 
     assert open_guide(others, numbered, range(5)).keys == (0, 4)
 
 
-def test_as_many_pictures_as_chosen_frames_begin_with_the_first_of_them(tmp_path: Path) -> None:
+def test_as_many_pictures_as_frames_of_the_part_start_with_the_part(tmp_path: Path) -> None:
     for folder in (
         write(tmp_path / "n", ["0.png", "1.png", "2.png"]),
         write(tmp_path / "w", ["a.png", "b.png", "c.png"]),
@@ -239,10 +239,10 @@ def test_as_many_pictures_as_chosen_frames_begin_with_the_first_of_them(tmp_path
         (["1.png", "2.png"], "photos", "got 2; give one picture for all, or one for each"),
         (["1.png", "5.png"], "video", r"5\.png: .* from 0 to 4, got 5; name key frames"),
         (["1.png", "01.png"], "video", r"got 01\.png and 1\.png, both with the number 1"),
-        ([f"{n}.png" for n in range(6)], "video", "got 6; remove those that are too many"),
+        ([f"{n}.png" for n in range(6)], "video", "got 6; remove the extra ones"),
     ],
 )
-def test_counts_and_numbers_that_do_not_fit(
+def test_wrong_counts_and_numbers_are_refused(
     tmp_path: Path, names: list[str], kind: str, sentence: str
 ) -> None:
     folder = write(tmp_path / "m", names)
@@ -252,9 +252,11 @@ def test_counts_and_numbers_that_do_not_fit(
     assert "\n" not in str(caught.value)
 
 
-def test_a_part_is_named_where_pictures_fit_neither_it_nor_the_source(tmp_path: Path) -> None:
+def test_an_error_names_both_expected_counts_of_a_part(tmp_path: Path) -> None:
     folder = write(tmp_path / "m", ["a.png", "b.png"])
-    with pytest.raises(GuideError, match=r"each of the 5 frames of .*, or 3 for the part chosen"):
+    with pytest.raises(
+        GuideError, match=r"each of the 5 frames of .*, or 3 for the part to stylise"
+    ):
         open_guide(folder, source(5), range(1, 4))
 
 
@@ -307,7 +309,7 @@ def test_an_animation_is_a_series_and_keeps_its_transparency(tmp_path: Path) -> 
         open_guide(tmp_path / "m.gif", source(4), range(4))
 
 
-def test_sizes_are_those_of_each_picture_upright(tmp_path: Path) -> None:
+def test_sizes_are_of_each_picture_upright(tmp_path: Path) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     PIL.Image.new("L", (30, 20)).save(tmp_path / "1.png")
@@ -316,7 +318,7 @@ def test_sizes_are_those_of_each_picture_upright(tmp_path: Path) -> None:
     assert [drawn.size(key) for key in drawn.keys or ()] == [(30, 20), (20, 30)]
 
 
-def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_error_names_a_file_that_is_not_a_picture(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("only words")
     with pytest.raises(MediaError, match=r"a\.txt"):
         open_guide(tmp_path / "a.txt", source(4), range(4))

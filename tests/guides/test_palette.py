@@ -1,4 +1,4 @@
-"""The colours of label maps, clean and lossy; each pixel's label; which colours go together."""
+"""Palettes of clean and lossy maps, labels, and matching of colours."""
 
 import io
 import os
@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from vidstyle.errors import GuideError, SettingsError, UsageError
-from vidstyle.guides.files import Drawing, read_drawing
+from vidstyle.guides.files import RgbaPicture, read_rgba
 from vidstyle.guides.palette import (
     CLEAR,
     UNKNOWN,
@@ -28,8 +28,8 @@ SEED = Path(os.environ.get("VIDSTYLE_FOOTAGE") or "absent").parent / "seed"
 RED, BLUE, GREY, BLACK = (255, 0, 0), (0, 0, 255), (128, 128, 128), (0, 0, 0)
 
 
-def drawing(pixels: np.ndarray) -> Drawing:
-    """Return uint8 [H, W, 3 or 4] as a Drawing."""
+def drawing(pixels: np.ndarray) -> RgbaPicture:
+    """Return uint8 [H, W, 3 or 4] as a RgbaPicture."""
     values = pixels.astype(np.float32) / np.float32(255)
     alpha = np.ones((*values.shape[:2], 1), np.float32)
     return values if values.shape[2] == 4 else np.concatenate([values, alpha], axis=2)
@@ -69,7 +69,7 @@ def named(what: str, *names: str) -> Palette:
     return Palette(what=what, names=names, shares=(1 / len(names),) * len(names))
 
 
-def test_a_clean_map_keeps_every_colour_however_near_and_however_small() -> None:
+def test_a_clean_map_keeps_near_and_small_colours() -> None:
     pixels = fields(BLACK, (1, 1, 1), (2, 2, 2), (255, 255, 255))
     pixels[3:6, 3:6] = (200, 0, 100)
     found = palette(pixels)
@@ -87,13 +87,13 @@ def test_two_colours_with_smooth_edges_are_two_colours() -> None:
     assert set(found.names) == {"#000000", "#ffffff"}
 
 
-def test_thin_colours_that_blend_nothing_are_labels() -> None:
+def test_thin_areas_that_are_no_blends_are_labels() -> None:
     pixels = fields(RED, BLUE)
     pixels[10] = (0, 255, 0)
     assert set(palette(pixels).names) == {"#ff0000", "#0000ff", "#00ff00"}
 
 
-def test_single_pixels_are_no_colours_of_a_clean_map() -> None:
+def test_single_pixels_of_a_clean_map_are_ignored() -> None:
     pixels = fields(RED, BLUE)
     pixels[4, 4] = (0, 255, 0)
     assert set(palette(pixels).names) == {"#ff0000", "#0000ff"}
@@ -132,7 +132,7 @@ def test_16_bits_and_8_bits_are_the_same_label() -> None:
     assert palette_of([("m", deep)], "m").names == palette(fields(RED, GREY)).names
 
 
-def test_what_is_transparent_is_in_no_region() -> None:
+def test_transparent_pixels_are_in_no_region() -> None:
     pixels = np.dstack([fields(RED, BLUE), np.full((20, 40), 255, np.uint8)])
     pixels[:, 20:, 3] = 100
     found = palette(pixels)
@@ -143,7 +143,7 @@ def test_what_is_transparent_is_in_no_region() -> None:
     np.testing.assert_array_equal(closed(labels), labels)
 
 
-def test_more_than_32_colours_were_saved_with_smoothing() -> None:
+def test_more_than_32_colours_are_refused() -> None:
     hue = np.tile(np.arange(256, dtype=np.uint8), (64, 4))
     hsv = np.dstack([hue, np.full_like(hue, 255), np.full_like(hue, 255)])
     wheel = np.asarray(PIL.Image.fromarray(hsv, "HSV").convert("RGB"))
@@ -159,14 +159,14 @@ def test_a_series_of_too_many_clean_colours_in_all_is_refused() -> None:
         palette_of(pictures, "maps/")
 
 
-def test_a_series_of_clean_maps_whose_colours_waver_is_snapped() -> None:
+def test_slightly_different_colours_of_a_series_are_merged() -> None:
     pictures = [(str(i), drawing(fields((255 - i, i // 2, 0), BLUE))) for i in range(40)]
     assert len(palette_of(pictures[:20], "maps/").names) == 21
     merged = palette_of(pictures, "maps/")
     assert (len(merged.names), merged.names[0]) == (3, "#0000ff")
 
 
-def test_noise_and_nothing_are_no_maps() -> None:
+def test_noise_and_an_empty_picture_are_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
     for pixels in (noise, np.zeros((8, 8, 4), np.uint8)):
         with pytest.raises(GuideError, match=r"map\.png: expected .* a flat colour .* got none"):
@@ -198,7 +198,7 @@ def test_unassigned_pixels_take_the_nearest_label() -> None:
     np.testing.assert_array_equal(closed(nothing), nothing)
 
 
-def test_regions_are_colours_with_or_without_a_style() -> None:
+def test_regions_are_parsed_with_and_without_a_style() -> None:
     assert parse_regions("#0000FF=a.jpg,#ff0000=b/c, d=1.jpg") == (
         Region("#0000ff", "a.jpg"),
         Region("#ff0000", "b/c, d=1.jpg"),
@@ -207,12 +207,12 @@ def test_regions_are_colours_with_or_without_a_style() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "blue", "#00f", "#0000ff=", "#0000ff,,#ff0000", "#0000gg=a"])
-def test_what_is_no_region_is_quoted(text: str) -> None:
+def test_an_error_quotes_an_invalid_region(text: str) -> None:
     with pytest.raises(SettingsError, match=r"--regions: expected colours .* got '"):
         parse_regions(text)
 
 
-def test_every_colour_that_both_have_takes_part_and_styles_that_share_one_blend() -> None:
+def test_common_colours_match_and_styles_with_the_same_colour_blend() -> None:
     content = named("m.png", "#ff0000", "#0000ff")
     styles = [named("a", "#0000fe", "#f00000"), named("b", "#00ff00", "#ff0000")]
     assert matched(content, styles) == (
@@ -221,7 +221,7 @@ def test_every_colour_that_both_have_takes_part_and_styles_that_share_one_blend(
     )
 
 
-def test_a_colour_that_no_style_has_is_named_with_its_share() -> None:
+def test_an_error_names_an_unmatched_colour_and_its_share() -> None:
     content = Palette("m.png", ("#ff0000", "#0000ff"), (0.875, 0.125))
     sentence = r"m\.png: .*\(a\.png: #ff0000\), got #0000ff \(12\.50% of it\); draw .* --unmatched"
     with pytest.raises(GuideError, match=sentence):
@@ -253,11 +253,11 @@ def test_regions_assign_styles_by_path_or_name() -> None:
             UsageError,
             r"one of the styles x/a\.jpg, y/a\.jpg, b\.jpg, got 'c\.jpg'",
         ),
-        ("#ff0000=a.jpg", UsageError, "which several are called; write the whole path"),
+        ("#ff0000=a.jpg", UsageError, "the name of several; write the whole path"),
         ("#0000ff=b.jpg", GuideError, r"\(b\.png: #ff0000\), got #0000ff"),
     ],
 )
-def test_regions_that_do_not_fit(regions: str, error: type[Exception], sentence: str) -> None:
+def test_unknown_regions_are_refused(regions: str, error: type[Exception], sentence: str) -> None:
     content = named("m.png", "#ff0000", "#0000ff")
     maps = [content, content, named("b.png", "#ff0000")]
     names = ["x/a.jpg", "y/a.jpg", "b.jpg"]
@@ -269,10 +269,12 @@ def test_regions_that_do_not_fit(regions: str, error: type[Exception], sentence:
 @pytest.mark.parametrize(
     ("content", "style", "count"), [("Seth", "Gogh", 6), ("Coastline", "Monet", 5)]
 )
-def test_the_originals_maps_have_few_colours_and_meet(content: str, style: str, count: int) -> None:
+def test_the_maps_of_the_original_have_few_colours_and_match(
+    content: str, style: str, count: int
+) -> None:
     found = []
     for name in (content, style):
-        picture = read_drawing(SEED / f"{name}_sem.png")
+        picture = read_rgba(SEED / f"{name}_sem.png")
         found.append(palette_of([(name, picture)], name))
         labels, unassigned = labelled(picture, found[-1])
         assert 0 < unassigned < 0.015

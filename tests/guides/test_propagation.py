@@ -12,9 +12,9 @@ import pytest
 
 from vidstyle import media
 from vidstyle.errors import GuideError
+from vidstyle.guides import propagation
 from vidstyle.guides.propagation import Tracked, track
 from vidstyle.image import Image
-from vidstyle.motion import flow
 
 HEIGHT, WIDTH = 96, 128
 FOOTAGE = Path(os.environ.get("VIDSTYLE_FOOTAGE") or "absent") / "davis"
@@ -30,7 +30,7 @@ def clouds(seed: int) -> Image:
 
 
 def square_at(x: int, ground: int = 0) -> tuple[Image, np.ndarray]:
-    """Return a bluish square of 36 on a ground, and its mask [H, W, 1]."""
+    """Return a frame with a bluish square of side 36, and its mask [H, W, 1]."""
     frame, mask = clouds(ground), np.zeros((HEIGHT, WIDTH, 1), np.float32)
     frame[30:66, x : x + 36] = 1 - clouds(9)[:36, :36] * (1, 0.3, 0.2)
     mask[30:66, x : x + 36] = 1
@@ -48,7 +48,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def as_map(mask: np.ndarray) -> np.ndarray:
-    """Return ground, left half and right half of what is masked: three hard planes."""
+    """Return three hard planes: background, left half and right half of the mask."""
     columns = np.flatnonzero(mask.any(axis=(0, 2)))
     left = mask.copy()
     left[:, int(columns.mean()) + 1 :] = 0
@@ -56,7 +56,7 @@ def as_map(mask: np.ndarray) -> np.ndarray:
 
 
 def soft_disc(x: float) -> tuple[Image, np.ndarray]:
-    """Return a bright ball before clouds, and a mask that falls off from its middle."""
+    """Return a frame with a bright ball, and a mask that falls off from its centre."""
     rows, columns = np.indices((HEIGHT, WIDTH))
     mask = np.exp(-((rows - 48) ** 2 + (columns - x) ** 2) / 200)[..., None].astype(np.float32)
     inside = np.hypot(rows - 48, columns - x)[..., None] < 18
@@ -64,7 +64,7 @@ def soft_disc(x: float) -> tuple[Image, np.ndarray]:
     return np.where(inside, ball, clouds(0)).astype(np.float32), mask
 
 
-def test_a_moving_square_is_followed_from_both_sides() -> None:
+def test_a_moving_square_is_propagated_from_both_key_frames() -> None:
     frames, masks = sliding(9)
     found = list(track(frames, {0: masks[0], 8: masks[8]}, hard=True))
     assert [each.index for each in found] == list(range(9))
@@ -74,7 +74,7 @@ def test_a_moving_square_is_followed_from_both_sides() -> None:
 
 
 @pytest.mark.parametrize(("key", "hard"), [(0, True), (5, True), (0, False), (5, False)])
-def test_one_key_serves_the_frames_after_it_and_before_it(key: int, hard: bool) -> None:
+def test_one_key_frame_is_propagated_forward_and_backward(key: int, hard: bool) -> None:
     frames, masks = sliding(6)
     found = list(track(frames, {key: masks[key]}, hard=hard))
     assert all(each.keys == (key,) for each in found)
@@ -86,7 +86,7 @@ def test_one_key_serves_the_frames_after_it_and_before_it(key: int, hard: bool) 
 @pytest.mark.parametrize("hard", [True, False])
 @pytest.mark.parametrize("noise", [0, 1 / 255])
 @pytest.mark.parametrize("keys", [(0,), (0, 19), (19,)])
-def test_a_still_scene_keeps_the_planes_exactly(
+def test_a_static_scene_keeps_the_planes_exactly(
     keys: tuple[int, ...], noise: float, hard: bool
 ) -> None:
     frame, mask = square_at(30)
@@ -100,7 +100,7 @@ def test_a_still_scene_keeps_the_planes_exactly(
     assert all(np.array_equal(each.planes, mask) for each in found)
 
 
-def test_nothing_is_carried_over_a_cut() -> None:
+def test_nothing_is_propagated_across_a_cut() -> None:
     (first, masks), (second, others) = sliding(4), sliding(4, ground=5)
     second = [frame[::-1, ::-1].copy() for frame in second]
     others = [mask[::-1, ::-1].copy() for mask in others]
@@ -125,7 +125,7 @@ def test_no_key_at_all_is_an_error_before_the_second_frame_is_read() -> None:
     assert len(list(frames)) == 2
 
 
-def test_pictures_of_other_sizes_are_shots_of_their_own() -> None:
+def test_another_frame_size_is_a_cut() -> None:
     small = np.ascontiguousarray(clouds(0)[:40])
     keys = {0: square_at(12)[1], 1: np.ones((40, WIDTH, 1), np.float32)}
     found = list(track([square_at(12)[0], small], keys, hard=True))
@@ -134,18 +134,18 @@ def test_pictures_of_other_sizes_are_shots_of_their_own() -> None:
 
 @pytest.mark.parametrize("shape", [(HEIGHT, WIDTH), (HEIGHT, WIDTH + 1, 1)])
 def test_planes_of_another_shape_are_an_error(shape: tuple[int, ...]) -> None:
-    with pytest.raises(GuideError, match="key frame 0 has planes of shape"):
+    with pytest.raises(GuideError, match="key frame 0: expected planes of shape"):
         list(track([clouds(0)], {0: np.zeros(shape, np.float32)}, hard=True))
 
 
-def test_keys_with_other_numbers_of_planes_are_an_error() -> None:
+def test_key_frames_with_different_numbers_of_planes_are_an_error() -> None:
     frames, masks = sliding(3)
-    with pytest.raises(GuideError, match="0 and 2 have 3 and 4 planes"):
+    with pytest.raises(GuideError, match=r"0 and 2: expected .* got 3 and 4"):
         list(track(frames, {0: np.dstack([masks[0]] * 3), 2: np.dstack([masks[2]] * 4)}, hard=True))
 
 
 @pytest.mark.parametrize("labels", [3, 7])
-def test_a_map_of_several_labels_stays_one_hot_and_follows(labels: int) -> None:
+def test_a_propagated_label_map_is_one_hot(labels: int) -> None:
     frames, masks = sliding(7)
     maps = [np.dstack([as_map(mask), *[mask * 0] * (labels - 3)]) for mask in masks]
     found = list(track(frames, {0: maps[0], 6: maps[6]}, hard=True))
@@ -174,7 +174,7 @@ def test_labels_that_tie_go_to_the_first() -> None:
     assert (found.planes == (0, 1, 0)).all()
 
 
-def test_soft_masks_stay_soft_and_follow() -> None:
+def test_propagated_soft_masks_stay_soft() -> None:
     frames, masks = zip(*(soft_disc(30 + 3 * i) for i in range(7)), strict=True)
     pairs = [np.dstack([mask, 0.5 * mask]) for mask in masks]
     found = list(track(frames, {0: pairs[0], 6: pairs[6]}, hard=False))
@@ -202,7 +202,7 @@ def test_two_runs_give_the_same_bits(hard: bool) -> None:
 
 
 class Asked(Mapping[int, np.ndarray]):
-    """Key frames that write down when they are asked for."""
+    """Key frames that log each access."""
 
     def __init__(self, keys: dict[int, np.ndarray], journal: list[str]) -> None:
         self._keys, self._journal = keys, journal
@@ -221,7 +221,7 @@ class Asked(Mapping[int, np.ndarray]):
         return index in self._keys
 
 
-def test_frames_and_keys_are_asked_for_once_and_no_earlier_than_needed() -> None:
+def test_frames_and_keys_are_read_once_and_lazily() -> None:
     frames, masks = sliding(6)
     journal: list[str] = []
 
@@ -239,7 +239,7 @@ def test_frames_and_keys_are_asked_for_once_and_no_earlier_than_needed() -> None
 
 
 def peak(count: int, keys: range) -> int:
-    """Return the most bytes that are held while a clip of so many frames is tracked."""
+    """Return the peak memory in bytes of tracking a clip of `count` frames."""
     masks = {key: square_at(30)[1] for key in keys}
     frames = (clouds(0) for _ in range(count))
 
@@ -249,19 +249,16 @@ def peak(count: int, keys: range) -> int:
     def trusted(*given: np.ndarray) -> np.ndarray:
         return np.ones((HEIGHT, WIDTH, 1), np.float32)
 
-    with (
-        mock.patch.object(flow, "optical_flow", still),
-        mock.patch.object(flow, "confidence", trusted),
-    ):
+    with mock.patch.object(propagation, "confidence", trusted):
         tracemalloc.start()
-        for _ in track(frames, masks, hard=False):
+        for _ in track(frames, masks, hard=False, flow=still):
             pass
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     return most
 
 
-def test_memory_grows_with_the_way_between_keys_and_not_with_the_clip() -> None:
+def test_memory_depends_on_the_distance_between_keys_only() -> None:
     short, long = peak(20, range(0, 20, 5)), peak(100, range(0, 100, 5))
     assert long < 1.2 * short + 80 * HEIGHT * WIDTH * 4
     assert peak(100, range(1)) < 1.2 * peak(20, range(1))
@@ -294,7 +291,9 @@ def score(found: list[Tracked], masks: list[np.ndarray]) -> float:
     ("name", "keys", "least"),
     [("camel", (0, 10), 0.95), ("camel", (0,), 0.9), ("camel", (10,), 0.9), ("cows", (0, 5), 0.95)],
 )
-def test_real_masks_are_carried(name: str, keys: tuple[int, ...], least: float) -> None:
+def test_masks_of_real_footage_are_propagated(
+    name: str, keys: tuple[int, ...], least: float
+) -> None:
     frames, masks = davis(name, keys[-1] + 1 if len(keys) > 1 else 11)
     found = list(track(frames, {key: masks[key] for key in keys}, hard=True))
     assert score(found, masks) > least

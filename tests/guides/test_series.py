@@ -1,4 +1,4 @@
-"""How a series of masks or maps is taken is told; labels that were saved as weights are refused."""
+"""The reported assignment of masks to frames; labels saved as weights are refused."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ REHEARSE = ["--steps", "0", "--steps-next", "0"]
 
 
 def save(path: Path, *, object_: int = 255, border: int = 0, ground: int = 0) -> Path:
-    """A mask of an object on a ground, perhaps with a border: 8 bits."""
+    """Save an 8-bit mask of an object, optionally with a border."""
     pixels = np.full((HEIGHT, WIDTH), ground, np.uint8)
     pixels[20:70, 30:90] = object_
     if border:
@@ -43,7 +43,7 @@ def folder(path: Path, numbers: list[int]) -> Path:
         ([0, 1, 2, 4, 5], "5 key frames, tracked over 6 frames"),
     ],
 )
-def test_how_a_series_is_taken_is_told(
+def test_the_assignment_of_a_series_is_reported(
     clip: Path,
     style: Path,
     tmp_path: Path,
@@ -96,13 +96,13 @@ def test_labels_saved_as_a_mask_are_refused(
 
 
 @pytest.mark.parametrize("value", [1, 3, 8])
-def test_labels_alone_cover_nothing(tmp_path: Path, value: int) -> None:
+def test_a_mask_of_labels_alone_is_refused(tmp_path: Path, value: int) -> None:
     path = save(tmp_path / "mask.png", object_=value)
     with pytest.raises(GuideError, match="if it was saved as 0 and 1, save it as 0 and 255"):
         check_covers(drawn(path))
 
 
-def test_weights_that_look_a_little_like_labels_are_taken(tmp_path: Path) -> None:
+def test_weights_that_resemble_labels_are_accepted(tmp_path: Path) -> None:
     check_covers(drawn(save(tmp_path / "a.png", ground=1)))  # no 0: a range that is not full
     check_covers(drawn(save(tmp_path / "b.png", object_=20, border=255)))
     check_covers(drawn(save(tmp_path / "c.png", object_=0)), invert=True)
@@ -114,7 +114,7 @@ def test_weights_that_look_a_little_like_labels_are_taken(tmp_path: Path) -> Non
     check_covers(drawn(series), invert=True)
 
 
-def test_track_takes_what_the_techniques_take(
+def test_track_accepts_the_options_of_a_run(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = folder(tmp_path / "keys", [0, 5])

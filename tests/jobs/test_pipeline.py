@@ -31,7 +31,7 @@ from vidstyle.jobs.events import StartEvent, StepEvent
 from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import plan, run, stylize
-from vidstyle.motion import flow
+from vidstyle.motion import bidirectional
 from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
 
 REHEARSE = {"steps": 0, "steps_next": 0}
@@ -176,7 +176,7 @@ def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
 def test_no_prior_is_passed_over_a_cut(
     make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "motion", lambda *_: None)
+    monkeypatch.setattr(bidirectional, "motion", lambda *_: None)
     events: list[Any] = []
     run(make(), events.append)
     assert [event.cut for event in events if event.name == "frame"] == [True] * FRAMES

@@ -138,7 +138,7 @@ def test_a_pipe_or_a_device_is_refused_at_once(tmp_path: Path, name: str) -> Non
         lambda: media.probe(path),
         lambda: media.read_picture(path),
         lambda: media.read_style(path),
-        lambda: files.read_drawing(path),
+        lambda: files.read_rgba(path),
         lambda: open_container(path),
     ):
         with pytest.raises(MediaError, match="regular file, got a pipe, a device"):
@@ -268,7 +268,7 @@ def test_a_large_style_is_reduced_and_a_large_map_keeps_its_colours(tmp_path: Pa
     PIL.Image.fromarray(np.repeat(labels, 3, 2)).save(path)
     with large_from(10_000):
         assert media.read_style(path).shape == (48, 80, 3)
-        drawing = files.read_drawing(path)
+        drawing = files.read_rgba(path)
     assert drawing.shape == (48, 80, 4)
     assert set(np.unique(drawing)) == {0, 1}
 

@@ -1,7 +1,4 @@
-"""A table of odd sources, made here and of $VIDSTYLE_FOOTAGE, in whole runs that change nothing.
-
-Another decoder than ours compares what comes out with what went in: see scripts/_corpus.py.
-"""
+"""Identity runs of unusual sources, generated and from $VIDSTYLE_FOOTAGE: see stress/corpus.py."""
 
 import os
 from collections.abc import Callable
@@ -22,7 +19,7 @@ from media_inputs import (
     write_rotated,
 )
 
-import stress.corpus as _corpus
+from stress import corpus
 from vidstyle import media
 
 FOOTAGE = Path(os.environ.get("VIDSTYLE_FOOTAGE") or "absent")
@@ -55,13 +52,13 @@ def _cropped(suffix: str) -> Callable[[Path], Path]:
 
 
 def _cut_in(folder: Path) -> Path:
-    """Copy from between two key frames: an edit list tells to drop what is needed to decode."""
+    """Copy from between two key frames: an edit list hides the frames that decoding needs."""
     path = write_clip(folder / "a.mp4", list(range(20)))
     ffmpeg("-ss", "0.4", "-i", str(path), "-c", "copy", str(folder / "cut.mp4"))
     return folder / "cut.mp4"
 
 
-def _resized_on_the_way(folder: Path) -> Path:
+def _resized_midway(folder: Path) -> Path:
     for name, size in (("a.h264", (64, 48)), ("b.h264", (96, 80))):
         _raw(name, "-c:v", "libx264", "-bf", "0", size=size)(folder)
     path = folder / "both.h264"
@@ -120,7 +117,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "4:2:2": (_raw("a.mp4", "-c:v", "libx264", "-pix_fmt", "yuv422p"), ""),
     "full range": (_raw("a.mp4", "-c:v", "libx264", "-pix_fmt", "yuvj420p"), ""),
     "HDR": (_raw("a.mp4", "-vf", _PQ, *_H265, "yuv420p10le"), "(PQ) is tone-mapped"),
-    "size changes": (_resized_on_the_way, "the frame size changes"),
+    "size changes": (_resized_midway, "the frame size changes"),
     "cut short": (_truncated, "cut short"),
     "damaged": (_damaged, "damaged"),
     "GIF": (lambda folder: write_gif(folder / "a.gif", [50, 200, 70, 30]), ""),
@@ -130,49 +127,51 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_odd_source_gives_the_same_frames_at_the_same_times(tmp_path: Path, kind: str) -> None:
-    make, told = KINDS[kind]
+def test_an_unusual_source_gives_the_same_frames_at_the_same_times(
+    tmp_path: Path, kind: str
+) -> None:
+    make, warning = KINDS[kind]
     (tmp_path / "out").mkdir()
-    row = _corpus.examine(make(tmp_path), kind, tmp_path / "out")
+    row = corpus.examine(make(tmp_path), kind, tmp_path / "out")
     assert row.bad == "", row
     assert row.verdict.startswith("same")
-    assert (told in row.verdict) if told else (row.verdict == "same")
+    assert (warning in row.verdict) if warning else (row.verdict == "same")
 
 
 def test_a_changed_picture_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def mirrored(self, content, **_):
-        return _corpus.Rehearsed(content[:, ::-1].copy(), {})
+        return corpus.Rehearsed(content[:, ::-1].copy(), {})
 
-    monkeypatch.setattr(_corpus.Identity, "stylize", mirrored)
-    row = _corpus.examine(write_clip(tmp_path / "a.mp4", STEPS), "b", tmp_path)
+    monkeypatch.setattr(corpus.Identity, "stylize", mirrored)
+    row = corpus.examine(write_clip(tmp_path / "a.mp4", STEPS), "b", tmp_path)
     assert "pictures" in row.bad
 
 
 @pytest.mark.parametrize("wrong", ["count", "time", "size", "picture"])
-def test_what_differs_is_bad(tmp_path: Path, wrong: str) -> None:
+def test_each_difference_is_bad(tmp_path: Path, wrong: str) -> None:
     path = write_clip(tmp_path / "a.mp4", STEPS)
-    clip, seen = media.probe(path), _corpus.look(path)
+    clip, seen = media.probe(path), corpus.decode(path)
     other = {
         "count": replace(seen, seconds=seen.seconds[:-1]),
         "time": replace(seen, seconds=seen.seconds + 0.002),
         "size": replace(seen, size=(64, 44)),
         "picture": replace(seen, pictures=seen.pictures[::-1]),
     }[wrong]
-    found = list(_corpus._compare(clip, seen, clip, other, may_differ=False))
+    found = list(corpus._compare(clip, seen, clip, other, may_differ=False))
     assert [bad for _, bad in found].count(True) == 1
-    assert not any(bad for _, bad in _corpus._compare(clip, seen, clip, seen, may_differ=False))
+    assert not any(bad for _, bad in corpus._compare(clip, seen, clip, seen, may_differ=False))
 
 
 def test_a_refusal_is_a_verdict_and_a_fault_is_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_clip(tmp_path / "a.mp4", STEPS)
-    assert "also an input" in _corpus.examine(path, "a", tmp_path).bad
+    assert "also an input" in corpus.examine(path, "a", tmp_path).bad
     path.write_bytes(b"no video")
-    row = _corpus.examine(tmp_path / "a.mp4", "a", tmp_path)
+    row = corpus.examine(tmp_path / "a.mp4", "a", tmp_path)
     assert (row.verdict[:8], row.bad) == ("refused:", "")
     monkeypatch.setattr(media, "probe", lambda path: 1 / 0)
-    assert "ZeroDivisionError" in _corpus.examine(tmp_path / "a.mp4", "a", tmp_path).bad
+    assert "ZeroDivisionError" in corpus.examine(tmp_path / "a.mp4", "a", tmp_path).bad
 
 
 _REAL = [
@@ -186,6 +185,6 @@ _REAL = [
 @pytest.mark.skipif(not FOOTAGE.is_dir(), reason="VIDSTYLE_FOOTAGE names no folder")
 @pytest.mark.parametrize("path", _REAL, ids=lambda path: path.name)
 def test_real_footage_gives_the_same_frames_at_the_same_times(tmp_path: Path, path: Path) -> None:
-    row = _corpus.examine(path, path.name, tmp_path)
+    row = corpus.examine(path, path.name, tmp_path)
     assert row.bad == "", row
     assert row.verdict.startswith("refused: ") == ("dovi-p5" in path.name)

@@ -1,4 +1,4 @@
-"""A slice of scripts/fuzz; and that what it is made of is sound before it is damaged."""
+"""A sample of scripts/fuzz, and the validity of its seeds."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from stress.torture import Table
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="waits as Linux does")
 COUNTS = {"states": 40, "videos": 40, "pictures": 40, "playlists": 14, "bombs": 4}
-FITTING = {  # of the files that are made, those that a role takes undamaged
+FITTING = {  # role -> seeds that are valid for it
     "source": (
         "h264.mp4", "vp9.webm", "adpcm.avi", "eight_bits.avi", "wma.wmv", "side.mkv", "custom.mov",
         "unnamed.mkv", "joined_program.vob", "moving.gif", "rgb.jpg", "cmyk.jpg", "grey16.png",
@@ -27,7 +27,7 @@ FITTING = {  # of the files that are made, those that a role takes undamaged
 
 
 @pytest.mark.parametrize(("kind", "count"), COUNTS.items())
-def test_a_slice_of_the_mutants_is_read_or_refused(kind: str, count: int) -> None:
+def test_a_sample_of_mutants_is_read_or_refused(kind: str, count: int) -> None:
     options = ["--count", str(count), "--seed", "7"]
     command = [sys.executable, "-m", "stress.fuzz_main", kind, *options]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -36,8 +36,8 @@ def test_a_slice_of_the_mutants_is_read_or_refused(kind: str, count: int) -> Non
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in HOSTILE])
-def test_undamaged_the_files_are_fit_for_their_roles(kind: str, tmp_path: Path) -> None:
-    """In a process of its own: the peak memory of a child includes that of what it forked from."""
+def test_undamaged_seeds_are_valid_in_their_roles(kind: str, tmp_path: Path) -> None:
+    """In a subprocess: the peak memory of a child includes that of its parent."""
     code = f"from test_fuzz import read_undamaged; read_undamaged({kind!r}, {str(tmp_path)!r})"
     paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
@@ -47,7 +47,7 @@ def test_undamaged_the_files_are_fit_for_their_roles(kind: str, tmp_path: Path) 
 
 
 def read_undamaged(kind: str, folder: str) -> None:
-    """Let each file that fits a role be read in it, undamaged."""
+    """Run vidstyle on each undamaged seed in the roles that it is valid for."""
     bench, seeds = prepare(Path(folder), kind)
     table, asked = Table(), 0
     for role, names in FITTING.items():
@@ -59,7 +59,7 @@ def read_undamaged(kind: str, folder: str) -> None:
     assert sum(row["finished"] for row in table.rows.values()) == asked
 
 
-def test_hostile_files_go_as_they_are_through_every_role_first(tmp_path: Path) -> None:
+def test_hostile_files_are_first_used_undamaged_in_every_role(tmp_path: Path) -> None:
     assert set(COUNTS) == {*KINDS, "states"}
     _, seeds = prepare(tmp_path, "playlists")
     roles = KINDS["playlists"]
@@ -70,7 +70,7 @@ def test_hostile_files_go_as_they_are_through_every_role_first(tmp_path: Path) -
     assert any(one.data != one.origin.read_bytes() for one in damaged)
 
 
-def test_a_mutant_depends_on_the_seed_and_its_number_alone(tmp_path: Path) -> None:
+def test_a_mutant_depends_on_seed_and_number_only(tmp_path: Path) -> None:
     seed = tmp_path / "picture.png"
     seed.write_bytes(bytes(range(256)) * 8)
     whole = list(mutants([seed], "pictures", range(30), 5))

@@ -1,4 +1,4 @@
-"""A slice of scripts/torture; and real disks, two runs at once, other weights and versions."""
+"""A sample of scripts/torture; full disks, concurrent runs, changed weights and versions."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @pytest.mark.parametrize(("test", "count"), [("faults", 16), ("kills", 6), ("signals", 2)])
-def test_a_slice_of_the_torture_leaves_no_trace(test: str, count: int) -> None:
+def test_a_sample_of_the_torture_has_no_failures(test: str, count: int) -> None:
     command = [
         sys.executable,
         "-m",
@@ -42,12 +42,12 @@ def test_a_slice_of_the_torture_leaves_no_trace(test: str, count: int) -> None:
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Trial:
-    """A job of which a whole output is known, and nothing is there yet."""
+    """A job with a known complete output, not started."""
     whole = {job: {"out.mp4": "0" * 64} for job in JOBS}
     return Bench(tmp_path, whole).trial("video")
 
 
-def test_the_torture_sees_a_partial_file_and_debris(trial: Trial) -> None:
+def test_partial_files_and_debris_are_detected(trial: Trial) -> None:
     assert trial.partial() is None
     assert trial.differs() == "not identical: out.mp4"
     (trial.folder / "out.mp4.vidstyle").mkdir()
@@ -81,7 +81,7 @@ def make(clip: Path, style: Path) -> Callable[..., Job]:
 
 
 @pytest.mark.parametrize("filled_at", [1, 4, 6], ids=["first frames", "last frames", "encoding"])
-def test_a_disk_that_is_full_costs_nothing_that_was_finished(
+def test_a_full_disk_keeps_the_finished_frames(
     make: Callable[..., Job], tmp_path: Path, disk: Path, filled_at: int
 ) -> None:
     run(make(tmp_path / "whole.mp4"), make_stylizer=Inverter())
@@ -107,7 +107,7 @@ def test_a_disk_that_is_full_costs_nothing_that_was_finished(
     assert [path.name for path in disk.iterdir()] == ["out.mp4"]
 
 
-def test_a_read_only_disk_is_one_sentence(
+def test_a_read_only_disk_is_reported_in_one_sentence(
     clip: Path, style: Path, disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
@@ -118,7 +118,7 @@ def test_a_read_only_disk_is_one_sentence(
     )
 
 
-def test_a_second_run_is_refused_until_the_first_is_dead(
+def test_a_second_run_is_refused_while_the_first_lives(
     style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip, output = write_clip(tmp_path / "long.mp4", 60), tmp_path / "out.mp4"
@@ -139,7 +139,7 @@ def test_a_second_run_is_refused_until_the_first_is_dead(
     assert not Path(f"{output}.vidstyle").exists()
 
 
-def test_other_weights_or_versions_are_refused_by_name(
+def test_an_error_names_changed_weights_and_versions(
     make: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = make(tmp_path / "out.mp4", steps=1)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from vidstyle.image import Image, difference_of_gaussians
-from vidstyle.motion.flow import sample
+from vidstyle.motion.warp import sample
 
 __all__ = ["PreviousOutput", "filtered"]
 

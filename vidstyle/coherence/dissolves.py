@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from vidstyle.image import Image
-from vidstyle.motion.flow import contrast, sample
+from vidstyle.motion.flow import contrast
+from vidstyle.motion.warp import sample
 
 __all__ = ["added", "at_rest", "outdated", "where"]
 

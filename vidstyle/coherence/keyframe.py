@@ -12,7 +12,10 @@ import cv2
 import numpy as np
 
 from vidstyle.image import Image
-from vidstyle.motion.flow import Motion, compose_flows, confidence, optical_flow, warp
+from vidstyle.motion.bidirectional import Motion
+from vidstyle.motion.flow import optical_flow
+from vidstyle.motion.occlusion import confidence
+from vidstyle.motion.warp import compose_flows, warp
 
 __all__ = ["SPAN", "KeyframeTrack", "Step"]
 

@@ -10,7 +10,7 @@ from vidstyle.coherence.keyframe import SPAN, KeyframeTrack, Step
 from vidstyle.errors import MediaError
 from vidstyle.guides.guide import unchanged
 from vidstyle.image import Image, from_uint16, to_uint16
-from vidstyle.motion import flow
+from vidstyle.motion import bidirectional
 
 if TYPE_CHECKING:
     from vidstyle.coherence.fades import Fade
@@ -99,7 +99,7 @@ class ShotTracker:
         self._earlier, self._here = self._here if self._linked else None, here
         moved = None
         if self._earlier is not None and self._is_followed(position):
-            moved = flow.motion(self._earlier.frame, frame)
+            moved = bidirectional.motion(self._earlier.frame, frame)
         follows = moved is not None if known is None else known.follows
         if self._course is None or not follows:
             return self._turn(here)
@@ -164,7 +164,7 @@ class ShotTracker:
         if left is not None and here.position - left.last.position > _SHORT:
             left = None
         if left is not None and known is None:
-            moved = flow.motion(left.last.frame, here.frame)
+            moved = bidirectional.motion(left.last.frame, here.frame)
         if left is None or (moved is None if known is None else known.back is None):
             self._leave(self._earlier)
             self._begin()

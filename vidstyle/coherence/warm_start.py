@@ -14,7 +14,9 @@ from vidstyle.coherence.deflicker import PreviousOutput
 from vidstyle.coherence.disocclusion import WarpedFrame, despeckled, exemplar_of, fill_disoccluded
 from vidstyle.coherence.quilting import Exemplar
 from vidstyle.image import Image
-from vidstyle.motion.flow import Motion, alike, inside, is_consistent, motion, sample, warp
+from vidstyle.motion.bidirectional import Motion, motion
+from vidstyle.motion.occlusion import alike, inside, is_consistent
+from vidstyle.motion.warp import sample, warp
 
 __all__ = ["StylizedFrame", "TemporalPrior", "carried", "prior", "prior_along", "static"]
 

@@ -19,7 +19,9 @@ from vidstyle.guides import guide
 from vidstyle.guides.frame_guides import GuideSeries
 from vidstyle.image import Image, resize
 from vidstyle.media import Clip
-from vidstyle.motion.flow import compose_flows, confidence, is_cut, optical_flow
+from vidstyle.motion.flow import optical_flow
+from vidstyle.motion.occlusion import confidence, is_cut
+from vidstyle.motion.warp import compose_flows
 
 if TYPE_CHECKING:
     from vidstyle.evaluation.perceptual import PerceptualDistances
@@ -198,7 +200,7 @@ def _probed_cold(path: Path, result: Clip) -> Clip:
 def _masks(path: Path, series: GuideSeries) -> Iterator[np.ndarray]:
     drawn = series.open(path)
     guide.check_covers(drawn)
-    series.tell(drawn)
+    series.report(drawn)
     return series.masks(drawn)
 
 

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from vidstyle.image import Image
-from vidstyle.motion.flow import is_consistent, warp
+from vidstyle.motion.occlusion import is_consistent
+from vidstyle.motion.warp import warp
 
 __all__ = [
     "contrast",
@@ -48,7 +49,7 @@ _PERIODS = (5.0, 20.0)  # pixels: periods of a mesh or of stripes
 def warped(image: Image, flow: np.ndarray) -> Image:
     """Return `image` sampled at p + flow(p): bilinear, border replicated, as in both papers.
 
-    The stylizer itself warps with Lanczos: see motion.flow.warp.
+    The stylizer itself warps with Lanczos: see motion.warp.
     """
     rows, columns = np.indices(flow.shape[:2], np.float32)
     return np.asarray(

@@ -1,1 +1,1 @@
-"""Guides: masks and label maps, from files or tracked from key frames, for every frame."""
+"""Guides: weight planes from masks and label maps (files, arrays, or propagated key frames)."""

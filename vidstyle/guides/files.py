@@ -1,14 +1,14 @@
-"""Masks and maps as they are drawn: raw values with their alpha, and the frames that they are for.
+"""Files of masks and label maps: raw pixel values with alpha, and their frames of the source.
 
-A `Drawing` is not an `Image`: its colours are weights or labels. So no profile is applied and
-nothing is laid over white; palettes are expanded, 16 bits kept, EXIF orientation applied.
+An `RgbaPicture` is not an `Image`: its values are weights or labels. No colour profile is applied
+and alpha is kept; palettes are expanded, 16 bits kept, EXIF orientation applied.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -20,23 +20,22 @@ from vidstyle.media.clip import Clip
 from vidstyle.media.large import UPRIGHT, area_factor, exif_of, reduced_size
 from vidstyle.media.pictures import open_picture, quiet
 
-__all__ = ["Drawing", "GuideFile", "missing", "open_guide", "read_drawing"]
+__all__ = ["GuideFile", "RgbaPicture", "missing", "open_guide", "read_rgba"]
 
-Drawing = np.ndarray[Any, Any]  # float32 [H, W, 4], RGBA, 0..1; the alpha is not multiplied in
+RgbaPicture = np.ndarray  # float32 [H, W, 4], RGBA, 0..1; alpha is not premultiplied
 
 _ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuideFile:
-    """The masks or maps that one path gave, and which frames of the source they are for.
+    """The masks or maps of one path, assigned to frames of the source.
 
-    Frames are counted from the beginning of the source, whatever part of it is stylised.
+    Frame numbers count from the beginning of the source, also where only a part is stylised.
 
-    clip: what was given, as `probe` found it. first: the frame of the first picture of a series.
-    files: the pictures in the order of their frames, () for a video and an animation.
-    keys: the frames that have a picture, ascending, where only some have; None elsewhere.
-    still: one picture serves every frame.
+    clip: the probed path. files: the pictures in the order of their frames; () for a video or an
+    animation. first: the frame of the first picture of a series. keys: the key frames, ascending;
+    None if all frames have a picture. still: one picture for all frames.
     """
 
     clip: Clip
@@ -46,84 +45,83 @@ class GuideFile:
     still: bool = False
 
     def name(self, frame: int) -> str:
-        """Return what to call the picture of a frame in a sentence."""
-        place = self._place(frame)
-        return str(self.files[place]) if self.files else f"{self.clip.path}, picture {place}"
+        """Return the name of the picture of a frame, for errors."""
+        return self._name(self._index(frame))
 
     def size(self, frame: int) -> tuple[int, int]:
         """Return the (width, height) of the picture of a frame, from its header."""
         sizes = dict(zip(self.clip.files, self.clip.sizes, strict=False))
         own = (self.clip.width, self.clip.height)
-        return sizes[self.files[self._place(frame)]] if self.files else own
+        return sizes[self.files[self._index(frame)]] if self.files else own
 
     def frames(self, indices: range) -> tuple[int, ...]:
-        """Return which frames of `indices` have a picture: all, but where `keys` are given."""
+        """Return the frames of `indices` that have a picture."""
         return tuple(indices if self.keys is None else (k for k in self.keys if k in indices))
 
     @property
     def taken(self) -> Literal["still", "each", "keys"]:
-        """Return how the pictures are taken: one for all frames, one for each, or key frames."""
+        """Return how pictures are assigned: one for all frames, one for each, or key frames."""
         return "still" if self.still else "each" if self.keys is None else "keys"
 
-    def read(self, indices: range) -> Iterator[tuple[int, Drawing]]:
-        """Yield (frame, Drawing) of each of `frames(indices)`, in order, one at a time.
+    def read(self, indices: range) -> Iterator[tuple[int, RgbaPicture]]:
+        """Yield (frame, RgbaPicture) of each of `frames(indices)`, in order.
 
-        A still picture is read once; the same array, which may not be written to, comes each time.
-        Raises MediaError if a picture cannot be read.
+        A still picture is read once and yielded as the same read-only array. Raises MediaError.
         """
         if self.still:
-            drawing = next(self._drawings(range(1)))
-            drawing.flags.writeable = False
-            return ((frame, drawing) for frame in indices)
+            rgba = next(self._pictures(range(1)))
+            rgba.flags.writeable = False
+            return ((frame, rgba) for frame in indices)
         frames = self.frames(indices)
-        places = [self._place(frame) for frame in frames]
-        span = range(places[0], places[-1] + 1) if places else range(0)
-        return zip(frames, self._drawings(span), strict=True)
+        positions = [self._index(frame) for frame in frames]
+        span = range(positions[0], positions[-1] + 1) if positions else range(0)
+        return zip(frames, self._pictures(span), strict=True)
 
-    def at(self, frame: int) -> Drawing:
-        """Return the Drawing of one frame. A video is decoded from its beginning for it."""
-        place = self._place(frame)
-        return next(self._drawings(range(place, place + 1)))
+    def at(self, frame: int) -> RgbaPicture:
+        """Return the RgbaPicture of one frame. A video is decoded from its beginning."""
+        index = self._index(frame)
+        return next(self._pictures(range(index, index + 1)))
 
-    def pictures(self) -> Iterator[tuple[str, Drawing]]:
-        """Yield (name, Drawing) of every picture once, also those before and after a range."""
+    def pictures(self) -> Iterator[tuple[str, RgbaPicture]]:
+        """Yield (name, RgbaPicture) of every picture once, whatever part is stylised."""
         every = range(self.clip.frames)
-        named = (
-            str(self.files[i]) if self.files else f"{self.clip.path}, picture {i}" for i in every
-        )
-        return zip(named, self._drawings(every), strict=True)
+        return zip(map(self._name, every), self._pictures(every), strict=True)
 
-    def _place(self, frame: int) -> int:
-        """Return which of the pictures, from 0, is the frame's. Raises KeyError without one."""
-        place = 0 if self.still else frame - self.first
+    def _name(self, index: int) -> str:
+        return str(self.files[index]) if self.files else f"{self.clip.path}, picture {index}"
+
+    def _index(self, frame: int) -> int:
+        """Return the index of the frame's picture. Raises KeyError without one."""
+        index = 0 if self.still else frame - self.first
         if self.keys is not None:
-            place = self.keys.index(frame) if frame in self.keys else -1
-        if not 0 <= place < self.clip.frames:
+            index = self.keys.index(frame) if frame in self.keys else -1
+        if not 0 <= index < self.clip.frames:
             raise KeyError(frame)
-        return place
+        return index
 
-    def _drawings(self, places: range) -> Iterator[Drawing]:
+    def _pictures(self, positions: range) -> Iterator[RgbaPicture]:
         if self.files:
-            return (read_drawing(self.files[place]) for place in places)
+            return (read_rgba(self.files[index]) for index in positions)
         read = _read_animation if self.clip.kind == "animation" else _read_video
-        return read(self.clip.path, places)
+        return read(self.clip.path, positions)
 
 
 def open_guide(path: Path | str, source: Clip, indices: range) -> GuideFile:
-    """Find out which frames of `source` the masks or maps at `path` are for.
+    """Assign the masks or maps at `path` to the frames of `source`.
 
-    source: the clip, counted, that they were drawn for. indices: its frames that are stylised.
+    source: the counted clip. indices: its frames that are stylised.
 
-    One file that is a picture serves every frame. A video or an animation has a picture for each
-    frame of the source, or for each of `indices`. So has a folder or numbered pattern of as many
-    pictures, in natural order. One with fewer holds key frames, if all its names have numbers (the
-    last digits before the suffix): the numbers of the source's own pictures where it is a folder
-    or pattern with those numbers, else frames counted from 0. Thus a series in which one is
-    missing is tracked over the gap. As many pictures as `indices` has frames are key frames too
-    if there are gaps between their numbers. Photos have no key frames: a folder or pattern with
-    their names, whatever the suffixes, goes by name, and may hold more; another goes in order.
+    A single picture is for all frames. A video or an animation has a picture for each frame of the
+    source, or for each of `indices`; so has a folder or pattern of as many pictures, in natural
+    order. Fewer pictures are key frames if every name has a number (the last digits before the
+    suffix): a number of the source's own pictures if they have all of these, else a frame index.
+    Thus a series that lacks a frame is propagated across it. As many pictures as `indices` are also
+    key frames if their numbers have gaps.
 
-    Raises MediaError for what cannot be read, GuideError for a number that does not fit.
+    For photos, a folder or pattern with their names, whatever the suffix, is assigned by name and
+    may hold more; others are assigned in order. There are no key frames.
+
+    Raises MediaError for unreadable files, GuideError for a count or number that does not fit.
     """
     clip = sources.probe(path)
     if clip.kind == "picture":
@@ -133,7 +131,7 @@ def open_guide(path: Path | str, source: Clip, indices: range) -> GuideFile:
     if clip.frames == source.frames:
         return GuideFile(clip=clip, files=_files(clip))
     if clip.frames > source.frames:
-        raise GuideError(_miscounted(clip, source, indices))
+        raise GuideError(_count_error(clip, source, indices))
     if not _files(clip):
         return _series(clip, source, indices)
     return _numbered(clip, source, indices)
@@ -144,30 +142,32 @@ def _files(clip: Clip) -> tuple[Path, ...]:
 
 
 def _named(clip: Clip, source: Clip, indices: range) -> GuideFile | None:
-    """Return the pictures named as the photos of `indices` are, or None if no photo's name is met.
+    """Assign pictures by the names of the photos, or return None if no name matches.
 
-    Raises GuideError if one of them is missing.
+    Raises GuideError if a photo of `indices` has no picture.
     """
     files = _files(clip)
-    by_name = {file.stem: place for place, file in reversed(list(enumerate(files)))}
-    by_name |= {file.name: place for place, file in enumerate(files)}  # the whole name goes first
+    by_name = {file.stem: index for index, file in reversed(list(enumerate(files)))}
+    by_name |= {
+        file.name: index for index, file in enumerate(files)
+    }  # the full name takes precedence
     found = [by_name.get(photo.name, by_name.get(photo.stem)) for photo in source.files]
-    if all(place is None for place in found):
+    if all(index is None for index in found):
         return None
-    places: list[int] = []
-    for index in indices:
-        place, photo = found[index], source.files[index]
-        if place is None:
+    positions: list[int] = []
+    for frame in indices:
+        index, photo = found[frame], source.files[frame]
+        if index is None:
             raise GuideError(missing(photo, clip.path, photo.stem))
-        places.append(place)
-    sizes = tuple(clip.sizes[place] for place in places)
-    chosen = tuple(files[place] for place in places)
+        positions.append(index)
+    sizes = tuple(clip.sizes[index] for index in positions)
+    chosen = tuple(files[index] for index in positions)
     named = replace(clip, files=chosen, sizes=sizes, frames=len(chosen))
     return GuideFile(clip=named, files=chosen, first=indices.start)
 
 
 def missing(source: Path, folder: Path, name: str) -> str:
-    """Return the sentence for a source whose mask or map is not there."""
+    """Return the error message for a source without mask or map."""
     return (
         f"{source}: expected its mask or map in {folder}, named {name}.png (or .jpg, .tif, ...), "
         "got none; draw one, or leave the source out"
@@ -176,12 +176,12 @@ def missing(source: Path, folder: Path, name: str) -> str:
 
 def _series(clip: Clip, source: Clip, indices: range) -> GuideFile:
     if clip.frames != len(indices):
-        raise GuideError(_miscounted(clip, source, indices))
+        raise GuideError(_count_error(clip, source, indices))
     return GuideFile(clip=clip, files=_files(clip), first=indices.start)
 
 
 def _numbered(clip: Clip, source: Clip, indices: range) -> GuideFile:
-    """Return pictures of a folder or pattern that are fewer than the source's frames."""
+    """Assign fewer pictures than the source has frames."""
     numbers = _numbers(clip.files) if source.kind not in ("picture", "photos") else None
     if numbers is None:
         if clip.frames == 1:
@@ -189,7 +189,7 @@ def _numbered(clip: Clip, source: Clip, indices: range) -> GuideFile:
         return _series(clip, source, indices)
     by_number = dict(zip(numbers, clip.files, strict=True))
     if len(by_number) < len(numbers):
-        raise GuideError(_twice(clip, numbers))
+        raise GuideError(_duplicate_error(clip, numbers))
     whole = max(numbers) - min(numbers) + 1 == len(numbers)
     if whole and len(numbers) == len(indices) > 1:
         return GuideFile(clip=clip, files=_in_order(by_number), first=indices.start)
@@ -199,7 +199,7 @@ def _numbered(clip: Clip, source: Clip, indices: range) -> GuideFile:
 
 
 def _numbers(files: tuple[Path, ...]) -> list[int] | None:
-    """Return the last number in each file's name, or None if one has none."""
+    """Return the last number in each file name, or None if one has no number."""
     found = [re.findall(r"\d+", file.stem) for file in files]
     return [int(digits[-1]) for digits in found] if all(found) else None
 
@@ -209,7 +209,7 @@ def _in_order(by_number: dict[int, Path]) -> tuple[Path, ...]:
 
 
 def _frames_of(by_number: dict[int, Path], source: Clip) -> dict[int, Path]:
-    """Return the frame that each numbered key picture is for. Raises GuideError."""
+    """Return the key pictures by frame. Raises GuideError for a number beyond the source."""
     own = _numbers(_files(source)) or []
     if len(set(own)) == len(own) and set(by_number) <= set(own):
         return {own.index(number): file for number, file in by_number.items()}
@@ -222,7 +222,7 @@ def _frames_of(by_number: dict[int, Path], source: Clip) -> dict[int, Path]:
     return by_number
 
 
-def _twice(clip: Clip, numbers: list[int]) -> str:
+def _duplicate_error(clip: Clip, numbers: list[int]) -> str:
     twice = next(number for number in numbers if numbers.count(number) > 1)
     a, b = [file.name for file, n in zip(clip.files, numbers, strict=True) if n == twice][:2]
     return (
@@ -231,26 +231,25 @@ def _twice(clip: Clip, numbers: list[int]) -> str:
     )
 
 
-def _miscounted(clip: Clip, source: Clip, indices: range) -> str:
-    part = "" if len(indices) == source.frames else f", or {len(indices)} for the part chosen of it"
+def _count_error(clip: Clip, source: Clip, indices: range) -> str:
+    part = "" if len(indices) == source.frames else f", or {len(indices)} for the part to stylise"
     wanted = f"expected a picture for each of the {source.frames} frames of {source.path}{part}"
     if not _files(clip):
         return f"{clip.path}: {wanted}, got {clip.frames}; make it from the source, frame by frame"
-    mend = "name key frames by their number from 0 (000024.png)"
+    remedy = "name key frames by their number from 0 (000024.png)"
     if source.kind in ("picture", "photos"):
-        mend = "give one picture for all, or one for each in the same order"
+        remedy = "give one picture for all, or one for each in the same order"
     elif clip.frames > source.frames:
-        mend = "remove those that are too many"
-    return f"{clip.path}: {wanted}, got {clip.frames}; {mend}"
+        remedy = "remove the extra ones"
+    return f"{clip.path}: {wanted}, got {clip.frames}; {remedy}"
 
 
-def read_drawing(path: Path) -> Drawing:
-    """Read a picture of any kind as a Drawing. Raises MediaError that names it.
+def read_rgba(path: Path) -> RgbaPicture:
+    """Read a picture file as an RgbaPicture. Raises MediaError that names it.
 
-    Palettes are expanded. Grey and 1-bit pictures are grey RGB. Without transparency the alpha is
-    1. Grey of 16 bits and floating point, and 16-bit colour in PNG and TIFF, keep their precision.
-    What has more than LARGE pixels is reduced to as many by taking single pixels, which keeps the
-    colours that labels have, with 8 bits a channel.
+    Palettes are expanded, grey becomes grey RGB, a missing alpha becomes 1. 16-bit and float grey
+    and 16-bit colour in PNG and TIFF keep their precision. A picture of more than LARGE pixels is
+    subsampled (nearest), which keeps the colours of labels, at 8 bits a channel.
     """
     with open_picture(path) as picture, quiet():
         deep = ";16" in str(getattr(picture, "tile", "")) and picture.mode in ("RGB", "RGBA", "LA")
@@ -258,64 +257,64 @@ def read_drawing(path: Path) -> Drawing:
         picture.load()
         if area_factor(picture.size) > 1:
             return np.ascontiguousarray(
-                UPRIGHT.get(orientation, np.asarray)(_to_drawing(_picked(picture)))
+                UPRIGHT.get(orientation, np.asarray)(_to_rgba(_subsampled(picture)))
             )
-        if deep and (drawing := _read_deep(path)) is not None:
-            return np.ascontiguousarray(UPRIGHT.get(orientation, np.asarray)(drawing))
-        return _to_drawing(ImageOps.exif_transpose(picture))
+        if deep and (rgba := _read_deep(path)) is not None:
+            return np.ascontiguousarray(UPRIGHT.get(orientation, np.asarray)(rgba))
+        return _to_rgba(ImageOps.exif_transpose(picture))
 
 
-def _picked(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Return a picture of at most LARGE pixels, made of single pixels of a larger one."""
-    times = area_factor(picture.size)
-    if times == 1:
+def _subsampled(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Return the picture, subsampled to at most LARGE pixels."""
+    factor = area_factor(picture.size)
+    if factor == 1:
         return picture
     nearest = PIL.Image.Resampling.NEAREST
-    return picture.resize(reduced_size(picture.size, times), nearest)
+    return picture.resize(reduced_size(picture.size, factor), nearest)
 
 
-def _read_deep(path: Path) -> Drawing | None:
-    """Read a 16-bit colour picture, which Pillow cuts to 8 bits; None if OpenCV cannot either."""
+def _read_deep(path: Path) -> RgbaPicture | None:
+    """Read a 16-bit colour picture, which Pillow truncates to 8 bits; None if OpenCV cannot."""
     import cv2
 
     pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         return None
-    drawing = pixels.astype(np.float32) / np.float32(65535)
-    colour = drawing[..., 2::-1]
-    return np.dstack([colour, drawing[..., 3]]) if drawing.shape[2] == 4 else _opaque(colour)
+    rgba = pixels.astype(np.float32) / np.float32(65535)
+    colour = rgba[..., 2::-1]
+    return np.dstack([colour, rgba[..., 3]]) if rgba.shape[2] == 4 else _opaque(colour)
 
 
-def _to_drawing(picture: PIL.Image.Image) -> Drawing:
-    """Return a Pillow picture of any mode as a Drawing."""
+def _to_rgba(picture: PIL.Image.Image) -> RgbaPicture:
+    """Return a Pillow picture of any mode as a RgbaPicture."""
     if picture.mode.startswith("I"):
         return _grey(np.asarray(picture).astype(np.float32) / 65535)
     if picture.mode == "F":
         return _grey(np.nan_to_num(np.asarray(picture, np.float32)))
     mode = "RGBA" if picture.has_transparency_data else "RGB"
-    drawing = np.asarray(picture.convert(mode), np.float32) / np.float32(255)
-    return drawing if mode == "RGBA" else _opaque(drawing)
+    rgba = np.asarray(picture.convert(mode), np.float32) / np.float32(255)
+    return rgba if mode == "RGBA" else _opaque(rgba)
 
 
-def _grey(plane: np.ndarray[Any, Any]) -> Drawing:
+def _grey(plane: np.ndarray) -> RgbaPicture:
     return _opaque(np.repeat(np.clip(plane, 0, 1)[..., None], 3, axis=2))
 
 
-def _opaque(colour: np.ndarray[Any, Any]) -> Drawing:
+def _opaque(colour: np.ndarray) -> RgbaPicture:
     return np.dstack([colour, np.ones(colour.shape[:2], np.float32)])
 
 
-def _read_animation(path: Path, places: range) -> Iterator[Drawing]:
+def _read_animation(path: Path, positions: range) -> Iterator[RgbaPicture]:
     with open_picture(path) as picture:
-        for place in places:
+        for index in positions:
             with quiet():
-                picture.seek(place)
-                drawing = _to_drawing(_picked(picture))
-            yield drawing
+                picture.seek(index)
+                rgba = _to_rgba(_subsampled(picture))
+            yield rgba
 
 
-def _read_video(path: Path, places: range) -> Iterator[Drawing]:
+def _read_video(path: Path, positions: range) -> Iterator[RgbaPicture]:
     from vidstyle.media import decode
 
-    for pixels in decode.read_video(path, places, area_factor):
+    for pixels in decode.read_video(path, positions, area_factor):
         yield pixels if pixels.shape[2] == 4 else _opaque(pixels)

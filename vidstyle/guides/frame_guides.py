@@ -1,4 +1,4 @@
-"""Guidance: which guide each frame of a run has, read as it was drawn or tracked between keys."""
+"""The guides of a job's frames and styles: read from files, or propagated between key frames."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ import numpy as np
 from vidstyle import media
 from vidstyle.guides import guide, propagation
 from vidstyle.guides import palette as palettes
-from vidstyle.guides.files import Drawing, GuideFile, open_guide, read_drawing
+from vidstyle.guides.files import GuideFile, RgbaPicture, open_guide, read_rgba
 from vidstyle.guides.guide import Guide
 from vidstyle.guides.style import Style
 from vidstyle.image import resize
@@ -19,16 +19,15 @@ from vidstyle.media import Clip
 
 __all__ = ["FrameGuides", "GuideFiles", "GuideSeries"]
 
-Planes = np.ndarray  # float32 [H, W, K]
+Convert = Callable[[RgbaPicture, tuple[int, int], str], np.ndarray]  # picture, size, name -> planes
 
 
 @dataclass(frozen=True)
 class GuideSeries:
-    """Planes for the frames `indices` of a clip, drawn for each, for all, or for key frames.
+    """Reads the planes of the frames `indices` of a clip from masks or label maps.
 
-    clip: counted. size: gives the (width, height) of a position, from 0. warn: is told, once for a
-    map, of pixels that are near no colour. note: is told what is no fault, as plain values for an
-    event: see `tell`.
+    clip: counted. size: returns the (width, height) of the frame at a position in `indices`.
+    warn: called with warnings. note: called with the plain values of an event, see `report`.
     """
 
     clip: Clip
@@ -38,21 +37,20 @@ class GuideSeries:
     note: Callable[[dict[str, Any]], None] = lambda event: None
 
     def open(self, path: Path) -> GuideFile:
-        """Return the masks or maps at `path`. Raises GuideError if they fit no frames."""
-        drawn = open_guide(path, self.clip, self.indices)
-        guide.check_sizes(drawn, self.indices, self._size_of)
-        return drawn
+        """Return the masks or maps at `path`. Raises GuideError if they do not fit the frames."""
+        guides = open_guide(path, self.clip, self.indices)
+        guide.check_sizes(guides, self.indices, self._size_of)
+        return guides
 
-    def tell(self, drawn: GuideFile) -> None:
-        """Note how the pictures of a path are taken, where there is more than one frame.
+    def report(self, guides: GuideFile) -> None:
+        """Call `note` with how the pictures are assigned to the frames, if there are several.
 
-        Through `warn`, if they are key frames although most frames have a picture: then one for
-        each frame may be meant, and some are missing.
+        Warns if they are key frames although most frames have a picture: some may be missing.
         """
         count = len(self.indices)
         if count == 1:
             return
-        path, taken, keys = str(drawn.clip.path), drawn.taken, drawn.keys or ()
+        path, taken, keys = str(guides.clip.path), guides.taken, guides.keys or ()
         words = {
             "still": f"one picture for all {count} frames",
             "each": f"one picture for each of {count} frames",
@@ -64,57 +62,56 @@ class GuideSeries:
             some = ", ".join(map(str, missing[:3])) + (", …" if len(missing) > 3 else "")
             self.warn(
                 f"{path}: expected {self.clip.frames} pictures for one a frame, got {len(keys)}, "
-                f"so they are taken as key frames and tracked; draw frame {some} if one a frame is "
-                "meant"
+                f"so they are key frames and are tracked; draw frame {some} if one a frame is meant"
             )
 
     def masks(
-        self, drawn: GuideFile, *, invert: bool = False, feather: float = 0.0
-    ) -> Iterator[Planes]:
-        """Yield soft planes [H, W, 1] of each frame, in order."""
+        self, guides: GuideFile, *, invert: bool = False, feather: float = 0.0
+    ) -> Iterator[np.ndarray]:
+        """Yield the soft plane [H, W, 1] of each frame, in order."""
 
-        def drawn_as(picture: Drawing, size: tuple[int, int], what: str) -> Planes:
+        def convert(picture: RgbaPicture, size: tuple[int, int], what: str) -> np.ndarray:
             fitted = guide.fitted(picture, *size, what)
             return guide.mask_plane(fitted, invert=invert, feather=feather)[..., None]
 
-        return self._planes(drawn, drawn_as, hard=False)
+        return self._planes(guides, convert, hard=False)
 
     def maps(
         self,
-        drawn: GuideFile,
+        guides: GuideFile,
         palette: palettes.Palette,
         matches: Sequence[palettes.Match],
         tolerance: float,
-    ) -> Iterator[Planes]:
-        """Yield one hard plane for each match [H, W, K], of each frame, in order."""
+    ) -> Iterator[np.ndarray]:
+        """Yield the one-hot planes [H, W, K] of the matches of each frame, in order."""
 
-        def drawn_as(picture: Drawing, size: tuple[int, int], what: str) -> Planes:
+        def convert(picture: RgbaPicture, size: tuple[int, int], what: str) -> np.ndarray:
             labels = self.labels(picture, palette, size, what, tolerance)
             return guide.hard_planes(labels, len(palette.names))
 
-        for planes in self._planes(drawn, drawn_as, hard=True):
+        for planes in self._planes(guides, convert, hard=True):
             yield guide.map_guide(guide.hard_labels(planes), matches).planes
 
     def labels(
         self,
-        picture: Drawing,
+        picture: RgbaPicture,
         palette: palettes.Palette,
         size: tuple[int, int],
         what: str,
         tolerance: float,
     ) -> np.ndarray:
-        """Return the labels of a map picture at this size, int16 [H, W]."""
+        """Return the labels of a map picture at this size, int16 [H, W]. Warns of stray colours."""
         labels, stray = guide.map_labels(picture, palette, *size, what=what, tolerance=tolerance)
-        if stray and palette.what not in self._told:
-            self._told.add(palette.what)
+        if stray and palette.what not in self._warned:
+            self._warned.add(palette.what)
             self.warn(
                 f"{what}: {stray:.2%} of its pixels are near no colour of "
-                f"{', '.join(palette.names)}; they take the region that is nearest"
+                f"{', '.join(palette.names)}; they take the nearest region"
             )
         return labels
 
     @cached_property
-    def _told(self) -> set[str]:
+    def _warned(self) -> set[str]:
         return set()
 
     def _size_of(self, frame: int) -> tuple[int, int]:
@@ -122,34 +119,34 @@ class GuideSeries:
 
     def _planes(
         self,
-        drawn: GuideFile,
-        drawn_as: Callable[[Drawing, tuple[int, int], str], Planes],
+        guides: GuideFile,
+        convert: Convert,
         *,
         hard: bool,
-    ) -> Iterator[Planes]:
-        """Yield the planes of each frame of `indices`; a still picture is read once a size."""
-        if drawn.keys is not None:
-            yield from self._tracked(drawn, drawn.keys, drawn_as, hard=hard)
+    ) -> Iterator[np.ndarray]:
+        """Yield the planes of each frame of `indices`; a still picture is converted once a size."""
+        if guides.keys is not None:
+            yield from self._tracked(guides, guides.keys, convert, hard=hard)
             return
-        known: dict[tuple[int, int], Planes] = {}
-        for position, (frame, picture) in enumerate(drawn.read(self.indices)):
+        known: dict[tuple[int, int], np.ndarray] = {}
+        for position, (frame, picture) in enumerate(guides.read(self.indices)):
             size = self.size(position)
             planes = known.get(size)
             if planes is None:
-                planes = drawn_as(picture, size, drawn.name(frame))
-            if drawn.still:
+                planes = convert(picture, size, guides.name(frame))
+            if guides.still:
                 known = {size: planes}
             yield planes
 
     def _tracked(
         self,
-        drawn: GuideFile,
+        guides: GuideFile,
         keys: tuple[int, ...],
-        drawn_as: Callable[[Drawing, tuple[int, int], str], Planes],
+        convert: Convert,
         *,
         hard: bool,
-    ) -> Iterator[Planes]:
-        """Yield planes carried between the keys, from the last before to the first after."""
+    ) -> Iterator[np.ndarray]:
+        """Yield planes propagated from the key frames in and next to `indices`."""
         size, (begin, end) = self.size(0), (self.indices.start, self.indices.stop - 1)
         first = max((key for key in keys if key <= begin), default=begin)
         last = min((key for key in keys if key >= end), default=end)
@@ -158,7 +155,7 @@ class GuideSeries:
         frames = (resize(frame, *size) for frame in sources)
         read = _Keys(
             tuple(key - first for key in keys if key in span),
-            lambda key: drawn_as(drawn.at(key + first), size, drawn.name(key + first)),
+            lambda key: convert(guides.at(key + first), size, guides.name(key + first)),
         )
         for tracked in propagation.track(frames, read, hard=hard):
             if tracked.index + first in self.indices:
@@ -167,10 +164,10 @@ class GuideSeries:
 
 @dataclass(frozen=True, kw_only=True)
 class GuideFiles:
-    """The files of a job that say where the style goes, and the technique's options for them.
+    """The guide files of a job, and the technique's options for them.
 
-    styles: the style pictures, in the order of style_maps. source: serves as the map where there
-    is none, as for a drawing. options: the technique's fields by name.
+    styles: the style pictures, in the order of style_maps. source: is its own map if `map` is
+    None, as for doodles. options: the technique's fields by name.
     """
 
     source: Path
@@ -183,32 +180,32 @@ class GuideFiles:
 
 @dataclass(frozen=True)
 class FrameGuides:
-    """The masks or maps of a job, for the frames of its source and for its styles.
+    """The guides of the frames and styles of a job.
 
-    Raises GuideError, MediaError or UsageError for what does not fit, when it is checked or met.
+    All methods raise GuideError, MediaError or UsageError for files that do not fit.
     """
 
     files: GuideFiles
     series: GuideSeries
 
     def check(self) -> None:
-        """Refuse what does not fit, before a frame is stylised."""
-        for drawn in self._masks:
-            guide.check_covers(drawn, invert=self.files.options["invert_mask"])
-            self.series.tell(drawn)
+        """Raise for files that do not fit, and report how they are assigned to the frames."""
+        for guides in self._masks:
+            guide.check_covers(guides, invert=self.files.options["invert_mask"])
+            self.series.report(guides)
         if self._map is not None:
             _ = self._matches
             if self.files.map is not None:
-                self.series.tell(self._map)
+                self.series.report(self._map)
 
     def of_styles(self, styles: list[Style]) -> list[Style]:
-        """Return the styles with the guides of their own maps."""
+        """Return the styles with the guides from their style maps."""
         if self._map is None:
             return styles
-        return [self._with_guide(place, style) for place, style in enumerate(styles)]
+        return [self._with_guide(index, style) for index, style in enumerate(styles)]
 
     def frames(self) -> Iterator[Guide | None]:
-        """Yield the guide of each frame, in order, at the size of its result."""
+        """Yield the guide of each frame, in order, at the output size; None without guide files."""
         if self._map is not None:
             names = tuple(match.name for match in self._matches)
             tolerance = self.files.options["tolerance"]
@@ -229,7 +226,7 @@ class FrameGuides:
     def _map(self) -> GuideFile | None:
         if not self.files.style_maps:
             return None
-        path = self.files.map or self.files.source  # a drawing is its own map
+        path = self.files.map or self.files.source  # a doodle is its own map
         return self.series.open(path)
 
     @cached_property
@@ -239,10 +236,10 @@ class FrameGuides:
         return palettes.palette_of(self._map.pictures(), what, self.files.options["tolerance"])
 
     @cached_property
-    def _style_maps(self) -> list[tuple[Drawing, palettes.Palette]]:
+    def _style_maps(self) -> list[tuple[RgbaPicture, palettes.Palette]]:
         found = []
         for path in self.files.style_maps:
-            picture = read_drawing(path)
+            picture = read_rgba(path)
             named = [(str(path), picture)]
             palette = palettes.palette_of(named, str(path), self.files.options["tolerance"])
             found.append((picture, palette))
@@ -260,12 +257,12 @@ class FrameGuides:
             tolerance=self.files.options["tolerance"],
         )
 
-    def _with_guide(self, place: int, style: Style) -> Style:
-        picture, palette = self._style_maps[place]
+    def _with_guide(self, index: int, style: Style) -> Style:
+        picture, palette = self._style_maps[index]
         height, width = style.image.shape[:2]
-        what, tolerance = str(self.files.style_maps[place]), self.files.options["tolerance"]
+        what, tolerance = str(self.files.style_maps[index]), self.files.options["tolerance"]
         labels = self.series.labels(picture, palette, (width, height), what, tolerance)
-        own = {m.name: dict(m.styles)[place] for m in self._matches if place in dict(m.styles)}
+        own = {m.name: dict(m.styles)[index] for m in self._matches if index in dict(m.styles)}
         planes = [(labels == color).astype(np.float32) for color in own.values()]
         if not planes:
             return style
@@ -273,13 +270,13 @@ class FrameGuides:
 
 
 @dataclass(frozen=True)
-class _Keys(Mapping[int, Planes]):
-    """Key frames' planes by number, read when they are asked for."""
+class _Keys(Mapping[int, np.ndarray]):
+    """The planes of key frames by number, read on access."""
 
     numbers: tuple[int, ...]
-    read: Callable[[int], Planes]
+    read: Callable[[int], np.ndarray]
 
-    def __getitem__(self, number: int) -> Planes:
+    def __getitem__(self, number: int) -> np.ndarray:
         if number not in self.numbers:
             raise KeyError(number)
         return self.read(number)

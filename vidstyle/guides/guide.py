@@ -1,26 +1,32 @@
-"""Guide: where in a frame which style belongs. Masks become soft planes, label maps hard ones.
+"""Guide: weight planes [H, W, K] of a frame, from masks (soft) or a label map (one-hot).
 
-What a mask picture means: if its alpha is below 1 anywhere, the alpha is the weight; else the
-luminance of its colour, which of a grey picture is the grey itself. What a map picture means: its
-colours are labels (see `palettes`). 8 bits, 16 bits, palette and 1-bit make no difference.
+The weight of a mask pixel is its alpha if any pixel of the mask is transparent, else its luminance.
+The label of a label-map pixel is its colour (see `palette`). Bit depth and mode do not matter.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from vidstyle.errors import GuideError
-from vidstyle.guides.files import Drawing, GuideFile
-from vidstyle.guides.palette import CLEAR, TOLERANCE, Match, Palette, closed, labelled
+from vidstyle.guides.files import GuideFile, RgbaPicture
+from vidstyle.guides.palette import (
+    CLEAR,
+    TOLERANCE,
+    Match,
+    Palette,
+    closed,
+    color_names,
+    labelled,
+    palette_of,
+)
 from vidstyle.image import is_opaque
 from vidstyle.validation import check_range
 
 __all__ = [
     "Guide",
-    "Plane",
     "check_covers",
     "check_sizes",
     "fitted",
@@ -29,30 +35,28 @@ __all__ = [
     "hard_planes",
     "map_guide",
     "map_labels",
-    "mask_guide",
     "mask_plane",
     "unchanged",
 ]
 
-Plane = np.ndarray[Any, Any]  # float32 [H, W], 0..1: how much of the style a pixel takes
-
 _LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709, on the encoded values
-_ASPECT = 0.01  # by how much, of 1, the proportions may differ
-_SLIGHT = 0.02  # of 1: what a mask that is tracked through a scene that stands still may stray
-_WHOLE = 1 - 1e-5  # planes that add up to more are 1 but for rounding; a 16-bit step is 1.5e-5
-_FAINT = 8.5 / 255  # of 1: values up to 8 of 255, alone, are labels (0, 1, …) or noise, not weights
-_LABELLED = 0.01  # of the area: so much of a picture has such values, beside 0 and 255 alone
+_ASPECT = 0.01  # allowed relative difference of aspect ratios
+_UNCHANGED = 0.02  # of 1; drift of a propagated mask in a static scene
+_WHOLE = 1 - 1e-5  # sums of weights above it are 1 up to rounding; a 16-bit step is 1.5e-5
+_FAINT = 8.5 / 255  # of 1; a mask without higher values holds labels (0, 1, …) or noise
+_LABELLED = 0.01  # of the area; fewer pixels of such values are noise
 
 
 @dataclass(frozen=True)
 class Guide:
-    """Where: planes float32 [H, W, K], 0..1, and a name for each.
+    """Weight planes of a frame: float32 [H, W, K], 0..1, with a name for each.
 
-    A mask is one soft plane, a label map K one-hot planes, named by colour ("#0000ff"). Raises
-    GuideError for another type, shape or range.
+    A mask is one soft plane. A label map is K one-hot planes, named by colour ("#0000ff"); the
+    region technique matches the planes of the frame and of the styles by name. Raises GuideError
+    for another type, shape or range.
     """
 
-    planes: np.ndarray[Any, Any]
+    planes: np.ndarray
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -67,34 +71,114 @@ class Guide:
         if self.planes.size:
             check_range(self.planes, "planes: expected weights in 0..1", GuideError)
 
+    @classmethod
+    def from_arrays(
+        cls, masks: Sequence[np.ndarray], names: Sequence[str] | None = None
+    ) -> "Guide":
+        """Return the Guide of one or more masks [H, W] of equal size, a plane each.
+
+        masks: bool, uint8 (0..255), uint16 (0..65535) or float (0..1): 0 keeps the source, the
+        maximum takes the style. names: default "mask 1", "mask 2", …
+
+        Raises GuideError for another type, shape or range, and for uint8 masks of 0 and 1.
+        """
+        if not isinstance(masks, (list, tuple)) or not masks:
+            raise GuideError(f"masks: expected a list of arrays, got {type(masks).__name__}")
+        if names is None:
+            names = [f"mask {number}" for number in range(1, len(masks) + 1)]
+        if len(names) != len(masks):
+            raise GuideError(
+                f"names: expected one for each of {len(masks)} masks, got {len(names)}"
+            )
+        planes = [_mask_weights(*pair) for pair in zip(masks, names, strict=True)]
+        for plane, name in zip(planes, names, strict=True):
+            if plane.shape != planes[0].shape:
+                shapes = f"{list(planes[0].shape)}, got {list(plane.shape)}"
+                raise GuideError(f"{name}: expected the shape of the first mask, {shapes}")
+        return cls(np.dstack(planes), tuple(names))
+
+    @classmethod
+    def from_label_map(
+        cls,
+        label_map: np.ndarray,
+        colors: Sequence[str] | None = None,
+        *,
+        tolerance: float = TOLERANCE,
+    ) -> "Guide":
+        """Return the Guide of a label map [H, W, 3 or 4], RGB or RGBA: a one-hot plane a colour.
+
+        label_map: uint8 (0..255), uint16 (0..65535) or float (0..1). colors: '#rrggbb' of each
+        plane, in order; a plane is 0 where the map lacks its colour. Default: the colours of the
+        map, the most frequent first; pass them for a clip. tolerance: RGB distance, see `palette`.
+
+        Pixels of no colour of the map (smooth edges) get the nearest label. Raises GuideError for
+        another type, shape or range, and for what is no label map (see `palette_of`).
+        """
+        picture = _unit_range(label_map, "label map")
+        if picture.ndim != 3 or picture.shape[2] not in (3, 4):
+            raise GuideError(f"label map: expected [H, W, 3 or 4], got {list(picture.shape)}")
+        if picture.shape[2] == 3:
+            picture = np.dstack([picture, np.ones(picture.shape[:2], np.float32)])
+        palette = palette_of([("label map", picture)], "label map", tolerance)
+        wanted = palette if colors is None else Palette("colors", color_names(colors), ())
+        labels = closed(labelled(picture, palette, tolerance)[0])
+        plane_of = [wanted.nearest(name, tolerance) for name in palette.names]
+        members = (
+            [label for label, owner in enumerate(plane_of) if owner == plane]
+            for plane in range(len(wanted.names))
+        )
+        planes = [np.isin(labels, own).astype(np.float32) for own in members]
+        return cls(np.dstack(planes), wanted.names)
+
     @cached_property
-    def covered(self) -> np.ndarray[Any, Any]:
-        """Where any plane is above 0: float32 [H, W, 1], 0 or 1."""
+    def covered(self) -> np.ndarray:
+        """Return where any plane is above 0: float32 [H, W, 1], 0 or 1."""
         return np.asarray((self.planes > 0).any(axis=2, keepdims=True), np.float32)
 
     @cached_property
-    def weight(self) -> np.ndarray[Any, Any]:
-        """How opaque the stylised image is over the source: float32 [H, W, 1], min(1, Σ planes)."""
+    def weight(self) -> np.ndarray:
+        """Return the opacity of the optimised image: float32 [H, W, 1], min(1, Σ planes)."""
         total = self.planes.sum(axis=2, keepdims=True, dtype=np.float64)
         return np.where(total > _WHOLE, 1, total).astype(np.float32)
 
     def resized(self, width: int, height: int) -> "Guide":
-        """Return the guide at another size; a hard edge becomes a fraction."""
+        """Return the guide at another size; hard edges become fractional weights."""
         planes = [_resized(self.planes[..., k], width, height) for k in range(len(self.names))]
         return Guide(np.dstack(planes), self.names)
 
 
-def mask_guide(planes: Sequence[Plane], names: Sequence[str]) -> Guide:
-    """Return the Guide of one or more masks of one size."""
-    return Guide(planes=np.dstack(planes).astype(np.float32, copy=False), names=tuple(names))
+def _mask_weights(mask: np.ndarray, name: str) -> np.ndarray:
+    """Return a mask [H, W] as weights, float32, 0..1. Raises GuideError as Guide.from_arrays."""
+    weights = _unit_range(mask, name)
+    if weights.ndim != 2:
+        raise GuideError(f"{name}: expected a mask [H, W], got {list(weights.shape)}")
+    if mask.dtype.kind == "u" and _is_labelled(weights):
+        raise GuideError(
+            f"{name}: expected {mask.dtype} weights up to {np.iinfo(mask.dtype).max}, got labels "
+            "of at most 3 % of that; pass mask > 0, or weights as float in 0..1"
+        )
+    return weights
 
 
-def mask_plane(picture: Drawing, *, invert: bool = False, feather: float = 0.0) -> Plane:
-    """Return the weights that a mask picture at the frame's size means, as a Plane.
+def _unit_range(values: np.ndarray, name: str) -> np.ndarray:
+    """Return bool, uint8, uint16 or float values as float32, 0..1. Raises GuideError."""
+    if not isinstance(values, np.ndarray):
+        raise GuideError(f"{name}: expected an array, got {type(values).__name__}")
+    if values.dtype != bool and values.dtype.kind != "f" and values.dtype not in ("u1", "u2"):
+        raise GuideError(f"{name}: expected bool, uint8, uint16 or float, got {values.dtype}")
+    if not values.size:
+        raise GuideError(f"{name}: expected pixels, got shape {list(values.shape)}")
+    if values.dtype.kind == "u":
+        return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
+    check_range(values, f"{name}: expected float values in 0..1", GuideError)
+    return np.clip(values.astype(np.float32), 0, 1)
 
-    invert: white keeps the source, black takes the style. feather: over how many pixels of the
-    frame a hard edge is spread, each side of it: a Gaussian blur of sigma feather / 2 that takes
-    the border as continued. It reaches 2 × feather pixels; farther away weights are as before.
+
+def mask_plane(picture: RgbaPicture, *, invert: bool = False, feather: float = 0.0) -> np.ndarray:
+    """Return the weights of a mask picture: float32 [H, W], 0..1.
+
+    invert: white keeps the source, black takes the style. feather: width in pixels of a blurred
+    edge on either side: a Gaussian of sigma feather / 2, cut off at 2 × feather, border replicated.
     """
     import cv2
 
@@ -108,18 +192,17 @@ def mask_plane(picture: Drawing, *, invert: bool = False, feather: float = 0.0) 
     return np.clip(plane, 0, 1)
 
 
-def _luminance(picture: Drawing) -> Plane:
-    """Return the luminance; summed in double precision, so that grey is the grey to the bit."""
+def _luminance(picture: RgbaPicture) -> np.ndarray:
+    """Return the luminance, summed in float64: of a grey picture it is exactly the grey."""
     weighed = sum(picture[..., i].astype(np.float64) * part for i, part in enumerate(_LUMA))
     return np.asarray(weighed, np.float32)
 
 
 def check_covers(drawn: GuideFile, *, invert: bool = False) -> None:
-    """Raise GuideError if no mask covers anything, or if their values are labels, not weights.
+    """Raise GuideError if all masks are empty, or if their values are labels instead of weights.
 
-    Reads them only until one covers something. A mask that is white everywhere is as good as any:
-    the style covers the whole frame. Labels (0 and 1, or 0 to 8, with or without a border of 255)
-    are refused, since as weights they would leave the source as it is without a word.
+    Reads masks until one covers something. A white mask is valid: it covers the whole frame.
+    Labels (0 to 8, with or without a border of 255) as weights would silently keep the source.
     """
     brightest, raw, faint = 0.0, 0.0, False
     for what, picture in drawn.pictures():
@@ -129,10 +212,10 @@ def check_covers(drawn: GuideFile, *, invert: bool = False) -> None:
         labelled = _is_labelled(plane)
         if labelled and plane.max() > _FAINT:
             raise GuideError(_labelled_mask(what))
-        faint = faint or labelled  # a mask that fades in begins so too
+        faint = faint or labelled  # also the start of a mask that fades in
         if brightest > _FAINT and (raw > _FAINT or not faint):
             return
-    if brightest > _FAINT:  # labels inverted: nearly white everywhere
+    if brightest > _FAINT:  # inverted labels: almost white everywhere
         raise GuideError(_labelled_mask(str(drawn.clip.path)))
     raise GuideError(
         f"{drawn.clip.path}: expected a mask that is white (or opaque) where the style belongs, "
@@ -141,8 +224,8 @@ def check_covers(drawn: GuideFile, *, invert: bool = False) -> None:
     )
 
 
-def _is_labelled(plane: Plane) -> bool:
-    """Tell whether weights are labels: 0 and up to 8 of 255, and perhaps 255, none between."""
+def _is_labelled(plane: np.ndarray) -> bool:
+    """Return whether weights are labels: only 0, values up to 8 of 255, and 255."""
     low = (plane > 0) & (plane <= _FAINT)
     if not (plane == 0).any() or float(low.mean()) < _LABELLED:
         return False
@@ -159,20 +242,20 @@ def _labelled_mask(what: str) -> str:
 def _mend(brightest: float, invert: bool) -> str:
     if brightest > 0 and not invert:
         return "if it was saved as 0 and 1, save it as 0 and 255"
-    return "leave --invert-mask out" if invert else "draw it anew, or turn it with --invert-mask"
+    return "leave --invert-mask out" if invert else "redraw it, or invert it with --invert-mask"
 
 
 def check_sizes(drawn: GuideFile, indices: range, size: Callable[[int], tuple[int, int]]) -> None:
-    """Raise GuideError if a picture for a frame of `indices` has other proportions than the frame.
+    """Raise GuideError if a picture for a frame of `indices` has another aspect ratio than it.
 
-    size: gives the (width, height) of a frame. Pictures are measured by their headers.
+    size: returns the (width, height) of a frame. Reads the headers of the pictures only.
     """
     for frame in drawn.frames(indices):
         _check_size(drawn.size(frame), size(frame), drawn.name(frame))
 
 
 def _check_size(own: tuple[int, int], frame: tuple[int, int], what: str) -> None:
-    """Proportions agree within 1 %, or within what rounding the frame to even sides takes."""
+    """Raise GuideError if aspect ratios differ by 1 %, beyond rounding to even sides."""
     (a, b), (width, height) = own, frame
     off = abs(a * height - b * width)
     if off > max(_ASPECT * max(a * height, b * width), 1.0 * (a + b)):
@@ -182,18 +265,18 @@ def _check_size(own: tuple[int, int], frame: tuple[int, int], what: str) -> None
         )
 
 
-def fitted(picture: np.ndarray[Any, Any], width: int, height: int, what: str) -> Drawing:
+def fitted(picture: np.ndarray, width: int, height: int, what: str) -> RgbaPicture:
     """Return a soft picture, float32 [H, W] or [H, W, C], at the frame's size.
 
-    Area means when shrinking, linear when enlarging. what: its name in a sentence. Raises
-    GuideError if its proportions differ from the frame's by more than 1 %.
+    Area averaging when shrinking, bilinear when enlarging. what: its name in errors. Raises
+    GuideError if the aspect ratio differs from the frame's by more than 1 %.
     """
     own = (picture.shape[1], picture.shape[0])
     _check_size(own, (width, height), what)
     return _resized(picture, width, height)
 
 
-def _resized(picture: np.ndarray[Any, Any], width: int, height: int) -> Drawing:
+def _resized(picture: np.ndarray, width: int, height: int) -> RgbaPicture:
     import cv2
 
     if picture.shape[:2] == (height, width):
@@ -203,10 +286,10 @@ def _resized(picture: np.ndarray[Any, Any], width: int, height: int) -> Drawing:
     return np.clip(cv2.resize(picture, (width, height), interpolation=method), 0, 1)
 
 
-def fitted_labels(labels: np.ndarray[Any, Any], width: int, height: int, what: str) -> Plane:
-    """Return labels, int16 [H, W], at the frame's size: in each place the one with most area.
+def fitted_labels(labels: np.ndarray, width: int, height: int, what: str) -> np.ndarray:
+    """Return labels, int16 [H, W], at the frame's size: the one with the largest area in a pixel.
 
-    No label is mixed of others. Ties go to the lower. Raises GuideError as `fitted` does.
+    Labels are not interpolated; ties go to the lower. Raises GuideError as `fitted` does.
     """
     own = (labels.shape[1], labels.shape[0])
     _check_size(own, (width, height), what)
@@ -222,19 +305,19 @@ def fitted_labels(labels: np.ndarray[Any, Any], width: int, height: int, what: s
 
 
 def map_labels(
-    picture: Drawing,
+    picture: RgbaPicture,
     palette: Palette,
     width: int,
     height: int,
     *,
     what: str,
     tolerance: float = TOLERANCE,
-) -> tuple[np.ndarray[Any, Any], float]:
+) -> tuple[np.ndarray, float]:
     """Return a map's labels at the frame's size, int16 [H, W], and the share of unassigned pixels.
 
-    Pixels near no colour of the palette (edges drawn smooth, noise of lossy files) take the label
-    that is nearest in the picture; the share tells how many these were, 0..1. Transparent pixels
-    stay CLEAR. Raises GuideError if the proportions differ or no pixel is near any colour.
+    Pixels near no colour of the palette (smooth edges, compression noise) are unassigned: they take
+    the nearest label in the picture. Transparent pixels stay CLEAR. Raises GuideError if the aspect
+    ratio differs or all pixels are unassigned.
     """
     labels, unassigned = labelled(picture, palette, tolerance)
     if not (labels >= 0).any() and not (labels == CLEAR).all():
@@ -245,30 +328,27 @@ def map_labels(
     return fitted_labels(closed(labels), width, height, what), unassigned
 
 
-def hard_planes(labels: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
-    """Return labels as float32 [H, W, count + 1]: a plane for each, the last where there is none.
-
-    Each pixel is 1 in one plane and 0 in the others: what `tracking` carries from frame to frame.
-    """
+def hard_planes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return labels as one-hot planes, float32 [H, W, count + 1]; the last plane: no label."""
     places = np.where(labels < 0, count, labels)
     return np.eye(count + 1, dtype=np.float32)[places]
 
 
-def hard_labels(planes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the labels, int16 [H, W], of what `hard_planes` gave: of the highest plane."""
+def hard_labels(planes: np.ndarray) -> np.ndarray:
+    """Return the labels, int16 [H, W], of planes from `hard_planes`: the inverse."""
     labels = planes.argmax(axis=2).astype(np.int16)
     labels[labels == planes.shape[2] - 1] = CLEAR
     return np.asarray(labels)
 
 
-def map_guide(labels: np.ndarray[Any, Any], matches: Sequence[Match]) -> Guide:
-    """Return the Guide of a map: one plane for each colour that takes part, 1 where it is."""
+def map_guide(labels: np.ndarray, matches: Sequence[Match]) -> Guide:
+    """Return the Guide of a label map: a one-hot plane for each matched colour."""
     planes = [(labels == match.color).astype(np.float32) for match in matches]
     return Guide(planes=np.dstack(planes), names=tuple(match.name for match in matches))
 
 
-def unchanged(first: Guide | None, other: Guide | None) -> Plane:
-    """Return bool [H, W, 1], or [1, 1, 1] without guides: where they say the same."""
+def unchanged(first: Guide | None, other: Guide | None) -> np.ndarray:
+    """Return where two guides are equal: bool [H, W, 1], or [1, 1, 1] without guides."""
     if first is None or other is None:
         return np.ones((1, 1, 1), bool)
-    return np.asarray(abs(first.planes - other.planes).max(axis=2, keepdims=True) < _SLIGHT)
+    return np.asarray(abs(first.planes - other.planes).max(axis=2, keepdims=True) < _UNCHANGED)

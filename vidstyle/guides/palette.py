@@ -1,20 +1,18 @@
-"""Palettes: the colours of label maps, the label of each pixel, and which colours go together.
+"""Palettes of label maps: finding the colours, labelling the pixels, matching maps with each other.
 
-A map's colours are labels and nothing else: black, white and grey are as good as any. They are
-told apart in 8 bits a channel and written '#rrggbb'; distances are Euclidean in the unit cube of
-the values as they are in the file.
+Every colour can be a label, also black, white and grey. Colours are 8 bits per channel, written
+'#rrggbb'; distances are Euclidean in RGB, 0..1, of the encoded values.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vidstyle.errors import GuideError, SettingsError, UsageError
-from vidstyle.guides.files import Drawing
+from vidstyle.guides.files import RgbaPicture
 
 __all__ = [
     "CLEAR",
@@ -25,30 +23,31 @@ __all__ = [
     "Palette",
     "Region",
     "closed",
+    "color_names",
     "labelled",
     "matched",
     "palette_of",
     "parse_regions",
 ]
 
-TOLERANCE = 0.14  # of the unit cube: how far a pixel may be from its label, as in the original
+TOLERANCE = 0.14  # RGB distance; as in the original implementation
 MOST = 32  # colours of one map
-UNKNOWN, CLEAR = -1, -2  # labels of pixels that are near no colour; that are transparent
+UNKNOWN, CLEAR = -1, -2  # labels of pixels near no colour, and of transparent pixels
 
-_LEAST = 0.0005  # of a picture: flat ground in a colour of a map that is not clean
-_FEW = 9  # pixels: as many at least, however small the map
-_ROUNDING = 1.5 / 255  # how far a blend of two colours may be from the line between them
+_LEAST = 0.0005  # of the pixels; minimum flat area of a colour
+_FEW = 9  # pixels; the same for small maps
+_ROUNDING = 1.5 / 255  # RGB distance of a blend from the line between its two colours
 
-Labels = np.ndarray[Any, Any]  # int16 [H, W]: place in a Palette, or UNKNOWN, or CLEAR
-Codes = np.ndarray[Any, Any]  # int32: red · 65536 + green · 256 + blue
-Shares = dict[int, float]  # code of a colour -> share of the pixels, 0..1
+Labels = np.ndarray  # int16 [H, W]: index in a Palette, UNKNOWN or CLEAR
+Codes = np.ndarray  # int32: red · 65536 + green · 256 + blue
+Shares = dict[int, float]  # colour code -> share of the pixels, 0..1
 
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of a map or of a series of maps, the most frequent first.
+    """The colours of one map or of a series of maps, the most frequent first.
 
-    what: the path, for sentences. names: '#rrggbb' of each. shares: of the pixels of all pictures.
+    what: the path, for errors. names: '#rrggbb' of each. shares: of all pixels of all pictures.
     """
 
     what: str
@@ -56,19 +55,19 @@ class Palette:
     shares: tuple[float, ...]
 
     @property
-    def colors(self) -> np.ndarray[Any, Any]:
-        """The colours as float32 [K, 3], RGB, 0..1."""
+    def colors(self) -> np.ndarray:
+        """Return the colours: float32 [K, 3], RGB, 0..1."""
         return _parsed(self.names)
 
     def nearest(self, name: str, tolerance: float = TOLERANCE) -> int | None:
-        """Return the place of the colour nearest to '#rrggbb', None if none is near enough."""
+        """Return the index of the colour nearest to '#rrggbb', or None beyond the tolerance."""
         far = np.linalg.norm(self.colors - _parsed([name]), axis=1)
         return int(far.argmin()) if far.min() <= tolerance else None
 
 
 @dataclass(frozen=True)
 class Region:
-    """One entry of --regions: a colour '#rrggbb', and the style it is to take (None: any)."""
+    """One entry of --regions: a colour '#rrggbb', and its style (None: all)."""
 
     color: str
     style: str | None = None
@@ -76,10 +75,10 @@ class Region:
 
 @dataclass(frozen=True)
 class Match:
-    """A colour of the frame's map that takes part, and where the styles have it.
+    """A colour of the frame's map, and the same colour in the maps of the styles.
 
-    color: its place in the map's Palette. name: '#rrggbb'. styles: (place of the style, place of
-    the colour in that style's Palette), in the order of the styles; several blend.
+    color: index in the frame's Palette. name: '#rrggbb'. styles: (index of the style, index of the
+    colour in its Palette), in the order of the styles; several are blended.
     """
 
     color: int
@@ -88,16 +87,15 @@ class Match:
 
 
 def palette_of(
-    pictures: Iterable[tuple[str, Drawing]], what: str, tolerance: float = TOLERANCE
+    pictures: Iterable[tuple[str, RgbaPicture]], what: str, tolerance: float = TOLERANCE
 ) -> Palette:
-    """Find the colours of a map or of all maps of a series, given as (name, Drawing).
+    """Return the palette of a map or of a series of maps, given as (name, RgbaPicture).
 
-    Clean maps (at most 32 colours in all) keep each of their colours, however near to another, but
-    for single pixels and the blends along edges. In others (smooth edges, JPEG, video) the most
-    frequent colours are taken that are farther than `tolerance` from those before, counted where
-    3 x 3 pixels hardly differ, since edges are no colours: 1 in 2000 pixels of a picture must be
-    such ground. What is transparent by more than half is in no region. Raises GuideError for more
-    than 32 colours and for none.
+    Clean maps (at most 32 colours in all) keep every colour except single pixels and the blends
+    along edges. In others (smooth edges, JPEG, video) the most frequent colours are selected
+    greedily, each farther than `tolerance` from the previous ones, from flat 3 x 3 areas that cover
+    at least 1 in 2000 pixels. Pixels with an alpha below 0.5 are in no region. Raises GuideError
+    for more than 32 colours and for none.
     """
     shares = _gathered(pictures, tolerance)
     if len(shares) > MOST:
@@ -115,8 +113,8 @@ def palette_of(
     )
 
 
-def _gathered(pictures: Iterable[tuple[str, Drawing]], tolerance: float) -> Shares:
-    """Return the mean share of each colour in a series. Raises GuideError that names a picture."""
+def _gathered(pictures: Iterable[tuple[str, RgbaPicture]], tolerance: float) -> Shares:
+    """Return the mean share of each colour in a series. Raises GuideError."""
     total: Shares = {}
     clean, count = True, 0
     for name, picture in pictures:
@@ -138,15 +136,15 @@ def _too_many(what: str, count: int) -> str:
     )
 
 
-def _colors_of(picture: Drawing, tolerance: float) -> tuple[Shares, bool]:
-    """Return the share of each colour of one map by its code, and whether the map is clean."""
-    codes, there = _codes(picture), picture[..., 3] >= 0.5
-    distinct, counts = np.unique(codes[there], return_counts=True)
+def _colors_of(picture: RgbaPicture, tolerance: float) -> tuple[Shares, bool]:
+    """Return the share of each colour of one map, and whether the map is clean."""
+    codes, opaque = _codes(picture), picture[..., 3] >= 0.5
+    distinct, counts = np.unique(codes[opaque], return_counts=True)
     if len(distinct) <= MOST:
-        kept = ~_strays(np.where(there, codes, -1), distinct, counts)
+        kept = ~_edge_artefacts(np.where(opaque, codes, -1), distinct, counts)
         shares = _shares(distinct[kept], counts[kept] / codes.size)
         return shares, True
-    flat = there & (_contrast(picture[..., :3]) <= tolerance / 2)
+    flat = opaque & (_contrast(picture[..., :3]) <= tolerance / 2)
     distinct, counts = np.unique(codes[flat], return_counts=True)
     merged = _merged(_shares(distinct, counts), tolerance)
     least = max(_FEW, _LEAST * codes.size)
@@ -154,21 +152,21 @@ def _colors_of(picture: Drawing, tolerance: float) -> tuple[Shares, bool]:
     return _covered(picture, names, tolerance), False
 
 
-def _covered(picture: Drawing, names: Sequence[str], tolerance: float) -> Shares:
-    """Return how much of a picture each of these colours covers."""
+def _covered(picture: RgbaPicture, names: Sequence[str], tolerance: float) -> Shares:
+    """Return the share of the pixels that each of these colours covers."""
     labels, _ = labelled(picture, Palette("", tuple(names), ()), tolerance)
     counts = np.bincount(labels[labels >= 0], minlength=len(names)) / labels.size
     return {int(name[1:], 16): float(count) for name, count in zip(names, counts, strict=True)}
 
 
-def _codes(picture: Drawing) -> Codes:
-    """Return each pixel's colour as one number."""
+def _codes(picture: RgbaPicture) -> Codes:
+    """Return the colour code of each pixel."""
     bytes_ = np.rint(picture[..., :3] * 255).astype(np.int32)
     return np.asarray(bytes_ @ np.array([65536, 256, 1], np.int32))
 
 
-def _colors(codes: Codes) -> np.ndarray[Any, Any]:
-    """Return codes as float32 [..., 3], 0..1: what `_codes` came from."""
+def _colors(codes: Codes) -> np.ndarray:
+    """Return the colours of codes: float32 [..., 3], 0..1; the inverse of `_codes`."""
     channels = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1)
     return channels.astype(np.float32) / np.float32(255)
 
@@ -177,38 +175,38 @@ def _name(code: int) -> str:
     return f"#{code:06x}"
 
 
-def _parsed(names: Sequence[str]) -> np.ndarray[Any, Any]:
-    """Return colours written '#rrggbb' as float32 [K, 3], 0..1."""
+def _parsed(names: Sequence[str]) -> np.ndarray:
+    """Return '#rrggbb' colours as float32 [K, 3], 0..1."""
     return _colors(np.array([int(name[1:], 16) for name in names], np.int32))
 
 
-def _shares(codes: Codes, shares: np.ndarray[Any, Any]) -> Shares:
+def _shares(codes: Codes, shares: np.ndarray) -> Shares:
     return dict(zip(codes.tolist(), shares.tolist(), strict=True))
 
 
-def _contrast(colour: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return float32 [H, W]: by how much a channel differs within the 3 x 3 around, at most."""
+def _contrast(colour: np.ndarray) -> np.ndarray:
+    """Return float32 [H, W]: the largest range of a channel in 3 x 3 pixels."""
     import cv2
 
     colour, square = np.ascontiguousarray(colour), np.ones((3, 3), np.uint8)
     return np.asarray((cv2.dilate(colour, square) - cv2.erode(colour, square)).max(axis=2))
 
 
-def _strays(codes: Codes, distinct: Codes, counts: Codes) -> np.ndarray[Any, Any]:
-    """Return bool for each of the few colours of a map: it is no label, only what edges leave.
+def _edge_artefacts(codes: Codes, distinct: Codes, counts: Codes) -> np.ndarray:
+    """Return bool for each colour of a clean map: it is an artefact of edges and not a label.
 
-    It covers no 3 x 3 square, and has hardly any pixels or lies between two colours that do.
+    It fills no 3 x 3 square, and has few pixels or is a blend of two colours that fill one.
     """
     colors = _colors(distinct)
     solid = np.isin(distinct, codes[_contrast(_colors(codes)) == 0])
-    strays = counts < max(_FEW, _LEAST * codes.size)
-    for i in np.flatnonzero(~strays):
-        strays[i] = _between(colors[i], colors[solid])
-    return strays & ~solid & solid.any()
+    artefacts = counts < max(_FEW, _LEAST * codes.size)
+    for i in np.flatnonzero(~artefacts):
+        artefacts[i] = _between(colors[i], colors[solid])
+    return artefacts & ~solid & solid.any()
 
 
-def _between(color: np.ndarray[Any, Any], ends: np.ndarray[Any, Any]) -> bool:
-    """Tell whether a colour lies on the line between any two of `ends`, [K, 3]."""
+def _between(color: np.ndarray, ends: np.ndarray) -> bool:
+    """Return whether a colour is a blend of any two of `ends`, [K, 3]."""
     if len(ends) < 2:
         return False
     a, b = ends[:, None], ends[None]
@@ -220,7 +218,7 @@ def _between(color: np.ndarray[Any, Any], ends: np.ndarray[Any, Any]) -> bool:
 
 
 def _merged(shares: Shares, tolerance: float) -> Shares:
-    """Give each colour's share to the most frequent one within the tolerance, greedily."""
+    """Add the share of each colour to the most frequent one within the tolerance, greedily."""
     order = sorted(shares, key=lambda code: (-shares[code], code))
     codes = np.array(order, np.int32)
     weights = np.array([shares[code] for code in order])
@@ -234,20 +232,19 @@ def _merged(shares: Shares, tolerance: float) -> Shares:
 
 
 def labelled(
-    picture: np.ndarray[Any, Any], palette: Palette, tolerance: float = TOLERANCE
+    picture: np.ndarray, palette: Palette, tolerance: float = TOLERANCE
 ) -> tuple[Labels, float]:
     """Return each pixel's label, int16 [H, W], and the share of pixels that are UNKNOWN, 0..1.
 
-    picture: a Drawing, or an Image [H, W, 3]. A label is the place in the palette of the nearest
-    colour (of two as near, the first), so a pixel is in one region at most; UNKNOWN where none is
-    within the tolerance; CLEAR where the picture is transparent by more than half.
+    picture: an RgbaPicture, or an Image [H, W, 3]. A label is the palette index of the nearest
+    colour (the first of equals), UNKNOWN beyond the tolerance, CLEAR where the alpha is below 0.5.
     """
     labels = np.full(picture.shape[:2], UNKNOWN, np.int16)
     nearest = np.full(picture.shape[:2], np.inf, np.float32)
-    for place, color in enumerate(palette.colors):
+    for index, color in enumerate(palette.colors):
         far = ((picture[..., :3] - color) ** 2).sum(axis=2)
         closer = far < nearest
-        labels[closer], nearest[closer] = place, far[closer]
+        labels[closer], nearest[closer] = index, far[closer]
     labels[nearest > np.float32((tolerance + 1e-6) ** 2)] = UNKNOWN
     if picture.shape[2] == 4:
         labels[picture[..., 3] < 0.5] = CLEAR
@@ -255,9 +252,9 @@ def labelled(
 
 
 def closed(labels: Labels) -> Labels:
-    """Return the labels with each UNKNOWN pixel given the label (or CLEAR) nearest in the picture.
+    """Return the labels with UNKNOWN pixels replaced by the nearest label or CLEAR in the picture.
 
-    A picture of nothing but UNKNOWN stays so.
+    Unchanged if all are UNKNOWN.
     """
     import cv2
 
@@ -272,10 +269,20 @@ def closed(labels: Labels) -> Labels:
     return np.asarray(known[source])
 
 
+def color_names(colors: Sequence[str]) -> tuple[str, ...]:
+    """Return distinct colours as lower-case '#rrggbb'. Raises GuideError for anything else."""
+    names = tuple(str(color).lower() for color in colors)
+    if not all(re.fullmatch(r"#[0-9a-f]{6}", name) for name in names) or not names:
+        raise GuideError(f"colors: expected ('#0000ff', '#ff0000', ...), got {colors!r}")
+    if len(set(names)) < len(names):
+        raise GuideError(f"colors: expected each colour once, got {', '.join(names)}")
+    return names
+
+
 def parse_regions(text: str) -> tuple[Region, ...]:
     """Parse '#0000ff=a.jpg,#ff0000=b.jpg' or '#0000ff,#ff0000'. Raises SettingsError.
 
-    The '#' may be left out. A comma parts two entries where a colour follows it.
+    The '#' is optional. A comma separates two entries if a colour follows it.
     """
     entries = re.split(r",(?=\s*#?[0-9a-fA-F]{6}\s*(?:=|,|$))", text)
     found = [re.fullmatch(r"\s*#?([0-9a-fA-F]{6})\s*(?:=\s*(.*\S)\s*)?", one) for one in entries]
@@ -283,7 +290,7 @@ def parse_regions(text: str) -> tuple[Region, ...]:
     for entry, match in zip(entries, found, strict=True):
         if match is None:
             raise SettingsError(
-                "--regions: expected colours of the map, each with a style if you like "
+                "--regions: expected colours of the map, each optionally with a style "
                 f"('#0000ff=a.jpg,#ff0000=b.jpg'), got {entry!r}"
             )
         regions.append(Region(f"#{match[1].lower()}", match[2]))
@@ -299,28 +306,28 @@ def matched(
     untouched: bool = False,
     tolerance: float = TOLERANCE,
 ) -> tuple[Match, ...]:
-    """Find which colours of the frame's map take part, and with which colours of the styles' maps.
+    """Return the colours of the frame's map that are stylised, matched with the styles' maps.
 
-    palettes: of each style's map. names: of the style pictures, as given, for `regions`.
-    regions: only these colours take part, with the style that each names; empty: all do. A colour
-    goes with the nearest within the tolerance of every style that has one. What only a style has
-    is ignored.
-    untouched: what no style has is left as the source instead of refused. Raises GuideError for
-    colours that do not meet, UsageError for a style that is none.
+    palettes: of the styles' maps. names: paths of the style pictures, for `regions`. regions:
+    restricts colours and styles; empty: all. untouched: keep the source where no style has the
+    colour instead of raising. A colour matches the nearest one within the tolerance in each style's
+    map; colours of the styles alone are ignored.
+
+    Raises GuideError for unmatched colours, UsageError for an unknown style in `regions`.
     """
     wanted = _wanted(content, palettes, names, regions, tolerance)
-    matches, alone = [], []
+    matches, unmatched = [], []
     for color, styles in sorted(wanted.items()):
         pairs = (
             (style, palettes[style].nearest(content.names[color], tolerance)) for style in styles
         )
-        meet = tuple((style, place) for style, place in pairs if place is not None)
-        if meet:
-            matches.append(Match(color, content.names[color], meet))
+        found = tuple((style, index) for style, index in pairs if index is not None)
+        if found:
+            matches.append(Match(color, content.names[color], found))
         else:
-            alone.append(color)
-    if not matches or (alone and not untouched):
-        raise GuideError(_unmatched(content, palettes, alone))
+            unmatched.append(color)
+    if not matches or (unmatched and not untouched):
+        raise GuideError(_unmatched(content, palettes, unmatched))
     return tuple(matches)
 
 
@@ -331,7 +338,7 @@ def _wanted(
     regions: Sequence[Region],
     tolerance: float,
 ) -> dict[int, list[int]]:
-    """Return which styles are asked for each colour of the content. Raises as `matched`."""
+    """Return the styles requested for each colour of the frame's map. Raises as `matched`."""
     every = list(range(len(palettes)))
     if not regions:
         return dict.fromkeys(range(len(content.names)), every)
@@ -351,21 +358,21 @@ def _wanted(
 
 
 def _style(wanted: str, names: Sequence[str | Path]) -> int:
-    """Return the place of a style by its path as given, or else by its file's name."""
-    given = [place for place, name in enumerate(names) if str(name) == wanted]
-    called = [place for place, name in enumerate(names) if Path(name).name == wanted]
-    places = given or called
-    if len(places) == 1:
-        return places[0]
+    """Return the index of a style by its path as given, else by its file name."""
+    by_path = [index for index, name in enumerate(names) if str(name) == wanted]
+    by_name = [index for index, name in enumerate(names) if Path(name).name == wanted]
+    indices = by_path or by_name
+    if len(indices) == 1:
+        return indices[0]
     known = ", ".join(str(name) for name in names)
     raise UsageError(
         f"--regions: expected one of the styles {known}, got {wanted!r}"
-        f"{', which several are called; write the whole path' if places else ''}"
+        f"{', the name of several; write the whole path' if indices else ''}"
     )
 
 
-def _unmatched(content: Palette, palettes: Sequence[Palette], alone: Sequence[int]) -> str:
-    colors = ", ".join(f"{content.names[i]} ({content.shares[i]:.2%} of it)" for i in alone)
+def _unmatched(content: Palette, palettes: Sequence[Palette], unmatched: Sequence[int]) -> str:
+    colors = ", ".join(f"{content.names[i]} ({content.shares[i]:.2%} of it)" for i in unmatched)
     maps = "; ".join(f"{one.what}: {', '.join(one.names)}" for one in palettes)
     return (
         f"{content.what}: expected colours that a style's map has ({maps}), got {colors}; draw "

@@ -1,11 +1,10 @@
-"""Label maps and masks carried from the key frames they were drawn on to the frames between.
+"""Propagation of masks and label maps from key frames to all frames along the optical flow.
 
-Planes are float32 [H, W, K], 0..1. Hard planes are a label map: at each pixel one of them is 1
-and the others are 0 (one hard plane alone is a mask of 0 and 1). Soft planes are K masks, each on
-its own.
+Planes are float32 [H, W, K], 0..1. Hard planes are a label map: one-hot at each pixel, or a single
+binary mask. Soft planes are K independent masks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import cv2
@@ -13,27 +12,32 @@ import numpy as np
 
 from vidstyle.errors import GuideError
 from vidstyle.image import Image
-from vidstyle.motion import flow
+from vidstyle.motion.flow import optical_flow
+from vidstyle.motion.occlusion import confidence, is_cut
+from vidstyle.motion.warp import warp
 
-__all__ = ["Tracked", "track"]
+__all__ = ["OpticalFlow", "Tracked", "track"]
 
-_WIDTH = 854  # pixels: the frames that the sizes below were measured on; others are in proportion
-_BAND = 10  # pixels: so near to an edge labels are decided anew
-_EDGE = 4  # pixels: radius of the guided filter
-_FLAT = 4e-4  # of 1: a variance below which the guided filter sees no edge
-_CELLS = (256, 64)  # pixels: places that share a colour model; the finer refines the coarser
-_BINS = 16  # of 256 values of red, of green and of blue
-_FEW = 0.5  # pixels: what the coarser colour model counts for in the finer
-_DRAWN = 4.0  # pixels of the frame before: what a pixel of the key frame counts for
-_FLOW, _SURE_FLOW, _COLOUR = 0.5, 1.0, 0.5  # the exponents by which flow and colour decide
-_LEAST = 0.01  # of 1: neither ever rules a label out
-_STRAY = 2.0  # pixels: a flow that misses its way back by so much is believed by 1 / e
-_DOUBT = 0.02  # of 1: belief that is left where flow has failed
+OpticalFlow = Callable[[Image, Image], np.ndarray]
+
+# Edges of hard planes: sizes in pixels of a frame of _WIDTH, tuned on DAVIS; others in proportion.
+_WIDTH = 854
+_BAND = 10  # pixels; labels this near to an edge are reclassified
+_EDGE = 4  # pixels; radius of the guided filter
+_FLAT = 4e-4  # of 1; variance below which the guided filter sees no edge
+_CELLS = (256, 64)  # pixels; cells of the colour histogram, the coarser is the finer's prior
+_BINS = 16  # per channel
+_PRIOR_PIXELS = 0.5  # weight of the coarser histogram in the finer
+_KEY_WEIGHT = 4.0  # of a pixel of the key frame, relative to one of the previous frame
+_FLOW, _CONSISTENT_FLOW, _COLOUR = 0.5, 1.0, 0.5  # exponents of the propagated and colour terms
+_MIN_PROBABILITY = 0.01  # of either term
+_CONSISTENCY = 2.0  # pixels; forward-backward error at which the confidence falls to 1 / e
+_MIN_CONFIDENCE = 0.02  # added to both sides of a blend
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """A frame's planes and the key frames that they come from: itself, or one or two others."""
+    """Planes [H, W, K] of a frame, and the one or two key frames that they come from."""
 
     index: int
     planes: np.ndarray
@@ -41,237 +45,263 @@ class Tracked:
 
 
 @dataclass(frozen=True)
-class _Source:
-    """What a colour model learns from: every second pixel of a frame.
+class _Samples:
+    """Every second pixel of a frame, as training data of the colour model.
 
-    colours: uint8 [h, w, 3]; planes: [h, w, K], as many pixels as it counts for; places:
-    [h, w, 2], (x, y) of where they are now.
+    colours: uint8 [h, w, 3]. planes: [h, w, K], labels times the weight of a pixel. positions:
+    [h, w, 2], (x, y) in the current frame.
     """
 
     colours: np.ndarray
     planes: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
 
 
 @dataclass(frozen=True)
-class _Carried:
-    """What one key says of a frame (uint8): planes, and belief [H, W], 0..1, that falls with time.
+class _Propagated:
+    """The planes of one key frame at a frame (uint8), with their confidence [H, W], 0..1.
 
-    alone: a single hard plane was drawn; here it has its complement beside it.
+    samples: of the key frame. binary: the guide is a single hard plane; `planes` then has its
+    complement as well.
     """
 
     key: int
-    drawn: _Source
-    alone: bool
+    samples: _Samples
+    binary: bool
     frame: np.ndarray
     planes: np.ndarray
-    belief: np.ndarray
+    confidence: np.ndarray
 
 
 @dataclass
-class _Moment:
-    """A frame, uint8, that waits for the next key.
+class _PendingFrame:
+    """A frame (uint8) buffered until the next key frame.
 
-    flows: from it to the frame before and back, float16; None: a shot begins. planes and belief:
-    what the key before says of it, uint8.
+    flows: to the previous frame and back, float16; None: first of a shot. planes, confidence: from
+    the previous key frame, uint8.
     """
 
     index: int
     frame: np.ndarray
     flows: tuple[np.ndarray, np.ndarray] | None
     planes: np.ndarray | None = None
-    belief: np.ndarray | None = None
+    confidence: np.ndarray | None = None
 
 
 def track(
-    frames: Iterable[Image], keys: Mapping[int, np.ndarray], *, hard: bool
+    frames: Iterable[Image],
+    keys: Mapping[int, np.ndarray],
+    *,
+    hard: bool,
+    flow: OpticalFlow = optical_flow,
 ) -> Iterator[Tracked]:
-    """Carry the planes of key frames to every frame; yield them in order.
+    """Propagate the planes of key frames to all frames, and yield them in order.
 
-    keys: planes by frame number. Between two keys planes are carried by flow from both and
-    blended by belief and nearness; after the last key forward only, before the first backward
-    only, and never over a cut. Hard planes are decided anew near their edges by the colours of
-    the keys and stay hard.
+    keys: planes [H, W, K] by frame index. hard: the planes are a label map and stay one-hot; their
+    edges are reclassified by colour. flow: the optical flow between two frames.
 
-    Each frame and each key is asked for once, in order. From one key to the next the frames
-    between are held, in 12 + K bytes a pixel each; after the last key, one frame.
+    Between two key frames, planes are propagated from both and blended by confidence and distance;
+    before the first and after the last, from one. Nothing is propagated across a cut. Raises
+    GuideError for planes that do not fit the frame or each other, and for a shot without key frame.
+
+    Reads each frame and key once, in order. Buffers the frames between two keys at 12 + K bytes
+    per pixel; after the last key, one frame.
     """
     last = max(keys, default=-1)
-    held: list[_Moment] = []
-    carried: _Carried | None = None
-    for moment in _moments(frames):
-        if moment.flows is None:
-            yield from _one_sided(held, carried, hard)
-            held, carried = [], None
-        if moment.index in keys:
-            drawn = _drawn(moment, keys[moment.index], hard)
-            yield from _two_sided(held, carried, moment, drawn, hard)
-            yield Tracked(moment.index, _shown(drawn.planes, drawn.alone, hard), (drawn.key,))
-            held, carried = [], drawn
+    pending: list[_PendingFrame] = []
+    propagated: _Propagated | None = None
+    for buffered in _with_flows(frames, flow):
+        if buffered.flows is None:
+            yield from _from_one_key(pending, propagated, hard)
+            pending, propagated = [], None
+        if buffered.index in keys:
+            at_key = _at_key(buffered, keys[buffered.index], hard)
+            yield from _between_keys(pending, propagated, buffered, at_key, hard)
+            yield Tracked(
+                buffered.index, _output(at_key.planes, at_key.binary, hard), (at_key.key,)
+            )
+            pending, propagated = [], at_key
             continue
-        if carried is not None and moment.flows is not None:
-            carried = _moved(carried, moment.frame, moment.flows, hard)
-            moment.planes, moment.belief = _bytes(carried.planes), _bytes(carried.belief)
-        held.append(moment)
-        if moment.index > last:
-            yield from _one_sided(held, carried, hard)
-            held = []
-    yield from _one_sided(held, carried, hard)
+        if propagated is not None and buffered.flows is not None:
+            propagated = _propagate(propagated, buffered.frame, buffered.flows, hard)
+            buffered.planes = _uint8(propagated.planes)
+            buffered.confidence = _uint8(propagated.confidence)
+        pending.append(buffered)
+        if buffered.index > last:
+            yield from _from_one_key(pending, propagated, hard)
+            pending = []
+    yield from _from_one_key(pending, propagated, hard)
 
 
-def _moments(frames: Iterable[Image]) -> Iterator[_Moment]:
+def _with_flows(frames: Iterable[Image], flow: OpticalFlow) -> Iterator[_PendingFrame]:
     before: Image | None = None
     for index, frame in enumerate(frames):
-        yield _Moment(index, _bytes(frame), None if before is None else _flows(before, frame))
+        flows = None if before is None else _flows(before, frame, flow)
+        yield _PendingFrame(index, _uint8(frame), flows)
         before = frame
 
 
-def _bytes(values: np.ndarray) -> np.ndarray:
+def _uint8(values: np.ndarray) -> np.ndarray:
     return np.rint(values * 255).astype(np.uint8)
 
 
-def _flows(before: Image, frame: Image) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the flows from `frame` to the one before and back, float16; None over a cut."""
+def _flows(before: Image, frame: Image, flow: OpticalFlow) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the flows from `frame` to `before` and back, float16; None across a cut."""
     if before.shape != frame.shape:
         return None
-    back, ahead = flow.optical_flow(frame, before), flow.optical_flow(before, frame)
-    if flow.is_cut(flow.confidence(back, ahead, before, frame), before, frame):
+    back, ahead = flow(frame, before), flow(before, frame)
+    if is_cut(confidence(back, ahead, before, frame), before, frame):
         return None
     return back.astype(np.float16), ahead.astype(np.float16)
 
 
-def _drawn(moment: _Moment, planes: np.ndarray, hard: bool) -> _Carried:
-    """Return what a key says of its own frame."""
-    height, width = moment.frame.shape[:2]
+def _at_key(buffered: _PendingFrame, planes: np.ndarray, hard: bool) -> _Propagated:
+    """Return a key frame's own planes, before propagation. Raises GuideError for another shape."""
+    height, width = buffered.frame.shape[:2]
     if planes.ndim != 3 or planes.shape[:2] != (height, width):
-        message = f"the key frame {moment.index} has planes of shape {planes.shape}, expected"
-        raise GuideError(f"{message} ({height}, {width}, K); draw it at the size of its frame")
-    alone = hard and planes.shape[2] == 1
+        raise GuideError(
+            f"key frame {buffered.index}: expected planes of shape ({height}, {width}, K), "
+            f"got {planes.shape}; draw it at the size of its frame"
+        )
+    binary = hard and planes.shape[2] == 1
     if hard:
-        planes = _one_hot(np.dstack([1 - planes, planes]) if alone else planes)
-    source = _source(moment.frame, planes * _DRAWN, _grid(planes))
-    belief = np.ones((height, width), np.float32)
-    return _Carried(moment.index, source, alone, moment.frame, planes, belief)
+        planes = _one_hot(np.dstack([1 - planes, planes]) if binary else planes)
+    samples = _samples(buffered.frame, planes * _KEY_WEIGHT, _grid(planes))
+    certain = np.ones((height, width), np.float32)
+    return _Propagated(buffered.index, samples, binary, buffered.frame, planes, certain)
 
 
 def _one_hot(planes: np.ndarray) -> np.ndarray:
-    """Return hard planes: 1 where a plane is the highest (of equals the first), else 0."""
+    """Return 1 in the highest plane of each pixel (the first of equals), 0 in the others."""
     return np.eye(planes.shape[2], dtype=np.float32)[planes.argmax(axis=2)]
 
 
-def _shown(planes: np.ndarray, alone: bool, hard: bool) -> np.ndarray:
-    """Return planes as they were drawn: hard if hard, alone if alone."""
+def _output(planes: np.ndarray, binary: bool, hard: bool) -> np.ndarray:
+    """Return propagated planes in the form of the key frame's planes."""
     planes = _one_hot(planes) if hard else planes
-    return planes[..., 1:] if alone else planes
+    return planes[..., 1:] if binary else planes
 
 
-def _source(frame: np.ndarray, planes: np.ndarray, places: np.ndarray) -> _Source:
-    return _Source(*(np.ascontiguousarray(a[::2, ::2]) for a in (frame, planes, places)))
+def _samples(frame: np.ndarray, planes: np.ndarray, positions: np.ndarray) -> _Samples:
+    return _Samples(*(np.ascontiguousarray(a[::2, ::2]) for a in (frame, planes, positions)))
 
 
-def _one_sided(held: list[_Moment], carried: _Carried | None, hard: bool) -> Iterator[Tracked]:
-    """Yield frames that no later key reaches."""
-    for moment in held:
-        if moment.planes is None or carried is None:
-            message = f"no key frame in the shot that begins at frame {moment.index}: nothing is"
-            raise GuideError(f"{message} carried over a cut; draw one for frame {moment.index}")
-        planes = moment.planes.astype(np.float32) / 255
-        yield Tracked(moment.index, _shown(planes, carried.alone, hard), (carried.key,))
-
-
-def _two_sided(
-    held: list[_Moment], left: _Carried | None, end: _Moment, right: _Carried, hard: bool
+def _from_one_key(
+    pending: list[_PendingFrame], propagated: _Propagated | None, hard: bool
 ) -> Iterator[Tracked]:
-    """Carry the right key back over the frames held, blend, and yield them in order."""
+    """Yield the frames after the last key frame of a shot. Raises GuideError without one."""
+    for buffered in pending:
+        if buffered.planes is None or propagated is None:
+            raise GuideError(
+                f"no key frame in the shot that begins at frame {buffered.index}: guides are not "
+                f"propagated across a cut; draw one for frame {buffered.index}"
+            )
+        planes = buffered.planes.astype(np.float32) / 255
+        yield Tracked(buffered.index, _output(planes, propagated.binary, hard), (propagated.key,))
+
+
+def _between_keys(
+    pending: list[_PendingFrame],
+    left: _Propagated | None,
+    end: _PendingFrame,
+    right: _Propagated,
+    hard: bool,
+) -> Iterator[Tracked]:
+    """Propagate the right key frame back over the pending frames, and yield the blends."""
     if left is not None and left.planes.shape != right.planes.shape:
         counts = f"{left.planes.shape[2]} and {right.planes.shape[2]}"
-        message = f"the key frames {left.key} and {right.key} have {counts} planes"
-        raise GuideError(f"{message}, expected as many; draw both with the same labels")
-    carried, later = right, end.flows
-    for place, moment in reversed(list(enumerate(held, 1))):
+        raise GuideError(
+            f"key frames {left.key} and {right.key}: expected the same number of planes, "
+            f"got {counts}; draw both with the same labels"
+        )
+    propagated, later = right, end.flows
+    for position, buffered in reversed(list(enumerate(pending, 1))):
         if later is not None:
-            carried = _moved(carried, moment.frame, later[::-1], hard)
-        moment.planes = _bytes(_blended(moment, carried, place / (len(held) + 1)))
-        later = moment.flows
+            propagated = _propagate(propagated, buffered.frame, later[::-1], hard)
+        buffered.planes = _uint8(_blended(buffered, propagated, position / (len(pending) + 1)))
+        later = buffered.flows
     keys = (right.key,) if left is None else (left.key, right.key)
-    for moment in held:
-        planes = np.asarray(moment.planes, np.float32) / 255
-        yield Tracked(moment.index, _shown(planes, right.alone, hard), keys)
+    for buffered in pending:
+        planes = np.asarray(buffered.planes, np.float32) / 255
+        yield Tracked(buffered.index, _output(planes, right.binary, hard), keys)
 
 
-def _blended(moment: _Moment, right: _Carried, share: float) -> np.ndarray:
-    """Return the planes that two keys give; share: 0..1, the way from the left to the right."""
-    if moment.planes is None or moment.belief is None:
+def _blended(buffered: _PendingFrame, right: _Propagated, share: float) -> np.ndarray:
+    """Blend the planes of two keys; share: 0..1, from the left key to the right."""
+    if buffered.planes is None or buffered.confidence is None:
         return right.planes
-    one = ((1 - share) * (moment.belief.astype(np.float32) / 255 + _DOUBT))[..., None]
-    two = (share * (right.belief + _DOUBT))[..., None]
-    return (one * (moment.planes.astype(np.float32) / 255) + two * right.planes) / (one + two)
+    one = ((1 - share) * (buffered.confidence.astype(np.float32) / 255 + _MIN_CONFIDENCE))[
+        ..., None
+    ]
+    two = (share * (right.confidence + _MIN_CONFIDENCE))[..., None]
+    return (one * (buffered.planes.astype(np.float32) / 255) + two * right.planes) / (one + two)
 
 
-def _moved(
-    carried: _Carried, frame: np.ndarray, flows: tuple[np.ndarray, np.ndarray], hard: bool
-) -> _Carried:
-    """Carry to a neighbouring frame; flows: from that one to the one carried from, and back."""
+def _propagate(
+    propagated: _Propagated, frame: np.ndarray, flows: tuple[np.ndarray, np.ndarray], hard: bool
+) -> _Propagated:
+    """Propagate to the adjacent `frame`; flows: from it to `propagated.frame`, and back."""
     back, ahead = (each.astype(np.float32) for each in flows)
     there = _grid(back) + back
-    stray = np.hypot(*cv2.split(_sampled(ahead, there) + back))
-    holds = np.exp(-stray / _STRAY)
-    belief = _sampled(carried.belief, there) * holds
-    places = carried.drawn.places + _sampled(ahead, carried.drawn.places)
-    drawn = replace(carried.drawn, places=places)
-    planes = _sampled(carried.planes, there) if hard else flow.warp(carried.planes, back)
-    planes = planes.reshape(carried.planes.shape)
+    error = np.hypot(*cv2.split(_sampled(ahead, there) + back))
+    consistency = np.exp(-error / _CONSISTENCY)
+    confidence = _sampled(propagated.confidence, there) * consistency
+    positions = propagated.samples.positions + _sampled(ahead, propagated.samples.positions)
+    samples = replace(propagated.samples, positions=positions)
+    planes = _sampled(propagated.planes, there) if hard else warp(propagated.planes, back)
+    planes = planes.reshape(propagated.planes.shape)
     if hard:
-        still = (stray == 0) & (np.hypot(*cv2.split(back)) == 0)
-        before = _source(carried.frame, carried.planes, _grid(ahead) + ahead)
-        decided = _decided(frame, planes, holds, still, [drawn, before])
-        planes = belief[..., None] * planes + (1 - belief[..., None]) * decided
-    return _Carried(carried.key, drawn, carried.alone, frame, planes, belief)
+        static = (error == 0) & (np.hypot(*cv2.split(back)) == 0)
+        before = _samples(propagated.frame, propagated.planes, _grid(ahead) + ahead)
+        refined = _refined(frame, planes, consistency, static, [samples, before])
+        planes = confidence[..., None] * planes + (1 - confidence[..., None]) * refined
+    return _Propagated(propagated.key, samples, propagated.binary, frame, planes, confidence)
 
 
 def _grid(like: np.ndarray) -> np.ndarray:
-    """Return each pixel's own place (x, y), float32 [H, W, 2]."""
+    """Return the position (x, y) of each pixel: float32 [H, W, 2]."""
     rows, columns = np.indices(like.shape[:2], np.float32)
     return np.dstack([columns, rows])
 
 
-def _sampled(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Sample between pixels at places (x, y), the border continued."""
+def _sampled(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Sample at positions (x, y): bilinear, replicated border."""
     return np.asarray(
-        cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(values, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     )
 
 
-def _decided(
+def _refined(
     frame: np.ndarray,
     planes: np.ndarray,
-    holds: np.ndarray,
-    still: np.ndarray,
-    sources: list[_Source],
+    consistency: np.ndarray,
+    static: np.ndarray,
+    samples: list[_Samples],
 ) -> np.ndarray:
-    """Decide anew which label a pixel near an edge has, by flow and by colour.
+    """Reclassify the pixels near label edges by propagated label and colour; [H, W, K].
 
-    After Bai et al., "Video SnapCut" (2009): what flow carries and what the colours of the place
-    say are weighed by how far the flow holds. Differs: the colours are one histogram over place
-    and colour, and the edge is a guided filter's, not a graph cut's. Where nothing moves the
-    planes stay.
+    After Bai et al., "Video SnapCut" (2009): flow consistency weights the two terms. Differs: one
+    histogram over position and colour instead of local classifiers, and a guided filter instead of
+    a graph cut. Static pixels keep their planes.
     """
     scale = max(frame.shape) / _WIDTH
     near = cv2.split(cv2.blur(planes, _square(_BAND * scale)))
-    band = (np.maximum.reduce(near) < 0.999) & ~still
+    band = (np.maximum.reduce(near) < 0.999) & ~static
     if not band.any():
         return planes
-    likely = _likely(frame, band, sources, scale)
-    power = (_FLOW + _SURE_FLOW * holds[band])[:, None]
+    likelihood = _colour_likelihood(frame, band, samples, scale)
+    power = (_FLOW + _CONSISTENT_FLOW * consistency[band])[:, None]
     shares = planes.copy()
-    shares[band] = _normal(np.maximum(planes[band], _LEAST) ** power * likely**_COLOUR)
+    shares[band] = _normal(
+        np.maximum(planes[band], _MIN_PROBABILITY) ** power * likelihood**_COLOUR
+    )
     part = _around(band, round(2 * _EDGE * scale) + 2)
     colours = frame[part].astype(np.float32) / 255
     shares[part] = _guided(colours, shares[part], band[part], _square(_EDGE * scale))
     sharp = _normal(np.clip(shares[band], 0, 1) ** 2 + 1e-9)
-    decided = planes.copy()
-    decided[band] = _normal(np.where(sharp < 0.04 / planes.shape[2], 0, sharp))
-    return decided
+    refined = planes.copy()
+    refined[band] = _normal(np.where(sharp < 0.04 / planes.shape[2], 0, sharp))
+    return refined
 
 
 def _normal(shares: np.ndarray) -> np.ndarray:
@@ -284,40 +314,37 @@ def _square(radius: float) -> tuple[int, int]:
 
 
 def _around(band: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """Return the smallest part of the frame that holds the band and a margin."""
+    """Return the bounding box of the band, grown by a margin."""
     spans = (np.flatnonzero(band.any(axis=axis)) for axis in (1, 0))
     rows, columns = (slice(max(0, s[0] - margin), s[-1] + margin + 1) for s in spans)
     return rows, columns
 
 
-def _likely(
-    frame: np.ndarray,
-    band: np.ndarray,
-    sources: list[_Source],
-    scale: float,
+def _colour_likelihood(
+    frame: np.ndarray, band: np.ndarray, samples: list[_Samples], scale: float
 ) -> np.ndarray:
-    """Return float32 [N, K]: how likely each label is at the N pixels of the band, by colour."""
+    """Return the probability of each label at the N pixels of the band, by colour: [N, K]."""
     rows, columns = np.nonzero(band)
-    places = np.column_stack([columns, rows])
-    likely = np.float32(1 / sources[0].planes.shape[2])
-    few = _FEW * scale * scale
+    positions = np.column_stack([columns, rows])
+    likelihood = np.float32(1 / samples[0].planes.shape[2])
+    weight = _PRIOR_PIXELS * scale * scale
     for cell in _CELLS:
-        counts = _counted(sources, frame.shape, cell * scale)
-        index = _bins(frame[band], places, counts.shape, cell * scale)
+        counts = _histogram(samples, frame.shape, cell * scale)
+        index = _bins(frame[band], positions, counts.shape, cell * scale)
         found = counts.reshape(-1, counts.shape[-1])[index]
-        likely = (found + few * likely) / (found.sum(axis=1, keepdims=True) + few)
-    return np.maximum(likely, _LEAST)
+        likelihood = (found + weight * likelihood) / (found.sum(axis=1, keepdims=True) + weight)
+    return np.maximum(likelihood, _MIN_PROBABILITY)
 
 
-def _counted(sources: list[_Source], shape: tuple[int, ...], cell: float) -> np.ndarray:
+def _histogram(samples: list[_Samples], shape: tuple[int, ...], cell: float) -> np.ndarray:
     """Return the smoothed histogram of labels, [rows, columns, red, green, blue, K]."""
-    labels = sources[0].planes.shape[2]
+    labels = samples[0].planes.shape[2]
     sides = (int(side / cell) + 2 for side in shape[:2])
     counts = np.zeros((*sides, _BINS, _BINS, _BINS, labels), np.float32)
-    for source in sources:
-        index = _bins(source.colours, source.places, counts.shape, cell)[..., None] * labels
+    for sample in samples:
+        index = _bins(sample.colours, sample.positions, counts.shape, cell)[..., None] * labels
         index = (index + np.arange(labels)).ravel()
-        counts += np.bincount(index, source.planes.ravel(), counts.size).reshape(counts.shape)
+        counts += np.bincount(index, sample.planes.ravel(), counts.size).reshape(counts.shape)
     for axis in range(5):
         counts = np.moveaxis(counts, axis, 0)
         wider = counts / 2
@@ -328,10 +355,10 @@ def _counted(sources: list[_Source], shape: tuple[int, ...], cell: float) -> np.
 
 
 def _bins(
-    colours: np.ndarray, places: np.ndarray, shape: tuple[int, ...], cell: float
+    colours: np.ndarray, positions: np.ndarray, shape: tuple[int, ...], cell: float
 ) -> np.ndarray:
-    """Return where in a histogram of this shape colours at these places count."""
-    column, row = (np.rint(places[..., i] / cell).astype(np.intp) for i in (0, 1))
+    """Return the flat index of the histogram bin of each colour and position."""
+    column, row = (np.rint(positions[..., i] / cell).astype(np.intp) for i in (0, 1))
     red, green, blue = (colours[..., i].astype(np.intp) * _BINS // 256 for i in range(3))
     return np.ravel_multi_index((row, column, red, green, blue), shape[:5], mode="clip")
 
@@ -339,9 +366,9 @@ def _bins(
 def _guided(
     image: Image, planes: np.ndarray, band: np.ndarray, square: tuple[int, int]
 ) -> np.ndarray:
-    """Fit planes to the edges of the image (He et al., "Guided Image Filtering", 2010).
+    """Align planes with the edges of the image (He et al., "Guided Image Filtering", 2010).
 
-    Differs: the result holds in the band only, so that little is solved.
+    Differs: the result is valid in the band only, to solve fewer linear systems.
     """
 
     def mean(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Style: a style picture, its share of a blend, and where in it which style is."""
+"""Style: a style picture with its weight and, for label maps, its guide."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ __all__ = ["Style"]
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture (an Image of any size) and its share when several are blended.
+    """A style picture (an Image of any size), and its weight relative to the other styles.
 
-    guide: where in the picture which style is, its planes [H, W, K] of the picture's own size; or
-    None: all of it is one. Raises MediaError or SettingsError for another type, shape or range.
+    guide: planes [H, W, K] of the picture's size, one for each region of its label map; None: the
+    whole picture is one style. Raises MediaError or SettingsError for another type, shape or range.
     """
 
     image: Image

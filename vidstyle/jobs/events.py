@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from vidstyle.media import Image
+    from vidstyle.image import Image
 
 __all__ = [
     "BatchEvent",

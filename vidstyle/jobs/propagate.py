@@ -78,7 +78,7 @@ def _write(path: Path, picture: Image, *, overwrite: bool) -> None:
 def _maps(series: GuideSeries, path: Path) -> Iterator[Image]:
     """Yield the map of each frame in the colours of its palette."""
     drawn = series.open(path)
-    series.tell(drawn)
+    series.report(drawn)
     palette = palettes.palette_of(drawn.pictures(), str(path))
     matches = [palettes.Match(place, name, ()) for place, name in enumerate(palette.names)]
     for planes in series.maps(drawn, palette, matches, palettes.TOLERANCE):
@@ -89,6 +89,6 @@ def _masks(series: GuideSeries, path: Path) -> Iterator[Image]:
     """Yield the mask of each frame as a grey image."""
     drawn = series.open(path)
     guide.check_covers(drawn)
-    series.tell(drawn)
+    series.report(drawn)
     for plane in series.masks(drawn):
         yield np.repeat(plane, 3, axis=2)
