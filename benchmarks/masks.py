@@ -130,7 +130,7 @@ def greys(folder: Path | None = None) -> None:
             for image, where in (
                 (made.image, slice(None)),
                 (found[1.0].image, slice(None)),
-                (made.drawn, slice(None)),
+                (made.optimised_image, slice(None)),
                 (across.image, near),
                 (found[1.0].image, near),
             )

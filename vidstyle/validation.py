@@ -60,14 +60,14 @@ def _named(value: Any) -> str:
     return type(value).__name__
 
 
-def check_frame(content: Any, guide: Any, prior: Any, needs: frozenset[str]) -> None:
-    """Raise unless a frame, its Guide and its Prior go together; needs: Technique.needs.
+def check_frame(content: Any, guide: Any, prior: Any, *, guide_required: bool) -> None:
+    """Raise unless a frame, its Guide and its TemporalPrior are valid and of one size.
 
     guide, prior: None if there is none. Raises MediaError, GuideError or UsageError.
     """
     check_image(content, "content")
     size = content.shape[:2]
-    if guide is None and needs & {"mask", "map"}:
+    if guide is None and guide_required:
         raise GuideError(
             "guide: expected a vidstyle.guides.guide.Guide for this technique, got none"
         )

@@ -253,9 +253,8 @@ def test_the_engine_shows_a_frame_steadied_where_it_paints(weight: float) -> Non
     earlier = texture(4)
     prior = warm_start.prior(first, second, earlier)
     found = stylizer(weight).stylize(second, guide=guide, prior=prior)
-    assert found.drawn is not None
     assert np.array_equal(found.image[:, :24], second[:, :24])
-    assert np.array_equal(found.image, found.drawn) == (weight == 0)
+    assert np.array_equal(found.image, found.optimised_image) == (weight == 0)
 
 
 def test_a_run_shows_what_is_steadied_and_goes_on_from_what_was_drawn(
@@ -279,7 +278,7 @@ def test_a_run_shows_what_is_steadied_and_goes_on_from_what_was_drawn(
         assert np.array_equal(load_frame(file), painted.shown)
     second = frames[1].with_suffix(".npz")
     with np.load(second) as notes:
-        assert np.array_equal(from_uint16(notes["drawn"]), earlier[1].result)
+        assert np.array_equal(from_uint16(notes["optimised_image"]), earlier[1].result)
         kept = earlier[1].fine_detail
         assert kept is not None
         assert kept == tuple(notes["fine_detail"]) == earlier[0].fine_detail

@@ -141,7 +141,7 @@ def test_an_odd_source_gives_the_same_frames_at_the_same_times(tmp_path: Path, k
 
 def test_a_changed_picture_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def mirrored(self, content, **_):
-        return _corpus.Rehearsed(content[:, ::-1].copy(), {})
+        return _corpus.Stylized(content[:, ::-1].copy(), {})
 
     monkeypatch.setattr(_corpus.Identity, "stylize", mirrored)
     row = _corpus.examine(write_clip(tmp_path / "a.mp4", STEPS), "b", tmp_path)

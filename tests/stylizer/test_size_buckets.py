@@ -8,7 +8,7 @@ from tiny import LAYERS, TinyEncoder, disc, stripes
 
 from vidstyle.guides.guide import Guide
 from vidstyle.settings import Settings
-from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 from vidstyle.stylizer.size_buckets import SizeBuckets, padded_side
 from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques.mask import Mask
@@ -56,9 +56,9 @@ def test_a_guide_grows_with_the_picture() -> None:
     seen = []
 
     class Watcher:
-        def stylize(self, content: Any, *, guide: Any, **_: Any) -> Rehearsed:
+        def stylize(self, content: Any, *, guide: Any, **_: Any) -> Stylized:
             seen.append((content, guide.planes))
-            return Rehearsed(content, {}, 7)
+            return Stylized(content, {}, 7)
 
     planes = np.random.default_rng(0).random((20, 30, 2), np.float32)
     result = SizeBuckets(Watcher()).stylize(disc(20, 30), guide=Guide(planes, ("a", "b")))

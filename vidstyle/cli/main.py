@@ -187,8 +187,8 @@ def _add_technique(parser: argparse.ArgumentParser, name: str, kind: "type[Techn
         "--style", metavar="PICTURE[=WEIGHT]", required=True, action="append",
         help="the style; several blend, in equal parts or by weight (a.jpg=0.7)",
     )  # fmt: skip
-    for guide in sorted(kind.takes):
-        _add_guide(parser, guide, several=guide != "map", required=guide in kind.needs)
+    for guide in kind.inputs.accepted:
+        _add_guide(parser, guide, several=guide != "map", required=guide in kind.inputs.required)
     add_options(parser, kind)
     add_options(parser, Settings)
     _add_weights(parser)

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidstyle import media
-from vidstyle.coherence.history import Result
 from vidstyle.coherence.shots import ShotTracker, frame_notes
+from vidstyle.coherence.stylized import Stylized
 from vidstyle.environment import preserved
 from vidstyle.errors import ContainerError, SettingsError, UsageError, VidstyleError, writing
 from vidstyle.jobs.checkpoint import Checkpoint
@@ -46,7 +46,7 @@ from vidstyle.jobs.plan import (
 from vidstyle.jobs.state_folder import listed
 from vidstyle.jobs.takeover import check_sizes, for_another, take_over
 from vidstyle.jobs.targets import check_space, check_target
-from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed, Stylizes
+from vidstyle.stylizer.protocol import IdentityStylizer, Stylizes
 from vidstyle.stylizer.size_buckets import SizeBuckets
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def _stylize_each(
         if follows.ours:
             prior = follows.prior()
             if out:
-                made: Result = Rehearsed(frame, {})
+                made = Stylized(frame)
             else:
                 made = _stylize(work, stylizer, position, frame, guide, prior)
             report = {
@@ -307,13 +307,13 @@ def _stylize_each(
                 "back": follows.back,
             }
             notes = frame_notes(made, prior) if work.linked else None
-            state.save(position, made.image, report, notes)
+            state.save(position, made.output_image, report, notes)
             place = {"index": position, "of": count}
             work.notify({"event": "frame", **place, **report, "left": left})
     return follows.shots
 
 
-def _report(result: Result, *, seconds: float) -> dict[str, Any]:
+def _report(result: Stylized, *, seconds: float) -> dict[str, Any]:
     """Return what the journal and the events tell of how a frame was made."""
     return {
         "losses": {name: float(value) for name, value in result.losses.items()},
@@ -329,7 +329,7 @@ def _stylize(
     frame: "Image",
     guide: "Guide | None",
     prior: "TemporalPrior | None",
-) -> Result:
+) -> Stylized:
     def progress(evaluation: int, loss: float) -> None:
         step = {"index": position, "evaluation": evaluation, "loss": float(loss)}
         work.notify({"event": "step", **step})

@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from vidstyle.coherence.deflicker import FineDetail
+from vidstyle.coherence.stylized import Stylized
 from vidstyle.coherence.warm_start import TemporalPrior, carried
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image, resize
@@ -19,6 +19,7 @@ from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
 from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, minimise
 from vidstyle.stylizer.problem import FrameProblem, levels
+from vidstyle.stylizer.protocol import Progress
 from vidstyle.techniques import Share, Strip, Style, StyleFeatures, Targets, Technique
 from vidstyle.techniques.basic import Basic
 from vidstyle.validation import check_frame, check_parts
@@ -28,9 +29,7 @@ from vidstyle.vgg.device import make_deterministic
 from vidstyle.vgg.encoder import Features, load_encoder
 from vidstyle.vgg.forward import ForwardPass, forward_pass_for
 
-__all__ = ["Style", "Stylized", "Stylizer"]
-
-Progress = Callable[[int, float], None]  # (evaluations made for this frame, total loss)
+__all__ = ["Style", "Stylizer"]
 
 _COARSE_WEIGHT = 400.0  # of the mean squared difference from the coarsest level's result
 _ROUGHNESS = 0.02  # standard deviation of the noise that gives flat areas something to grow from
@@ -39,24 +38,6 @@ _PIXELS_KEPT = 2_000_000  # of all these sizes together, where they are more tha
 _LARGE = 500_000  # pixels of a size from which on the styles' features are not kept
 _SMALL = 100_000  # pixels of a frame that leaves too little to look for: that takes a fifth second
 _WINDOWS_KEPT = 8  # traced graphs of one size, for windows in it
-
-
-@dataclass(frozen=True)
-class Stylized:
-    """image: the output Image; losses: total and each term, unweighted, at the last accepted step.
-
-    matches: which place of the style each block answers, where blocks are matched. drawn: the
-    optimised image; None: steadied. steadied: that, deflickered, before a soft guide blends it with
-    the source; None: the output image. finest: as in steadying.Looked.
-    """
-
-    image: Image
-    losses: dict[str, float]
-    evaluations: int
-    matches: np.ndarray | None = None
-    drawn: Image | None = None
-    fine_detail: FineDetail | None = None
-    filtered: Image | None = None
 
 
 class Stylizer:
@@ -105,12 +86,14 @@ class Stylizer:
         without one the picture is begun anew, coarse to fine. progress: called after each
         evaluation; what it raises stops the work.
         """
-        check_frame(content, guide, prior, self.technique.needs)
+        check_frame(
+            content, guide, prior, guide_required=self.technique.inputs.frame_guide_required
+        )
         steps = self.settings.steps if prior is None else self.settings.steps_next
         scene = FrameProblem(content, guide, self.technique.confined, prior)
         start = scene.kept(content if prior is None else prior.image)
         if steps == 0 or not scene.free.any():
-            found = Stylized(start, {}, 0, None if prior is None else prior.matches)
+            found = Stylized(start, matches=None if prior is None else prior.matches)
             return self._shown(found, scene)
         count = partial(_counted, progress or (lambda count, total: None))
         if prior is None:
@@ -123,10 +106,12 @@ class Stylizer:
 
     def _shown(self, found: Stylized, scene: FrameProblem) -> Stylized:
         """Return the frame with its output image, and what later frames need of it."""
-        shown, fine_detail = scene.shown(found.image, steady=self.settings.temporal_weight > 0)
-        output = scene.blended(shown)
+        unblended, fine_detail = scene.shown(
+            found.optimised_image, steady=self.settings.temporal_weight > 0
+        )
+        output = scene.blended(unblended)
         return replace(
-            found, image=output, drawn=found.image, fine_detail=fine_detail, filtered=shown
+            found, output_image=output, unblended_image=unblended, fine_detail=fine_detail
         )
 
     def _coarse_to_fine(
@@ -136,10 +121,10 @@ class Stylizer:
         scene = whole.resized(columns, rows)
         start = scene.kept(self._rough(self.begin(scene.frame, scene.guide)))
         found = self._at(scene.frame).improve(start, scene, steps, count(0))
-        coarsest, made = found.image, found.evaluations
+        coarsest, made = found.optimised_image, found.evaluations
         for rows, columns in finer:
             scene = whole.resized(columns, rows)
-            start = scene.kept(resize(found.image, columns, rows))
+            start = scene.kept(resize(found.optimised_image, columns, rows))
             size = self._at(scene.frame)
             found = size.improve(start, scene, steps, count(made), coarse=coarsest)
             made += found.evaluations

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Early",
     "Features",
+    "Inputs",
     "Share",
     "Strip",
     "Style",
@@ -56,6 +57,37 @@ class StyleFeatures:
         return () if self.early is None else self.early.layers
 
 
+Input = Literal["not accepted", "optional", "required"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The guides that a technique reads beside the source and the styles.
+
+    mask: one or more soft masks of the frame. map: a label map of the frame. style_map: a label
+    map of each style.
+    """
+
+    mask: Input = "not accepted"
+    map: Input = "not accepted"
+    style_map: Input = "not accepted"
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """The names of the guides that may be given."""
+        return tuple(name for name, use in vars(self).items() if use != "not accepted")
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names of the guides that must be given."""
+        return tuple(name for name, use in vars(self).items() if use == "required")
+
+    @property
+    def frame_guide_required(self) -> bool:
+        """Whether every frame must have a guide."""
+        return "required" in (self.mask, self.map)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Technique(ABC):
     """A frozen dataclass whose option() fields are the technique's own options.
@@ -63,10 +95,10 @@ class Technique(ABC):
     Never hears of time: priors are the engine's matter.
     """
 
+    name: ClassVar[str]  # its command, and its name in the manifest
     summary: ClassVar[str]  # one line for --help
-    takes: ClassVar[frozenset[str]] = frozenset()  # of "mask", "map", "style_map"
-    needs: ClassVar[frozenset[str]] = frozenset()  # of these, what it cannot do without
-    has_content: ClassVar[bool] = True  # whether the result is held to the content of the frame
+    inputs: ClassVar[Inputs] = Inputs()
+    has_content: ClassVar[bool] = True  # whether the loss has a content term
     confined: ClassVar[bool] = False  # whether pixels where every plane is 0 stay the source's
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ class Basic(Technique):
     weighted mean of their moments: those of a picture of which each has its share.
     """
 
+    name: ClassVar[str] = "basic"
     summary: ClassVar[str] = "the style of one or more pictures over the whole frame"
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:

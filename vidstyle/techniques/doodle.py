@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from vidstyle.media import Image
-from vidstyle.techniques.base import Style
+from vidstyle.techniques.base import Inputs, Style
 from vidstyle.techniques.patch import Patch
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ class Doodle(Patch):
     have in the style picture, since a label's own colour shines through at the edges.
     """
 
+    name: ClassVar[str] = "doodle"
     summary: ClassVar[str] = "a drawing of labels becomes a painting like the style picture"
-    takes: ClassVar[frozenset[str]] = frozenset({"style_map"})
-    needs: ClassVar[frozenset[str]] = takes
+    inputs: ClassVar[Inputs] = Inputs(style_map="required")
     has_content: ClassVar[bool] = False
 
     def start(self, frame: Image, guide: "Guide | None", styles: Sequence[Style]) -> Image:

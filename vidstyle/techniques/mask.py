@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vidstyle.errors import UsageError
-from vidstyle.settings import option
 from vidstyle.techniques._masked_style import Source, plane_loss, plane_targets
-from vidstyle.techniques.base import Features, StyleFeatures, Sums, Targets, Technique
+from vidstyle.techniques.base import Features, StyleFeatures, Sums, Targets
+from vidstyle.techniques.guided import MaskedTechnique
 
 __all__ = ["Mask"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mask(Technique):
+class Mask(MaskedTechnique):
     """Moments for each soft mask, of positions weighted by it; masks may overlap.
 
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017), section 4.
@@ -21,15 +21,9 @@ class Mask(Technique):
     for the same style as a mask of one; and in what counts at a mask's edge: see _edges.
     """
 
+    name: ClassVar[str] = "mask"
     summary: ClassVar[str] = "a style where a mask says, or one for each of several masks"
-    takes: ClassVar[frozenset[str]] = frozenset({"mask"})
-    needs: ClassVar[frozenset[str]] = takes
     confined: ClassVar[bool] = True
-
-    invert_mask: bool = option(False, "the style goes where the masks are black")
-    feather: float = option(
-        0.0, "how far a mask's edges are spread to either side", unit="pixels", low=0, high=1000
-    )
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return the goals and the planes of each style layer."""

@@ -10,8 +10,16 @@ import numpy as np
 from vidstyle.errors import UsageError
 from vidstyle.settings import option
 from vidstyle.techniques import _patch_match
-from vidstyle.techniques._maps import Mapped
-from vidstyle.techniques.base import Features, Share, Strip, StyleFeatures, Sums, Targets
+from vidstyle.techniques.base import (
+    Features,
+    Inputs,
+    Share,
+    Strip,
+    StyleFeatures,
+    Sums,
+    Targets,
+)
+from vidstyle.techniques.guided import MappedTechnique
 from vidstyle.vgg.crop import cells, stride
 
 if TYPE_CHECKING:
@@ -28,7 +36,7 @@ _DETAIL = 0.25  # what features count beside labels where both are matched
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patch(Mapped):
+class Patch(MappedTechnique):
     """Moments for each block of the frame, drawn to those of a block of the style.
 
     Blocks overlap (see _blocks) and all layers agree on one correspondence, found by labels as in
@@ -37,8 +45,9 @@ class Patch(Mapped):
     compared by its moments, so that strokes may lie anywhere in it.
     """
 
+    name: ClassVar[str] = "patch"
     summary: ClassVar[str] = "to each block of the frame the style of a block that is like it"
-    takes: ClassVar[frozenset[str]] = frozenset({"map", "style_map"})
+    inputs: ClassVar[Inputs] = Inputs(map="optional", style_map="optional")
 
     block: int = option(
         32, "side of a block, where the frame's long side is 512", unit="pixels", low=16, high=16384

@@ -4,24 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vidstyle.techniques._maps import Mapped
 from vidstyle.techniques._masked_style import Source, plane_loss, plane_targets
 from vidstyle.techniques.base import Features, StyleFeatures, Sums, Targets
+from vidstyle.techniques.guided import MappedTechnique
 
 __all__ = ["Region"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Region(Mapped):
+class Region(MappedTechnique):
     """Moments for each region of the frame's map, drawn to those of the style's region.
 
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017), section 4, with
     planes of 0 and 1. Regions answer one another by name.
     """
 
+    name: ClassVar[str] = "region"
     summary: ClassVar[str] = "to each region of a map the style of the same region of a style's map"
-    takes: ClassVar[frozenset[str]] = frozenset({"map", "style_map"})
-    needs: ClassVar[frozenset[str]] = takes
     confined: ClassVar[bool] = True
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
