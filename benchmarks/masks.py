@@ -202,12 +202,12 @@ def _evaluation(planes: np.ndarray | None) -> Callable[[], Any]:
         technique=TECHNIQUES["basic" if guide is None else "mask"](),
         settings=Settings(steps_next=1),
     )
-    size, scene = stylizer._at(frame), FrameProblem(frame, guide, guide is not None)
+    size, scene = stylizer.step_at(frame), FrameProblem(frame, guide, guide is not None)
     noise = np.random.default_rng(0).normal(0, 0.1, frame.shape) * scene.support
     start = np.clip(frame + noise, 0, 1).astype(np.float32)
     caught: list[Any] = []
-    traced = size._traced
-    size._traced = lambda *given: caught.append(given) or traced(*given)  # type: ignore
+    traced = size.evaluate
+    size.evaluate = lambda *given: caught.append(given) or traced(*given)  # type: ignore
     size.improve(start, scene, 1, lambda count, total: None)
 
     def evaluate() -> Any:

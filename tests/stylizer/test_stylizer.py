@@ -76,7 +76,7 @@ def test_a_large_result_made_small_is_drawn_to_the_small_result(
     small = stylizer(steps=20).stylize(resize(frame, 256, 24)).image
     unlike = []
     for weight in (0.0, 1000.0):
-        monkeypatch.setattr("vidstyle.stylizer.stylizer._COARSE_WEIGHT", weight)
+        monkeypatch.setattr("vidstyle.stylizer.step._COARSE_WEIGHT", weight)
         large = stylizer(steps=20).stylize(frame).image
         unlike.append(np.abs(resize(large, 256, 24) - small).mean())
     assert unlike[1] < 0.2 * unlike[0]
@@ -138,7 +138,7 @@ def test_sizes_that_are_no_longer_used_are_let_go(monkeypatch: pytest.MonkeyPatc
         engine = stylizer(steps=1)
         for height in range(20, 27):
             engine.stylize(disc(height, 24))
-        assert list(engine._sizes) == [(height, 24) for height in range(27 - kept, 27)]
+        assert list(engine._steps) == [(height, 24) for height in range(27 - kept, 27)]
 
 
 def test_no_style_is_refused() -> None:

@@ -95,9 +95,9 @@ def gradient(
     noise = np.random.default_rng(0).normal(0, 0.1, frame.shape)
     start = np.clip(frame + covered * noise, 0, 1).astype(np.float32)
     caught = []
-    size = stylizer._at(frame)
-    traced = size._traced
-    size._traced = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
+    size = stylizer.step_at(frame)
+    traced = size.evaluate
+    size.evaluate = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
     size.improve(start, FrameProblem(frame, guide, True), 1, lambda count, total: None)
     _, found, terms = caught[0]
     return found.numpy(), {k: float(v) for k, v in terms.items()}, stylizer.traces

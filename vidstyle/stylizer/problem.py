@@ -11,9 +11,8 @@ from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.guides.guide import Guide
 from vidstyle.media import Image, resize
 
-__all__ = ["FrameProblem", "levels"]
+__all__ = ["FrameProblem"]
 
-_COARSEST = 256  # pixels, long side: where a first frame begins
 _HELD = 0.1  # of how smooth a first frame is held: what is held to a frame before, which was smooth
 _LOOSE = 0.6  # the same of what nothing holds, though the frame follows another
 _RIM = 8.0  # how much smoother the edge of what changes is held than the rest
@@ -95,14 +94,3 @@ class FrameProblem:
     def resized(self, width: int, height: int) -> "FrameProblem":
         guide = None if self.guide is None else self.guide.resized(width, height)
         return FrameProblem(resize(self.frame, width, height), guide, self.confined)
-
-
-def levels(height: int, width: int) -> list[tuple[int, int]]:
-    """Return the sizes (rows, columns) of a first frame: 256, 512, … pixels, then its own."""
-    long = max(height, width)
-    sides, side = [], _COARSEST
-    while side * 1.25 < long:
-        sides.append(side)
-        side *= 2
-    scaled = [(round(height * s / long), round(width * s / long)) for s in sides]
-    return [*((max(8, rows), max(8, columns)) for rows, columns in scaled), (height, width)]
