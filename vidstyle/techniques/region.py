@@ -1,4 +1,4 @@
-"""region: to each region of the frame the style of the same region of the style picture."""
+"""region: each region of the frame's label map takes the style of the style map's region."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ __all__ = ["Region"]
 
 @dataclass(frozen=True, kw_only=True)
 class Region(MappedTechnique):
-    """Moments for each region of the frame's map, drawn to those of the style's region.
+    """Moments of each region of the frame's label map, compared with the style's same region.
 
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017), section 4, with
-    planes of 0 and 1. Regions answer one another by name.
+    planes of 0 and 1. Regions correspond by name.
     """
 
     name: ClassVar[str] = "region"
@@ -35,7 +35,7 @@ class Region(MappedTechnique):
 
 
 def _sources(styles: Sequence[StyleFeatures], name: str) -> list[Source]:
-    """Blend the region of this name of every style that has one."""
+    """Return the styles with a region of this name, with shares that add up to 1."""
     found = [
         (index, style.guide.names.index(name), style.weight)
         for index, style in enumerate(styles)
