@@ -1,4 +1,4 @@
-"""Pictures of many sizes at few: the same for each picture, whatever else is stylised."""
+"""SizeBuckets: few traces for many sizes, and results independent of other images."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_many_sizes_take_few_traces() -> None:
     assert inner.traces == 2
 
 
-def test_a_result_does_not_depend_on_what_else_is_stylised() -> None:
+def test_a_result_does_not_depend_on_other_images() -> None:
     pictures = [disc(36, 50), disc(40, 56), disc(33, 49, x=0.3)]
     together = SizeBuckets(engine())
     for picture in [*pictures, *reversed(pictures)]:
@@ -52,7 +52,7 @@ def test_a_result_does_not_depend_on_what_else_is_stylised() -> None:
         assert np.array_equal(together.stylize(picture).image, alone.image)
 
 
-def test_a_guide_grows_with_the_picture() -> None:
+def test_a_guide_is_padded_like_its_image() -> None:
     seen = []
 
     class Watcher:
