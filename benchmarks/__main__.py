@@ -128,23 +128,23 @@ def _stylizer_step(encoder: Any, content: Any) -> Callable[[Any], Any]:
             content, prior=TemporalPrior(content, np.zeros((*content.shape[:2], 1), "f4"))
         )
     (_, *inputs), _ = calls[0]
-    size = stylizer._at(content)
-    return lambda image: size._traced(image, *inputs)[1].numpy()
+    size = stylizer.step_at(content)
+    return lambda image: size.evaluate(image, *inputs)[1].numpy()
 
 
 @contextmanager
 def _recorded_calls(stylizer: Any, frame: Any) -> Iterator[list[tuple[Any, Any]]]:
     """Yield a list that collects the (arguments, result) of every evaluation."""
     calls: list[tuple[Any, Any]] = []
-    kind = type(stylizer._at(frame))
-    traced = kind._traced
+    kind = type(stylizer.step_at(frame))
+    traced = kind.evaluate
 
     def recorded(size: Any, *arguments: Any) -> Any:
         found = traced(size, *arguments)
         calls.append((arguments, found))
         return found
 
-    with mock.patch.object(kind, "_traced", recorded):
+    with mock.patch.object(kind, "evaluate", recorded):
         yield calls
 
 
@@ -288,7 +288,7 @@ def warm(*clips: Path) -> None:
     from vidstyle.coherence import warm_start
     from vidstyle.jobs.job import target_size
     from vidstyle.settings import Settings
-    from vidstyle.stylizer.problem import levels
+    from vidstyle.stylizer.pyramid import levels
     from vidstyle.stylizer.stylizer import Stylizer
 
     style = _style(media.read_picture(SAMPLES / "style.jpg"))

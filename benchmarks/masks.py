@@ -129,7 +129,7 @@ def greys(folder: Path | None = None) -> None:
             for image, where in (
                 (made.image, slice(None)),
                 (found[1.0].image, slice(None)),
-                (made.drawn, slice(None)),
+                (made.optimised_image, slice(None)),
                 (across.image, near),
                 (found[1.0].image, near),
             )
@@ -201,12 +201,12 @@ def _evaluation(planes: np.ndarray | None) -> Callable[[], Any]:
         technique=TECHNIQUES["basic" if guide is None else "mask"](),
         settings=Settings(steps_next=1),
     )
-    size, problem = stylizer._at(frame), FrameProblem(frame, guide, guide is not None)
+    size, problem = stylizer.step_at(frame), FrameProblem(frame, guide, guide is not None)
     noise = np.random.default_rng(0).normal(0, 0.1, frame.shape) * problem.support
     start = np.clip(frame + noise, 0, 1).astype(np.float32)
     caught: list[Any] = []
-    traced = size._traced
-    size._traced = lambda *given: caught.append(given) or traced(*given)  # type: ignore
+    traced = size.evaluate
+    size.evaluate = lambda *given: caught.append(given) or traced(*given)  # type: ignore
     size.improve(start, problem, 1, lambda count, total: None)
 
     def evaluate() -> Any:

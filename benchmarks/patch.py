@@ -34,7 +34,7 @@ def patch() -> None:
 
     with mock.patch.object(Patch, "_matches", timed):
         stylizer = Stylizer([style], technique=TECHNIQUES["patch"]())
-        size, problem = stylizer._at(frame), FrameProblem(frame, None, False)
+        size, problem = stylizer.step_at(frame), FrameProblem(frame, None, False)
         began = time.perf_counter()
         size.improve(frame, problem, EVALUATIONS, lambda *_: stamps.append(time.perf_counter()))
     first, each = stamps[0] - began, (stamps[-1] - stamps[0]) / (EVALUATIONS - 1)

@@ -24,7 +24,7 @@ from vidstyle.jobs.discovery import collect
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
 from vidstyle.motion import bidirectional
-from vidstyle.stylizer.protocol import Rehearsed
+from vidstyle.stylizer.protocol import Stylized
 
 __all__ = ["Decoded", "Row", "decode", "examine", "sources"]
 
@@ -68,9 +68,9 @@ class Identity:
         del guide
         return content
 
-    def stylize(self, content: media.Image, **_: Any) -> Rehearsed:
+    def stylize(self, content: media.Image, **_: Any) -> Stylized:
         """Return the frame."""
-        return Rehearsed(content, {})
+        return Stylized(content, {})
 
 
 def sources(folder: Path) -> list[Path]:

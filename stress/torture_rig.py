@@ -26,7 +26,7 @@ from vidstyle import media
 from vidstyle.cli import main
 from vidstyle.jobs import pipeline
 from vidstyle.jobs.checkpoint import Checkpoint
-from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 
 MARKS = {"decode": "d", "stylise": "s", "encode": "e", "rename": "r"}
 BEGUN, CREATION, OPERATION, FAILED = "m", "c", "o", "!"  # ENOSPC affects creations only
@@ -43,7 +43,7 @@ class Engine(IdentityStylizer):
     def __init__(self, pause: float) -> None:
         self._pause = pause
 
-    def stylize(self, content: Any, *, prior: Any = None, **_: Any) -> Rehearsed:
+    def stylize(self, content: Any, *, prior: Any = None, **_: Any) -> Stylized:
         """Return the inverse of the frame, blended with the prior."""
         _report(MARKS["stylise"])
         time.sleep(self._pause)
@@ -52,7 +52,7 @@ class Engine(IdentityStylizer):
         if prior is not None:
             image = (image + prior.confidence * prior.image) / (1 + prior.confidence)
             matches += prior.matches
-        return Rehearsed(image, {"total": float(image.mean())}, 1, matches)
+        return Stylized(image, {"total": float(image.mean())}, 1, matches)
 
 
 @dataclass

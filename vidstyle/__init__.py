@@ -23,10 +23,11 @@ from vidstyle.errors import (
 from vidstyle.settings import Settings
 
 if TYPE_CHECKING:
+    from vidstyle.coherence.stylized import Stylized
     from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.jobs.pipeline import Outcome, stylize
     from vidstyle.media import probe, read_picture
-    from vidstyle.stylizer.stylizer import Stylized, Stylizer
+    from vidstyle.stylizer.stylizer import Stylizer
     from vidstyle.techniques.base import Style
 
 __all__ = [
@@ -55,7 +56,7 @@ _LAZY = {
     "Outcome": "vidstyle.jobs.pipeline",
     "TemporalPrior": "vidstyle.coherence.warm_start",
     "Style": "vidstyle.techniques.base",
-    "Stylized": "vidstyle.stylizer.stylizer",
+    "Stylized": "vidstyle.coherence.stylized",
     "Stylizer": "vidstyle.stylizer.stylizer",
     "probe": "vidstyle.media",
     "read_picture": "vidstyle.media",

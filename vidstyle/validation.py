@@ -61,14 +61,14 @@ def _type_name(value: Any) -> str:
     return type(value).__name__
 
 
-def check_frame(content: Any, guide: Any, prior: Any, needs: frozenset[str]) -> None:
-    """Check that a frame, its Guide and its TemporalPrior (or None) match; needs: Technique.needs.
+def check_frame(content: Any, guide: Any, prior: Any, *, guide_required: bool) -> None:
+    """Raise unless a frame, its Guide and its TemporalPrior are valid and of one size.
 
     Raises MediaError, GuideError or UsageError.
     """
     check_image(content, "content")
     size = content.shape[:2]
-    if guide is None and needs & {"mask", "map"}:
+    if guide is None and guide_required:
         raise GuideError(
             "guide: expected a vidstyle.guides.guide.Guide for this technique, got none"
         )

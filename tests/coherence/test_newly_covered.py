@@ -11,7 +11,7 @@ from tiny import LAYERS, TinyEncoder, stripes
 
 from vidstyle.coherence.disocclusion import WarpedFrame, fill_disoccluded
 from vidstyle.coherence.warm_start import StylizedFrame, TemporalPrior, prior_along
-from vidstyle.guides.guide import mask_guide
+from vidstyle.guides.guide import Guide
 from vidstyle.image import Image
 from vidstyle.motion import bidirectional
 from vidstyle.motion.warp import warp
@@ -115,7 +115,9 @@ def test_what_a_mask_newly_covers_is_painted_as_the_rest_is() -> None:
         [Style(stripes(40, 48))],
         settings=settings, technique=TECHNIQUES["mask"](), encoder=TinyEncoder(),
     )  # fmt: skip
-    small, grown = (mask_guide([plane[..., 0]], ("m",)) for plane in (mask(0, 24), mask(0, 40)))
+    small, grown = (
+        Guide.from_arrays([plane[..., 0]], ("m",)) for plane in (mask(0, 24), mask(0, 40))
+    )
     painted = engine.stylize(FRAME, guide=small).image
     priors = (found(before, grown.planes, painted) for before in (small.planes, grown.planes))
     new, held = (engine.stylize(FRAME, guide=grown, prior=prior).image for prior in priors)

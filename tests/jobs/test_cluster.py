@@ -29,7 +29,7 @@ from vidstyle.jobs.batch import run_batch
 from vidstyle.jobs.discovery import Batch, collect
 from vidstyle.jobs.job import Network, make_job
 from vidstyle.jobs.manifest import state_path
-from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 
 REHEARSE = {"steps": 0, "steps_next": 0}
 REHEARSED = ["--steps", "0", "--steps-next", "0"]
@@ -47,7 +47,7 @@ class Tardy(IdentityStylizer):
         with self._log.open("a") as file:
             file.write(f"{what} {os.getpid()}\n")
 
-    def stylize(self, content: Any, **given: Any) -> Rehearsed:
+    def stylize(self, content: Any, **given: Any) -> Stylized:
         time.sleep(0.05)
         self._note("frame")
         return super().stylize(content, **given)

@@ -83,8 +83,8 @@ def test_a_journal_ends_at_a_line_with_wrong_types(line: bytes) -> None:
 @pytest.mark.parametrize(
     "notes",
     [
-        {"drawn": np.zeros((5, 5, 3), np.uint16)},
-        {"drawn": np.zeros((48, 64, 3), np.float32)},
+        {"optimised_image": np.zeros((5, 5, 3), np.uint16)},
+        {"optimised_image": np.zeros((48, 64, 3), np.float32)},
         {"change": np.zeros((12, 16), np.float16)},
         {"matches": np.zeros((2, 2, 5), "U3")},
         {"other": np.zeros(1)},

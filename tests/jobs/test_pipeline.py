@@ -32,7 +32,7 @@ from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import plan, run, stylize
 from vidstyle.motion import bidirectional
-from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 
 REHEARSE = {"steps": 0, "steps_next": 0}
 
@@ -53,7 +53,7 @@ class Inverter(IdentityStylizer):
         if prior is not None:
             image = (image + prior.confidence * prior.image) / (1 + prior.confidence)
         progress(1, 0.5)
-        return Rehearsed(image, {"total": np.float32(0.5)}, evaluations=1)
+        return Stylized(image, {"total": np.float32(0.5)}, evaluations=1)
 
     def __call__(self, *_: object) -> "Inverter":
         return self
@@ -133,9 +133,9 @@ def test_original_colors_keep_the_chroma_of_the_source(
     class Grey(IdentityStylizer):
         """A stylizer that removes colour and inverts luminance."""
 
-        def stylize(self, content: np.ndarray, **_: Any) -> Rehearsed:
+        def stylize(self, content: np.ndarray, **_: Any) -> Stylized:
             luma = content @ np.array([0.299, 0.587, 0.114], np.float32)
-            return Rehearsed(np.repeat(1 - luma[..., None], 3, axis=2).astype(np.float32), {})
+            return Stylized(np.repeat(1 - luma[..., None], 3, axis=2).astype(np.float32), {})
 
     source = media.read_picture(picture)
     results = {}

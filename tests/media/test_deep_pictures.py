@@ -19,7 +19,7 @@ from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
 from vidstyle.media import large
 from vidstyle.media.pictures import read_pixels
-from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 
 
 class Inverter(IdentityStylizer):
@@ -28,11 +28,11 @@ class Inverter(IdentityStylizer):
     def __init__(self, fails_at: int | None = None) -> None:
         self._left = fails_at
 
-    def stylize(self, content: Any, **_: Any) -> Rehearsed:
+    def stylize(self, content: Any, **_: Any) -> Stylized:
         if self._left == 0:
             raise RuntimeError("as told")
         self._left = None if self._left is None else self._left - 1
-        return Rehearsed(1 - content, {"total": np.float32(0.5)}, evaluations=1)
+        return Stylized(1 - content, {"total": np.float32(0.5)}, evaluations=1)
 
     def __call__(self, *_: object) -> "Inverter":
         return self

@@ -140,7 +140,7 @@ def test_an_unusual_source_gives_the_same_frames_at_the_same_times(
 
 def test_a_changed_picture_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def mirrored(self, content, **_):
-        return corpus.Rehearsed(content[:, ::-1].copy(), {})
+        return corpus.Stylized(content[:, ::-1].copy(), {})
 
     monkeypatch.setattr(corpus.Identity, "stylize", mirrored)
     row = corpus.examine(write_clip(tmp_path / "a.mp4", STEPS), "b", tmp_path)

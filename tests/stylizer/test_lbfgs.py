@@ -27,7 +27,7 @@ def test_the_minimum_within_the_bounds_is_found() -> None:
     np.testing.assert_allclose(found.image, np.clip(TARGET, 0, 1), atol=0.02)
 
 
-def test_pairs_at_half_the_precision_lead_as_far(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_pairs_converge_as_far(monkeypatch: pytest.MonkeyPatch) -> None:
     least = bowl(tf.clip_by_value(TARGET, 0.0, 1.0)).total
     totals = []
     for held in (lbfgs._HELD, 0):  # 0: as of a picture too large to hold them in float32
@@ -81,7 +81,7 @@ def test_a_loss_that_turns_infinite_does_not_spoil_the_picture() -> None:
     assert found.last.total < cliff(START).total
 
 
-def test_no_step_leads_far_even_where_the_loss_is_nearly_straight() -> None:
+def test_a_step_is_bounded_even_if_the_loss_is_nearly_linear() -> None:
     tried = [START]
 
     def nearly_straight(image: Any) -> Evaluation:
@@ -94,7 +94,7 @@ def test_no_step_leads_far_even_where_the_loss_is_nearly_straight() -> None:
     assert 0.04 < max(moves) < 0.0501
 
 
-def test_what_progress_raises_stops_the_search_at_once() -> None:
+def test_an_exception_of_progress_ends_the_search() -> None:
     def stop(count: int, total: float) -> None:
         if count == 3:
             raise KeyboardInterrupt
@@ -122,7 +122,7 @@ def test_the_filter_is_symmetric_and_positive_and_favours_slow_changes(
     assert float(tf.norm(filtered(even))) > least * float(tf.norm(filtered(checks)))
 
 
-def test_what_is_held_does_not_keep_the_rest_from_its_minimum() -> None:
+def test_constrained_pixels_do_not_slow_the_others() -> None:
     def watched(image: Any) -> Evaluation:
         away = image - TARGET
         pull = HELD * (image - START)

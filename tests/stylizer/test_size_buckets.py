@@ -1,4 +1,4 @@
-"""Pictures of many sizes at few: the same for each picture, whatever else is stylised."""
+"""SizeBuckets: few traces for many sizes, and results independent of other images."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tiny import LAYERS, TinyEncoder, disc, stripes
 
 from vidstyle.guides.guide import Guide
 from vidstyle.settings import Settings
-from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 from vidstyle.stylizer.size_buckets import SizeBuckets, padded_side
 from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques.mask import Mask
@@ -44,7 +44,7 @@ def test_many_sizes_take_few_traces() -> None:
     assert inner.traces == 2
 
 
-def test_a_result_does_not_depend_on_what_else_is_stylised() -> None:
+def test_a_result_does_not_depend_on_other_images() -> None:
     pictures = [disc(36, 50), disc(40, 56), disc(33, 49, x=0.3)]
     together = SizeBuckets(engine())
     for picture in [*pictures, *reversed(pictures)]:
@@ -52,13 +52,13 @@ def test_a_result_does_not_depend_on_what_else_is_stylised() -> None:
         assert np.array_equal(together.stylize(picture).image, alone.image)
 
 
-def test_a_guide_grows_with_the_picture() -> None:
+def test_a_guide_is_padded_like_its_image() -> None:
     seen = []
 
     class Watcher:
-        def stylize(self, content: Any, *, guide: Any, **_: Any) -> Rehearsed:
+        def stylize(self, content: Any, *, guide: Any, **_: Any) -> Stylized:
             seen.append((content, guide.planes))
-            return Rehearsed(content, {}, 7)
+            return Stylized(content, {}, 7)
 
     planes = np.random.default_rng(0).random((20, 30, 2), np.float32)
     result = SizeBuckets(Watcher()).stylize(disc(20, 30), guide=Guide(planes, ("a", "b")))

@@ -60,7 +60,7 @@ def test_each_phase_takes_its_own_number_of_steps() -> None:
     assert engine.stylize(FRAME, prior=TemporalPrior(FRAME, TRUSTED)).evaluations == 4
 
 
-def test_a_large_first_frame_is_begun_small() -> None:
+def test_a_large_first_frame_starts_at_256_pixels() -> None:
     counts: list[int] = []
     result = stylizer(steps=2).stylize(
         disc(20, 700), progress=lambda count, total: counts.append(count)
@@ -69,14 +69,14 @@ def test_a_large_first_frame_is_begun_small() -> None:
     assert counts == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_large_result_made_small_is_drawn_to_the_small_result(
+def test_a_finer_level_is_pulled_to_the_coarsest_level(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     frame = disc(72, 768)
     small = stylizer(steps=20).stylize(resize(frame, 256, 24)).image
     unlike = []
     for weight in (0.0, 1000.0):
-        monkeypatch.setattr("vidstyle.stylizer.stylizer._COARSE_WEIGHT", weight)
+        monkeypatch.setattr("vidstyle.stylizer.step._COARSE_WEIGHT", weight)
         large = stylizer(steps=20).stylize(frame).image
         unlike.append(np.abs(resize(large, 256, 24) - small).mean())
     assert unlike[1] < 0.2 * unlike[0]
@@ -91,7 +91,7 @@ def test_no_steps_give_the_start() -> None:
     assert np.array_equal(result.image, 1 - FRAME)
 
 
-def test_the_temporal_weight_holds_the_earlier_result_where_it_is_trusted() -> None:
+def test_the_temporal_loss_keeps_the_prior_where_confidence_is_1() -> None:
     earlier = disc(32, 48, x=0.3)
     confidence = TRUSTED.copy()
     confidence[:, 24:] = 0
@@ -131,14 +131,14 @@ def test_equal_shares_do_not_depend_on_their_scale() -> None:
     assert np.array_equal(one, ten)
 
 
-def test_sizes_that_are_no_longer_used_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_sizes_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidstyle.stylizer.stylizer._SIZES_KEPT", 5)
     for pixels, kept in ((100_000, 5), (2_000, 3), (0, 1)):
         monkeypatch.setattr("vidstyle.stylizer.stylizer._PIXELS_KEPT", pixels)
         engine = stylizer(steps=1)
         for height in range(20, 27):
             engine.stylize(disc(height, 24))
-        assert list(engine._sizes) == [(height, 24) for height in range(27 - kept, 27)]
+        assert list(engine._steps) == [(height, 24) for height in range(27 - kept, 27)]
 
 
 def test_no_style_is_refused() -> None:

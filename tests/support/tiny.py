@@ -1,4 +1,4 @@
-"""A tiny fixed encoder and pictures for tests of the engine: no weights, milliseconds a step."""
+"""A tiny fixed encoder and images for tests of the stylizer, without weights."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class TinyEncoder:
 
 
 def narrow_encoder(*layers: str) -> Encoder:
-    """VGG-19's layers to relu4_1 with few channels and random weights, always the same."""
+    """VGG-19's layers to relu4_1 with few channels and fixed random weights."""
     random, shapes, before = np.random.default_rng(5), {}, 3
     for name, channels in zip(VGG[:9], (4, 4, 6, 6, 8, 8, 8, 8, 8), strict=True):
         kernel = random.normal(0, (2 / (9 * before)) ** 0.5, (3, 3, before, channels))
@@ -43,7 +43,7 @@ def narrow_encoder(*layers: str) -> Encoder:
 
 
 def plain_style(rows: Any, weights: Any, goal_rows: Any, goal_weights: Any) -> Any:
-    """The style distance of features [P, C], weighted [P], from others', by its definition."""
+    """The style distance of features [P, C], weighted by [P], from others, by its definition."""
     (mean, spread), (goal_mean, goal_spread) = (
         _mean_and_covariance(tf.convert_to_tensor(f), tf.constant(w, tf.float32))
         for f, w in ((rows, weights), (goal_rows, goal_weights))

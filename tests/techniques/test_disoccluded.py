@@ -1,4 +1,4 @@
-"""What is fresh in a frame is drawn to the style for itself; and which places are fresh."""
+"""The style loss of disoccluded pixels alone, and which pixels are disoccluded."""
 
 import cv2
 import numpy as np
@@ -31,7 +31,7 @@ def found(
     *,
     window: Window | None = None,
 ) -> tuple[float, np.ndarray]:
-    """The style loss of a technique and its gradient, with what is fresh."""
+    """The style loss of a technique and its gradient, with disoccluded pixels."""
     guide = None if name == "basic" else Guide(mask, ("a",))
     style = StyleFeatures(ENCODER(tf.constant(STYLE)), STYLE.shape[:2], guide=Guide(
         np.ones((*STYLE.shape[:2], 1), np.float32), ("a",)
@@ -50,7 +50,7 @@ def found(
 
 
 def alone(disoccluded: np.ndarray, mask: np.ndarray = WHOLE) -> tuple[float, np.ndarray]:
-    """The pull of what is fresh in a mask and its gradient, by the definition, without _PULL."""
+    """The disoccluded loss in a mask and its gradient, by the definition, without _PULL."""
     pixels, style = tf.constant(FRAME), ENCODER(tf.constant(STYLE))
     apart = {}
     with tf.GradientTape() as tape:
@@ -85,26 +85,26 @@ def times(factor: float, part: tuple[float, np.ndarray]) -> tuple[float, np.ndar
 
 
 @pytest.mark.parametrize("name", ["basic", "mask", "region"])
-def test_what_is_fresh_is_drawn_to_the_style_for_what_it_sees_that_is_fresh(name: str) -> None:
+def test_features_are_weighted_by_the_disoccluded_part_of_their_receptive_field(name: str) -> None:
     usual = found(name, None)
     assert_sum(found(name, RIGHT), usual, times(_PULL, alone(RIGHT)))
     assert_sum(found(name, WHOLE), times(1 + _PULL, usual))
 
 
 @pytest.mark.parametrize("name", ["basic", "mask", "region"])
-def test_where_nothing_is_fresh_nothing_is_added(name: str) -> None:
+def test_without_disoccluded_pixels_the_loss_is_0(name: str) -> None:
     assert_sum(found(name, np.zeros_like(RIGHT)), found(name, None))
 
 
-def test_only_what_a_mask_covers_is_fresh_in_it() -> None:
+def test_a_plane_counts_disoccluded_pixels_inside_its_mask_only() -> None:
     half = np.zeros_like(RIGHT)
     half[:16] = 1
     both, usual = found("mask", RIGHT, half), found("mask", None, half)
     assert_sum(both, usual, times(_PULL, alone(RIGHT, half)))
 
 
-def test_a_sliver_of_what_is_fresh_hardly_pulls_at_deep_layers() -> None:
-    """Its few features there see what is held around it, and would be made up for in glare."""
+def test_a_disoccluded_sliver_hardly_counts_at_deep_layers() -> None:
+    """Its few features there depend mostly on static pixels around it."""
     sliver = np.zeros_like(RIGHT)
     sliver[:, 24:26] = 1
     frame = StyleFeatures(ENCODER(tf.constant(FRAME)), SIZE, disoccluded=sliver)
@@ -125,8 +125,8 @@ def test_within_a_window_it_is_the_same() -> None:
     )
 
 
-def test_new_ground_is_painted_though_all_else_is() -> None:
-    """Its own moments come nearer to the style's than where the whole frame's alone pull."""
+def test_disoccluded_pixels_are_stylised_although_the_rest_already_is() -> None:
+    """Their moments come nearer to the style's than with the loss of the whole frame alone."""
     settings = Settings(
         steps=60, steps_next=15, style_layers=LAYERS, content_layers=LAYERS[1:2], tv_weight=0
     )
@@ -162,7 +162,7 @@ def panned(shift: int) -> np.ndarray:
     return np.ascontiguousarray(ground[:, shift : shift + 144])
 
 
-def test_a_pan_brings_in_what_is_fresh_and_nothing_else_is() -> None:
+def test_a_pan_disoccludes_the_entering_edge_only() -> None:
     found = prior(panned(0), panned(6), panned(0))
     assert found is not None
     assert found.disoccluded is not None

@@ -17,7 +17,7 @@ from vidstyle.guides.guide import Guide
 from vidstyle.jobs import pipeline as runs
 from vidstyle.jobs.job import Job, Network, make_job
 from vidstyle.jobs.pipeline import run
-from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed
+from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 from vidstyle.stylizer.stylizer import Stylizer
 from vidstyle.techniques import TECHNIQUES
 
@@ -33,7 +33,7 @@ class Watcher(IdentityStylizer):
 
     def stylize(self, content: Any, *, guide: Any, prior: Any, progress: Any) -> Any:
         self.guides.append(guide)
-        return Rehearsed(content, {})
+        return Stylized(content, {})
 
     def __call__(self, job: Job, styles: Any, network: Any) -> "Watcher":
         self.styles = styles
@@ -233,9 +233,9 @@ def test_a_colour_that_no_style_has_may_be_left_alone(
 
 def guides_of(technique: str, folder: Path, maps: dict[str, Path]) -> dict[str, Any]:
     """What a technique needs beside a style."""
-    takes = TECHNIQUES[technique].takes
-    mask = {"mask": save_mask(folder / "mask.png", 0)} if "mask" in takes else {}
-    return {**mask, **{name: path for name, path in maps.items() if name in takes}}
+    accepted = TECHNIQUES[technique].inputs.accepted
+    mask = {"mask": save_mask(folder / "mask.png", 0)} if "mask" in accepted else {}
+    return {**mask, **{name: path for name, path in maps.items() if name in accepted}}
 
 
 SMALL = {"style_layers": LAYERS, "content_layers": LAYERS[1:2], "steps": 3, "steps_next": 2}

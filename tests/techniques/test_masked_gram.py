@@ -1,4 +1,4 @@
-"""Moments of weight planes: sparse, as sums and in a window, beside the plain formula."""
+"""Moments of weight planes: sparse, as sums and in a window, compared with the plain formula."""
 
 from typing import Any
 from unittest import mock
@@ -67,14 +67,14 @@ def test_moments_and_their_gradient_are_the_plain_formulas(weights: np.ndarray, 
         np.testing.assert_allclose(ours, theirs, atol=4e-3 * abs(theirs).max())
 
 
-def test_planes_that_are_sums_of_few_are_held_as_few() -> None:
+def test_planes_of_low_rank_are_stored_at_that_rank() -> None:
     tiles = (3 * 4, 64)  # of 8 x 8 cells, the last ones partly beyond the layer
     assert planes_of(WEIGHTS["equal"]).parts.shape == (*tiles, 1)
     assert planes_of(WEIGHTS["random"]).parts.shape == (*tiles, 4)
     assert planes_of(WEIGHTS["hard"]).parts.shape == (*tiles, 0)
 
 
-def test_what_the_sums_of_a_tile_lack_is_what_8_bits_lack() -> None:
+def test_the_error_of_a_tiles_weights_is_below_8_bit_rounding() -> None:
     over = planes_of(WEIGHTS["smooth"])
     held = (over.parts @ over.mix).numpy().reshape(-1, 4)[over.untile.numpy()]
     apart = held - WEIGHTS["smooth"].reshape(-1, 4)
@@ -104,8 +104,8 @@ def test_one_specification_serves_planes_of_every_kind() -> None:
         np.testing.assert_allclose(found, expected, atol=4e-3 * abs(expected).max())
 
 
-def test_a_plane_of_one_cell_is_drawn_by_its_mean_alone() -> None:
-    """One position has no covariance: what is left of its pull is rounding, and finite."""
+def test_a_plane_of_one_cell_has_a_gradient_of_its_mean_alone() -> None:
+    """One position has no covariance: the rest of its gradient is rounding, and finite."""
     weights = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     weights[7, 9] = 1
     own = FEATURES[7, 9]

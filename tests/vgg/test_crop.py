@@ -1,4 +1,4 @@
-"""The window that the network is run on where only a part of the frame may change."""
+"""The window that the network is run on if only a part of the frame may change."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_a_window_holds_all_that_may_change(place: tuple[int, int, int, int]) -> None:
+def test_a_window_contains_the_support(place: tuple[int, int, int, int]) -> None:
     covered = support(*place)
     window = window_around(covered)
     assert window is not None
@@ -47,7 +47,7 @@ def test_a_window_holds_all_that_may_change(place: tuple[int, int, int, int]) ->
     assert window.cut(covered).shape == (window.rows, window.columns, 1)
 
 
-def test_most_of_a_frame_is_the_frame() -> None:
+def test_a_support_of_most_of_the_frame_has_no_window() -> None:
     assert window_around(support(0, 0, HEIGHT, WIDTH)) is None
     assert window_around(support(10, 10, HEIGHT - 10, WIDTH - 10)) is None
 
@@ -58,7 +58,7 @@ def test_a_region_that_moves_a_little_keeps_its_windows_size() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_features_of_an_unchanged_picture_are_the_wholes(
+def test_features_of_an_unchanged_window_are_those_of_the_whole(
     encoder: Encoder, place: tuple[int, int, int, int]
 ) -> None:
     window = window_around(support(*place))
@@ -71,7 +71,7 @@ def test_features_of_an_unchanged_picture_are_the_wholes(
         np.testing.assert_allclose(part.numpy(), expected, atol=1e-5 * expected.max())
 
 
-def test_the_edge_of_what_may_change_is_held_smoother() -> None:
+def test_the_edge_of_the_support_has_a_higher_tv_weight() -> None:
     scene = FrameProblem(disc(HEIGHT, WIDTH), Guide(support(70, 90, 120, 160), ("a",)), True)
     smoothness = scene.smoothness[..., 0]
     assert set(np.unique(smoothness)) == {1, smoothness.max()}
@@ -95,9 +95,9 @@ def gradient(
     noise = np.random.default_rng(0).normal(0, 0.1, frame.shape)
     start = np.clip(frame + covered * noise, 0, 1).astype(np.float32)
     caught = []
-    size = stylizer._at(frame)
-    traced = size._traced
-    size._traced = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
+    size = stylizer.step_at(frame)
+    traced = size.evaluate
+    size.evaluate = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
     size.improve(start, FrameProblem(frame, guide, True), 1, lambda count, total: None)
     _, found, terms = caught[0]
     return found.numpy(), {k: float(v) for k, v in terms.items()}, stylizer.traces

@@ -133,13 +133,13 @@ def test_a_technique_asks_the_same_of_strips_as_of_the_whole(
             encoder=ENCODER,
         )
         frame, caught = disc(150, 200), []
-        size = stylizer._at(frame)
-        traced = size._traced
-        size._traced = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
+        size = stylizer.step_at(frame)
+        traced = size.evaluate
+        size.evaluate = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
         size.improve(
             noise(150, 200, 3), FrameProblem(frame, None, False), 1, lambda count, total: None
         )
-        return caught[0], size._views
+        return caught[0], size.forward
 
     (total, gradient, _), views_of_strips = evaluated(strips=True)
     (expected, wanted, _), views_of_all = evaluated(strips=False)

@@ -1,4 +1,4 @@
-"""History: what coherence reads of the frames that are finished, and what a stylizer returns."""
+"""Protocols of the finished frames and of the stylizer that coherence reads."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,24 +9,7 @@ import numpy as np
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image
 
-__all__ = ["FinishedFrame", "FinishedFrames", "Result", "StartImage"]
-
-
-class Result(Protocol):
-    """What a stylizer returns: stylizer.Stylized, or a stand-in."""
-
-    @property
-    def image(self) -> Image: ...
-    @property
-    def losses(self) -> dict[str, float]: ...
-    @property
-    def evaluations(self) -> int: ...
-    @property
-    def matches(self) -> np.ndarray | None: ...
-    @property
-    def drawn(self) -> Image | None: ...
-    @property
-    def filtered(self) -> Image | None: ...
+__all__ = ["FinishedFrame", "FinishedFrames", "StartImage"]
 
 
 class StartImage(Protocol):

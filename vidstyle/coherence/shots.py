@@ -14,7 +14,8 @@ from vidstyle.motion import bidirectional
 
 if TYPE_CHECKING:
     from vidstyle.coherence.fades import Fade
-    from vidstyle.coherence.history import FinishedFrames, Result, StartImage
+    from vidstyle.coherence.history import FinishedFrames, StartImage
+    from vidstyle.coherence.stylized import Stylized
     from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.guides.guide import Guide
 
@@ -150,10 +151,10 @@ class ShotTracker:
                 f"{self._state.path}: expected what was saved with frame {seen.position}, got "
                 "something else; add --restart to discard that state"
             )
-        names = ("drawn", "filtered")
-        drawn, filtered = (notes.pop(name, None) for name in names)
-        shown = output if filtered is None else from_uint16(filtered)
-        result = shown if drawn is None else from_uint16(drawn)
+        names = ("optimised_image", "unblended_image")
+        optimised, unblended = (notes.pop(name, None) for name in names)
+        shown = output if unblended is None else from_uint16(unblended)
+        result = shown if optimised is None else from_uint16(optimised)
         return warm_start.StylizedFrame(
             seen.frame, result, begun, planes=seen.planes, shown=shown, **notes
         )
@@ -203,31 +204,31 @@ def _are_notes(notes: "dict[str, np.ndarray]", size: tuple[int, ...]) -> bool:
 
     Their sha256 agrees with the journal, but the journal may be anybody's.
     """
-    ends = {"drawn": size, "filtered": size, "change": (4,), "matches": (5,)}
+    images = ("optimised_image", "unblended_image")
+    ends = {**dict.fromkeys(images, size), "change": (4,), "matches": (5,)}
     return notes.keys() <= ends.keys() and all(
         array.dtype.kind in "fu"
-        and (array.dtype == np.uint16) == (name in ("drawn", "filtered"))
+        and (array.dtype == np.uint16) == (name in images)
         and array.ndim == 3
         and array.shape[array.ndim - len(ends[name]) :] == ends[name]
         for name, array in notes.items()
     )
 
 
-def frame_notes(made: "Result", prior: "TemporalPrior | None") -> "dict[str, np.ndarray | None]":
+def frame_notes(made: "Stylized", prior: "TemporalPrior | None") -> "dict[str, np.ndarray | None]":
     """Return what the frames to come need to know besides a result; what is None they need not."""
     change = None if prior is None or prior.change is None else prior.change.astype(np.float16)
-    filtered = made.image if made.filtered is None else made.filtered
     return {
         "matches": made.matches,
         "change": change,
-        "drawn": _unlike(made.drawn, filtered),
-        "filtered": _unlike(made.filtered, made.image),
+        "optimised_image": _unlike(made.optimised_image, made.unblended_image),
+        "unblended_image": _unlike(made.unblended_image, made.output_image),
     }
 
 
-def _unlike(image: "Image | None", other: "Image") -> np.ndarray | None:
-    """Return an image in 16 bits, or None if it equals the other, which is read in its place."""
-    if image is None or image is other:
+def _unlike(image: "Image", other: "Image") -> np.ndarray | None:
+    """Return an image as uint16, or None if it equals `other`, which is read in its place."""
+    if image is other:
         return None
     words = to_uint16(image)
     return None if np.array_equal(words, to_uint16(other)) else words

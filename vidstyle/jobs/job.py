@@ -114,7 +114,7 @@ class Job:
             "source": fingerprint(clip.files or (self.source,)),
             "styles": [{**fingerprint([path]), "weight": weight} for path, weight in self.styles],
             "guides": [fingerprint(_files_of(path)) for path in self.guides],
-            "technique": type(self.technique).__name__.lower(),
+            "technique": self.technique.name,
             "options": _plain(asdict(self.technique)),
             "settings": self.settings.of_scope("look"),
             "weights": network,
@@ -250,16 +250,16 @@ _FLAGS = {"mask": "--mask", "map": "--map", "style_map": "--style-map"}
 
 def _check_guides(job: Job) -> None:
     """Raise UsageError for guides that the technique does not take, or needs and lacks."""
-    name = type(job.technique).__name__.lower()
+    name, inputs = job.technique.name, job.technique.inputs
     given = {"mask": job.masks, "map": job.map, "style_map": job.style_maps}
     for kind, flag in _FLAGS.items():
-        if given[kind] and kind not in job.technique.takes:
+        if given[kind] and kind not in inputs.accepted:
             raise UsageError(f"{flag}: {name} takes none; leave it out, or choose another command")
-        if not given[kind] and kind in job.technique.needs:
+        if not given[kind] and kind in inputs.required:
             raise UsageError(f"{name}: expected {flag} PICTURE, got none; add one")
     if given["map"] and not given["style_map"]:
         raise UsageError("expected a --style-map for the --map to answer, got none; add one")
-    if given["style_map"] and not given["map"] and "map" in job.technique.takes:
+    if given["style_map"] and not given["map"] and "map" in inputs.accepted:
         raise UsageError("expected a --map for the --style-map to answer, got none; add one")
     if job.style_maps and len(job.style_maps) != len(job.styles):
         raise UsageError(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidstyle import media
-from vidstyle.coherence.history import Result
 from vidstyle.coherence.shots import ShotTracker, frame_notes
+from vidstyle.coherence.stylized import Stylized
 from vidstyle.environment import preserved
 from vidstyle.errors import ContainerError, SettingsError, UsageError, VidstyleError, writing
 from vidstyle.image import Image, recolored
@@ -33,7 +33,7 @@ from vidstyle.jobs.plan import Work, encoding, forecast, probe_source, survey
 from vidstyle.jobs.state_folder import listed
 from vidstyle.jobs.takeover import check_sizes, suggest_other_output, take_over
 from vidstyle.jobs.targets import check_space, check_target
-from vidstyle.stylizer.protocol import IdentityStylizer, Rehearsed, Stylizes
+from vidstyle.stylizer.protocol import IdentityStylizer, Stylizes
 from vidstyle.stylizer.size_buckets import SizeBuckets
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ def _stylize_each(
         if shots.ours:
             prior = shots.prior()
             if out:
-                made: Result = Rehearsed(frame, {})
+                made = Stylized(frame)
             else:
                 made = stylize_frame(work, stylizer, position, frame, guide, prior)
             report = {
@@ -303,12 +303,12 @@ def _stylize_each(
                 "back": shots.back,
             }
             notes = frame_notes(made, prior) if work.linked else None
-            state.save(position, made.image, report, notes)
+            state.save(position, made.output_image, report, notes)
             work.notify(FrameEvent(index=position, of=count, left=left, **report))
     return shots.shots
 
 
-def _report(result: Result, *, seconds: float) -> dict[str, Any]:
+def _report(result: Stylized, *, seconds: float) -> dict[str, Any]:
     """Return the losses, evaluations and seconds of a frame, for the journal and the events."""
     return {
         "losses": {name: float(value) for name, value in result.losses.items()},
@@ -324,7 +324,7 @@ def stylize_frame(
     frame: "Image",
     guide: "Guide | None",
     prior: "TemporalPrior | None",
-) -> Result:
+) -> Stylized:
     """Stylise one frame and report each evaluation.
 
     A stylizer may pass the optimised image to its progress callback as a third argument. Raises

@@ -14,7 +14,7 @@ from vidstyle.jobs.plan import survey
 from vidstyle.stylizer.size_buckets import SizeBuckets
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.history import Result
+    from vidstyle.coherence.stylized import Stylized
 
 __all__ = ["preview"]
 
@@ -27,7 +27,7 @@ def preview(
     cancel: Cancel | None = None,
     make_stylizer: MakeStylizer = make_stylizer,
     network: Network | None = None,
-) -> "Result":
+) -> "Stylized":
     """Stylise the frame at `position` as if a shot began there; write nothing at the output.
 
     position: from 0, within the range that the job stylises. The frame has its mask or map, also
@@ -53,5 +53,5 @@ def preview(
     made = stylize_frame(whole, stylizer, position, frame, guide, None)
     if not job.settings.original_colors:
         return made
-    colored = recolored(made.image, frame)
-    return replace(made, image=colored)  # type: ignore[type-var]  # results are dataclasses
+    colored = recolored(made.output_image, frame)
+    return replace(made, output_image=colored)

@@ -1,1 +1,1 @@
-"""The stylizer: one frame's optimisation, coarse to fine, by L-BFGS."""
+"""The optimisation of one frame, coarse to fine, by L-BFGS."""

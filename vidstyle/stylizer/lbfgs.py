@@ -1,13 +1,12 @@
-"""Minimise a loss over a picture whose pixels stay within 0..1.
+"""L-BFGS over an image whose pixels stay within 0..1.
 
-L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with two changes. Its initial inverse Hessian is a
-filter, H0 = IDCT · diag(1 / (f0 + |f|)^p) · DCT, so that broad strokes move before pixel noise: the
-change of variables of Lucid's decorrelated images (Olah et al. 2017) as a preconditioner. Differs
-in that the three channels are alike, and near the minimum: see Frequencies.near. And steps are
-projected onto 0..1, with pixels that press against a bound held there (two-metric projection,
-Bertsekas 1982). Everything stays in float32 on the device that evaluates the loss, but for the
-curvature pairs of a large picture: bfloat16, which costs no convergence that was seen, and as many
-in float32 would be twice the memory.
+Nocedal & Wright 2006, algorithm 7.4, with two changes. The initial inverse Hessian is a filter,
+H0 = IDCT · diag(1 / (f0 + |f|)^p) · DCT, so that low frequencies converge first: the change of
+variables of Lucid's decorrelated images (Olah et al. 2017) as a preconditioner. It differs in that
+the three channels are treated alike, and near the minimum: see FrequencyFilter.near. Steps are
+projected onto 0..1, and pixels at a bound whose gradient points outwards stay there (two-metric
+projection, Bertsekas 1982). All tensors are float32 on the device that evaluates the loss, except
+the curvature pairs of a large image: bfloat16, to halve their memory; convergence was the same.
 """
 
 import math
@@ -21,17 +20,17 @@ import tensorflow as tf
 
 __all__ = ["Evaluation", "FrequencyFilter", "Minimum", "minimise"]
 
-_F0 = 0.02  # cycles a pixel below which the filter is flat
-_F0_NEAR = 0.5  # the same near the minimum, where broad strokes stand already
-_POWER = 1.25
-_STIFF = 0.3  # curvature of a weight of 1 that holds a pixel, in that of the rest of the loss
-_MEMORY = (6, 12)  # curvature pairs kept, at least and at most
-_HELD = 200_000_000  # bytes of all pairs together, where they are more than the least
-_STEP = 0.05  # root mean square of a step, at most: further off the loss is unlike its model here
-_FIRST_GAIN = 0.03  # the part of the loss that the first step is to take away
+_F0 = 0.02  # cycles a pixel, below which the filter is flat
+_F0_NEAR = 0.5  # the same near the minimum, where low frequencies have converged
+_POWER = 1.25  # exponent p of the filter
+_STIFF = 0.3  # curvature of a temporal weight of 1, relative to the rest of the loss
+_MEMORY = (6, 12)  # curvature pairs, at least and at most
+_HELD = 200_000_000  # bytes of all pairs above the least number
+_STEP = 0.05  # largest RMS of a step, of 1: beyond it the quadratic model is inaccurate
+_FIRST_GAIN = 0.03  # the part of the loss by which the first step should lower it
 _DESCENT = 1e-4  # Armijo's constant
-_SHORTER = 0.35  # a refused step is shortened to this part
-_REFUSALS = 8  # steps in a row without descent, after which the loss counts as minimal
+_SHORTER = 0.35  # factor by which a refused step is shortened
+_REFUSALS = 8  # refused steps in a row after which the search ends
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Minimum:
-    """image: tensor [H, W, 3] in 0..1; last: the evaluation there; evaluations: how many."""
+    """image: tensor [H, W, 3] in 0..1; last: the evaluation there; evaluations: their number."""
 
     image: Any
     last: Evaluation
@@ -53,7 +52,7 @@ class Minimum:
 
 
 class FrequencyFilter:
-    """H0: 1 / (f0 + |f|)^p on the cosine transform of a [H, W, 3] image, mean 1."""
+    """H0: 1 / (f0 + |f|)^p, of mean 1, on the cosine transform of an image [H, W, 3]."""
 
     def __init__(self, height: int, width: int) -> None:
         self._far, self._near = (_gain(height, width, flat) for flat in (_F0, _F0_NEAR))
@@ -65,10 +64,9 @@ class FrequencyFilter:
         return self._weighed(image, self._far)
 
     def near(self, held: Any) -> Callable[[Any], Any]:
-        """Return H0 for a start near the minimum: flatter, and less where pixels are held.
+        """Return H0 for a start near the minimum: flatter, and smaller at constrained pixels.
 
-        held: [H, W, 1], the weight with which the loss holds each pixel where it is. Its curvature
-        is known, so what is held hard need not be found out, and what is not moves the farther.
+        held: [H, W, 1], the weight of the temporal loss at each pixel, whose curvature is known.
         """
         ease = tf.math.rsqrt(1 + _STIFF * held)
         return lambda image: ease * self._weighed(ease * image, self._near)
@@ -110,9 +108,9 @@ def minimise(
     """Return the best image found from `start` [H, W, 3] within so many evaluations of the loss.
 
     filtered: H0, a symmetric positive filter. progress: called with (count, total) after each
-    evaluation; what it raises stops the search. support: [H, W, 1], 0 where pixels stay as they
-    are, to the bit, and 1 elsewhere. Fewer evaluations are made only when no step along
-    the gradient descends any more. `evaluations` is at least 1.
+    evaluation; an exception that it raises ends the search. support: [H, W, 1], 1 where pixels may
+    change; elsewhere they stay bit-identical. evaluations: at least 1; fewer are made only if no
+    step along the gradient lowers the loss.
     """
     count = 0
 
@@ -162,7 +160,7 @@ class _Pairs:
         yield from map(self._read, reversed(self._kept))
 
     def remember(self, moved: Any, change: Any) -> None:
-        """Keep a pair if the loss curves upwards along it."""
+        """Keep a pair if its curvature is positive."""
         kept = tf.cast(moved, self._kind), tf.cast(change, self._kind)
         moved, change = (tf.cast(vector, tf.float32) for vector in kept)
         curvature = _dot(moved, change)
@@ -181,7 +179,7 @@ def _direction(
     filtered: Callable[[Any], Any],
     support: Any,
 ) -> tuple[Any, float]:
-    """Return the step to try and its slope; the pairs are forgotten if they point uphill."""
+    """Return the step to try and its slope; the pairs are dropped if the slope is positive."""
     gradient = here.gradient
     free = tf.cast(~(((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))), tf.float32)
     free *= support
@@ -216,8 +214,8 @@ def _inverse_hessian(
 def _scaled(vector: Any, pairs: _Pairs, filtered: Callable[[Any], Any], total: float) -> Any:
     """Return γ·H0·vector: γ from the last pair, or for a first step from the loss itself.
 
-    The first step aims at a small part of the loss (as Polyak's step does), so that a start near
-    the minimum is not thrown away.
+    The first step aims to lower the loss by a small part (Polyak's step), so that a start near the
+    minimum is kept.
     """
     step = filtered(vector)
     if pairs:

@@ -1,4 +1,4 @@
-"""Scene: a frame with its guide, at any size, and which of its pixels may change."""
+"""FrameProblem: a frame with its guide and prior, and which of its pixels may change."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,21 +11,21 @@ from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image, resize
 
-__all__ = ["FrameProblem", "levels"]
+__all__ = ["FrameProblem"]
 
-_COARSEST = 256  # pixels, long side: where a first frame begins
-_HELD = 0.1  # of how smooth a first frame is held: what is held to a frame before, which was smooth
-_LOOSE = 0.6  # the same of what nothing holds, though the frame follows another
-_RIM = 8.0  # how much smoother the edge of what changes is held than the rest
-_FRESH = 3.0  # the same of what is fresh, which pulls so hard that specks of colour appear
+_HELD = 0.1  # TV weight where the prior's confidence is 1, relative to a first frame
+_LOOSE = 0.6  # TV weight where the confidence is 0, relative to a first frame
+_RIM = 8.0  # TV weight at the edge of the support
+_FRESH = 3.0  # TV weight of disoccluded pixels: their strong style loss left colour specks
 
 
 @dataclass(frozen=True)
 class FrameProblem:
-    """A frame and its guide at one size, and where pixels may change.
+    """A frame, its guide and its prior at one size.
 
-    support: float32 [H, W, 1]; 0 where a confined technique has no plane above 0, else 1.
-    free: also 0 where an earlier frame's result is left as it is.
+    confined: whether pixels where every plane is 0 stay the source's.
+    support: float32 [H, W, 1], 1 where the style may go, else 0.
+    free: the support less the static pixels of the prior.
     """
 
     frame: Image
@@ -46,11 +46,11 @@ class FrameProblem:
 
     @property
     def smoothness(self) -> np.ndarray:
-        """Return how smooth positions are to be, [H, W, 1]: 1, and more where support has an edge.
+        """Return the weights of the TV loss, float32 [H, W, 1]; 1 for a first frame.
 
-        A pixel there has the source on one side, where nothing restrains it: some turned white or
-        black. More, too, where the frame is fresh; less where it follows another, and hardly
-        where it is held to that: what has no hold takes on specks of colour frame by frame.
+        More at the edge of the support, where single pixels turned white or black, and on
+        disoccluded pixels; less in a later frame, and least where the temporal loss already
+        constrains the pixel. Without any, specks of colour grew from frame to frame.
         """
         inside, square = self.support[..., 0], np.ones((3, 3), np.uint8)
         rim = (cv2.dilate(inside, square) - cv2.erode(inside, square))[..., None]
@@ -61,7 +61,7 @@ class FrameProblem:
         return np.asarray(smooth, np.float32)
 
     def kept(self, image: Image) -> Image:
-        """Return the image where pixels may change, and the frame elsewhere."""
+        """Return the image inside the support, and the frame outside it."""
         return np.asarray(np.where(self.support > 0, image, self.frame))
 
     def shown(self, image: Image, *, steady: bool = True) -> Image:
@@ -72,9 +72,9 @@ class FrameProblem:
         return self.kept(filtered(image, previous_output, self.support))
 
     def blended(self, image: Image) -> Image:
-        """Return the output image: frame + weight · (image - frame), weight: see Guide.weight.
+        """Return the output image: frame + weight · (image - frame); weight: see Guide.weight.
 
-        `image` itself, to the bit, where the weight is 1 or the technique is not confined.
+        Bit-identical to `image` where the weight is 1, and if the technique is not confined.
         """
         if self.guide is None or not self.confined:
             return image
@@ -85,14 +85,3 @@ class FrameProblem:
     def resized(self, width: int, height: int) -> "FrameProblem":
         guide = None if self.guide is None else self.guide.resized(width, height)
         return FrameProblem(resize(self.frame, width, height), guide, self.confined)
-
-
-def levels(height: int, width: int) -> list[tuple[int, int]]:
-    """Return the sizes (rows, columns) of a first frame: 256, 512, … pixels, then its own."""
-    long = max(height, width)
-    sides, side = [], _COARSEST
-    while side * 1.25 < long:
-        sides.append(side)
-        side *= 2
-    scaled = [(round(height * s / long), round(width * s / long)) for s in sides]
-    return [*((max(8, rows), max(8, columns)) for rows, columns in scaled), (height, width)]

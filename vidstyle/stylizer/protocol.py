@@ -1,24 +1,26 @@
-"""Rehearsal: a stylizer that optimises nothing; and what a run needs of any stylizer."""
+"""Stylizes: the protocol of a stylizer; IdentityStylizer: one that does not optimise."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    import numpy as np
+from vidstyle.coherence.stylized import Stylized
 
-    from vidstyle.coherence.history import Result
+if TYPE_CHECKING:
     from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.guides.guide import Guide
     from vidstyle.image import Image
 
-__all__ = ["IdentityStylizer", "Rehearsed", "Stylizes"]
+__all__ = ["IdentityStylizer", "Progress", "Stylized", "Stylizes"]
+
+Progress = Callable[[int, float], None]  # (evaluations made for this frame, total loss)
 
 
 class Stylizes(Protocol):
-    """What a run needs of a stylizer: engine.Stylizer, or a stand-in."""
+    """What a run calls of a stylizer: see stylizer.Stylizer for the arguments."""
 
-    def begin(self, content: "Image", guide: "Guide | None" = None) -> "Image": ...
+    def begin(self, content: "Image", guide: "Guide | None" = None) -> "Image":
+        """Return the start image of a frame without a prior."""
+        ...
 
     def stylize(
         self,
@@ -26,24 +28,14 @@ class Stylizes(Protocol):
         *,
         guide: "Guide | None" = None,
         prior: "TemporalPrior | None" = None,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> "Result": ...
-
-
-@dataclass(frozen=True)
-class Rehearsed:
-    """The result of a rehearsal; has the fields of engine.Stylized."""
-
-    image: "Image"
-    losses: dict[str, float]
-    evaluations: int = 0
-    matches: "np.ndarray | None" = None
-    drawn: "Image | None" = None
-    filtered: "Image | None" = None
+        progress: Progress | None = None,
+    ) -> Stylized:
+        """Return `content` stylised, at its own size."""
+        ...
 
 
 class IdentityStylizer:
-    """A stylizer that optimises nothing: each frame is what an optimiser would start from."""
+    """A stylizer that does not optimise: each result is the frame's start image."""
 
     def begin(self, content: "Image", guide: "Guide | None" = None) -> "Image":
         """Return the frame."""
@@ -56,7 +48,7 @@ class IdentityStylizer:
         *,
         guide: "Guide | None" = None,
         prior: "TemporalPrior | None" = None,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> Rehearsed:
-        """Return the picture of the prior, or the frame if there is none."""
-        return Rehearsed(content if prior is None else prior.image, {})
+        progress: Progress | None = None,
+    ) -> Stylized:
+        """Return the prior's image, or the frame if there is no prior."""
+        return Stylized(content if prior is None else prior.image)

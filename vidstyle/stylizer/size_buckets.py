@@ -1,14 +1,12 @@
-"""Padded: pictures of many sizes stylised at few, since each size has to be traced."""
+"""SizeBuckets: pads photos of many sizes to few sizes, since the step is traced once a size."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidstyle.coherence.history import Result
 from vidstyle.guides.guide import Guide
-from vidstyle.stylizer.protocol import Rehearsed, Stylizes
+from vidstyle.stylizer.protocol import Progress, Stylized, Stylizes
 
 if TYPE_CHECKING:
     from vidstyle.coherence.warm_start import TemporalPrior
@@ -16,22 +14,22 @@ if TYPE_CHECKING:
 
 __all__ = ["SizeBuckets", "padded_side"]
 
-_STEPS = 16  # of a side between a power of two and the next
-_FINEST = 8  # pixels
+_STEPS = 16  # bucket sizes between a power of two and the next
+_FINEST = 8  # pixels: the least difference of two bucket sizes
 
 
 class SizeBuckets:
-    """Stylises pictures grown to the next of few sizes, mirrored at their right and lower edge.
+    """A stylizer that pads images to a bucket size, stylises them and crops the result.
 
-    The size depends on the picture's alone, so its result does not depend on what other pictures
-    are stylised. The result is cut to the picture's own size.
+    The padding mirrors the image at its right and lower edge. The bucket depends only on the
+    image's own size, so a result does not depend on the other images of a batch.
     """
 
     def __init__(self, stylizer: Stylizes) -> None:
         self._stylizer = stylizer
 
     def begin(self, content: "Image", guide: Guide | None = None) -> "Image":
-        """Return what a first frame begins with."""
+        """Return the start image of `content`."""
         return self._stylizer.begin(content, guide)
 
     def stylize(
@@ -40,25 +38,27 @@ class SizeBuckets:
         *,
         guide: Guide | None = None,
         prior: "TemporalPrior | None" = None,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> Result:
-        """Return `content` stylised, at its own size. prior: None, since pictures have none."""
+        progress: Progress | None = None,
+    ) -> Stylized:
+        """Return `content` stylised, at its own size. prior: None, since photos have none."""
         rows, columns = content.shape[:2]
         if guide is not None:
-            guide = replace(guide, planes=_grown(guide.planes))
-        found = self._stylizer.stylize(_grown(content), guide=guide, prior=prior, progress=progress)
-        image = np.ascontiguousarray(found.image[:rows, :columns])
-        return Rehearsed(image, found.losses, found.evaluations, found.matches)
+            guide = replace(guide, planes=_padded(guide.planes))
+        found = self._stylizer.stylize(
+            _padded(content), guide=guide, prior=prior, progress=progress
+        )
+        image = np.ascontiguousarray(found.output_image[:rows, :columns])
+        return Stylized(image, found.losses, found.evaluations, found.matches)
 
 
-def _grown(values: "np.ndarray") -> "np.ndarray":
-    """Return [H, W, C] at the next of the few sizes; what is added mirrors what is there."""
+def _padded(values: "np.ndarray") -> "np.ndarray":
+    """Return [H, W, C] at its bucket size, mirrored into the padding."""
     rows, columns = values.shape[:2]
     below, right = padded_side(rows) - rows, padded_side(columns) - columns
     return np.pad(values, ((0, below), (0, right), (0, 0)), mode="symmetric")
 
 
 def padded_side(length: int) -> int:
-    """Return the side that a side of this many pixels grows to: by 6 % at most, from 128 on."""
+    """Return the bucket size of a side in pixels: at most 6 % longer, from 128 pixels on."""
     step = max(_FINEST, 2 ** (length.bit_length() - 1) // _STEPS)
     return -(-length // step) * step

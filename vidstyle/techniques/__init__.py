@@ -1,7 +1,8 @@
-"""TECHNIQUES: the registry. A new technique is one file here, one import and one entry below."""
+"""TECHNIQUES: the registry. A new technique is one file, one import and one entry here."""
 
 from vidstyle.techniques.base import (
     Features,
+    Inputs,
     Share,
     Strip,
     Style,
@@ -19,6 +20,7 @@ from vidstyle.techniques.region import Region
 __all__ = [
     "TECHNIQUES",
     "Features",
+    "Inputs",
     "Share",
     "Strip",
     "Style",
@@ -29,9 +31,5 @@ __all__ = [
 ]
 
 TECHNIQUES: dict[str, type[Technique]] = {
-    "basic": Basic,
-    "mask": Mask,
-    "region": Region,
-    "patch": Patch,
-    "doodle": Doodle,
+    technique.name: technique for technique in (Basic, Mask, Region, Patch, Doodle)
 }

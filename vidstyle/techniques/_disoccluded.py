@@ -1,7 +1,7 @@
-"""What nothing before this frame shows, and what is drawn to the style for itself there.
+"""A style loss of disoccluded pixels alone, added to that of the whole frame.
 
-Moments are of all of a frame, and where most of that is painted already, little pulls at the
-few pixels that a pan or a turn has just brought in: frame by frame the style would wane.
+Moments are averages over the frame. Where most of it is already stylised, their gradient at a few
+newly visible pixels is small, and the style would fade frame by frame during a pan or a turn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from vidstyle.techniques.base import Features, StyleFeatures
 
 __all__ = ["DisoccludedPlane", "disoccluded_loss", "disoccluded_plane", "parted"]
 
-_PULL = 8.0  # of the style's own: what is fresh has the steps of one frame to be painted in
+_PULL = 8.0  # weight relative to the style loss: these pixels have one frame's steps only
 
 
 class DisoccludedPlane(NamedTuple):
-    """K planes of what is fresh at a layer of P positions.
+    """The disoccluded part of K planes at a layer of P positions, sparse.
 
-    places: int32 [M], the positions where it is, none if nothing is; weights: float32 [M, K];
-    totals: float32 [K], their sums; shares: the same / all positions of the layer.
+    places: int32 [M], the disoccluded positions; weights: float32 [M, K]; totals: float32 [K],
+    their sums; shares: totals / P.
     """
 
     places: Any
@@ -45,12 +45,12 @@ class DisoccludedPlane(NamedTuple):
 def disoccluded_plane(
     frame: StyleFeatures, planes: Sequence[np.ndarray]
 ) -> dict[str, DisoccludedPlane]:
-    """Return what is fresh of each plane at the layers that the frame has features of.
+    """Return the disoccluded part of each plane, by layer of the frame's features.
 
     planes: for each of these layers the planes [h, w, K] that its moments are taken over. A
-    feature counts for what it sees that is fresh: at the edge it sees what is held as it was, too,
-    and to be like the style in spite of that, the few pixels within became streaks of glaring
-    colour. Unlike at a mask's edge this is not made good for, so slivers hardly pull at all.
+    feature is weighted by the disoccluded part of its receptive field: with full weight at the
+    edge, the few pixels inside compensated for the static ones outside with streaks of saturated
+    colour. Unlike at a mask's edge the lost weight is not restored, so slivers hardly count.
     """
     import tensorflow as tf
 
@@ -78,7 +78,7 @@ def disoccluded_plane(
 def parted(
     features: Features, disoccluded: Mapping[str, DisoccludedPlane]
 ) -> tuple[Features, Features]:
-    """Return the features as they are, and by layer the rows [M, C] of them that are fresh."""
+    """Return the features unchanged, and by layer the disoccluded rows [M, C] of them."""
     whole, parts = dict(features), {}
     for layer, over in disoccluded.items():
         whole[layer], parts[layer] = _parted(features[layer], over.places)
@@ -88,7 +88,7 @@ def parted(
 def _parted(values: Any, places: Any) -> tuple[Any, Any]:
     """Return values [h, w, C] and their rows at these places [M, C].
 
-    Their gradients are added in one order: see losses.summed.
+    Their gradients are added in a fixed order: see losses.summed.
     """
     import tensorflow as tf
 
@@ -111,10 +111,10 @@ def _parted(values: Any, places: Any) -> tuple[Any, Any]:
 def disoccluded_loss(
     parts: Features, disoccluded: Mapping[str, DisoccludedPlane], goals: Mapping[str, Any]
 ) -> Any:
-    """Return the style distance of what is fresh: 0 if nothing is.
+    """Return the style distance of the disoccluded pixels; 0 if there are none.
 
-    Each plane is weighed by its area, as in planes.style_of_planes. goals: moments
-    [K, C + 1, C] by layer; the mean is over all of these, also those that are seen in strips.
+    Planes are weighted by area, as in style_of_planes. goals: moments [K, C + 1, C] by layer; the
+    weights of all of these layers add up to 1, also of those computed in strips.
     """
     import tensorflow as tf
 

@@ -1,8 +1,8 @@
-"""Planes: K weights for every position of a layer, and the moments of each in one pass.
+"""Planes: K weights for every position of a layer, and the moments of each plane in one pass.
 
-What K masks cost is what their overlap costs. Where few overlap, each plane's own places are
-gathered. Where many cover everything, their weights within a small tile of the layer are sums of a
-few (masks are smooth), and the moments of those few are mixed.
+Sparse planes: the positions of each plane are gathered. Dense planes (most weights above 0): since
+masks are smooth, the K weights within a small tile are linear combinations of R < K of them; the
+moments of these R are computed and mixed.
 """
 
 from typing import Any, NamedTuple
@@ -15,20 +15,21 @@ from vidstyle.vgg.losses import style, summed
 
 __all__ = ["Planes", "plane_moments", "planes_of", "style_of_planes"]
 
-_HELD = 8_000_000  # numbers of weighted features held at once where planes cover everything
-_LEFT_OUT = 1e-3  # of 1: what of the weights of a tile its sums may lack; 8 bits lack as much
-_MANY = 65_536  # positions: a layer with more has tiles of 16 x 16 cells, not 8 x 8
+_HELD = 8_000_000  # weighted features in memory at once, of dense planes
+_LEFT_OUT = 1e-3  # RMS error of the weights of a tile, of 1: less than 8-bit rounding
+_MANY = 65_536  # positions above which tiles have 16 x 16 cells, not 8 x 8
 
 
 class Planes(NamedTuple):
-    """Weights of K planes over P positions, sparse or, with M = 0 places, as sums in tiles.
+    """Weights of K planes over P positions: sparse (R = 0), or dense in tiles (M = 0).
 
-    places: int32 [M], where weights are not 0, plane after plane; weights: float32 [M, 1]; starts:
-    int32 [K + 1], where in them each plane begins; back: int32 [P, D], the up to D rows of
-    `places` that are a position, or M. tiles: int32 [T, N], the positions of each tile; parts:
-    float32 [T, N, R], of which its weights are sums; mix: float32 [T, R, K], the sums. untile:
-    int32 [P], where in the tiles a position is. T and N are the layer's, R is 0 if sparse.
-    totals: float32 [K], the sum of a plane's weights; shares: the same / all positions.
+    Sparse: places: int32 [M], positions of weights above 0, plane after plane; weights: float32
+    [M, 1]; starts: int32 [K + 1], the first row of each plane; back: int32 [P, D], the rows of
+    `places` that name a position, filled up with M.
+    Dense: tiles: int32 [T, N], the positions of each tile; parts: float32 [T, N, R] and mix:
+    float32 [T, R, K], whose product is the weights; untile: int32 [P], the index of each position
+    in the flattened tiles.
+    totals: float32 [K], the sum of each plane's weights; shares: totals / positions of the frame.
     """
 
     places: Any
@@ -43,7 +44,7 @@ class Planes(NamedTuple):
     shares: Any
 
     def specification(self) -> "Planes":
-        """Return TensorSpecs for planes that may have any number of places and of parts."""
+        """Return TensorSpecs for any number of places and of parts."""
         count, (tiles, size) = self.totals.shape[0], self.tiles.shape
         return Planes(
             tf.TensorSpec([None], tf.int32),
@@ -60,9 +61,10 @@ class Planes(NamedTuple):
 
 
 def planes_of(weights: np.ndarray, window: Window | None = None) -> Planes:
-    """Return weight planes [h, w, K] in 0..1 of a layer as Planes.
+    """Return Planes of weights [h, w, K] in 0..1 of a layer.
 
-    window: the part of the layer that features will be given of; all weights are to lie in it.
+    window: the part of the layer, in its cells, whose features the loss is given; all weights
+    above 0 lie in it.
     """
     whole = weights.shape[0] * weights.shape[1]
     if window is not None:
@@ -91,7 +93,7 @@ def planes_of(weights: np.ndarray, window: Window | None = None) -> Planes:
 
 
 def _rows_of_positions(places: np.ndarray, size: int) -> np.ndarray:
-    """Return for each position the rows of `places` that name it, [size, D]; filled with M."""
+    """Return the rows of `places` that name each position, [size, D], filled up with M."""
     order = np.argsort(places, kind="stable")
     ordered = places[order]
     depth = int(np.bincount(places, minlength=1).max())
@@ -101,9 +103,9 @@ def _rows_of_positions(places: np.ndarray, size: int) -> np.ndarray:
 
 
 def _tiles(height: int, width: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions of each tile, [T, N], and where they are in the layer, not beyond it.
+    """Return the positions of each tile, [T, N], and which of them lie inside the layer.
 
-    One plane is as simple in one tile as in many.
+    A single plane has a single tile.
     """
     if count == 1:
         return np.arange(height * width)[None], np.ones((1, height * width), bool)
@@ -118,16 +120,16 @@ def _tiles(height: int, width: int, count: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _where_in(tiles: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """Return where in the flattened tiles each position is."""
+    """Return the index of each position in the flattened tiles."""
     found = np.empty(int(within.sum()), np.int64)
     found[tiles[within]] = np.flatnonzero(within.ravel())
     return found
 
 
 def _as_sums(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return parts [T, N, R] and mix [T, R, K] whose product is weights [T, N, K], nearly.
+    """Return parts [T, N, R] and mix [T, R, K] whose product approximates weights [T, N, K].
 
-    By the eigenvectors of each tile's WᵀW; R is the most that any tile needs.
+    From the eigenvectors of each tile's WᵀW; R is the largest rank that a tile needs.
     """
     exact = weights.astype(np.float64)
     values, vectors = np.linalg.eigh(exact.transpose(0, 2, 1) @ exact)  # ascending
@@ -140,9 +142,8 @@ def _as_sums(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def plane_moments(features: Any, over: Planes) -> Any:
     """Return the moments of features [h, w, C] for each plane k: [K, C + 1, C].
 
-    Σ_p w_k(p) f(p) f(p)ᵀ / Σ_p w_k(p), and below it Σ_p w_k(p) f(p) / Σ_p w_k(p). The weight
-    enters once (in the original's techniques it is squared), and one pass of the network serves
-    all planes.
+    Σ_p w_k(p) f(p) f(p)ᵀ / Σ_p w_k(p), and below it Σ_p w_k(p) f(p) / Σ_p w_k(p). Differs from
+    Gatys et al. (2017), where the weight is squared.
     """
     channels = features.shape[2]
     rows = tf.reshape(features, (-1, channels))
@@ -179,7 +180,7 @@ def _of_plane(rows: Any, over: Planes, index: int) -> Any:
 
 
 def _sums(weighed: Any, gathered: Any, over: Planes) -> Any:
-    """Return Σ w f fᵀ and below it Σ w f of each plane, [K, C + 1, C], from its own places."""
+    """Return Σ w f fᵀ and below it Σ w f of each sparse plane, [K, C + 1, C]."""
     found = []
     for k in range(over.totals.shape[0]):
         own = _of_plane(weighed, over, k)
@@ -191,7 +192,7 @@ def _sums(weighed: Any, gathered: Any, over: Planes) -> Any:
 def _pulls(weighed: Any, over: Planes, pulls: Any, shifts: Any) -> Any:
     """Return Σ_k w_k (f · pull_k + shift_k) for each position, [P, C].
 
-    Gathered, since scattering is slow. pulls: [K, C, C]; shifts: [K, C].
+    By gathering, since scattering is slow. pulls: [K, C, C]; shifts: [K, C].
     """
     count, channels = over.totals.shape[0], weighed.shape[1]
     parts = [
@@ -204,10 +205,9 @@ def _pulls(weighed: Any, over: Planes, pulls: Any, shifts: Any) -> Any:
 
 
 class _Tiles(NamedTuple):
-    """Some tiles: rows [t, N, C], weights of their parts [t, N, R], rows times every part, and mix.
+    """Some tiles: rows [t, N, C], parts [t, N, R], wide [t, N, R · C], mix [t · R, K].
 
-    wide: the products of rows and parts beside one another, [t, N, R · C]; mix: [t · R, K], whose
-    rows are as those products.
+    wide: the products of rows and parts.
     """
 
     rows: Any
@@ -217,7 +217,7 @@ class _Tiles(NamedTuple):
 
 
 def _tiles_of(rows: Any, over: Planes) -> list[_Tiles]:
-    """Return all tiles, some at a time."""
+    """Return all tiles in groups of at most _HELD weighted features."""
     (tiles, size), channels = over.tiles.shape, rows.shape[1]
     count, planes = tf.shape(over.parts)[2], over.totals.shape[0]
     step = max(1, _HELD // (size * channels * planes))
@@ -233,7 +233,7 @@ def _tiles_of(rows: Any, over: Planes) -> list[_Tiles]:
 
 
 def _mixed_sums(rows: Any, over: Planes) -> Any:
-    """Return Σ w f fᵀ and below it Σ w f of each plane, [K, C + 1, C], from each tile's parts."""
+    """Return Σ w f fᵀ and below it Σ w f of each dense plane, [K, C + 1, C]."""
     channels, planes = rows.shape[1], over.totals.shape[0]
     products, plain = [], []
     for some in _tiles_of(rows, over):
@@ -261,9 +261,9 @@ def _mixed_pulls(rows: Any, over: Planes, pulls: Any, shifts: Any) -> Any:
 
 
 def style_of_planes(features: Any, over: Planes, goals: Any) -> Any:
-    """Return Σ_k ω_k d_k of features [h, w, C], d the style distance from goals [K, C + 1, C].
+    """Return Σ_k ω_k d_k of features [h, w, C], d_k the style distance from goals [K, C + 1, C].
 
-    ω_k is the plane's share of the frame: every position is pulled with its own weight, in a small
-    region as in a large one.
+    ω_k is the plane's share of the frame, so that a position's gradient does not depend on how
+    large its plane is.
     """
     return tf.reduce_sum(over.shares * style(plane_moments(features, over), goals))

@@ -1,4 +1,4 @@
-"""What mask and region share: each plane of the frame's guide has a style of its own."""
+"""Targets and loss of mask and region: each plane of the frame's guide has its own style."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,7 @@ __all__ = ["Source", "plane_loss", "plane_targets"]
 
 
 class Source(NamedTuple):
-    """Where a plane's style comes from: style's index, its plane's (None: all of it), its share."""
+    """One style of a plane: its index, the index of its plane (None: all of it), its share."""
 
     style: int
     plane: int | None
@@ -24,9 +24,9 @@ class Source(NamedTuple):
 def plane_targets(
     styles: Sequence[StyleFeatures], frame: StyleFeatures, sources: Sequence[Sequence[Source]]
 ) -> Targets:
-    """Return {"goals": moments [K, C + 1, C], "planes": Planes, "fresh": Fresh}, each by layer.
+    """Return {"goals": moments [K, C + 1, C], "planes", "disoccluded"}, each by layer.
 
-    sources: for each of the K planes of the frame's guide, what its style is blended of.
+    sources: the styles that are blended for each of the K planes of the frame's guide.
     """
     import tensorflow as tf
 
@@ -51,7 +51,7 @@ def plane_targets(
 
 
 def _style_moments(style: StyleFeatures, layer: str) -> dict[int | None, Any]:
-    """Return the moments of each plane of a style, and under None those of the whole of it."""
+    """Return the moments of each plane of a style by index, and of the whole style under None."""
     from vidstyle.techniques._masked_gram import plane_moments, planes_of
     from vidstyle.vgg import losses
 
@@ -65,7 +65,7 @@ def _style_moments(style: StyleFeatures, layer: str) -> dict[int | None, Any]:
 
 
 def plane_loss(features: Features, targets: Targets) -> Any:
-    """Return the weighted mean over layers of the style distance of planes and what is fresh."""
+    """Return the weighted mean over layers of the style distance, plus disoccluded_loss."""
     from vidstyle.techniques._masked_gram import style_of_planes
     from vidstyle.vgg import losses
 

@@ -1,8 +1,7 @@
-"""Blocks: overlapping windows over a picture, and how far their style is from that of others.
+"""Windows: overlapping blocks of an image, and the style distance between matched blocks.
 
-Nodes stand half a block apart, from border to border; the window of a node falls off linearly to
-0 at its neighbours. So windows add up to 1 at every pixel, the last row and column included, and
-there is no seam where the hard edge of a block would be.
+Nodes are half a block apart, from border to border; the weight of a node's window falls linearly to
+0 at its neighbours. The windows add up to 1 at every pixel, so that block edges leave no seams.
 """
 
 from typing import Any, NamedTuple
@@ -15,12 +14,12 @@ from vidstyle.vgg import losses
 __all__ = ["Span", "Windows", "crossed", "distance", "goals", "node_count", "spans_at", "windows"]
 
 Span = tuple[np.ndarray, np.ndarray]  # cells and weights along an axis
-_PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # of nodes: within one, no two windows overlap
-_HELD = 2_000_000  # numbers of gathered features held at once
+_PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # node parities: windows of one do not overlap
+_HELD = 2_000_000  # gathered features in memory at once
 
 
 def node_count(length: int, side: int) -> int:
-    """Return how many nodes cover `length` pixels with blocks of `side`: 1 if one covers all."""
+    """Return the nodes along `length` pixels for blocks of `side`: 1 if one block covers all."""
     return 1 if length <= side else -(-2 * length // side) + 1
 
 
@@ -34,7 +33,8 @@ class Windows(NamedTuple):
 def windows(grid: tuple[int, int], nodes: tuple[int, int], half: int) -> Windows:
     """Return the windows of all nodes, row after row, on a grid of cells.
 
-    grid: (rows, columns) of the layer; nodes: how many down and across; half: cells between nodes.
+    grid: (rows, columns) of the layer in cells; nodes: (rows, columns) of nodes; half: their
+    distance in cells.
     """
     down, across = (
         _spans(length, np.arange(count) * half, half if count > 1 else None)
@@ -47,10 +47,10 @@ def windows(grid: tuple[int, int], nodes: tuple[int, int], half: int) -> Windows
 def spans_at(
     grid: tuple[int, int], centres: np.ndarray, nodes: tuple[int, int], half: int
 ) -> tuple[Span, Span]:
-    """Return the spans, down and across, of windows around `centres` on another picture's grid.
+    """Return the vertical and horizontal spans of windows around `centres` on the style's grid.
 
-    centres: cells [M, 2] (row, column). Along an axis on which one node covers the whole frame, a
-    window covers the whole picture.
+    centres: cells [M, 2] (row, column). Along an axis with a single node, a window covers the whole
+    style.
     """
     down, across = (
         _spans(length, centres[:, axis], half if nodes[axis] > 1 else None)
@@ -60,7 +60,7 @@ def spans_at(
 
 
 def _spans(length: int, centres: np.ndarray, half: int | None) -> Span:
-    """Return cells and weights [n, N] along an axis; half None: all of the axis, evenly."""
+    """Return cells and weights [n, N] along an axis; half None: the whole axis, uniformly."""
     if half is None:
         cells = np.tile(np.arange(length), (len(centres), 1))
         return cells, np.ones(cells.shape)
@@ -81,11 +81,11 @@ def crossed(grid: tuple[int, int], down: Span, across: Span) -> Windows:
 
 
 def goals(features: Any, over: Windows) -> dict[str, Any]:
-    """Return what windows of a style picture's features [h, w, C] ask for.
+    """Return the goals of windows of a style's features [h, w, C], for `distance`.
 
-    Moments [M, C + 1, C]; or where a window has fewer cells N than there are channels, the
-    features themselves and the windows, which tell the same, and the squared norm [M] of the
-    covariance matrices. Some windows at a time, so that memory is bounded.
+    {"moments": [M, C + 1, C]}; or, if a window has fewer cells than there are channels, {"rows":
+    features [P, C], "over": windows, "energy": [M], ‖A‖² of the covariance matrices}. Computed in
+    chunks of windows, to bound the memory.
     """
     (count, cells), rows = over.places.shape, _rows(features)
     narrow = cells < rows.shape[1]
@@ -102,10 +102,10 @@ def goals(features: Any, over: Windows) -> dict[str, Any]:
 def distance(features: Any, over: Windows, nodes: tuple[int, int], aims: dict[str, Any]) -> Any:
     """Return Σ_m ω_m d_m over the windows of a frame's features [h, w, C], d the style distance.
 
-    over: all windows of `nodes`, of tensors; aims: goals(). ω_m is the window's share of the
-    frame. With N cells a window, N < C, ‖AᵀA − BᵀB‖² = ‖AAᵀ‖² − 2‖ABᵀ‖² + ‖BBᵀ‖² is computed,
-    exactly, from products N x N of centred features. The gradient is found with the value, some
-    windows at a time.
+    over: all windows of `nodes`, as tensors; aims: as `goals` returned them. ω_m is the window's
+    share of the frame. If a window has N < C cells, ‖AᵀA − BᵀB‖² = ‖AAᵀ‖² − 2‖ABᵀ‖² + ‖BBᵀ‖² is
+    computed exactly, from products N x N of centred features. Value and gradient are computed
+    together, in chunks of windows.
     """
     numbered, counted = _chunks(nodes, over.places.shape[1] * features.shape[2])
 
@@ -138,7 +138,7 @@ def distance(features: Any, over: Windows, nodes: tuple[int, int], aims: dict[st
 
 
 def _chosen(aims: dict[str, Any], chosen: Any) -> dict[str, Any]:
-    """Return the aims of these windows: moments, or centred features [m, N, C] and means."""
+    """Return the goals of these windows: moments, or centred features [m, N, C] and means."""
     if "moments" in aims:
         return {"moments": tf.gather(aims["moments"], chosen)}
     over = Windows(*(tf.gather(values, chosen) for values in aims["over"]))
@@ -181,21 +181,21 @@ def _rows(features: Any) -> Any:
 
 
 def _weighted(rows: Any, over: Windows) -> tuple[Any, Any]:
-    """Return the features [M, N, C] of windows, whose products are weighted means, and _roots."""
+    """Return the features [M, N, C] of windows times _roots, and these."""
     roots = _roots(over.weights)
     return tf.gather(rows, over.places) * roots, roots
 
 
 def _roots(weights: Any) -> Any:
-    """Return √(w / Σw), [M, N, 1]: features times it have weighted means for products."""
+    """Return √(w / Σw), [M, N, 1]: products of features times it are weighted means."""
     total = tf.reduce_sum(weights, axis=1, keepdims=True) + 1e-12
     return tf.sqrt(weights / total)[..., None]
 
 
 def _chunks(nodes: tuple[int, int], numbers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which nodes are treated at once, where each has so many numbers; no two overlap.
+    """Return chunks of nodes that do not overlap, for so many numbers a node.
 
-    int32 [chunks, m], and float32 of the same shape: 0 where a node only fills up its chunk.
+    int32 [chunks, m], and float32 of the same shape: 0 where a node is padding.
     """
     most = max(1, _HELD // numbers)
     parts = [
@@ -210,7 +210,7 @@ def _chunks(nodes: tuple[int, int], numbers: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _phases(nodes: tuple[int, int]) -> list[np.ndarray]:
-    """Return the numbers of the nodes of each phase that has any."""
+    """Return the numbers of the nodes of each non-empty phase."""
     row, column = np.divmod(np.arange(nodes[0] * nodes[1]), nodes[1])
     found = [np.flatnonzero((row % 2 == i) & (column % 2 == j)) for i, j in _PHASES]
     return [chosen for chosen in found if len(chosen)]

@@ -1,8 +1,8 @@
-"""Bands: the moments of blocks as sums over strips of a picture's rows.
+"""The moments of blocks as sums over strips of an image's rows.
 
-Two neighbouring rows of nodes have a band between them, half a block high; a strip is a band, or
-an even part of one. Where the windows of _blocks gather what a node covers, here every strip adds
-what it has to the nodes above and below it.
+A band lies between two neighbouring rows of nodes, half a block high; a strip is a band or an equal
+part of one. Each strip adds its sums to the nodes above and below it, where _patch_gram gathers the
+cells of each node's window.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from vidstyle.vgg import losses
 
 __all__ = ["StripGrams", "WindowMoments"]
 
-_ROWS = range(16, 49)  # of a strip, in pixels, if the blocks' side allows it
-_HELD = 4_000_000  # numbers of gathered features held at once
+_ROWS = range(16, 49)  # pixels: heights of a strip, if the blocks' side allows one
+_HELD = 4_000_000  # gathered features in memory at once
 
 
 @dataclass(frozen=True)
 class StripGrams:
-    """The bands of a frame of `size` (rows, columns) pixels with blocks of `side`."""
+    """The strips of a frame of `size` (rows, columns) pixels with blocks of `side` pixels."""
 
     size: tuple[int, int]
     side: int
@@ -34,17 +34,17 @@ class StripGrams:
 
     @property
     def rows(self) -> int:
-        """Return how many rows of pixels a strip has: a part of half a block, a multiple of 4."""
+        """The height of a strip in pixels: a divisor of half a block, a multiple of 4."""
         half = self.side // 2
         found = [half // n for n in range(1, half // 4 + 1) if half % n == 0 and half // n % 4 == 0]
         return next((rows for rows in found if rows in _ROWS), found[0])
 
     def sums(self, features: Any, number: Any, stride: int) -> Any:
-        """Return the sums of a strip's features [r, w, C] for the nodes at its ends.
+        """Return the sums of a strip's features [r, w, C] for the rows of nodes above and below.
 
-        Σ w f fᵀ and below it Σ w f, [E, n, C + 1, C]: E is 2, or 1 where one row of nodes covers
-        the frame; n is the nodes across. Added up at `first` and after, they are what `moments`
-        takes. number: of the strip; stride: pixels a cell.
+        Σ w f fᵀ and below it Σ w f, [E, n, C + 1, C]: E is 2, or 1 if one row of nodes covers the
+        frame; n: the nodes in a row. `moments` takes the totals, to whose rows from `first` on
+        these are added. number: the strip's; stride: of the layer in pixels.
         """
         rows, width, channels = features.shape
         across = self._ends(1, stride)
@@ -61,7 +61,7 @@ class StripGrams:
         return _shifted(found)
 
     def first(self, number: Any) -> Any:
-        """Return the first row of nodes that a strip reaches."""
+        """Return the first row of nodes that a strip adds to."""
         half = self.side // 2
         return 0 if self.nodes[0] == 1 else number // (half // self.rows)
 
@@ -71,7 +71,7 @@ class StripGrams:
         return found / self.totals(stride)[:, None, None]
 
     def distance(self, sums: Any, aims: Any, stride: int) -> Any:
-        """Return Σ_m ω_m d_m, as _blocks.distance; aims: moments [M, C + 1, C]."""
+        """Return Σ_m ω_m d_m, as _patch_gram.distance; aims: moments [M, C + 1, C]."""
         apart = losses.style(self.moments(sums, stride), aims)
         totals = self.totals(stride)
         return tf.reduce_sum(totals / totals.sum() * apart)
@@ -91,9 +91,9 @@ class StripGrams:
         return np.pad(found[:, 0], (0, 1)) + np.pad(found[:, 1], (1, 0))
 
     def _ends(self, axis: int, stride: int) -> np.ndarray:
-        """Return the weights of the nodes at the ends of a band for its cells, [E, cells].
+        """Return the weights of a band's cells for the nodes at its ends, [E, cells].
 
-        Where one node covers all of the frame they are 1, down for all strips.
+        If one node covers the axis, all weights are 1; vertically, the band is then all strips.
         """
         if self.nodes[axis] == 1:
             cells = -(-self.size[axis] // stride)
@@ -108,7 +108,7 @@ class StripGrams:
 def _sums(rows: Any, weights: Any) -> tuple[Any, Any]:
     """Return Σ_p w_k f fᵀ and below it Σ_p w_k f of rows [n, P, C]: [K, n, C + 1, C].
 
-    weights: [K, P, 1]. One k after another, since each is as large as the rows.
+    weights: [K, P, 1]. One k after another: each product takes as much memory as the rows.
     """
     found: list[Any] = []
     for weight in tf.unstack(weights):
@@ -131,9 +131,9 @@ def _sums(rows: Any, weights: Any) -> tuple[Any, Any]:
 
 
 def _shifted(sums: Any) -> Any:
-    """Add what bands give to the nodes at their two ends: [E, 2, n, …] -> [E, n + 1, …].
+    """Add the sums of bands at the nodes that they share: [E, 2, n, …] -> [E, n + 1, …].
 
-    A band that is all there is has one end and one node.
+    If one node covers the axis: [E, 1, n, …] -> [E, n, …].
     """
     parts = tf.unstack(sums, axis=1)
     if len(parts) == 1:
@@ -144,9 +144,9 @@ def _shifted(sums: Any) -> Any:
 
 
 class WindowMoments:
-    """The moments of windows anywhere in a picture that is seen strip by strip.
+    """The moments of windows at any places of an image, from its strips in order.
 
-    down, across: cells and weights [M, N] along either axis, as of _blocks.spans_at.
+    down, across: cells and weights [M, N] along either axis: see _patch_gram.spans_at.
     """
 
     def __init__(self, down: Span, across: Span) -> None:
@@ -178,13 +178,13 @@ class WindowMoments:
 
     @property
     def moments(self) -> np.ndarray:
-        """Return the moments, float32 [M, C + 1, C], once all strips are added."""
+        """The moments, float32 [M, C + 1, C], after all strips were added."""
         total = self._down[1].sum(axis=1) * self._weights.sum(axis=1)
         return np.asarray(self._sums / total[:, None, None].astype(np.float32))
 
 
 def _in_strip(cells: np.ndarray, weights: np.ndarray, first: int, rows: int) -> np.ndarray:
-    """Return the weights [M, r] of the rows of a strip, 0 where a window does not reach."""
+    """Return the weights [M, r] of a strip's rows in each window, 0 outside it."""
     found = np.zeros((len(cells), rows))
     window, place = np.nonzero((cells >= first) & (cells < first + rows) & (weights > 0))
     found[window, cells[window, place] - first] = weights[window, place]

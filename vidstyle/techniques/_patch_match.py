@@ -1,9 +1,9 @@
-"""Which place of the style picture answers which block of the frame: deterministic, in chunks.
+"""Matching of the frame's blocks with places in the style: deterministic, in chunks.
 
-Every node of the frame chooses among places of the style picture, a quarter of a block apart, by
-how alike the cells around them are, in label or in features. Ties go to the nearest relative
-position, and a place that is taken costs more, so that choices spread. What an earlier frame chose
-is kept while it is as good as it was.
+Each node of the frame is matched with a place of the style, a quarter of a block apart, by the
+cosine similarity of the cells around both, in labels or features. Ties go to the nearest relative
+position; a place that is used costs more, so that matches spread. An earlier frame's match is kept
+while it is about as similar as when it was chosen.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ import numpy as np
 
 __all__ = ["CELLS", "BlockDescriptors", "describe_blocks", "match"]
 
-CELLS = 4  # a block is this many cells high and wide
-_FARTHER = 0.1  # of likeness: what a whole picture's length of displacement costs
-_TAKEN = 0.05  # of likeness: what each earlier choice of a place costs
-_WORSE = 0.1  # of likeness: by how much a choice may become worse before it is made anew
-_CHUNK = 64_000_000  # numbers of the likeness held at once
+CELLS = 4  # cells in the height and width of a block
+_FARTHER = 0.1  # in similarity: the cost of a displacement by the whole image
+_TAKEN = 0.05  # in similarity: the cost of each earlier use of a place
+_WORSE = 0.1  # in similarity: the loss up to which an earlier match is kept
+_CHUNK = 64_000_000  # similarities in memory at once
 
 
 @dataclass(frozen=True)
 class BlockDescriptors:
-    """A picture as cells [rows, columns, D], and around every corner of cells its surroundings."""
+    """Descriptors [rows, columns, D] of an image's cells, and of blocks around their corners."""
 
     cells: np.ndarray
 
@@ -40,7 +40,7 @@ class BlockDescriptors:
 def describe_blocks(
     parts: Sequence[tuple[float, np.ndarray]], cell: tuple[int, int]
 ) -> BlockDescriptors:
-    """Return planes [h, w, D], each with its weight, averaged to `cell` (rows, columns) cells."""
+    """Return descriptors of (weight, planes [h, w, D]) pairs on `cell` (rows, columns) cells."""
     cells = []
     for weight, planes in parts:
         small = _shrunk(planes, *cell)
@@ -49,7 +49,7 @@ def describe_blocks(
 
 
 def _shrunk(planes: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Return planes [h, w, D] averaged to another size, four at a time: what OpenCV takes."""
+    """Return planes [h, w, D] area-averaged to another size, four at a time: OpenCV's limit."""
     import cv2
 
     found = [
@@ -69,10 +69,10 @@ def match(
     nodes: tuple[int, int],
     suggested: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return [rows, columns, 5] of nodes: row and column of a place in the style, and likeness.
+    """Return matches float32 [rows, columns, 5]: row and column of a place, similarity, 0, 0.
 
-    Places are corners of the style's cells; the last two are 0, or as suggested. suggested: the
-    same of an earlier frame, carried into this one, NaN where nothing is suggested.
+    Places are corners of the style's cells. suggested: the matches of an earlier frame, carried
+    along the motion, NaN where unknown; a suggested match is kept with all five values.
     """
     tall, wide = (length + 1 for length in style.cells.shape[:2])
     row, column = np.divmod(np.arange(nodes[0] * nodes[1]), nodes[1])
@@ -101,7 +101,7 @@ def match(
 
 
 def _holds(alike: np.ndarray, suggestion: np.ndarray) -> bool:
-    """Say whether the suggested place is still as good as it was when it was chosen."""
+    """Return whether the suggested place is still about as similar as when it was chosen."""
     if np.isnan(suggestion).any():
         return False
     return bool(alike[int(suggestion[0]), int(suggestion[1])] >= suggestion[2] - _WORSE)
@@ -116,7 +116,7 @@ def _best(alike: np.ndarray, taken: np.ndarray, at: np.ndarray) -> tuple[int, in
 
 
 def _take(taken: np.ndarray, place: tuple[int, int]) -> None:
-    """Note a choice: the place costs more from now on, and in part what is nearer than a node."""
+    """Raise the cost of a place, and linearly less of places nearer than the next node."""
     reach = CELLS // 2 - 1
     fall = 1 - abs(np.arange(-reach, reach + 1)) / (CELLS // 2)
     rows, columns = (

@@ -1,4 +1,4 @@
-"""Edges of what may change: with what weights the cells of a layer count for planes there."""
+"""Receptive fields of VGG-19, and the weights of a layer's cells for the planes of a guide."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ from vidstyle.vgg.crop import stride
 
 __all__ = ["counted", "receptive_field", "seen", "shrunk"]
 
-_SPREAD = 8.0  # receptive fields by this: the sigma of the Gaussian by which a feature sees
-_ENOUGH = 8.0  # cells that a plane is to have, for its moments to pull as its area does
+_SPREAD = 8.0  # receptive field / sigma of the Gaussian that stands for it
+_ENOUGH = 8.0  # cells of a layer below which the weight of a plane is reduced
 
 
 def counted(guide: Guide, layer: str, height: int, width: int) -> np.ndarray:
-    """Return with what weights a layer's cells count for a guide's K planes: [height, width, K].
+    """Return the weights of a layer's cells for a guide's K planes: [height, width, K].
 
-    A cell counts by its part of the plane, and by how much of what it sees may change. Together
-    those of a plane weigh what its area does, or less where they are few: the moments of so few
-    say little of a style, and were met by patterns that are not the style's. Where planes cover
-    everything there is no edge, whatever lies between them.
+    A cell is weighted by the plane's mean over it, times the part of its receptive field that any
+    plane covers. The weights of a plane are then scaled to add up to its area, or to less if it
+    has few cells: the moments of few cells describe no style and produced foreign patterns. Where
+    planes together cover everything, there is no edge.
     """
     areas = shrunk(guide.planes, height, width)
     weights = areas * seen(guide.covered, layer, height, width)
@@ -29,12 +29,12 @@ def counted(guide: Guide, layer: str, height: int, width: int) -> np.ndarray:
 
 
 def seen(places: np.ndarray, layer: str, height: int, width: int) -> np.ndarray:
-    """Return how much of what a layer's features see is of places [H, W, 1]: [height, width, 1].
+    """Return the part of each cell's receptive field that lies in places: [height, width, 1].
 
-    places: 1 where pixels may change. At the edge of that a feature sees what is around it, too,
-    which stays. To be like the style in spite of it, the few pixels within became blocks of glaring
-    colour. Gatys et al. (2017), section 4, leave such features out; by this they count for what
-    they see, of a Gaussian (Luo et al., "Understanding the Effective Receptive Field", 2016).
+    places: [H, W, 1], 1 where pixels may change. At its edge a receptive field includes pixels that
+    may not change; with full weight, the few pixels inside compensated for them with blocks of
+    saturated colour. Gatys et al. (2017), section 4, leave such features out; here they are
+    weighted, by a Gaussian (Luo et al., "Understanding the Effective Receptive Field", 2016).
     """
     import cv2
 
@@ -45,7 +45,7 @@ def seen(places: np.ndarray, layer: str, height: int, width: int) -> np.ndarray:
 
 
 def shrunk(planes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return planes [H, W, K] averaged over the cells of a layer's grid: a hard edge is a part."""
+    """Return planes [H, W, K] averaged over the cells of a layer's grid: [height, width, K]."""
     from vidstyle.vgg import losses
 
     rows, columns = (
@@ -56,9 +56,9 @@ def shrunk(planes: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def receptive_field(layer: str) -> int:
-    """Return how many pixels across a feature of VGG-19 depends on ("relu4_1": 68)."""
+    """Return the side in pixels of the receptive field of a layer of VGG-19 ("relu4_1": 68)."""
     field = 1
     for name in LAYERS[: LAYERS.index(layer) + 1]:
-        pooled = stride(name) // 2 if name.endswith("_1") else 0  # by 2 x 2 cells of half the step
+        pooled = stride(name) // 2 if name.endswith("_1") else 0  # 2 x 2 pooling
         field += pooled + 2 * stride(name)
     return field

@@ -1,4 +1,4 @@
-"""basic: the style of whole pictures over the whole frame."""
+"""basic: the style of one or more pictures over the whole frame."""
 
 import math
 from collections.abc import Sequence
@@ -13,22 +13,23 @@ from vidstyle.vgg.crop import cells
 
 __all__ = ["Basic"]
 
-_STRIP = 64  # rows of a large frame that are seen at a time
-_LARGE = 1_500_000  # pixels: strips take a fifth longer, and so serve where memory is short
+_STRIP = 64  # pixels: the height of a strip of a large frame
+_LARGE = 1_500_000  # pixels from which on strips are used: 20 % slower, but less memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Basic(Technique):
     """The moments of each layer over the whole frame (Gatys, Ecker & Bethge 2016).
 
-    Differs in the style distance (see losses.style), and in that several styles blend as the
-    weighted mean of their moments: those of a picture of which each has its share.
+    Differs in the style distance (see losses.style). Several styles blend as the weighted mean of
+    their moments.
     """
 
+    name: ClassVar[str] = "basic"
     summary: ClassVar[str] = "the style of one or more pictures over the whole frame"
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
-        """Return {"goals": the blended moments [C + 1, C], "fresh": Fresh}, each by layer."""
+        """Return {"goals": blended moments [C + 1, C], "disoccluded": planes}, each by layer."""
         from vidstyle.vgg import losses
 
         moments = [_moments(style) for style in styles]
@@ -42,9 +43,9 @@ class Basic(Technique):
         return {"goals": goals, "disoccluded": disoccluded_plane(frame, everywhere)}
 
     def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
-        """Return the weighted mean over layers of the style distance, and of that of what is fresh.
+        """Return the weighted mean over layers of the style distance, plus disoccluded_loss.
 
-        Where early layers are seen in strips, what is fresh is drawn to the style at the others.
+        Layers computed in strips have no share in the latter.
         """
         from vidstyle.vgg import losses
 
@@ -57,7 +58,7 @@ class Basic(Technique):
         return losses.over_layers(apart) + disoccluded_loss(parts, disoccluded, each)
 
     def strip_rows(self, size: tuple[int, int]) -> int | None:
-        """Return the rows of a strip of a large frame."""
+        """Return the height of a strip; None for a frame that is small enough."""
         return _STRIP if math.prod(size) >= _LARGE else None
 
     def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:
@@ -69,7 +70,7 @@ class Basic(Technique):
 
 
 def _means(early: Sums) -> Features:
-    """Return the moments of a frame from the sums of its strips [S, C + 1, C]."""
+    """Return the moments [C + 1, C] by layer, from the sums of strips [S, C + 1, C]."""
     from vidstyle.vgg import losses
 
     return {
@@ -79,7 +80,7 @@ def _means(early: Sums) -> Features:
 
 
 def _moments(style: StyleFeatures) -> Features:
-    """Return a style's moments, of the whole of it."""
+    """Return the moments of a whole style by layer."""
     from vidstyle.vgg import losses
 
     moments = {layer: losses.moments(values) for layer, values in style.features.items()}

@@ -1,4 +1,4 @@
-"""doodle: a drawing of labels becomes a painting."""
+"""doodle: turns a label map into a picture in the style."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from vidstyle.image import Image
-from vidstyle.techniques.base import Style
+from vidstyle.techniques.base import Inputs, Style
 from vidstyle.techniques.patch import Patch
 
 if TYPE_CHECKING:
@@ -18,19 +18,19 @@ __all__ = ["Doodle"]
 
 @dataclass(frozen=True, kw_only=True)
 class Doodle(Patch):
-    """As patch, but the source is the map itself: there is no content to be held to.
+    """As Patch, but the source is the label map itself, and there is no content loss.
 
-    Differs from the original in what it begins with: the drawing in the colours that the labels
-    have in the style picture, since a label's own colour shines through at the edges.
+    Champandard, "Semantic Style Transfer" (2016). Differs in the start image: each label in its
+    mean colour in the style, since a label's own colour would show at the edges.
     """
 
+    name: ClassVar[str] = "doodle"
     summary: ClassVar[str] = "a drawing of labels becomes a painting like the style picture"
-    takes: ClassVar[frozenset[str]] = frozenset({"style_map"})
-    needs: ClassVar[frozenset[str]] = takes
+    inputs: ClassVar[Inputs] = Inputs(style_map="required")
     has_content: ClassVar[bool] = False
 
     def start(self, frame: Image, guide: "Guide | None", styles: Sequence[Style]) -> Image:
-        """Return the drawing in the mean colours of the style; what has no label stays."""
+        """Return the label map in the style's mean colours; unlabelled pixels keep their own."""
         style = styles[0]
         if guide is None or style.guide is None:
             return frame

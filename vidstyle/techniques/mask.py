@@ -1,35 +1,29 @@
-"""mask: the style where masks say, as strongly as they say."""
+"""mask: the style inside soft masks, as strongly as they are white."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vidstyle.errors import UsageError
-from vidstyle.settings import option
 from vidstyle.techniques._masked_style import Source, plane_loss, plane_targets
-from vidstyle.techniques.base import Features, StyleFeatures, Sums, Targets, Technique
+from vidstyle.techniques.base import Features, StyleFeatures, Sums, Targets
+from vidstyle.techniques.guided import MaskedTechnique
 
 __all__ = ["Mask"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mask(Technique):
-    """Moments for each soft mask, of positions weighted by it; masks may overlap.
+class Mask(MaskedTechnique):
+    """Moments of each soft mask, positions weighted by the mask; masks may overlap.
 
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017), section 4.
-    Differs in that the weight enters once, not squared, so that a mask of one half everywhere asks
-    for the same style as a mask of one; and in what counts at a mask's edge: see _edges.
+    Differs in that the weight enters once, not squared, so that a uniform mask of 0.5 has the same
+    target as one of 1; and in the weights at a mask's edge: see _receptive_field.
     """
 
+    name: ClassVar[str] = "mask"
     summary: ClassVar[str] = "a style where a mask says, or one for each of several masks"
-    takes: ClassVar[frozenset[str]] = frozenset({"mask"})
-    needs: ClassVar[frozenset[str]] = takes
     confined: ClassVar[bool] = True
-
-    invert_mask: bool = option(False, "the style goes where the masks are black")
-    feather: float = option(
-        0.0, "how far a mask's edges are spread to either side", unit="pixels", low=0, high=1000
-    )
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return the goals and the planes of each style layer."""
@@ -43,7 +37,7 @@ class Mask(Technique):
 
 
 def _sources(styles: Sequence[StyleFeatures], count: int) -> list[list[Source]]:
-    """Mask i has style i; or there is one style for all, or one mask for a blend of them."""
+    """Return the styles of each mask: style i for mask i, or the blend of all for every mask."""
     if len(styles) == count and count > 1:
         return [[Source(index, None, 1.0)] for index in range(count)]
     if len(styles) > 1 and count > 1:

@@ -1,4 +1,4 @@
-"""patch: to each block of the frame the style of the block of the style picture that answers it."""
+"""patch: each block of the frame takes the style of its matching block of the style."""
 
 import math
 from collections.abc import Sequence
@@ -10,8 +10,16 @@ import numpy as np
 from vidstyle.errors import UsageError
 from vidstyle.settings import option
 from vidstyle.techniques import _patch_match
-from vidstyle.techniques._maps import Mapped
-from vidstyle.techniques.base import Features, Share, Strip, StyleFeatures, Sums, Targets
+from vidstyle.techniques.base import (
+    Features,
+    Inputs,
+    Share,
+    Strip,
+    StyleFeatures,
+    Sums,
+    Targets,
+)
+from vidstyle.techniques.guided import MappedTechnique
 from vidstyle.vgg.crop import cells, stride
 
 if TYPE_CHECKING:
@@ -20,25 +28,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Patch"]
 
-_REFERENCE = 512  # pixels of the long side that a block's side is told for
-_LARGE = 400_000  # pixels: from here on strips take less time than windows, and less memory
+_REFERENCE = 512  # pixels: the long side of a frame for which `block` is given
+_LARGE = 400_000  # pixels from which on strips take less time and memory than windows
 _UNIT = 16  # pixels: a block's side is a multiple of it
-_MATCHED = ("relu3_1", "relu4_1")  # layers whose features tell what is alike
-_DETAIL = 0.25  # what features count beside labels where both are matched
+_MATCHED = ("relu3_1", "relu4_1")  # layers whose features are matched
+_DETAIL = 0.25  # weight of features relative to labels where both are matched
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patch(Mapped):
-    """Moments for each block of the frame, drawn to those of a block of the style.
+class Patch(MappedTechnique):
+    """Moments of each block of the frame, compared with those of the matching style block.
 
-    Blocks overlap (see _blocks) and all layers agree on one correspondence, found by labels as in
+    Blocks overlap (see _patch_gram); all layers use one correspondence, by labels as in
     Champandard, "Semantic Style Transfer" (2016), by features as in Li & Wand, "Combining Markov
-    Random Fields and Convolutional Neural Networks" (2016), or by both. Differs in that a block is
-    compared by its moments, so that strokes may lie anywhere in it.
+    Random Fields and Convolutional Neural Networks" (2016), or by both. Differs in that blocks are
+    compared by their moments, so that strokes may lie anywhere within a block.
     """
 
+    name: ClassVar[str] = "patch"
     summary: ClassVar[str] = "to each block of the frame the style of a block that is like it"
-    takes: ClassVar[frozenset[str]] = frozenset({"map", "style_map"})
+    inputs: ClassVar[Inputs] = Inputs(map="optional", style_map="optional")
 
     block: int = option(
         32, "side of a block, where the frame's long side is 512", unit="pixels", low=16, high=16384
@@ -51,9 +60,9 @@ class Patch(Mapped):
     )
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
-        """Return the matches [rows, columns, 5], and windows and goals of each style layer.
+        """Return the matches [rows, columns, 5], and the windows and goals of each style layer.
 
-        A layer that is seen in strips has moments for goals, under "early", and no windows.
+        Layers computed in strips have their goals under "early", as moments, and no windows.
         """
         import tensorflow as tf
 
@@ -92,7 +101,9 @@ class Patch(Mapped):
         over: dict[str, Windows] = targets["windows"]
         apart: dict[str, Any] = {}
         for layer, aims in targets["goals"].items():
-            with tf.control_dependencies([*apart.values()][-1:]):  # each holds much
+            with tf.control_dependencies(
+                [*apart.values()][-1:]
+            ):  # one after another: each takes much memory
                 apart[layer] = _patch_gram.distance(features[layer], over[layer], nodes, aims)
         size, sums = early or Sums((0, 0), {})
         for layer, found in sums.items():
@@ -102,11 +113,11 @@ class Patch(Mapped):
         return losses.over_layers(apart)
 
     def strip_rows(self, size: tuple[int, int]) -> int | None:
-        """Return the rows of a strip: a part of what lies between two rows of blocks."""
+        """Return the height of a strip: a fraction of the distance of two rows of blocks."""
         return self._bands(size).rows if math.prod(size) >= _LARGE else None
 
     def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:
-        """Return sums for the blocks that a strip reaches, [E, n, C + 1, C] of each layer."""
+        """Return a strip's share of the sums of the blocks it overlaps, [E, n, C + 1, C]."""
         del targets
         bands = self._bands(strip.size)
         rows = (bands.first(strip.number), bands.nodes[0])
@@ -133,7 +144,7 @@ class Patch(Mapped):
     def _described(
         self, one: StyleFeatures, frame: StyleFeatures, side: int
     ) -> _patch_match.BlockDescriptors:
-        """Describe a picture by its labels, its features or both, a quarter of a block a cell."""
+        """Return descriptors from labels, features or both, on cells of a quarter of a block."""
         cell = side // _patch_match.CELLS
         cells = tuple(max(1, round(length / cell)) for length in one.size)
         kind = self.match or "both"
@@ -148,7 +159,7 @@ class Patch(Mapped):
 
 
 def _half(layer: str, side: int, nodes: tuple[int, int]) -> int | None:
-    """Return how many cells of a layer lie between nodes, None if that is no whole number."""
+    """Return the cells of a layer in half a block; None if that is not a whole number."""
     step = 2 * stride(layer)
     return side // step if nodes == (1, 1) or side % step == 0 else None
 
@@ -156,7 +167,7 @@ def _half(layer: str, side: int, nodes: tuple[int, int]) -> int | None:
 def _spans(
     style: StyleFeatures, matches: np.ndarray, layer: str, side: int
 ) -> tuple["Span", "Span"]:
-    """Return the spans of the windows that answer the nodes, on a layer of the style picture."""
+    """Return the spans of the matched blocks on a layer of the style."""
     from vidstyle.techniques import _patch_gram
 
     half = side // (2 * stride(layer))
@@ -166,7 +177,7 @@ def _spans(
 
 
 def _early_goals(style: StyleFeatures, matches: np.ndarray, side: int) -> dict[str, Any]:
-    """Return the moments [M, C + 1, C] of a style's answers at the layers seen in strips."""
+    """Return the moments [M, C + 1, C] of the matched style blocks, at layers in strips."""
     import tensorflow as tf
 
     from vidstyle.techniques._patch_gram_tiled import WindowMoments
@@ -181,14 +192,14 @@ def _early_goals(style: StyleFeatures, matches: np.ndarray, side: int) -> dict[s
 
 
 def _chosen(features: Features) -> list[str]:
-    """Return the layers that tell what is alike: the usual ones, or the deepest there is."""
+    """Return the layers to match: _MATCHED, or the deepest layer if these are missing."""
     return [layer for layer in _MATCHED if layer in features] or [list(features)[-1]]
 
 
 def _typical(features: Any) -> np.ndarray:
-    """Return features with mean 0 and deviation 1 in each channel: free of the picture's own look.
+    """Return features normalised to mean 0 and deviation 1 in each channel.
 
-    So a photo and a painting become comparable (as in Huang & Belongie 2017).
+    This makes a photo and a painting comparable (Huang & Belongie 2017).
     """
     values = np.asarray(features)
     mean, deviation = values.mean(axis=(0, 1)), values.std(axis=(0, 1))

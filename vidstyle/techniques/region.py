@@ -1,27 +1,26 @@
-"""region: to each region of the frame the style of the same region of the style picture."""
+"""region: each region of the frame's label map takes the style of the style map's region."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vidstyle.techniques._maps import Mapped
 from vidstyle.techniques._masked_style import Source, plane_loss, plane_targets
 from vidstyle.techniques.base import Features, StyleFeatures, Sums, Targets
+from vidstyle.techniques.guided import MappedTechnique
 
 __all__ = ["Region"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Region(Mapped):
-    """Moments for each region of the frame's map, drawn to those of the style's region.
+class Region(MappedTechnique):
+    """Moments of each region of the frame's label map, compared with the style's same region.
 
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer" (2017), section 4, with
-    planes of 0 and 1. Regions answer one another by name.
+    planes of 0 and 1. Regions correspond by name.
     """
 
+    name: ClassVar[str] = "region"
     summary: ClassVar[str] = "to each region of a map the style of the same region of a style's map"
-    takes: ClassVar[frozenset[str]] = frozenset({"map", "style_map"})
-    needs: ClassVar[frozenset[str]] = takes
     confined: ClassVar[bool] = True
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
@@ -36,7 +35,7 @@ class Region(Mapped):
 
 
 def _sources(styles: Sequence[StyleFeatures], name: str) -> list[Source]:
-    """Blend the region of this name of every style that has one."""
+    """Return the styles with a region of this name, with shares that add up to 1."""
     found = [
         (index, style.guide.names.index(name), style.weight)
         for index, style in enumerate(styles)

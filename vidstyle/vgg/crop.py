@@ -1,4 +1,4 @@
-"""Window: the part of a frame that the network is run on where only that part may change."""
+"""Window: the part of a frame that the network is run on, if only that part may change."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,26 +7,26 @@ import numpy as np
 
 __all__ = ["ALIGNMENT", "Window", "cells", "stride", "window_around"]
 
-ALIGNMENT = 16  # pixels: a window begins where the cells of the deepest layers do
-_MARGIN = 24  # pixels around what may change in which its influence spreads, and comes back
-_STEPS = 48  # of a side: sizes go in steps, since each is traced anew
-_WORTH = 0.75  # of the frame's area: a larger window saves too little
+ALIGNMENT = 16  # pixels: the stride of the deepest layers, to which windows are aligned
+_MARGIN = 24  # pixels around the support, whose features it also influences
+_STEPS = 48  # window sizes of a side, since each is traced once
+_WORTH = 0.75  # of the frame's area: no window if it would be larger
 
 
 def stride(layer: str) -> int:
-    """Return how many pixels lie between the features of a layer of VGG-19 ("relu4_1": 8)."""
+    """Return the stride in pixels of a layer of VGG-19 ("relu4_1": 8)."""
     return 1 << (int(layer[4]) - 1)
 
 
 def cells(size: tuple[int, int], layer: str) -> tuple[int, int]:
-    """Return the rows and columns of a layer's features of a picture of this size in pixels."""
+    """Return the (rows, columns) of a layer's features of an image of this size in pixels."""
     rows, columns = (-(-length // stride(layer)) for length in size)
     return rows, columns
 
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of a frame, in pixels: its corner is at multiples of ALIGNMENT."""
+    """A rectangle of a frame, in pixels; top and left are multiples of ALIGNMENT."""
 
     top: int
     left: int
@@ -39,15 +39,15 @@ class Window:
         return Window(self.top // step, self.left // step, *cells((self.rows, self.columns), layer))
 
     def cut(self, values: Any) -> Any:
-        """Return the window of values [H, W, …], an array or a tensor."""
+        """Return the part of values [H, W, …], an array or a tensor, that lies in the window."""
         below, right = self.top + self.rows, self.left + self.columns
         return values[self.top : below, self.left : right]
 
 
 def window_around(support: np.ndarray[Any, Any]) -> Window | None:
-    """Return the window of what may change, support [H, W, 1] > 0; None if it is most of the frame.
+    """Return the window around support [H, W, 1] > 0; None if it is most of the frame.
 
-    A pure function, so that a resumed run computes what an uninterrupted one does.
+    A pure function of the frame's own support: a resumed run computes the same window.
     """
     height, width = support.shape[:2]
     covered = support[..., 0] > 0
@@ -59,7 +59,7 @@ def window_around(support: np.ndarray[Any, Any]) -> Window | None:
 
 
 def _span(places: np.ndarray[Any, Any], length: int) -> tuple[int, int]:
-    """Return where along a side of this length the window of the places begins, and its length."""
+    """Return the window's first pixel and length along a side, around the places [n]."""
     first = max(0, int(places[0]) - _MARGIN) // ALIGNMENT * ALIGNMENT
     last = min(length, int(places[-1]) + 1 + _MARGIN)
     step = ALIGNMENT * max(1, round(length / _STEPS / ALIGNMENT))

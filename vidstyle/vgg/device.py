@@ -1,4 +1,4 @@
-"""The device that TensorFlow works on."""
+"""The device that TensorFlow uses."""
 
 import tensorflow as tf
 
@@ -6,15 +6,14 @@ __all__ = ["has_gpu", "make_deterministic"]
 
 
 def has_gpu() -> bool:
-    """Return whether TensorFlow works on a GPU: one that is there, and not hidden from it."""
+    """Return whether TensorFlow uses a GPU: whether one is visible to it."""
     return bool(tf.config.get_visible_devices("GPU"))
 
 
 def make_deterministic() -> None:
-    """Have a GPU add up in one order, so that a run made again gives the same bytes.
+    """Make a GPU's operations deterministic, so that a repeated run gives the same bytes.
 
-    Left alone it differs from run to run in the last bits, and so then does all that follows. On a
-    CPU nothing is to be done.
+    By default its sums differ in the last bits from run to run. A CPU needs no setting.
     """
     if has_gpu():
         tf.config.experimental.enable_op_determinism()

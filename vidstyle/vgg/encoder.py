@@ -1,8 +1,8 @@
-"""VGG-19 as a function from a picture to its features: the only place of its BGR means.
+"""Encoder: VGG-19 as a function from an RGB image to features by layer.
 
 Simonyan & Zisserman, "Very Deep Convolutional Networks", 2014. Differs in two ways: the first
-four layers pad by repeating the border (zeros are seen as a frame around the picture), and each
-channel is scaled to unit mean activation on fixed pictures (Gatys et al. 2016), so that the
+four layers pad by repeating the border (zero padding produced a visible frame around the image),
+and each channel is scaled to unit mean activation on fixed pictures (Gatys et al. 2016), so that
 features do not depend on which copy of the network was loaded.
 """
 
@@ -35,7 +35,7 @@ Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C], after the R
 
 
 class Surroundings(NamedTuple):
-    """A window's corner, int32 [3] as tf.slice takes it, and a Ring for each convolution."""
+    """A window's corner (top, left, 0), int32 [3], and the Halo of each convolution's input."""
 
     corner: Any
     halos: list[Halo]
@@ -43,16 +43,16 @@ class Surroundings(NamedTuple):
 
 _MEAN_BGR = (103.939, 116.779, 123.68)
 
-_BORDERED = 4  # layers, conv1_1 to conv2_2, that repeat the border
-EARLY_MARGIN = 6  # rows of an image that reach into a strip of it through these layers
-_WINOGRAD_CHANNELS = 128  # with fewer input channels the transforms cost more than they save
+_BORDERED = 4  # layers that pad by repeating the border: conv1_1 to conv2_2
+EARLY_MARGIN = 6  # pixels: the rows above and below a strip that these layers read
+_WINOGRAD_CHANNELS = 128  # input channels below which Winograd convolution is slower
 
 
 class Encoder:
-    """The network up to the deepest of `layers`; calling it gives those layers' features.
+    """The network up to the deepest of `layers`; a call returns the features at these layers.
 
-    plain: use tf.nn.conv2d throughout, the reference. By default Winograd products stand in for it
-    where they were measured to be faster: on a CPU, from 128 input channels on.
+    plain: use tf.nn.conv2d throughout, the reference. By default, on a CPU, layers from 128 input
+    channels on use Winograd convolution, where it was measured to be faster.
     """
 
     def __init__(
@@ -72,18 +72,18 @@ class Encoder:
         return self._features(image, [None] * len(self._network))
 
     def within(self, image: Any, around: Surroundings, size: tuple[int, int]) -> Features:
-        """Return the features of a window of `image` of this size, as if all else were as it was.
+        """Return the features of a window of `image`, with the surroundings kept constant.
 
-        What the window would change around it, and that in turn in it, is left out: see its margin.
+        Features outside the window do not change with it: see crop._MARGIN.
         """
         return self._features(tf.slice(image, around.corner, (*size, 3)), around.halos)
 
     def surroundings(
         self, image: Any, corner: Any, size: tuple[int, int]
     ) -> tuple[Features, Surroundings]:
-        """Return the features of `image`, and what surrounds a window of it in every layer.
+        """Return the features of `image`, and the surroundings of a window of it in every layer.
 
-        corner: int32 [3], the window's top and left in pixels, and 0; size: its rows and columns.
+        corner: int32 [3], the window's (top, left, 0) in pixels; size: its (rows, columns).
         """
         halos: list[Halo] = []
         window = Window(corner[0], corner[1], *size)
@@ -96,16 +96,16 @@ class Encoder:
 
     @property
     def early_layers(self) -> tuple[str, ...]:
-        """Those of `layers` that `early` gives, and `late` does not; none if it gives all."""
+        """Those of `layers` that `early` computes; none if these are all layers."""
         early = tuple(name for name in self.layers if name in LAYERS[:_BORDERED])
         return early if len(early) < len(self.layers) else ()
 
     def early(self, rows: Any, edges: tuple[int, int], own: int) -> tuple[Features, Any]:
-        """Return the features of a strip of an image at the early layers, and what `late` takes.
+        """Return the features of a strip at the early layers, and its part of the input of `late`.
 
-        rows: float32 [own + 2 · EARLY_MARGIN, W, 3], the strip with its neighbours' rows; edges:
-        1 above and below where it has none, being at the image's edge, else 0. A strip begins at a
-        multiple of 4 rows, and has such a number of its own unless it is the last.
+        rows: float32 [own + 2 · EARLY_MARGIN, W, 3], the strip with its margins; edges:
+        (above, below), 1 where the margin is missing at the image's edge, else 0. A strip begins at
+        a multiple of 4 rows; `own`, its height, is a multiple of 4 unless it is the last.
         """
         x, margin, features = _centred(rows), EARLY_MARGIN, {}
         for name, convolution, bias in self._network[:_BORDERED]:
@@ -118,7 +118,7 @@ class Encoder:
         return features, max_pool(_own(x, 0 if edges[0] else margin, own))
 
     def late(self, x: Any) -> Features:
-        """Return the features at the other layers, from what `early` gave of all strips."""
+        """Return the features at the other layers, from the outputs of `early` of all strips."""
         network = self._network[_BORDERED:]
         return self._run(x, network, [None] * len(network))
 
@@ -137,7 +137,7 @@ class Encoder:
         halos: Sequence[Halo | None],
         look: Callable[[str, Any], None] | None = None,
     ) -> Features:
-        """Return the features at `layers` of this part of the network, which begins a block."""
+        """Return the features at `layers` of a part of the network that begins with a block."""
         features: Features = {}
         for place, ((name, convolution, bias), halo) in enumerate(zip(network, halos, strict=True)):
             if name.endswith("_1") and place > 0:
@@ -155,18 +155,18 @@ class Encoder:
 
 
 def _centred(image: Any) -> Any:
-    """Return an image in RGB, 0..1, as the network takes it."""
+    """Convert RGB in 0..1 to the network's input: BGR in 0..255, less the channel means."""
     return tf.reverse(image, (-1,)) * 255.0 - tf.constant(_MEAN_BGR)
 
 
 def _own(x: Any, margin: int, count: int) -> Any:
-    """Return `count` rows of x [h, W, C], or what there are of them, after a margin."""
+    """Return at most `count` rows of x [h, W, C] after a margin."""
     height, width, channels = x.shape
     return tf.slice(x, (margin, 0, 0), (min(count, height - margin), width, channels))
 
 
 def _halo(x: Any, window: Window, bordered: bool) -> Halo:
-    """Cut the ring around a window out of a convolution's input x [h, w, C]."""
+    """Return the halo of a window from a convolution's input x [h, w, C]."""
     height, width, channels = x.shape
     begin, size = (window.top, window.left), (window.rows + 2, window.columns + 2)
     halo = np.pad(np.zeros((window.rows, window.columns), bool), 1, constant_values=True)
@@ -180,7 +180,7 @@ def _halo(x: Any, window: Window, bordered: bool) -> Halo:
 
 
 def load_encoder(path: Path | None, layers: Sequence[str]) -> Encoder:
-    """Find, load and normalise the VGG-19, if the last was another; WeightsError if that fails."""
+    """Return the normalised VGG-19; the last one loaded is cached. Raises WeightsError."""
     found = weights.find(path)
     return _encoder(found, found.stat().st_mtime_ns, tuple(layers))
 
@@ -193,8 +193,7 @@ def _encoder(path: Path, changed: int, layers: tuple[str, ...]) -> Encoder:
 def normalized(network: weights.Network) -> weights.Network:
     """Give every channel unit mean activation on the reference pictures.
 
-    The features of any two copies of a network that differ by a positive factor a channel are then
-    the same.
+    Copies of a network that differ by a positive factor a channel then have equal features.
     """
     observe = tf.function(Encoder(network, LAYERS, plain=True))
     sums: dict[str, np.ndarray] = {}

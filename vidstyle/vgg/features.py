@@ -1,4 +1,4 @@
-"""Types of features: by layer, of a strip of rows, and summed over all strips."""
+"""Types of features: by layer, of a strip of rows, and sums over all strips."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
@@ -9,16 +9,17 @@ Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C]
 
 
 class Strip(NamedTuple):
-    """A strip of a frame of `size` (rows, columns) pixels: its number from the top, a tensor."""
+    """A strip of a frame. size: (rows, columns) of the frame in pixels; number: from the top."""
 
     size: tuple[int, int]
     number: Any
 
 
 class Share(NamedTuple):
-    """What a strip adds to a sum over all strips: values [E, …], to its rows from `first` on.
+    """A strip's share of a total over all strips.
 
-    of: how many rows the sum has, the same for all strips.
+    values: [E, …], added to the rows of the total from `first` on; of: the number of rows of the
+    total, the same for all strips.
     """
 
     values: Any
@@ -27,16 +28,16 @@ class Share(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What the strips of a frame of `size` pixels add up to, tensors [of, …] by layer."""
+    """The totals over the strips of a frame of `size` pixels: tensors [of, …] by layer."""
 
     size: tuple[int, int]
     sums: Features
 
 
 class Early(Protocol):
-    """The features of a picture at the first layers, a strip of rows at a time, when asked.
+    """The features of an image at the first layers, computed strip by strip when iterated.
 
-    layers: those that are not among the others; rows: of pixels in a strip but the last.
+    layers: their names; rows: the height of a strip in pixels (the last may be lower).
     """
 
     @property

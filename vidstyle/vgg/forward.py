@@ -1,4 +1,4 @@
-"""Views: how the network is run on frames of one size: on all of it, in strips, or in a window."""
+"""ForwardPass: runs the network on frames of one size: whole, in strips, or in a window."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,10 @@ __all__ = ["ForwardPass", "FrameFeatures", "forward_pass_for"]
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """A picture's features; window, around: the part that may change, if only a part may.
+    """The features of an image.
 
-    early: what gives the features at the first layers, where the picture is seen in strips.
+    window, around: the part that may change and its surroundings, if only a part may change.
+    early: the first layers, if the image is computed in strips.
     """
 
     features: Features
@@ -29,23 +30,23 @@ class FrameFeatures:
 
 
 class ForwardPass:
-    """encode: from an image tensor to its features; strips: of the same encoder, or None."""
+    """encode: a function from an image tensor to features; strips: the same in strips, or None."""
 
     def __init__(self, encode: Callable[[Any], Features], strips: Strips | None) -> None:
         self._encode, self._strips = encode, strips
         self._whole = tf.function(encode if strips is None else strips.late)
-        # An encoder of the caller's own knows no windows: it is run on the whole frame.
+        # A caller's own encoder has no windows: it is run on the whole frame.
         self._around = None
         if strips is None and isinstance(encode, Encoder):
             self._around = tf.function(encode.surroundings)
 
     def of(self, image: Any) -> FrameFeatures:
-        """Return the features of a picture of any size, float32 [H, W, 3], RGB, 0..1."""
+        """Return the features of an image of any size, float32 [H, W, 3], RGB, 0..1."""
         early = None if self._strips is None else Early(self._strips, image)
         return FrameFeatures(self._whole(image), early=early)
 
     def of_frame(self, frame: Any, support: np.ndarray[Any, Any]) -> FrameFeatures:
-        """Return the same of a frame of which only what support [H, W, 1] covers may change."""
+        """Return the features of a frame that may change where support [H, W, 1] is above 0."""
         window = window_around(support)
         if window is None or self._around is None:
             return self.of(frame)
@@ -60,9 +61,9 @@ class ForwardPass:
         part: tuple[int, int] | None,
         sums: Callable[[Features, Strip], dict[str, Share]],
     ) -> tuple[Features, Sums | None]:
-        """Return the features of a changed image, seen as the frame was, and sums over strips.
+        """Return the features of a changed image, within the same window, and sums over strips.
 
-        part: the window's rows and columns, which are the same for all that is traced once.
+        part: the window's (rows, columns), static in a trace; None: the whole image.
         """
         encoder: Any = self._encode
         if part is not None:
@@ -79,9 +80,10 @@ def forward_pass_for(
     rows: int | None,
     needed: Sequence[str],
 ) -> ForwardPass:
-    """Return the views of frames of a size; rows: of a strip, if they are to be seen in strips.
+    """Return the ForwardPass for frames of one size.
 
-    needed: layers whose features the loss cannot do without, which strips have not at the first.
+    rows: the height of a strip; None: no strips. needed: layers that the loss needs whole; if one
+    of them is an early layer, strips are not used.
     """
     if rows is None or not isinstance(encode, Encoder):
         return ForwardPass(encode, None)

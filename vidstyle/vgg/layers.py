@@ -1,6 +1,6 @@
-"""What the network is made of: convolutions, ReLU and pooling, made to hold little memory.
+"""The layers of the network: convolutions, ReLU and pooling, with little memory for gradients.
 
-All take and give one picture, [H, W, C]; only here has it a batch axis.
+All take and return one image's activations, [H, W, C], without a batch axis.
 """
 
 import math
@@ -15,23 +15,23 @@ __all__ = ["Convolution", "Halo", "conv2d", "max_pool", "relu", "winograd", "wit
 
 
 class Halo(NamedTuple):
-    """What stands around a window in a convolution's input, one cell wide.
+    """The cells around a window of a convolution's input, one cell wide.
 
-    places: int32 [M, 2], rows and columns counted from the ring's corner; all of the ring but what
-    repeats the window's own border, where that is an edge of the frame. values: float32 [M, C].
+    places: int32 [M, 2], rows and columns counted from the halo's corner; without the cells that
+    repeat the window's own border at an edge of the frame. values: float32 [M, C].
     """
 
     places: Any
     values: Any
 
     def specification(self) -> "Halo":
-        """Return TensorSpecs for a ring that may be known at any number of places."""
+        """Return TensorSpecs for a halo of any number of places."""
         channels = self.values.shape[1]
         return Halo(tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([None, channels], tf.float32))
 
 
 class Convolution(Protocol):
-    """[H, W, C] -> [H, W, K]; a ring stands in for the padding, or x is padded already."""
+    """[H, W, C] -> [H, W, K]. halo: replaces the padding; padded: whether x has its padding."""
 
     def __call__(self, x: Any, halo: Halo | None = None, *, padded: bool = False) -> Any: ...
 
@@ -62,15 +62,15 @@ _OUTPUT = np.array(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
     np.float64,
 )
-_LARGE = 16_000_000  # numbers that are not held for the gradient of a maximum
-_TILED = 2_000_000  # numbers of a convolution's input or output that are made into tiles at once
+_LARGE = 16_000_000  # activations from which on max_pool does not keep its input
+_TILED = 2_000_000  # values of a Winograd convolution's input or output in tiles at once
 _BORDER = ((1, 1), (1, 1), (0, 0))
 
 
 def conv2d(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
-    """3x3 convolution of [H, W, C] by a kernel [3, 3, C, K]: the reference path.
+    """Return the 3x3 convolution of [H, W, C] by a kernel [3, 3, C, K]: the reference path.
 
-    The picture is padded with zeros, or if `bordered` by repeating its border.
+    The input is padded with zeros, or if `bordered` by repeating its border.
     """
     weights = tf.constant(kernel)
 
@@ -84,10 +84,10 @@ def conv2d(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
 
 
 def winograd(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
-    """Return what conv2d returns (to about 1e-5 of its maximum) as 36 matrix products.
+    """Return the convolution of conv2d as 36 matrix products; equal to 1e-5 of its maximum.
 
-    Lavin & Gray 2016, F(4x4, 3x3), with the kernel transformed once in float64. The gradient to x
-    is the same product with the kernel flipped and transposed; none for the kernel is ever built.
+    Lavin & Gray 2016, F(4x4, 3x3), with the kernel transformed once in float64. The gradient at x
+    is the same product with the kernel flipped and transposed; there is none at the kernel.
     """
     flipped = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
     forward, backward = _transformed(kernel), _transformed(flipped)
@@ -95,26 +95,26 @@ def winograd(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
     def convolved(x: Any, halo: Halo | None = None, *, padded: bool = False) -> Any:
         @tf.custom_gradient
         def product(image: Any) -> tuple[Any, Callable[[Any], Any]]:
-            if halo is not None and not bordered:  # constants, to which no gradient is due
+            if halo is not None and not bordered:  # the halo is constant: no gradient
                 value = _tiles_product(with_halo(image, halo, bordered), forward, 0)
             else:
                 value = _tiles_product(image, forward, 0 if whole else 1)
             return value, lambda up: _tiles_product(up, backward, 2 if whole else 1)
 
-        whole = bordered or padded  # x has its margin: where from, is no longer of interest
+        whole = bordered or padded  # x includes its padding
         return product(with_halo(x, halo, bordered) if bordered and not padded else x)
 
     return convolved
 
 
 def with_halo(x: Any, halo: Halo | None, bordered: bool) -> Any:
-    """Return x with one cell more on each side: its border's, zeros, or a ring where known."""
+    """Return x padded by one cell: with its border or zeros, or the halo's values if given."""
     around = tf.pad(x, _BORDER, "SYMMETRIC" if bordered else "CONSTANT")
     return around if halo is None else tf.tensor_scatter_nd_update(around, *halo)
 
 
 def _batch(x: Any) -> Any:
-    """Return a batch of one; x[None] would do too, but the gradient of indexing is slow."""
+    """Return a batch of one; not x[None], since the gradient of indexing is slow."""
     return tf.expand_dims(x, 0)
 
 
@@ -131,7 +131,7 @@ def _transformed(kernel: np.ndarray) -> Any:
 def _tiles_product(x: Any, transformed: Any, margin: int) -> Any:
     """Convolve x [H, W, C] with `margin` zeros around it: [H + 2·margin - 2, …, K].
 
-    Some rows at a time where there is much of it, since its tiles are more than twice as much.
+    A large x in chunks of rows, since its tiles take more than twice its memory.
     """
     height, width = (length + 2 * margin - 2 for length in x.shape[:2])
     channels, outputs = transformed.shape[1:]
@@ -152,10 +152,10 @@ def _tiles_product(x: Any, transformed: Any, margin: int) -> Any:
 
 
 def _rows_product(x: Any, transformed: Any, margin: int) -> Any:
-    """Return what _tiles_product does, at once."""
+    """Return what _tiles_product returns, without chunks."""
     height, width = (length + 2 * margin - 2 for length in x.shape[:2])
     channels, outputs = transformed.shape[1:]
-    around = (margin, margin + 3)  # at the end to whole tiles
+    around = (margin, margin + 3)  # the end is filled up to whole tiles
     x = tf.pad(x, (around, around, (0, 0)))
     tiles, pixels = _places(height, width, x.shape[1])
     x = tf.gather(tf.reshape(x, (-1, channels)), tiles)
@@ -172,31 +172,31 @@ def _kron(matrix: np.ndarray) -> Any:
 
 @lru_cache(maxsize=64)
 def _places(height: int, width: int, stride: int) -> tuple[Any, Any]:
-    """Return where the tiles' values stand in the padded image, and the pixels in the tiles.
+    """Return the indices of the tiles' values in the padded input, and of the pixels in the tiles.
 
-    Both are row numbers: of the image of `stride` columns as [-1, C], in the order (i, j, row,
-    column) for value (i, j) of 6x6 in a tile; and of the tiles' 4x4 results as [-1, K].
+    The former are rows of the input of `stride` columns as [-1, C], in the order (i, j, row,
+    column) for value (i, j) of a tile's 6x6; the latter rows of the tiles' 4x4 results as [-1, K].
     """
     rows, columns = -(-height // 4), -(-width // 4)
     down, right = (4 * np.arange(n) + np.arange(6)[:, None] for n in (rows, columns))
     tiles = down[:, None, :, None] * stride + right[:, None, :]
     (i, row), (j, column) = (np.divmod(np.arange(n), 4)[::-1] for n in (height, width))
     place = (4 * i[:, None] + j) * rows * columns + row[:, None] * columns + column
-    with tf.init_scope():  # shared by all that is traced: a graph holds its constants many times
+    with tf.init_scope():  # shared by all graphs: each would keep several copies of a constant
         return tf.constant(tiles.ravel(), tf.int32), tf.constant(place.ravel(), tf.int32)
 
 
 @tf.custom_gradient
 def relu(x: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Return max(x, 0); for the gradient a byte a number is held, not four."""
+    """Return max(x, 0); keeps one byte a value for the gradient, not four."""
     passing = x > 0
-    with tf.control_dependencies([passing]):  # or x would be held until it is wanted
+    with tf.control_dependencies([passing]):  # so that x is freed
         y = tf.nn.relu(x)
     return y, lambda up: tf.where(passing, up, 0.0)
 
 
 def max_pool(x: Any) -> Any:
-    """Return the largest of each 2x2 of x [H, W, C], what there is of it at the end."""
+    """Return the maximum of each 2x2 of x [H, W, C]; at an odd end, of its part inside x."""
     return _frugal_max_pool(x) if math.prod(x.shape) > _LARGE else _max_pool(x)
 
 
@@ -206,9 +206,9 @@ def _max_pool(x: Any) -> Any:
 
 @tf.custom_gradient
 def _frugal_max_pool(x: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Pool, and hold for the gradient a byte for each 2x2, not x: slower, by 1 % of an evaluation.
+    """Return _max_pool(x), keeping a byte for each 2x2 in place of x: slower, 1 % of a step.
 
-    The byte tells which of the four is the largest, the first if several are.
+    The byte is the index of the largest of the four, the first if several are equal.
     """
     (height, width, channels), y = x.shape, _max_pool(x)
     rows, columns = y.shape[:2]

@@ -1,8 +1,8 @@
-"""Loss terms: pure functions of tensors. All are relative or means, so weights hold at every size.
+"""Loss terms: pure functions of tensors, relative or means, so that weights suit every size.
 
 Gatys, Ecker & Bethge, "Image Style Transfer Using CNNs", 2016 (style and content terms); Ruder,
-Dosovitskiy & Brox, "Artistic Style Transfer for Videos", 2016 (temporal term). They differ here in
-that every term is divided by the size of its target, and the style term in more: see `style`.
+Dosovitskiy & Brox, "Artistic Style Transfer for Videos", 2016 (temporal term). Differs in that
+every term is divided by the size of its target; the style term differs further: see `style`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,23 +34,23 @@ __all__ = [
 # in style-transfer-pytorch (256, 64, 16, 4, 1, which there weigh terms that are not relative).
 # Tried: 2, 1.5, 1, 0.5, 0.3 (see DECISIONS.md).
 _BLOCK_WEIGHTS = (2.5, 1.5, 0.6, 0.2, 0.2)
-# Of ‖μ‖², the norm of a mean's outer product: about the least that the norm of a goal's covariance
-# matrix counts. A flat style or block has hardly any, and relative to that no distance is bounded.
-# Nothing else was tried.
+# About the least norm of a goal's covariance matrix, in ‖μ‖², the norm of its mean's outer product.
+# A flat style or block has hardly any covariance: a distance relative to it would be unbounded. No
+# other value was tried.
 _FLAT = 0.05
-# Relative squared distance below which a norm is rounded to a parabola, no unit: there the two are
-# 0.3 % apart. It bounds the slope at 0. Nothing else was tried.
+# Relative squared distance, no unit, below which the norm is smoothed to a parabola, 0.3 % from it,
+# so that its slope at 0 is finite. No other value was tried.
 _ROUND = 1e-5
 _LUMA_CHROMA = np.array(  # columns: Y, and four times Cb and Cr (Rec. 601)
     [[0.299, -0.676, 2.0], [0.587, -1.324, -1.676], [0.114, 2.0, -0.324]], np.float32
 )
-_ROUNDING = 0.02  # of 1: differences below it are hardly smoothed
-_TV_REFERENCE = 512.0  # pixels; gradients are measured as if the long side were this
+_ROUNDING = 0.02  # of 1: differences below it are hardly penalised
+_TV_REFERENCE = 512.0  # pixels: the long side at which gradients are per pixel
 
 
 @tf.custom_gradient
 def _sums(rows: Any) -> tuple[Any, Any]:
-    """Return rowsᵀ·rows of [P, C] and below it Σ rows; autodiff would take two products back."""
+    """Return rowsᵀ·rows of [P, C] and below it Σ rows; its gradient takes one product, not two."""
     found = tf.matmul(rows, rows, transpose_a=True)
     found = tf.concat([found, tf.reduce_sum(rows, axis=0, keepdims=True)], axis=0)
     return found, lambda up: tf.matmul(rows, up[:-1] + tf.transpose(up[:-1])) + up[-1]
@@ -59,8 +59,8 @@ def _sums(rows: Any) -> tuple[Any, Any]:
 def summed(values: Sequence[Any]) -> Any:
     """Return the sum of tensors of one shape, in this order.
 
-    TensorFlow makes one AddN of three or more additions in a graph, and that begins with whichever
-    input has no other reader left: the last bits would depend on which operation ran first.
+    TensorFlow merges three or more additions of a graph into one AddN, whose order, and so the last
+    bits of the sum, depend on which operation ran first.
     """
     return tf.reduce_sum(tf.stack(values), axis=0)
 
@@ -73,7 +73,7 @@ def gram(features: Any) -> Any:
 def moments(features: Any) -> Any:
     """Return the moments of features [h, w, C]: the Gram matrix and below it the mean, [C + 1, C].
 
-    Moments are linear: those of two areas together are the weighted mean of the moments of each.
+    Moments are linear: those of a union of areas are the weighted mean of those of each.
     """
     height, width, _ = features.shape
     return sums(features) / float(height * width)
@@ -87,10 +87,10 @@ def sums(features: Any) -> Any:
 def style(found: Any, goal: Any) -> Any:
     """Return the style distance of moments [..., C + 1, C] from others, [...]: see `combined`.
 
-    Their covariance matrices are compared, and apart from these their means. The Gram matrix of
-    Gatys et al. is the sum of both, E[f fᵀ] = cov f + μ μᵀ, and most of its energy is that of the
-    means: a relative distance of it hardly sees the rest (Risser, Wilmot & Barnes, "Stable and
-    Controllable Neural Texture Synthesis and Style Transfer Using Histogram Losses", 2017).
+    Covariance matrices and means are compared separately. The Gram matrix of Gatys et al. is
+    E[f fᵀ] = cov f + μ μᵀ; the means dominate its energy, so that its relative distance hardly
+    depends on the covariance (Risser, Wilmot & Barnes, "Stable and Controllable Neural Texture
+    Synthesis and Style Transfer Using Histogram Losses", 2017).
     """
     (mean, covariance), (goal_mean, goal_covariance) = map(_centred, (found, goal))
     return combined(
@@ -105,8 +105,8 @@ def combined(spread: Any, spread_energy: Any, shift: Any, shift_energy: Any) -> 
     """Return the mean of two relative distances: of covariance matrices and of means.
 
     spread: ‖C − A‖² of covariance matrices C and A, spread_energy: ‖A‖²; shift, shift_energy: the
-    same of means. Each is taken as a norm, not as its square: a square's pull fades as it gets
-    near. 0 when equal, 1 of a picture of which all features are 0.
+    same of means. Norms, not their squares, whose gradient vanishes near the goal. 0 if equal, 1
+    for an image whose features are all 0.
     """
     flat = tf.square(_FLAT * shift_energy)
     of_spread = _norm(spread / (spread_energy + flat + 1e-12))
@@ -116,7 +116,7 @@ def combined(spread: Any, spread_energy: Any, shift: Any, shift_energy: Any) -> 
 def over_layers(apart: Mapping[str, Any], of: Iterable[str] = ()) -> Any:
     """Return the weighted mean of style distances by layer ("relu2_1"), scalar tensors.
 
-    of: the layers whose weights add up to 1, if there are others, of which the distance is 0.
+    of: the layers whose weights add up to 1, if not those of `apart`; the distance of others is 0.
     """
     weights = {layer: _BLOCK_WEIGHTS[int(layer[4]) - 1] for layer in (of or apart)}
     total = sum(weights.values())
@@ -124,7 +124,7 @@ def over_layers(apart: Mapping[str, Any], of: Iterable[str] = ()) -> Any:
 
 
 def _norm(squared: Any) -> Any:
-    """Return √d of d ≥ 0, rounded so that its slope at 0 is finite."""
+    """Return √d of d ≥ 0, smoothed so that its slope at 0 is finite."""
     return tf.sqrt(tf.maximum(squared, 0.0) + _ROUND) - _ROUND**0.5
 
 
@@ -145,9 +145,9 @@ def energy(features: Any) -> Any:
 
 
 def content(features: Any, target: Any, whole: Any) -> Any:
-    """Return the squared distance of features [h, w, C] from those of the frame, / whole.
+    """Return ‖features − target‖² / whole, of features [h, w, C] and those of the frame.
 
-    whole: the energy of the frame's features, of which these may be a window.
+    whole: the energy of the whole frame's features; `features` may be a window of them.
     """
     return 2.0 * tf.nn.l2_loss(features - target) / whole
 
@@ -155,13 +155,13 @@ def content(features: Any, target: Any, whole: Any) -> Any:
 def total_variation(image: Any, weights: Any = None) -> Any:
     """Return the mean of √(∂x² + ∂y² + ε²) − ε over luma and chroma of an image [H, W, 3] in 0..1.
 
-    weights: [H, W, 1], how much each position counts; None: 1.
+    weights: [H, W, 1], the weight of each position; None: 1.
 
     Rudin, Osher & Fatemi, "Nonlinear total variation based noise removal", 1992. Differs in that
-    colour weighs four times as much as brightness, since a stroke has edges and a speck has a
-    colour of its own; that the root is rounded (ε = 0.02); and that gradients are taken per 1/512
-    of the long side, not per pixel, so that a size does not change their meaning. The original's
-    power of 2.5 does the opposite: it lets grain be and blunts the strokes.
+    chroma weighs four times as much as luma, since strokes have luma edges while specks differ in
+    colour; that the root is smoothed (ε = 0.02); and that gradients are per 1/512 of the long side,
+    not per pixel, so that they do not depend on the size. A power of 2.5 in place of the root kept
+    grain and blurred strokes.
     """
     height, width = image.shape[:2]
     scale = max(height, width) / _TV_REFERENCE
@@ -177,7 +177,7 @@ def total_variation(image: Any, weights: Any = None) -> Any:
 
 
 def temporal(image: Any, prior: Any, confidence: Any) -> Any:
-    """Return Σ trust·‖x − prior‖² / Σ trust over images [H, W, 3]; trust [H, W, 1] in 0..1."""
+    """Return Σ c·‖x − prior‖² / Σ c over images [H, W, 3]; c: confidence [H, W, 1] in 0..1."""
     return tf.reduce_sum(confidence * tf.square(image - prior)) / (tf.reduce_sum(confidence) + 1e-6)
 
 
@@ -191,13 +191,13 @@ def area_average(long: int, short: int) -> np.ndarray:
 
 
 def shrunk(image: Any, matrices: tuple[Any, Any]) -> Any:
-    """Return an image [H, W, 3] at the size of two area_average matrices, rows and columns."""
+    """Return an image [H, W, 3] resized by two area_average matrices: of rows, of columns."""
     rows, columns = matrices
     return tf.einsum("hH,HWc,wW->hwc", rows, image, columns)
 
 
 def zeros(shape: Sequence[int], of: Any) -> Any:
-    """Return zeros that are made once the tensor `of` is there: constants are held for good."""
+    """Return zeros made when the tensor `of` is available: a constant would stay in memory."""
     nothing = tf.minimum(tf.abs(tf.gather(tf.reshape(of, (-1,)), 0)), 0.0)
     return tf.fill(shape, nothing)
 
@@ -205,8 +205,8 @@ def zeros(shape: Sequence[int], of: Any) -> Any:
 def added(total: Any, first: Any, values: Any) -> Any:
     """Return total [N, …] with values [n, …] added to its rows first, first + 1 and so on.
 
-    first: a number, or the numbers [n] of the rows. The memory of `total`, which nothing else may
-    read, is that of the result: tf.tensor_scatter_nd_add would copy it.
+    first: a number, or the numbers [n] of the rows. Adds in place: nothing else may read `total`.
+    tf.tensor_scatter_nd_add would copy it.
     """
     rows = tf.convert_to_tensor(first)
     rows = tf.range(values.shape[0]) + rows if rows.shape.rank == 0 else rows

