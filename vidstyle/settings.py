@@ -146,7 +146,7 @@ class Settings:
         15, "optimiser evaluations for a frame initialised from the previous one", low=0, high=10000
     )
     style_weight: float = option(1.0, "weight of the style loss", low=0, high=1e6)
-    content_weight: float = option(0.05, "weight of the content loss", low=0, high=1e6)
+    content_weight: float = option(0.1, "weight of the content loss", low=0, high=1e6)
     tv_weight: float = option(0.4, "weight of the total variation loss", low=0, high=1e6)
     temporal_weight: float = option(
         15.0,
