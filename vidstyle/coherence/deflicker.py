@@ -62,8 +62,8 @@ def filtered(image: Image, previous_output: PreviousOutput, support: np.ndarray)
 
     The share of the previous output is _MOST m² / (m² + _TREMBLE²), where m is the local mean
     squared difference of the optimised image and the warped previous one. Where motion has stopped,
-    the filter's effect decays over several frames, so that sharpness does not jump. Pixels without
-    motion, and equal in all three images, stay bit-identical.
+    the filter's effect decays over several frames, so that sharpness does not jump. A pixel without
+    motion that equals both previous images stays bit-identical.
     """
     seen = previous_output.seen & (support[..., 0] > 0)
     share = _share(image, previous_output, seen.astype(np.float32))[..., None]
