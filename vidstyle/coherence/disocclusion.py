@@ -78,10 +78,7 @@ def fill_disoccluded(  # noqa: PLR0913 - four kinds of pixels, one mask each
 
 
 def exemplar_of(source: Image, result: Image, planes: np.ndarray) -> Exemplar:
-    """Return the exemplar of a finished frame: its result minus the colour-mapped source.
-
-    planes: float32 [H, W, K]. Strokes are clipped to two standard deviations.
-    """
+    """Return a finished frame's exemplar, strokes clipped to 2 sigma; planes: float32 [H, W, K]."""
     shares = _shares(planes)
     maps = [_colouring(source, result, share) for share in shares.transpose(2, 0, 1)]
     strokes = result - source - _tint(source, shares, maps)
@@ -93,8 +90,8 @@ def exemplar_of(source: Image, result: Image, planes: np.ndarray) -> Exemplar:
 def despeckled(image: Image, where: np.ndarray) -> Image:
     """Return the image with colour specks removed where bool [H, W] `where` is True.
 
-    Specks get the 3 × 3 median of Cb and Cr (Rec. 601). They arise where the style loss dominates a
-    frame with few evaluations, and a warm start would keep them.
+    Specks get the 3 × 3 median of Cb and Cr (Rec. 601). They arise where the style loss dominates
+    and evaluations are few, and a warm start would keep them.
     """
     colours = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2YCrCb)
     usual = cv2.merge([colours[..., 0], *(cv2.medianBlur(p, 3) for p in cv2.split(colours)[1:])])
@@ -108,8 +105,7 @@ def _of_nearest(
 ) -> np.ndarray:
     """Return strokes where bool [H, W] `other` is True, else 0: the nearest of the same plane.
 
-    theirs, ours: shares [H, W, K] of the planes in the earlier and in this frame. Clipped to two
-    standard deviations of the known strokes.
+    theirs, ours: shares [H, W, K] of the planes before and now. Clipped to 2 sigma of the strokes.
     """
     painted = known & theirs.any(axis=2)
     before_most, most = theirs.argmax(axis=2), ours.argmax(axis=2)
@@ -129,10 +125,7 @@ def _shares(planes: np.ndarray, rest: float = 0) -> np.ndarray:
 
 
 def _mirrored(values: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Return values [H, W, C] extended by reflection from where bool [H, W] `there` is True.
-
-    Each pixel is reflected at the nearest valid pixel; 0 where that gives no valid pixel.
-    """
+    """Return values [H, W, C], reflected at the nearest pixel of bool [H, W] `there`, else 0."""
     if there.all() or not there.any():
         return values * there[..., None]
     _, nearest = cv2.distanceTransformWithLabels(
@@ -150,10 +143,7 @@ def _mirrored(values: np.ndarray, there: np.ndarray) -> np.ndarray:
 def _tint(
     image: Image, shares: np.ndarray, maps: Sequence[np.ndarray], constant: float = 1
 ) -> np.ndarray:
-    """Return the colour change by affine maps [4, 3], weighted by the shares [H, W, K].
-
-    constant: factor of the maps' constant term.
-    """
+    """Return the colour change by maps [4, 3], weighted by shares; constant 0: linear part only."""
     found = np.zeros_like(image)
     for share, fitted in zip(shares.transpose(2, 0, 1), maps, strict=True):
         there = ... if share.all() else share > 0  # with many planes, each covers few pixels
