@@ -1,8 +1,7 @@
 """Slow changes of the source: dissolves, titles, light.
 
-Every frame is predicted well by the previous one, yet after a dissolve the strokes would still show
-the former picture. So the change of the source since its strokes were painted is accumulated along
-the motion.
+Each frame is predicted well by the previous one, yet after a dissolve the strokes would still show
+the former picture. So the change of the source since strokes were painted is summed along the flow.
 """
 
 import cv2
