@@ -95,8 +95,7 @@ def _flashes(film: Sequence[np.ndarray]) -> Iterator[tuple[int, Fade]]:
 def _flash(before: np.ndarray, coming: Sequence[np.ndarray]) -> list[Fade]:
     """Return the fades of the frames of a flash that begins with `coming`; empty if there is none.
 
-    Each frame is modelled as a mixture of the frame `before` with a colour. The flash must end
-    within `coming`.
+    Each frame is modelled as `before` mixed with a colour. The flash must end within `coming`.
     """
     found: list[Fade] = []
     usual = _mean(before)
