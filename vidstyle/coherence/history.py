@@ -19,11 +19,7 @@ class StartImage(Protocol):
 
 
 class FinishedFrame(Protocol):
-    """The report on a finished frame: its relation to earlier frames.
-
-    reinitialized: initialised without a prior within a shot. back: the frame that it continues
-    where its shot resumed, else None. follows: it continues the previous frame.
-    """
+    """The relation of a finished frame to earlier frames: jobs.checkpoint.Finished."""
 
     @property
     def reinitialized(self) -> bool: ...
