@@ -43,9 +43,9 @@ class Step:
 class KeyframeTrack:
     """The flow between a shot's key frame and its newest frame.
 
-    anchor: the key frame's source. planes: float32 [H, W, K], its guide's planes, or None.
-    backward: float32 [H, W, 2], in pixels, from the newest frame to the key frame; forward: the
-    reverse; both None if the newest frame is the key frame. age: frames since the key frame.
+    anchor, planes: the key frame's source and its guide's float32 [H, W, K]. backward: float32
+    [H, W, 2], in pixels, from the newest frame to the key frame; forward: the reverse; both None
+    if the newest frame is the key frame. age: frames since the key frame.
     """
 
     anchor: Image
@@ -97,9 +97,8 @@ class KeyframeTrack:
     ) -> np.ndarray:
         """Return the flow to the previous frame, corrected by a share of the accumulated drift.
 
-        The drift, measured in the key frame, is added to the flow without warping it: rotation and
-        scale since the key frame are neglected. Pixels without motion are not corrected, nor those
-        that the key frame predicts no better along the measured flow.
+        Applies where the flow registered to the key frame predicts `frame` better than the composed
+        one, except in pixels without motion. Rotation and scale since the key frame are neglected.
         """
         slid = further.backward - straight
         better = self._missed(further.backward, frame) < self._missed(straight, frame)
