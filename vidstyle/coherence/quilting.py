@@ -40,8 +40,7 @@ def quilted(
 ) -> np.ndarray:
     """Return strokes for a frame, float32 [H, W, 3]; 0 where bool [H, W] `known` is True.
 
-    planes: float32 [H, W, K], of the frame. strokes: float32 [H, W, 3], valid where `known`. All 0
-    if the frame is too small for a tile of one pixel per cell.
+    planes: [H, W, K], of the frame; strokes: valid where `known`. All 0 in frames of a few pixels.
     """
     height, width = known.shape
     side = min(round(_TILE * max(height, width)), height, width) // _CELLS * _CELLS
