@@ -51,12 +51,11 @@ class _PreviousShot:
 class ShotTracker:
     """Tracks the shots of a run: call `advance` for every frame, `prior` for those to stylise.
 
-    In a resumed run finished frames are passed too: their reports replace the decisions about them.
+    In a resumed run, advance to finished frames too: their cuts are read from their reports.
     state: the finished frames. begin: returns the initial image of a frame without a prior.
     count: the number of frames. linked: False for photos, which have no temporal relation.
-    shard: (i, n), of n processes this one stylises every n-th shot from the i-th on. shots: the
-    number of shots so far. back: the frame that the newest one continues, where its shot resumes
-    after an interruption, else None. ours: whether the newest shot belongs to this shard.
+    shard: (i, n), this process stylises every n-th shot from the i-th on. shots: the number of
+    shots so far. back: the frame that the newest one continues where its shot resumes, else None.
     """
 
     def __init__(
@@ -118,7 +117,7 @@ class ShotTracker:
         """Return the temporal prior of the newest frame; None: it is initialised without one.
 
         Earlier results are read from the saved state, so that a resumed run gets the same bits.
-        Raises MediaError if a saved frame does not fit the job.
+        Raises MediaError if a saved frame does not have the shape and notes of this run.
         """
         earlier, here, first = self._earlier, self._here, self._first
         if self._step is None or earlier is None or here is None or first is None:
