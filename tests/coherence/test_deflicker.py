@@ -1,4 +1,4 @@
-"""What is shown of a frame trembles less than what was drawn, and is as sharp."""
+"""Deflicker: output images flicker less than the optimised images and are as sharp."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -31,14 +31,14 @@ def uniform(dx: float) -> NDArray[np.float32]:
 
 
 def texture(seed: int = 0, width: int = WIDTH) -> Image:
-    """Return strokes of four pixels or so."""
+    """Return an image with strokes about four pixels long."""
     noise = np.random.default_rng(seed).random((HEIGHT, width, 3), np.float32)
     strokes = cv2.GaussianBlur(noise, (0, 0), 1) - cv2.GaussianBlur(noise, (0, 0), 2)
     return np.clip(0.5 + 0.7 * strokes, 0, 1)
 
 
 def trembling(count: int = 12, noise: float = 0.08) -> list[Image]:
-    """A picture that is drawn a little otherwise in every frame."""
+    """Return a still picture with different noise in every frame."""
     random = np.random.default_rng(1)
     whole = texture()
     return [
@@ -48,7 +48,7 @@ def trembling(count: int = 12, noise: float = 0.08) -> list[Image]:
 
 
 def panned(count: int = 12, step: float = 0.5) -> list[Image]:
-    """A picture that moves by a part of a pixel a frame, and is not blurred by it."""
+    """Return a picture that moves by `step` pixels per frame, resampled with Lanczos."""
     wide = texture(width=WIDTH + 32)
     rows, columns = np.indices((HEIGHT, WIDTH), np.float32)
     return [
@@ -58,7 +58,7 @@ def panned(count: int = 12, step: float = 0.5) -> list[Image]:
 
 
 def redrawn(step: float, noise: float, count: int = 24) -> list[Image]:
-    """A picture that moves so, and whose strokes are drawn a little otherwise in every frame."""
+    """Return a panned picture with different blurred noise in every frame."""
     random = np.random.default_rng(1)
     apart = (noise * random.standard_normal((HEIGHT, WIDTH, 3), np.float32) for _ in range(count))
     return [
@@ -68,7 +68,7 @@ def redrawn(step: float, noise: float, count: int = 24) -> list[Image]:
 
 
 def all_shown(drawn: list[Image], dx: float) -> Iterator[Image]:
-    """Yield what is shown of frames whose pixels are found dx to the right in the one before."""
+    """Yield the output images of `drawn`; the backward flow is dx pixels to the right."""
     seen = EVERYWHERE.copy()
     seen[:, WIDTH - int(np.ceil(dx)) :] = False
     shown = drawn[0]
@@ -201,7 +201,7 @@ def test_a_run_shows_what_is_steadied_and_goes_on_from_what_was_drawn(
 
 
 def test_nothing_of_the_sources_own_detail_is_shown() -> None:
-    """It was given back in place of finer strokes, and the film shone through the painting."""
+    """Regression: source detail was added in place of finer strokes and was visible."""
     drawn, before = trembling(2)
     previous_output = PreviousOutput.along(uniform(1), before, before, EVERYWHERE)
     source, other = texture(6), texture(7)

@@ -1,4 +1,4 @@
-"""Lights: fades and flashes are found with their gain and colour, and nothing else is."""
+"""Fades and flashes are detected with their gain and colour, without false positives."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The course of a shot: small errors of the flow do not add up from frame to frame."""
+"""Key frame track: flow errors do not accumulate from frame to frame."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,11 +16,11 @@ from vidstyle.motion.warp import compose_flows, warp
 
 HEIGHT, WIDTH = 96, 144
 INNER = np.s_[24:-24, 24:-24]
-PAN, ERROR = 1.3, 0.15  # pixels a frame
+PAN, ERROR = 1.3, 0.15  # pixels per frame
 
 
 def clouds(seed: int) -> Image:
-    """Return a picture with detail of every size from three pixels on, wider than a frame."""
+    """Return a picture wider than a frame, with detail at three scales."""
     noise = np.random.default_rng(seed).random((HEIGHT, WIDTH + 40, 3)).astype(np.float32)
     layers = [cv2.GaussianBlur(noise, (0, 0), size) for size in (1.5, 4, 10)]
     picture = sum((layer - layer.mean()) / layer.std() for layer in layers)
@@ -32,7 +32,7 @@ def uniform(dx: float) -> np.ndarray:
 
 
 def pan(count: int) -> list[Image]:
-    """Frames whose pixels are found PAN to the right in the frame before."""
+    """Return frames whose backward flow is PAN pixels to the right."""
     wide = clouds(0)
     there = np.zeros((*wide.shape[:2], 2), np.float32)
     frames = []
@@ -48,7 +48,7 @@ def wrong(backward: float = PAN + ERROR) -> Motion:
 
 
 def slid(course: KeyframeTrack, frames: list[Image], motion: Motion) -> np.ndarray:
-    """Return how far, in pixels, each step leaves the pixels from where they were at first."""
+    """Return the mean drift after each step, in pixels, relative to the first frame."""
     found, steps = [], []
     for index, frame in enumerate(frames, start=1):
         step, course = course.along(motion, frame)
@@ -62,7 +62,7 @@ def test_small_errors_of_the_flow_do_not_add_up() -> None:
     first, *rest = pan(2 * SPAN)
     away = slid(KeyframeTrack(first), rest, wrong())
     alone = ERROR * np.arange(1, len(away) + 1)
-    assert away[0] == pytest.approx(alone[0], abs=1e-4)  # from the anchor itself: nothing to hold
+    assert away[0] == pytest.approx(alone[0], abs=1e-4)  # from the key frame: no correction
     assert away[SPAN - 1] < 0.4 * alone[SPAN - 1]
     assert away[-1] < 0.4 * alone[-1]
 
@@ -123,7 +123,7 @@ def test_an_anchor_is_given_up_after_its_span(
 
 @pytest.mark.parametrize(("speed", "left"), [(PAN, 0.8), (0.0, 1.0)])
 def test_what_moves_is_held_to_how_it_looked_in_the_anchor(speed: float, left: float) -> None:
-    """A result that has strayed comes a fifth of the way back; what stands still stays."""
+    """A fifth of the deviation from the key frame's result is corrected, in moving pixels only."""
     moving, whole = pan(3), np.ones((HEIGHT, WIDTH, 1), np.float32)
     anchor, before, here = moving if speed else moving[:1] * 3
     step, back = (Motion(uniform(speed * age), uniform(-speed * age), whole) for age in (1, 2))

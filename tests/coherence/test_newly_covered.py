@@ -1,4 +1,4 @@
-"""What a mask or a map gives another style than before, or a first one, is painted in it."""
+"""Pixels to which a mask or label map newly assigns a style are stylised in it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_a_mask_that_stays_changes_nothing_and_one_that_comes_begins_anew() -> N
 
 
 def test_a_mask_that_goes_along_with_what_it_covers_covers_nothing_new() -> None:
-    """By half a pixel, too, where a hard edge falls between two pixels."""
+    """A mask that moves with the flow covers nothing new, even by half a pixel at a hard edge."""
     motion = np.full((HEIGHT, WIDTH, 2), (0.5, 0), np.float32)
     moved = bidirectional.Motion(motion, -motion, np.ones((HEIGHT, WIDTH, 1), np.float32))
     along = prior_along(
@@ -79,7 +79,7 @@ def test_a_place_changes_its_region() -> None:
 
 
 def test_newly_covered_places_begin_in_the_colours_and_strokes_of_what_is_painted() -> None:
-    """A result that is the frame, darker by .2 and striped, is continued so; per plane."""
+    """The result is the frame, darker by 0.2 and striped; filled pixels of the plane are too."""
     flat = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
     lines = (0.05 * np.sign(np.sin(np.arange(WIDTH) * np.pi / 2 + 0.1)))[:, None].astype(np.float32)
     painted = np.where(mask(0, 24) > 0, flat - 0.2 + lines, flat)
@@ -107,7 +107,7 @@ def test_a_place_that_changes_its_region_takes_the_strokes_of_that_one() -> None
 
 
 def test_what_a_mask_newly_covers_is_painted_as_the_rest_is() -> None:
-    """A wipe over a picture that stands still: it was held to the source, since nothing moved."""
+    """Regression: a wipe over a still picture kept newly covered pixels at the source."""
     settings = Settings(
         steps=40, steps_next=15, style_layers=LAYERS, content_layers=LAYERS[1:2], tv_weight=0
     )
@@ -140,7 +140,7 @@ def test_what_is_fresh_is_held_smoother_and_what_goes_on_less() -> None:
     prior = found(mask(0, 16), mask(0, 24))
     smooth = FrameProblem(FRAME, None, False, prior).smoothness
     assert smooth[:, 20].min() > 2
-    np.testing.assert_allclose(smooth[:, :14], 0.1, rtol=1e-6)  # held to what was smooth
+    np.testing.assert_allclose(smooth[:, :14], 0.1, rtol=1e-6)  # the temporal loss constrains them
     nothing = replace(prior, confidence=np.zeros_like(prior.confidence), disoccluded=None)
     np.testing.assert_allclose(FrameProblem(FRAME, None, False, nothing).smoothness, 0.6, rtol=1e-6)
     assert (FrameProblem(FRAME, None, False).smoothness == 1).all()

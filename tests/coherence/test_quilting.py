@@ -1,4 +1,4 @@
-"""Strokes for places that no frame has shown, and contours where the source has them."""
+"""Quilted strokes of disoccluded pixels, and the fill of a warm start's initial image."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ ONE = np.ones((HEIGHT, WIDTH, 1), np.float32)
 
 
 def lines(vertical: bool, period: int = 10) -> np.ndarray:
-    """Strokes of one direction: float32 [H, W, 3], -0.1 and 0.1."""
+    """Return parallel strokes: float32 [H, W, 3], -0.1 and 0.1."""
     at = np.indices((HEIGHT, WIDTH))[int(vertical)]
     return np.repeat(np.where(at // (period // 2) % 2, 0.1, -0.1)[..., None], 3, 2).astype(
         np.float32
@@ -33,7 +33,7 @@ def alike(strokes: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_strokes_go_where_the_source_looks_alike() -> None:
-    """Dark ground is hatched across, light ground upright; the frame has them the other way."""
+    """Dark ground has horizontal strokes, light ground vertical; the frame swaps the halves."""
     source = halves(0.3, 0.7)
     strokes = np.where(source < 0.5, lines(vertical=False), lines(vertical=True))
     exemplar = Exemplar(source, strokes, ONE)
@@ -45,7 +45,7 @@ def test_strokes_go_where_the_source_looks_alike() -> None:
 
 
 def test_strokes_are_those_of_the_places_own_plane() -> None:
-    """Of one colour everywhere: only the planes tell the two styles apart."""
+    """The source is uniform: only the planes distinguish the two styles."""
     source = halves(0.5, 0.5)
     before = np.dstack([halves(1, 0)[..., :1], halves(0, 1)[..., :1]])
     strokes = np.where(before[..., :1] > 0, lines(vertical=False), lines(vertical=True))
@@ -63,7 +63,7 @@ def test_known_strokes_are_continued() -> None:
     known[:, 60:] = False
     found = quilted(source, ONE, shifted, known, exemplar)
     assert alike(found[8:-8, 60:80], shifted[8:-8, 60:80]) > 0.8
-    assert alike(strokes[8:-8, 60:80], shifted[8:-8, 60:80]) < 0.4  # as they lie in the exemplar
+    assert alike(strokes[8:-8, 60:80], shifted[8:-8, 60:80]) < 0.4  # the exemplar's own positions
 
 
 def test_where_all_is_known_or_hardly_a_pixel_there_are_none() -> None:
@@ -85,7 +85,7 @@ def test_an_exemplars_strokes_are_what_colour_does_not_explain() -> None:
 
 
 def test_what_moves_keeps_its_contours_where_the_source_has_them() -> None:
-    """By a flow that errs by two pixels; the result is the source at half its contrast."""
+    """The flow is wrong by two pixels; the result is the source at half its contrast."""
     moved = cv2.GaussianBlur(halves(0.2, 0.8), (0, 0), 2)
     frame = np.roll(moved, 2, axis=1)
     result = 0.25 + 0.5 * moved
@@ -101,7 +101,7 @@ def test_what_moves_keeps_its_contours_where_the_source_has_them() -> None:
 
 
 def test_following_the_source_does_not_add_up() -> None:
-    """Over forty frames that tremble by a pixel it is what the last frame is, not their sum."""
+    """After forty frames shifted by up to a pixel, the result matches the last frame."""
     random = np.random.default_rng(4)
     ground = cv2.GaussianBlur(random.random((HEIGHT, WIDTH, 3), np.float32), (0, 0), 2)
     frame, result = ground, 0.25 + 0.5 * ground + lines(vertical=False)
@@ -122,7 +122,7 @@ def test_following_the_source_does_not_add_up() -> None:
 
 
 def test_rare_colours_of_the_film_do_not_shine_through() -> None:
-    """Grey ground, painted blue: a red sign that the frame uncovers is no red."""
+    """Grey ground is stylised blue: a disoccluded red sign is not filled with red."""
     random = np.random.default_rng(6)
     ground = np.repeat(0.5 + 0.2 * random.standard_normal((HEIGHT, WIDTH, 1)), 3, axis=2)
     ground = np.clip(ground, 0, 1).astype(np.float32)

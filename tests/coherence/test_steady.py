@@ -1,4 +1,4 @@
-"""Steady video, through the product's own run with a tiny encoder: cuts and still shots."""
+"""Cuts, still shots and key frames in whole runs with a tiny encoder."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -41,7 +41,7 @@ def test_a_still_shot_is_left_alone_once_it_is_made(film: Film, noise: float) ->
 
 
 def test_what_fades_slowly_does_change(film: Film) -> None:
-    """A thousandth a frame: no frame differs from the one before by more than rounding."""
+    """The light falls by 0.4 % per frame, too little to differ from the previous frame."""
     frames = [frame * (1 - 0.004 * i) for i, frame in enumerate(still(0.0, 12))]
     made = film.run(film.job("fade", frames))
     assert made[1] == made[0]
@@ -49,7 +49,7 @@ def test_what_fades_slowly_does_change(film: Film) -> None:
 
 
 def partly_moving(length: int = 6) -> list[Image]:
-    """A still shot with noise, before which a small picture moves."""
+    """Return a still, noisy shot with a small picture moving in front of it."""
     frames = still(1 / 255, length)
     for index, frame in enumerate(frames):
         frame[10:26, 4 + 3 * index : 16 + 3 * index] = shot(5)[0][10:26, :12]
@@ -82,7 +82,7 @@ def test_a_run_that_is_stopped_within_a_shot_goes_on_to_the_same_bytes(film: Fil
 
 @pytest.mark.parametrize("gaps", [range(3, 13), range(9, 13), range(11, 13), [12], [2, 5, 11]])
 def test_a_shot_with_gaps_is_filled_to_the_same_bytes(film: Film, gaps: Sequence[int]) -> None:
-    """Whatever is left of a shot longer than a course's span."""
+    """The shot is longer than a key frame's span."""
 
     def stop(event: Any) -> None:
         if event.name == "frame" and event.index == 12:
@@ -99,7 +99,7 @@ def test_a_shot_with_gaps_is_filled_to_the_same_bytes(film: Film, gaps: Sequence
 
 
 def test_what_is_hidden_for_a_moment_looks_again_as_it_did(film: Film) -> None:
-    """A textured ground that stands still, and a picture that passes over it."""
+    """Reappearing areas are restored: a picture passes over still, textured ground."""
     frames = still(1 / 255, 7)
     for index, frame in enumerate(frames[1:-1]):
         frame[6:42, 4 + 8 * index : 24 + 8 * index] = shot(5)[0][6:42, :20]

@@ -1,4 +1,4 @@
-"""Dissolves, fades, flashes and titles, through the product's own run with a tiny encoder."""
+"""Dissolves, fades, flashes and titles in whole runs with a tiny encoder."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ EVERYWHERE = np.ones((HEIGHT, WIDTH), bool)
 
 
 class Made:
-    """What a film became: the events of its frames, the results in the state, the output."""
+    """A finished run: its frame events, the results in its state, and its output."""
 
     def __init__(self, film: Film, name: str, frames: list[Image], **settings: Any) -> None:
         job = film.job(name, frames, **settings)
@@ -45,7 +45,7 @@ def dissolve(length: int = 8) -> list[Image]:
 
 
 def nothing(change: np.ndarray, frame: Image) -> np.ndarray:
-    """Find nothing outdated: the control."""
+    """Return that no pixel is outdated: replaces `outdated` in the control runs."""
     return np.zeros(frame.shape[:2], bool)
 
 
@@ -61,7 +61,7 @@ def test_after_a_dissolve_nothing_is_left_of_what_was_before(
     without = Made(film, "without", frames)
     like, unlike = (likeness(each.state[-1], alone.state[-1]) for each in (made, without))
     assert like > 0.75
-    assert unlike < like - 0.04  # colours follow the source by themselves, strokes do not
+    assert unlike < like - 0.04  # colours follow the source in both runs, strokes do not
 
 
 def test_a_pan_is_not_taken_for_a_dissolve(film: Film) -> None:
@@ -70,7 +70,7 @@ def test_a_pan_is_not_taken_for_a_dissolve(film: Film) -> None:
 
 
 def test_a_title_appears_that_fades_in(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Letters over what stands still; each frame is as good as the one before."""
+    """A title fades in over still ground, too slowly to differ from the previous frame."""
     title = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     title[20:28, 12:52] = 1
     shares = np.clip(np.arange(12) / 10, 0, 1)
@@ -114,7 +114,7 @@ def test_what_was_begun_in_the_dark_is_begun_again_in_the_light(film: Film) -> N
 
 
 def flash(at: int = 3, length: int = 8) -> list[Image]:
-    """Something else for two frames: too different to be light."""
+    """Return a shot with two inserted frames whose content differs: not a flash of light."""
     frames, other = shot(1, length=length), shot(2, length=2)
     return [*frames[:at], *other, *frames[at + 2 :]]
 
@@ -130,7 +130,7 @@ def test_what_is_cut_in_for_a_moment_does_not_end_the_shot(film: Film) -> None:
 
 @pytest.mark.parametrize(("kind", "stop"), [(dissolve, 6), (dip, 6), (flash, 3), (flash, 6)])
 def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(film: Film, kind: Any, stop: int) -> None:
-    """And where a frame is gone that had been finished."""
+    """Also when a finished frame has been deleted from the state."""
     whole = film.run(film.job("whole", kind()))
 
     def interrupt(event: Any) -> None:

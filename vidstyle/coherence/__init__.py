@@ -1,1 +1,1 @@
-"""Temporal coherence: warm start, key frames, disocclusion, dissolves, fades, deflicker."""
+"""Temporal coherence: shots, warm start, key frames, disocclusion, dissolves, fades, deflicker."""

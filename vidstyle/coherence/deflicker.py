@@ -1,11 +1,10 @@
-"""Steadying: the last touch on a frame that follows another, so that what moves does not tremble.
+"""Deflicker: a recursive temporal low-pass filter along the motion, applied to the optimised image.
 
-The optimiser redraws a little of every stroke in every frame, and a stroke that moves by a part of
-a pixel is sampled anew. So what is shown is drawn towards what was shown before, carried along the
-motion: a low pass over time, the more the more a place trembles. What bilinear sampling blurs is
-made up for in the coarser half of the detail, as much as is lacking; the finest is let go, since
-that is what trembles.
-The optimiser goes on from what it drew, not from what is shown, so that nothing adds up.
+The optimiser redraws strokes slightly in every frame, and subpixel motion resamples them: moving
+areas flicker. The output image is a blend of the optimised image and the warped previous output;
+the stronger the flicker, the larger the share of the latter. The contrast lost to bilinear sampling
+is restored in the coarser detail only, since the finest detail is the part that flickers.
+The next frame's optimisation starts from the optimised image, so filtering does not accumulate.
 """
 
 from dataclasses import dataclass
@@ -19,22 +18,22 @@ from vidstyle.motion.warp import sample
 
 __all__ = ["PreviousOutput", "filtered"]
 
-_TREMBLE = 4.2e-4  # mean squared difference from which on a place is mostly drawn back
-_MOST = 0.95  # of the way to what was shown before, at most
-_RESTING = 0.8  # of what steadying did to a place, kept a frame longer where it has come to rest
-_AROUND = 0.3  # of the long side: the square over which a place is said to tremble
-_RESTORED = 0.7  # of the contrast of strokes that is lost
-_CRISP = 0.36  # of the share: so much of the detail at least, or large frames lose their finest
-_STROKE = (0.5, 1.5)  # pixels: the blurs between which strokes are seen
-_DETAIL = (0.65, 1.4)  # the same of the detail that is added: finer detail is what trembles
+_TREMBLE = 4.2e-4  # mean squared difference at which the share is half of _MOST
+_MOST = 0.95  # largest share of the previous output
+_RESTING = 0.8  # share of the filter's effect kept per frame where motion has stopped
+_AROUND = 0.3  # of the long side; side of the box filter of the squared difference
+_RESTORED = 0.7  # share of the lost stroke contrast that is restored
+_CRISP = 0.36  # least detail added, per mean share; without it large frames lose their finest
+_STROKE = (0.5, 1.5)  # pixels; sigmas of the band in which stroke contrast is measured
+_DETAIL = (0.65, 1.4)  # pixels; sigmas of the band that is added; finer detail flickers
 
 
 @dataclass(frozen=True)
 class PreviousOutput:
-    """What the frame before looked like, where this frame has its pixels.
+    """The previous frame's images warped to this frame, bilinearly.
 
-    shown, drawn: Images, sampled bilinearly: what was shown, and what the optimiser had drawn.
-    seen: bool [H, W], where both frames show the same. moving: bool [H, W], where it moves.
+    shown: its output image. drawn: its optimised image. seen: bool [H, W], where the warp is valid.
+    moving: bool [H, W], where the flow is not 0.
     """
 
     shown: Image
@@ -50,22 +49,21 @@ class PreviousOutput:
         drawn: Image,
         seen: np.ndarray,
     ) -> Self:
-        """Return what a frame looked like along the flow [H, W, 2] that leads back to it."""
+        """Return the previous output warped by the flow [H, W, 2] to the previous frame."""
         here = sample(drawn, backward)
         there = here if shown is drawn else sample(shown, backward)
         return cls(there, here, seen, (backward != 0).any(axis=2))
 
 
 def filtered(image: Image, previous_output: PreviousOutput, support: np.ndarray) -> Image:
-    """Return what to show of an Image that was drawn.
+    """Return the output image of an optimised image: float32 [H, W, 3], 0..1.
 
-    support: [H, W, 1], 0 where nothing is painted.
+    support: [H, W, 1], 0 where nothing is stylised; such pixels are returned unchanged.
 
-    The share of what was shown before is m² / (m² + c²), where m is the mean squared difference
-    of what was drawn from frame to frame, around a place. Where motion has come to rest, what
-    steadying did fades from frame to frame, so that the picture is not seen to grow sharp at once.
-    Where nothing moves and nothing differs, from what was drawn and from what was shown, the image
-    is returned to the bit.
+    The share of the previous output is _MOST m² / (m² + _TREMBLE²), where m is the local mean
+    squared difference of the optimised image and the warped previous one. Where motion has stopped,
+    the filter's effect decays over several frames, so that sharpness does not jump. A pixel without
+    motion that equals both previous images stays bit-identical.
     """
     seen = previous_output.seen & (support[..., 0] > 0)
     share = _share(image, previous_output, seen.astype(np.float32))[..., None]
@@ -88,17 +86,17 @@ def filtered(image: Image, previous_output: PreviousOutput, support: np.ndarray)
 
 
 def _share(image: Image, previous_output: PreviousOutput, seen: np.ndarray) -> np.ndarray:
-    """Return the share of what was shown before; seen: [H, W], 1 where both show the same."""
+    """Return the share of the previous output, [H, W]; seen: float32 [H, W], 1 where valid."""
     apart = seen * np.square(image - previous_output.drawn).mean(axis=2)
     tremble = np.square(_mean(apart) / np.maximum(_mean(seen), np.float32(1e-3)))
     return np.asarray(_MOST * seen * tremble / (tremble + np.float32(_TREMBLE**2)))
 
 
 def _needed(image: Image, steady: Image, detail: np.ndarray, where: np.ndarray) -> float:
-    """Return how much of the detail is to be added to what is steady, 0..1.
+    """Return the gain, 0..1, with which `detail` is added to the filtered image `steady`.
 
-    So much that strokes have again _RESTORED of the contrast (root mean square of the luma, between
-    the blurs of _STROKE) that they lost where bool [H, W] says: the root of a quadratic.
+    It restores _RESTORED of the lost stroke contrast (root mean square of the luma in the band
+    _STROKE) over bool [H, W] `where`: the root of a quadratic.
     """
     drawn, left, more = (
         difference_of_gaussians(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *_STROKE)
@@ -111,20 +109,20 @@ def _needed(image: Image, steady: Image, detail: np.ndarray, where: np.ndarray) 
 
 
 def _reaching(goal: float, rest: float, both: float, added: float) -> float:
-    """Return how much of a detail is to be added for a mean square of `goal`, 0 if it is there.
+    """Return the gain of a detail that gives the sum a mean square of `goal`; 0 if it has that.
 
-    rest, added: the mean squares before, and of the detail; both: the mean of their product.
+    rest, added: mean squares of the image and of the detail; both: the mean of their product.
     """
     lacking = max(goal - rest, 0)
     return ((both**2 + added * lacking) ** 0.5 - both) / max(added, 1e-12) if lacking else 0.0
 
 
 def _product(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
-    """Return the mean of the product of two [H, W, …] where bool [H, W] says."""
+    """Return the mean product of two [H, W, …] arrays over bool [H, W] `where`."""
     return float(np.mean((one * other)[where], dtype=np.float64))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean of [H, W] values over the square around each."""
+    """Return the box filter of [H, W] values, with the side _AROUND."""
     side = max(1, round(_AROUND * max(values.shape)))
     return cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT_101)

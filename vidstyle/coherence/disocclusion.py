@@ -1,7 +1,7 @@
-"""Filling: the picture that a warm start begins with.
+"""Disocclusion: the initial image of a warm start, with pixels that no earlier frame shows filled.
 
-Where the earlier result is known it is warped, and follows the change of the source; elsewhere the
-frame is coloured as the result is, with strokes of the shot's first frame.
+Where the warp is valid, the earlier result is used and follows the change of the source; elsewhere
+the source gets the result's colours, and strokes quilted from the shot's first frame.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from vidstyle.image import Image, difference_of_gaussians
 
 __all__ = ["WarpedFrame", "despeckled", "exemplar_of", "fill_disoccluded"]
 
-_STROKE = 0.02  # of the long side: what is smaller in a result is its strokes
+_STROKE = 0.02  # of the long side; sigma below which the detail of a result counts as strokes
 _LUMA_CHROMA = np.array(  # columns: Y, Cb and Cr (Rec. 601)
     [[0.299, -0.169, 0.5], [0.587, -0.331, -0.419], [0.114, 0.5, -0.081]], np.float32
 )
-_FEW = 3e-4  # variance of a colour, 0..1 squared, below which it does not show its map
-_CONTOUR = 0.6  # pixels, sigma: a finer change of the source is what sampling took from it
-_SPECK = 12 / 255  # of 1, in Cb or Cr: what is farther from the median of nine is a speck
-_GRAIN = 0.002  # of the long side: what is smaller still would pile up from frame to frame
+_FEW = 3e-4  # variance of a colour (0..1 squared); ridge term of the colour map's fit
+_CONTOUR = 0.6  # pixels; sigma of the source's change; finer change is resampling loss
+_SPECK = 12 / 255  # of 1; a pixel farther than this from the median in Cb or Cr is a speck
+_GRAIN = 0.002  # of the long side; sigma; finer detail would accumulate from frame to frame
 
 
 class WarpedFrame(NamedTuple):
-    """An earlier result in this frame's place, and its source and planes there."""
+    """An earlier result warped to this frame, with its source and planes [H, W, K] warped alike."""
 
     result: Image
     source: Image
     planes: np.ndarray
 
 
-def fill_disoccluded(  # noqa: PLR0913 - where each of four kinds of pixels is
+def fill_disoccluded(  # noqa: PLR0913 - four kinds of pixels, one mask each
     carried: WarpedFrame,
     frame: Image,
     planes: np.ndarray,
@@ -44,19 +44,20 @@ def fill_disoccluded(  # noqa: PLR0913 - where each of four kinds of pixels is
     moving: np.ndarray | None = None,
     exemplar: Exemplar | None = None,
 ) -> Image:
-    """Replace what is not known (bool [H, W]) by the frame, coloured and stroked as the result is.
+    """Return the warped result, filled where bool [H, W] `known` is False: float32, 0..1.
 
-    seen: bool [H, W], what is carried all the same, in another light; other: what another style is
-    to go to than went there. The style's change of colour, result minus source, is fitted to the
-    known pixels of each plane as an affine map of the source's colour; so what motion uncovers
-    neither flashes up in the source's colours nor takes on those of what covered it. Its strokes
-    are those of the exemplar, None: it has none, since bare ground would have to grow them in
-    fewer steps than it takes. Of another style they are those that are nearest, mirrored.
+    frame, planes: this frame's source and float32 [H, W, K] planes. seen: bool [H, W], warped in
+    spite of a change of light. other: bool [H, W], where another style applies than before.
 
-    moving: bool [H, W], where what is known follows the change of its source, in the result's
-    colours: result(t) = map(source(t)) + warp(result(t-1) - map(source(t-1))). So contours stay
-    where the source has them, however far the flow errs, and the sum of all changes is that since
-    the strokes were made: nothing adds up. But for what is finer than a contour.
+    Filled pixels get their colour from affine maps of the source's colour to result minus source,
+    fitted to the known pixels of each plane, so that they show neither the source's colours nor
+    those of the object that covered them. Their strokes are quilted from the exemplar (None: no
+    strokes), since a later frame has too few steps to form strokes; in `other` they are the nearest
+    strokes of the new plane, mirrored.
+
+    moving: bool [H, W], where known pixels follow the change of the source:
+    result(t) = map(source(t)) + warp(result(t-1) - map(source(t-1))). Flow errors do not displace
+    contours, and the changes telescope: errors accumulate only in detail finer than _CONTOUR.
     """
     result, moved, before = carried
     theirs, ours = _shares(before), _shares(planes, rest=1)
@@ -77,7 +78,7 @@ def fill_disoccluded(  # noqa: PLR0913 - where each of four kinds of pixels is
 
 
 def exemplar_of(source: Image, result: Image, planes: np.ndarray) -> Exemplar:
-    """Return a painted frame, whose strokes others are to have. planes: float32 [H, W, K]."""
+    """Return a finished frame's exemplar, strokes clipped to 2 sigma; planes: float32 [H, W, K]."""
     shares = _shares(planes)
     maps = [_colouring(source, result, share) for share in shares.transpose(2, 0, 1)]
     strokes = result - source - _tint(source, shares, maps)
@@ -87,10 +88,10 @@ def exemplar_of(source: Image, result: Image, planes: np.ndarray) -> Exemplar:
 
 
 def despeckled(image: Image, where: np.ndarray) -> Image:
-    """Return an image whose specks of colour have the chroma around them, where bool [H, W] says.
+    """Return the image with colour specks removed where bool [H, W] `where` is True.
 
-    The median of the nine around, of Cb and of Cr (Rec. 601). Specks arise where few evaluations
-    are drawn hard to the style, and a warm start would keep them from frame to frame.
+    Specks get the 3 × 3 median of Cb and Cr (Rec. 601). They arise where the style loss dominates
+    and evaluations are few, and a warm start would keep them.
     """
     colours = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2YCrCb)
     usual = cv2.merge([colours[..., 0], *(cv2.medianBlur(p, 3) for p in cv2.split(colours)[1:])])
@@ -102,9 +103,9 @@ def despeckled(image: Image, where: np.ndarray) -> Image:
 def _of_nearest(
     strokes: np.ndarray, theirs: np.ndarray, ours: np.ndarray, known: np.ndarray, other: np.ndarray
 ) -> np.ndarray:
-    """Return strokes for other places (bool [H, W]), 0 elsewhere: the nearest of their own plane.
+    """Return strokes where bool [H, W] `other` is True, else 0: the nearest of the same plane.
 
-    theirs, ours: shares [H, W, K] of the planes before and now. No stronger than strokes are.
+    theirs, ours: shares [H, W, K] of the planes before and now. Clipped to 2 sigma of the strokes.
     """
     painted = known & theirs.any(axis=2)
     before_most, most = theirs.argmax(axis=2), ours.argmax(axis=2)
@@ -117,14 +118,14 @@ def _of_nearest(
 
 
 def _shares(planes: np.ndarray, rest: float = 0) -> np.ndarray:
-    """Return planes' shares of each pixel, float32 [H, W, K]: 1 in all, `rest` where none is."""
+    """Return planes normalised to a sum of 1 per pixel, or of `rest` where all planes are 0."""
     total = planes.sum(axis=2, keepdims=True)
     none = np.float32(rest / planes.shape[2])
     return np.where(total > 0, planes / np.maximum(total, np.float32(1e-6)), none)
 
 
 def _mirrored(values: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Return the values [H, W, C] as they are there (bool [H, W]), and mirrored from it, or 0."""
+    """Return values [H, W, C], reflected at the nearest pixel of bool [H, W] `there`, else 0."""
     if there.all() or not there.any():
         return values * there[..., None]
     _, nearest = cv2.distanceTransformWithLabels(
@@ -142,19 +143,19 @@ def _mirrored(values: np.ndarray, there: np.ndarray) -> np.ndarray:
 def _tint(
     image: Image, shares: np.ndarray, maps: Sequence[np.ndarray], constant: float = 1
 ) -> np.ndarray:
-    """Return by how much the maps [4, 3] change an image's colours, each by its share."""
+    """Return the colour change by maps [4, 3], weighted by shares; constant 0: linear part only."""
     found = np.zeros_like(image)
     for share, fitted in zip(shares.transpose(2, 0, 1), maps, strict=True):
-        there = ... if share.all() else share > 0  # of many planes, each is in few places
+        there = ... if share.all() else share > 0  # with many planes, each covers few pixels
         change = image[there] @ fitted[:3] + np.float32(constant) * fitted[3]
         found[there] += share[there][..., None] * change
     return found
 
 
 def _coloured(frame: Image, shares: np.ndarray, maps: Sequence[np.ndarray]) -> np.ndarray:
-    """Return a frame in the colours of the maps, each by its share.
+    """Return a frame recoloured by the maps, weighted by the shares.
 
-    The change of luma is that around, so that small letters and contours keep their contrast.
+    The change of luma is blurred, so that small letters and contours keep their contrast.
     """
     tint = _tint(frame, shares, maps)
     luma = (tint @ _LUMA_CHROMA[:, 0])[..., None]
@@ -162,11 +163,11 @@ def _coloured(frame: Image, shares: np.ndarray, maps: Sequence[np.ndarray]) -> n
 
 
 def _colouring(source: Image, result: Image, share: np.ndarray) -> np.ndarray:
-    """Return the affine map [4, 3] of the source's colour that comes nearest to result - source.
+    """Return the affine map [4, 3] from the source's colour to result - source, by least squares.
 
-    share: float32 [H, W], what each pixel counts. Colours that are too rare to show what the style
-    makes of them lose their chroma and keep their luma: by a map that kept both what is uncovered
-    shone in the film's own reds and greens.
+    share: float32 [H, W], the weight of each pixel. The ridge term draws colours too rare to
+    determine the map towards grey of the same luma; drawn towards the identity, disoccluded areas
+    showed the source's own reds and greens.
     """
     there = share > 0
     if not there.any():
@@ -181,13 +182,13 @@ def _colouring(source: Image, result: Image, share: np.ndarray) -> np.ndarray:
 
 
 def _over(image: Image, below: Image, places: np.ndarray) -> Image:
-    """Return `image` at the places (bool [H, W]), softly at their rim, and `below` elsewhere."""
+    """Return `image` over `below` where bool [H, W] `places` is True, with a soft edge inside."""
     share = places.astype(np.float32)
     soft = (cv2.GaussianBlur(share, (5, 5), 0.8) * share)[..., None]
     return np.asarray(image * soft + below * (1 - soft))
 
 
 def _detail(image: Image) -> Image:
-    """Return what is of a stroke's size: less than its length, more than its grain."""
+    """Return the detail of stroke size: the band between the sigmas _GRAIN and _STROKE."""
     coarse, fine = (max(image.shape[:2]) * size for size in (_STROKE, _GRAIN))
     return difference_of_gaussians(image, fine, coarse)

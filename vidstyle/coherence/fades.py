@@ -1,9 +1,9 @@
-"""Fades and flashes: the light a film's frames are shown in, so that a fade dims the painting.
+"""Fades and flashes: detected in the source, removed before stylising, applied to the result.
 
-Painted as it stands, a black frame becomes a full picture, and every step into the dark another
-one. So what fades is painted in full light, and the fade is done again to the result:
-frame = c + g (full - c). A fade is found by its end, a flat frame of colour c, where g is 0; a
-flash by the frames before and after it, which are alike.
+Stylised as it is, a black frame gets a full set of strokes, and every step of a fade another one.
+So faded frames are stylised in full light, and the fade is applied to the output image:
+frame = c + g (full - c), with gain g and colour c. A fade is detected by its end, a flat frame of
+colour c, where g = 0; a flash by the similar frames before and after it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,56 +17,56 @@ from vidstyle.image import Image
 
 __all__ = ["THUMBNAIL", "Fade", "fades", "thumbnail"]
 
-THUMBNAIL = 16  # pixels of a thumbnail's sides
-_FLAT = 0.02  # of 1: what differs by less within a thumbnail shows nothing
-_STEP = 1.005  # the contrast of a frame over that of the next one into the dark, at least
-_ALIKE = 0.95  # cosine of the angle between these, at least; over a cut it is less
-_SUDDEN = 0.7  # the gain of the frame beside a flat one, from which on that is a cut
-_FADED = 0.98  # the gain below which light is missed
-_SHORT = 6  # frames of a flash, at most
-_MIXED, _LIT = 0.85, 0.95  # the gain of some frame in a flash, at most; of the frame after it
-_STILL = 0.85  # the cosine between what is shown before a flash and in it, at least
-_LEAST = 0.05  # the gain below which there is nothing left to paint
+THUMBNAIL = 16  # pixels; side of a thumbnail
+_FLAT = 0.02  # of 1; a thumbnail with a smaller range of values is flat
+_STEP = 1.005  # least ratio of the contrasts of two neighbouring frames of a fade
+_ALIKE = 0.95  # least cosine between two neighbouring frames of a fade; over a cut it is less
+_SUDDEN = 0.7  # gain of the frame next to a flat one; above it there is a cut and no fade
+_FADED = 0.98  # gain; a frame above it is in full light
+_SHORT = 6  # frames; longest flash
+_MIXED, _LIT = 0.85, 0.95  # gain; a flash falls below the first and ends above the second
+_STILL = 0.85  # least cosine between a frame of a flash and the frame before the flash
+_LEAST = 0.05  # gain; a frame below it is faded out and not stylised
 
 
 @dataclass(frozen=True)
 class Fade:
-    """How a frame is faded. gain: 1 in full light, 0 where nothing shows; colour: [3], in 0..1."""
+    """The fade of a frame. gain: 1 in full light, 0 in a flat frame. colour: [3], RGB, 0..1."""
 
     gain: float
     colour: np.ndarray
 
     @property
     def is_out(self) -> bool:
-        """Whether too little shows to be painted."""
+        """Whether the frame is too faint to be stylised."""
         return self.gain < _LEAST
 
     def lifted(self, frame: Image) -> Image:
-        """Return the frame in full light; as it is where it is out."""
+        """Return the frame in full light, or unchanged if it is faded out."""
         if self.is_out:
             return frame
         return np.clip(self.colour + (frame - self.colour) / np.float32(self.gain), 0, 1)
 
     def dimmed(self, result: Image) -> Image:
-        """Return a picture made of the lifted frame in this light."""
+        """Return the result with the fade applied, or unchanged if the frame is faded out."""
         if self.is_out:
             return result
         return np.asarray(self.colour + (result - self.colour) * np.float32(self.gain))
 
 
 def thumbnail(frame: Image) -> np.ndarray:
-    """Return what `lights` needs of a frame: float16 [16, 16, 3]."""
+    """Return a frame's thumbnail for `fades`: float16 [16, 16, 3]."""
     return cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).astype(
         np.float16
     )
 
 
 def fades(thumbnails: Iterable[np.ndarray]) -> dict[int, Fade]:
-    """Return the light of each frame that is not in full light, by its place in the film.
+    """Return the fades by frame position; frames in full light are left out.
 
-    A film that is flat from end to end is in full light.
+    thumbnails: of all frames, in order. A film of flat frames only has no fades.
     """
-    film = list(thumbnails)  # in 16 bits: a film has many frames
+    film = list(thumbnails)  # float16, to save memory
     spread = [float(np.ptp(thumb, axis=(0, 1)).max()) for thumb in film]
     found: dict[int, Fade] = {}
     for is_flat, run in groupby(range(len(film)), lambda place: spread[place] < _FLAT):
@@ -84,7 +84,7 @@ def fades(thumbnails: Iterable[np.ndarray]) -> dict[int, Fade]:
 
 
 def _flashes(film: Sequence[np.ndarray]) -> Iterator[tuple[int, Fade]]:
-    """Yield the place and light of each frame of a flash."""
+    """Yield the position and fade of each frame of each flash."""
     place = 1
     while place < len(film):
         lit = _flash(film[place - 1], film[place : place + _SHORT + 1])
@@ -93,9 +93,9 @@ def _flashes(film: Sequence[np.ndarray]) -> Iterator[tuple[int, Fade]]:
 
 
 def _flash(before: np.ndarray, coming: Sequence[np.ndarray]) -> list[Fade]:
-    """Return the light of each frame until all is as before; none if it is not, or never was else.
+    """Return the fades of the frames of a flash that begins with `coming`; empty if there is none.
 
-    Each is taken for a mixture of the frame before, as it is, with a colour.
+    Each frame is modelled as `before` mixed with a colour. The flash must end within `coming`.
     """
     found: list[Fade] = []
     usual = _mean(before)
@@ -109,7 +109,7 @@ def _flash(before: np.ndarray, coming: Sequence[np.ndarray]) -> list[Fade]:
         if gain > _LIT:
             return found if any(fade.gain < _MIXED for fade in found) else []
         colour = (mean - gain * usual) / (1 - gain)
-        if abs(colour - 0.5).max() > 0.55:  # no colour, but for a little error
+        if abs(colour - 0.5).max() > 0.55:  # not a colour: beyond 0..1 by more than 0.05
             return []
         found.append(Fade(gain, np.clip(colour, 0, 1)))
     return []
@@ -128,9 +128,9 @@ def _size(values: np.ndarray) -> float:
 def _ramp(
     film: Sequence[np.ndarray], way: Iterable[int], colour: np.ndarray
 ) -> Iterator[tuple[int, float]]:
-    """Yield the place and gain of each frame on the way from a flat one to the first in full light.
+    """Yield the position and gain of each frame of a fade, from a flat frame along `way`.
 
-    After a cut to a flat frame there is none: its neighbour shows nearly as much as what follows.
+    Empty at a cut to a flat frame: the neighbour's contrast is above _SUDDEN of the largest.
     """
     shown: list[tuple[int, np.ndarray]] = []
     for place in way:
@@ -147,7 +147,7 @@ def _ramp(
 
 
 def _rises(darker: np.ndarray, lighter: np.ndarray) -> bool:
-    """Say whether the same is shown in more light; what is nearly flat shows nothing."""
+    """Return whether `lighter` is `darker` at higher contrast; a flat `darker` fits any content."""
     less, more = _size(darker), _size(lighter)
     if more < _STEP * less:
         return False

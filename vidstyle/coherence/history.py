@@ -1,4 +1,4 @@
-"""Protocols of the finished frames and of the stylizer that coherence reads."""
+"""Protocols of the finished frames and of the stylizer, as coherence uses them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +13,13 @@ __all__ = ["FinishedFrame", "FinishedFrames", "StartImage"]
 
 
 class StartImage(Protocol):
-    """A stylizer's `begin`: the image that a frame's optimisation starts from without a prior."""
+    """A stylizer's `begin`: returns a frame's initial image when there is no prior."""
 
     def __call__(self, content: Image, guide: Guide | None = None) -> Image: ...
 
 
 class FinishedFrame(Protocol):
-    """The report on a finished frame: how it was reached from the frames before it."""
+    """The relation of a finished frame to earlier frames: jobs.checkpoint.Finished."""
 
     @property
     def reinitialized(self) -> bool: ...
@@ -39,7 +39,7 @@ class FinishedFrames(Protocol):
     def finished(self) -> Mapping[int, FinishedFrame]: ...
 
     def has(self, index: int) -> bool:
-        """Whether frame `index` is finished."""
+        """Return whether frame `index` is finished."""
         ...
 
     def load(self, index: int) -> Image:
@@ -47,5 +47,5 @@ class FinishedFrames(Protocol):
         ...
 
     def load_notes(self, index: int) -> dict[str, np.ndarray]:
-        """Return the notes on finished frame `index`, as they were saved."""
+        """Return the notes saved with finished frame `index`: arrays by name, see `frame_notes`."""
         ...

@@ -1,9 +1,8 @@
-"""The course of a shot: its motion from frame to frame, held to a frame further back, its anchor.
+"""Key frame track: flow from frame to frame, corrected for drift against a key frame.
 
-Every flow errs a little, and strokes go along all of them: they slide off what they were painted
-on. So each frame is also compared with the anchor, beginning from where its pixels came by the
-motion so far, and a part of what that misses by is made good at every step, too little to be seen.
-What reappears after the frame before did not show it is known from the anchor.
+Flow errors accumulate over the frames, so strokes drift off the content they were painted on. Each
+frame is therefore also registered to a key frame (`anchor`), starting from the composed flow, and
+part of the difference is corrected per frame. Reappearing areas are restored from the key frame.
 """
 
 from dataclasses import dataclass, replace
@@ -19,19 +18,19 @@ from vidstyle.motion.warp import compose_flows, warp
 
 __all__ = ["SPAN", "KeyframeTrack", "Step"]
 
-SPAN = 10  # frames from one anchor to the next
-_SHARE = 0.5  # of what is missed, made good at once: with all of it strokes shake
-_FAR = 1.5  # pixels: who is said to have slid farther was taken for something else
-_PATCH = 9  # pixels: the side of the square over which two flows are compared
-_SLIGHT = 0.02  # of 1: what planes may differ by and still say the same
-_SMOOTH = 3.0  # pixels: over which what slid is averaged
+SPAN = 10  # frames from one key frame to the next
+_SHARE = 0.5  # share of the drift corrected per frame; with 1 strokes shake
+_FAR = 1.5  # pixels; drift above it is treated as a false match and ignored
+_PATCH = 9  # pixels; side of the box filter of the residual by which two flows are compared
+_SLIGHT = 0.02  # plane weight; planes that differ by less are equal
+_SMOOTH = 3.0  # pixels; sigma of the Gaussian filter of the drift
 
 
 @dataclass(frozen=True)
 class Step:
-    """How a frame is reached. motion: from the frame before, held to the anchor.
+    """The motion to a frame. motion: from the previous frame, corrected for drift.
 
-    further: from the anchor, a source frame `age` frames back, where that is not the frame before.
+    further: from the key frame `anchor`, `age` frames back; None: it is the previous frame.
     """
 
     motion: Motion
@@ -42,11 +41,11 @@ class Step:
 
 @dataclass(frozen=True)
 class KeyframeTrack:
-    """Where the pixels of a shot's newest frame were in its anchor, and where its own are now.
+    """The flow between a shot's key frame and its newest frame.
 
-    planes: float32 [H, W, K], what masks or maps said of the anchor, or None. backward, forward:
-    float32 [H, W, 2], in pixels, as in Motion, or None: the newest frame is the anchor. age: frames
-    since.
+    anchor, planes: the key frame's source and its guide's float32 [H, W, K]. backward: float32
+    [H, W, 2], in pixels, from the newest frame to the key frame; forward: the reverse; both None
+    if the newest frame is the key frame. age: frames since the key frame.
     """
 
     anchor: Image
@@ -58,7 +57,7 @@ class KeyframeTrack:
     def along(
         self, motion: Motion, frame: Image, planes: np.ndarray | None = None
     ) -> tuple[Step, "KeyframeTrack"]:
-        """Return the step to this frame by a motion, and the course from here on."""
+        """Return the drift-corrected step to the next frame, and the track at that frame."""
         age = self.age + 1
         if self.backward is None or self.forward is None:
             here = replace(self, backward=motion.backward, forward=motion.forward)
@@ -71,7 +70,7 @@ class KeyframeTrack:
         return Step(held, further, age, self.anchor), here.past(frame, planes)
 
     def past(self, frame: Image, planes: np.ndarray | None = None) -> "KeyframeTrack":
-        """Return the course once a frame was passed by, whose motion need not be known."""
+        """Return the track one frame on; after SPAN frames, a new one with `frame` as key frame."""
         return (
             KeyframeTrack(frame, planes)
             if self.age + 1 == SPAN
@@ -81,9 +80,9 @@ class KeyframeTrack:
     def _seen(
         self, frame: Image, planes: np.ndarray | None, backward: np.ndarray, forward: np.ndarray
     ) -> Motion:
-        """Return the motion from the anchor, looked for near these flows.
+        """Return the motion from the key frame, estimated from these initial flows.
 
-        Trusted only where the same was to be made of what is seen.
+        Confidence is 0 where the guides' planes differ.
         """
         there = optical_flow(frame, self.anchor, backward)
         back = optical_flow(self.anchor, frame, forward)
@@ -96,10 +95,10 @@ class KeyframeTrack:
     def _held(
         self, backward: np.ndarray, straight: np.ndarray, further: Motion, frame: Image
     ) -> np.ndarray:
-        """Return the flow to the frame before, with a share of what all so far have missed by.
+        """Return the flow to the previous frame, corrected by a share of the accumulated drift.
 
-        What is seen at p here and lies d from where the anchor has it came from d nearer to it in
-        the frame before: that the course turns or grows meanwhile is neglected.
+        Applies where the flow registered to the key frame predicts `frame` better than the composed
+        one, except in pixels without motion. Rotation and scale since the key frame are neglected.
         """
         slid = further.backward - straight
         better = self._missed(further.backward, frame) < self._missed(straight, frame)
@@ -109,13 +108,13 @@ class KeyframeTrack:
         return np.where(still, backward, backward + np.float32(_SHARE) * slid)
 
     def _missed(self, flow: np.ndarray, frame: Image) -> np.ndarray:
-        """Return how far the anchor, warped by a flow, is from the frame around each pixel."""
+        """Return the mean squared difference of the warped key frame and the frame, per patch."""
         apart = np.square(warp(self.anchor, flow) - frame).sum(axis=2)
         return np.asarray(cv2.blur(apart, (_PATCH, _PATCH)))
 
 
 def _nearest(planes: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Return the planes at p + flow(p), of the pixel that is nearest."""
+    """Return the planes at p + flow(p), nearest neighbour."""
     height, width = planes.shape[:2]
     rows, columns = np.indices((height, width))
     x, y = np.rint(flow[..., 0]).astype(int), np.rint(flow[..., 1]).astype(int)

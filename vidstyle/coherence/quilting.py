@@ -1,9 +1,9 @@
-"""Quilting: strokes for places that no earlier frame shows, copied from a painted frame.
+"""Quilting: strokes for disoccluded pixels, copied from a finished frame.
 
 Image quilting (Efros & Freeman, "Image Quilting for Texture Synthesis and Transfer", 2001) guided
-by a pair of images as in image analogies (Hertzmann et al., 2001): each tile takes the strokes of
-the tile of a painted frame whose source looks most like it and whose strokes continue the known
-strokes beside it. Differs in that tiles are compared as 6 x 6 means, and blended in place of cut.
+by a pair of images as in image analogies (Hertzmann et al., 2001): each tile gets the strokes of
+the exemplar's tile with the most similar source and the best match of strokes in the overlap.
+Differs: tiles are compared as 6 × 6 means, and blended instead of cut.
 """
 
 from typing import NamedTuple, Self
@@ -15,19 +15,19 @@ from vidstyle.image import Image
 
 __all__ = ["Exemplar", "quilted"]
 
-_TILE = 0.15  # of the long side: a few strokes; 0.12 and 0.2 look the same
-_CELLS = 6  # means a side by which tiles are compared: a tile is a multiple of it
-_STRIDE = 12  # candidates to a tile's side
-_CONTINUED = 0.5  # weight of the strokes beside it, beside the colours; 2 looks the same
-_MOSTLY = 0.5  # of a cell is painted: it has a mean to compare
-_PLANE = 4.0  # the same of a plane (0..1): another style's strokes are no candidates
+_TILE = 0.15  # of the long side; a tile's side, a few strokes; 0.12 and 0.2 look the same
+_CELLS = 6  # cells per tile side; a tile's side is a multiple of it
+_STRIDE = 12  # candidate positions per tile side
+_CONTINUED = 0.5  # weight of the overlapping strokes relative to the source; 2 looks the same
+_MOSTLY = 0.5  # share of a cell's pixels that must have strokes for it to be compared
+_PLANE = 4.0  # weight of a plane (0..1); high, so that another style's tiles are not chosen
 
 
 class Exemplar(NamedTuple):
-    """A painted frame.
+    """A finished frame as a source of strokes.
 
-    source: Image; strokes: float32 [H, W, 3], what of the result is not the source in the result's
-    colours; planes: float32 [H, W, K], as in guides.
+    source: Image. strokes: float32 [H, W, 3], the result minus the source in the result's colours.
+    planes: float32 [H, W, K], as in Guide.
     """
 
     source: Image
@@ -38,10 +38,9 @@ class Exemplar(NamedTuple):
 def quilted(
     frame: Image, planes: np.ndarray, strokes: np.ndarray, known: np.ndarray, exemplar: Exemplar
 ) -> np.ndarray:
-    """Return the strokes of a frame, float32 [H, W, 3], where bool [H, W] `known` is False.
+    """Return strokes for a frame, float32 [H, W, 3]; 0 where bool [H, W] `known` is True.
 
-    planes: float32 [H, W, K] of the frame; strokes: those that it has, where they are known. 0
-    where all is known, or in a frame of a few pixels.
+    planes: [H, W, K], of the frame; strokes: valid where `known`. All 0 in frames of a few pixels.
     """
     height, width = known.shape
     side = min(round(_TILE * max(height, width)), height, width) // _CELLS * _CELLS
@@ -71,9 +70,10 @@ def quilted(
 
 
 class _Candidates(NamedTuple):
-    """Every tile of an exemplar: its strokes, the tiles' corners int [N, 2], and their means.
+    """The candidate tiles of an exemplar.
 
-    looks: float32 [N, C], of the source and the planes; strokes: [N, 3 per cell].
+    drawn: the exemplar's strokes [H, W, 3]. corners: int [N, 2], row and column. looks: float32
+    [N, C], cell means of source and planes. strokes: float32 [N, 3 per cell], cell means.
     """
 
     drawn: np.ndarray
@@ -98,10 +98,10 @@ class _Candidates(NamedTuple):
         return cls(exemplar.strokes, corners, looks.reshape(count, -1), strokes.reshape(count, -1))
 
     def nearest(self, goal: np.ndarray, painted: np.ndarray, there: np.ndarray) -> np.ndarray:
-        """Return the strokes [side, side, 3] of the tile that looks most like a goal.
+        """Return the strokes [side, side, 3] of the candidate nearest to a tile.
 
-        goal: [side, side, C], the source and the planes; painted: the strokes that it is to
-        continue, [side, side, 3], where bool [side, side] `there` says that there are any.
+        goal: [side, side, C], the tile's source and planes. painted: [side, side, 3], the strokes
+        to continue, valid where bool [side, side] `there` is True.
         """
         side = len(there)
         cell = side // _CELLS
@@ -116,13 +116,13 @@ class _Candidates(NamedTuple):
 
 
 def _means(values: np.ndarray, cell: int) -> np.ndarray:
-    """Return the mean of [H, W, C] values over the cell that begins at each position."""
+    """Return the mean of [H, W, C] values over the cell whose top left corner is each pixel."""
     found = cv2.blur(values, (cell, cell), anchor=(0, 0), borderType=cv2.BORDER_REFLECT_101)
     return found.reshape(values.shape)  # OpenCV drops an axis of one
 
 
 def _order(share: np.ndarray, new: np.ndarray, side: int) -> list[tuple[int, int]]:
-    """Return the corners of the tiles that are needed, half a side apart: most is known first."""
+    """Return the corners of the needed tiles, half a side apart, those with most known first."""
     rows, columns = (range(0, long - side + 1, side // 2) for long in share.shape)
     tiles = [(row, column) for row in rows for column in columns]
     here = {at: np.s_[at[0] : at[0] + side, at[1] : at[1] + side] for at in tiles}
@@ -131,7 +131,7 @@ def _order(share: np.ndarray, new: np.ndarray, side: int) -> list[tuple[int, int
 
 
 def _window(side: int) -> np.ndarray:
-    """Return how much a tile counts for each of its pixels, [side, side]: less at its edges."""
+    """Return the blending weight of a tile's pixels: float32 [side, side], less at the edges."""
     ramp = 1 - np.abs(np.arange(side) + 0.5 - side / 2) / (side / 2)
     ramp = np.clip(2 * ramp, 0, 1).astype(np.float32)
     smooth = ramp * ramp * (3 - 2 * ramp) + np.float32(1e-3)

@@ -1,4 +1,4 @@
-"""Following: how a run goes from frame to frame, and what each is told by those before it."""
+"""Shot tracking: where shots begin, end and resume, and the temporal prior of each frame."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ShotTracker", "frame_notes"]
 
-_SHORT = 6  # frames: a flash, or a shot cut in between, is no longer than that
-_CLEAR = 0.25  # of full light: what was begun in less is begun again, since noise was painted too
+_SHORT = 6  # frames; a shot interrupted for at most this long (flash, short insert) is resumed
+_CLEAR = 0.25  # fade gain; a darker first frame has amplified noise and is replaced when lighter
 
 
 @dataclass(frozen=True)
 class _TrackedFrame:
-    """A frame of the source that was reached, and what goes with it. gain: of its light."""
+    """A source frame with its guide. gain: of its fade, 1 without one."""
 
     position: int
     frame: "Image"
@@ -41,7 +41,7 @@ class _TrackedFrame:
 
 @dataclass(frozen=True)
 class _PreviousShot:
-    """A shot that a cut has ended, or a flash: its last frame, its first, its number."""
+    """A shot ended by a cut, a flash or a fade, which may be resumed. number: as `shots` counts."""
 
     last: _TrackedFrame
     first: _TrackedFrame
@@ -49,12 +49,13 @@ class _PreviousShot:
 
 
 class ShotTracker:
-    """The frames of a run, one after another: `reach` each, and ask for its prior if it is made.
+    """Tracks the shots of a run: call `advance` for every frame, `prior` for those to stylise.
 
-    Where a film is resumed, finished frames are reached too, and tell what they told before.
-    count: of the frames. linked: whether one follows another; photos do not. shots: how many have
-    begun so far. back: the frame that the newest goes on from, where the shot was interrupted by a
-    flash or by another, else None. ours: whether the newest is of this shard (i, n).
+    In a resumed run, advance to finished frames too: their cuts are read from their reports.
+    state: the finished frames. begin: returns the initial image of a frame without a prior.
+    count: the number of frames. linked: False for photos, which have no temporal relation.
+    shard: (i, n), this process stylises every n-th shot from the i-th on. shots: the number of
+    shots so far. back: the frame that the newest one continues where its shot resumes, else None.
     """
 
     def __init__(
@@ -72,23 +73,23 @@ class ShotTracker:
         self._linked, self._shard = linked, shard
         self._earlier: _TrackedFrame | None = None
         self._here: _TrackedFrame | None = None
-        self._first: _TrackedFrame | None = None  # since all was begun anew
+        self._first: _TrackedFrame | None = None  # of the shot, or the last reinitialized frame
         self._left: _PreviousShot | None = None
         self._step: Step | None = None
         self._course: KeyframeTrack | None = None
 
     @property
     def ours(self) -> bool:
-        """Whether this shard makes the newest shot."""
+        """Whether the newest shot belongs to this shard."""
         number, of = self._shard
         return (self.shots - number) % of == 0
 
     def advance(
         self, position: int, frame: "Image", guide: "Guide | None", fade: "Fade | None" = None
     ) -> bool:
-        """Go on to a frame; return whether there is a cut before it, and no way back over it.
+        """Advance to a frame; return True if it begins a new shot.
 
-        One that shows nothing is passed by, and what comes after it begins anew.
+        A frame that is faded out interrupts the shot and belongs to none.
         """
         self._step = self.back = None
         if fade is not None and fade.is_out:
@@ -113,9 +114,10 @@ class ShotTracker:
         return False
 
     def prior(self) -> "TemporalPrior | None":
-        """Return what the results before it say of the frame, None: it is begun anew.
+        """Return the temporal prior of the newest frame; None: it is initialised without one.
 
-        They are read back from the state: what a resumed run would read, to the bit.
+        Earlier results are read from the saved state, so that a resumed run gets the same bits.
+        Raises MediaError if a saved frame does not have the shape and notes of this run.
         """
         earlier, here, first = self._earlier, self._here, self._first
         if self._step is None or earlier is None or here is None or first is None:
@@ -123,7 +125,7 @@ class ShotTracker:
         if first.gain < _CLEAR <= here.gain:
             self._begin()
             return None
-        step, self._step = self._step, None  # large, and the rest takes memory
+        step, self._step = self._step, None  # freed early: it is large
         before, further = self._stylized_frame(earlier, self._start), None
         if step.further is not None and step.anchor is not None:
             anchor = _TrackedFrame(here.position - step.age, step.anchor)
@@ -143,7 +145,7 @@ class ShotTracker:
     def _stylized_frame(
         self, seen: _TrackedFrame, start: "StartImage | None" = None
     ) -> warm_start.StylizedFrame:
-        """Return a finished frame; with its start image if `start` is given."""
+        """Return a finished frame, with its initial image if `start` is given."""
         begun = None if start is None else start(seen.frame, seen.guide)
         output, notes = self._state.load(seen.position), self._state.load_notes(seen.position)
         if output.shape != seen.frame.shape or not _are_notes(notes, output.shape):
@@ -160,7 +162,7 @@ class ShotTracker:
         )
 
     def _turn(self, here: _TrackedFrame) -> bool:
-        """Begin a shot at a frame, or go on with the one that was left a moment ago."""
+        """Begin a shot at a frame (True), or resume the interrupted one (False)."""
         known, left, moved = self._state.finished.get(here.position), self._left, None
         if left is not None and here.position - left.last.position > _SHORT:
             left = None
@@ -178,20 +180,20 @@ class ShotTracker:
         return False
 
     def _leave(self, last: _TrackedFrame | None) -> None:
-        """Note where a shot ends, to come back to: the shot before, if this one was short."""
+        """Remember the shot that ends with `last`; if it was short, keep the one before it."""
         if last is None or self._first is None:
             return
         if self._left is None or last.position >= self._left.last.position + _SHORT:
             self._left = _PreviousShot(last, self._first, self.shots)
 
     def _begin(self) -> None:
-        """Let all that comes be compared with the newest frame, and with none before."""
+        """Make the newest frame the reference of all that follow, and their key frame."""
         if self._here is not None:
             self._first = self._here
             self._course = KeyframeTrack(self._here.frame, self._here.planes)
 
     def _is_followed(self, position: int) -> bool:
-        """Say whether the motion to a frame is needed: for it, or for the course of one to come."""
+        """Return whether the motion to a frame is needed, for it or for a later key frame track."""
         known = self._state.finished.get(position)
         if known is None:
             return True
@@ -200,9 +202,9 @@ class ShotTracker:
 
 
 def _are_notes(notes: "dict[str, np.ndarray]", size: tuple[int, ...]) -> bool:
-    """Tell whether notes on a frame of shape `size` have the names, types and shapes they should.
+    """Return whether the notes on a frame of shape `size` have valid names, dtypes and shapes.
 
-    Their sha256 agrees with the journal, but the journal may be anybody's.
+    Their sha256 matches the journal, but the journal itself is not authenticated.
     """
     images = ("optimised_image", "unblended_image")
     ends = {**dict.fromkeys(images, size), "change": (4,), "matches": (5,)}
@@ -216,7 +218,7 @@ def _are_notes(notes: "dict[str, np.ndarray]", size: tuple[int, ...]) -> bool:
 
 
 def frame_notes(made: "Stylized", prior: "TemporalPrior | None") -> "dict[str, np.ndarray | None]":
-    """Return what the frames to come need to know besides a result; what is None they need not."""
+    """Return the arrays that later frames need besides the output image; None: not needed."""
     change = None if prior is None or prior.change is None else prior.change.astype(np.float16)
     return {
         "matches": made.matches,
@@ -227,7 +229,7 @@ def frame_notes(made: "Stylized", prior: "TemporalPrior | None") -> "dict[str, n
 
 
 def _unlike(image: "Image", other: "Image") -> np.ndarray | None:
-    """Return an image as uint16, or None if it equals `other`, which is read in its place."""
+    """Return an image as uint16, or None if it equals `other`, which then replaces it."""
     if image is other:
         return None
     words = to_uint16(image)

@@ -1,4 +1,4 @@
-"""Stylized: the result of stylising one frame."""
+"""The result of stylising one frame."""
 
 from dataclasses import dataclass, field
 
@@ -19,8 +19,8 @@ class Stylized:
     matches: float32 [rows, columns, 5], the style block matched to each block (patch, doodle).
     optimised_image: the minimiser's result, from which the next frame's optimisation starts;
         default: `output_image`.
-    unblended_image: the optimised image after deflickering, before a soft guide blends it with the
-        source; default: `output_image`.
+    unblended_image: the deflickered image before a soft guide blends it with the source; default:
+        `output_image`.
     """
 
     output_image: Image
@@ -37,5 +37,5 @@ class Stylized:
 
     @property
     def image(self) -> Image:
-        """The output image: a short name for `output_image`."""
+        """Short for `output_image`."""
         return self.output_image

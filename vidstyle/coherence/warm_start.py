@@ -1,7 +1,6 @@
-"""What a finished frame says of the next: where its result goes along the motion, and what is left.
+"""Warm start: the temporal prior of a frame, computed from an earlier finished frame.
 
-Where motion explains the frame, the result is carried along; elsewhere the frame is coloured and
-stroked as the result is.
+Where the motion predicts the frame, the earlier result is warped; disoccluded pixels are filled.
 """
 
 from dataclasses import dataclass
@@ -20,29 +19,28 @@ from vidstyle.motion.warp import sample, warp
 
 __all__ = ["StylizedFrame", "TemporalPrior", "carried", "prior", "prior_along", "static"]
 
-_NEAR = 0.75  # of a node's spacing: what stands farther from every node is matched anew
-_DRAWN_OUT = 0.5  # of its area: what came from less is new
-_CALM = 25  # pixels: the side of the square over which noise is averaged
-_SLIGHTEST = 1 / 255  # of 1: what changes less, on average, has not changed
-_OTHER = 0.5  # of 1: where a plane says so much more or less, a style has come or gone
-_HELD = 0.2  # of the way back to how it looked further back: errors are not to add up
-_FAINT = 0.02  # of 1: what a plane says of less is not seen
+_NEAR = 0.75  # node spacings; a node with no moved match within this distance is matched anew
+_DRAWN_OUT = 0.5  # ratio of areas; ground stretched to more than twice its area is disoccluded
+_CALM = 25  # pixels; side of the box filter that averages sensor noise
+_SLIGHTEST = 1 / 255  # of 1; a smaller mean change of the source counts as none
+_OTHER = 0.5  # plane weight; a larger change means that another style applies
+_HELD = 0.2  # share of the key frame's result in moving pixels, against accumulated error
+_FAINT = 0.02  # plane weight; smaller weights and changes are invisible
 
 
 @dataclass(frozen=True)
 class TemporalPrior:
-    """What an earlier frame says of this one.
+    """The temporal prior of a frame: its initial image, with per-pixel confidence.
 
-    image: the earlier result carried into this frame: warped where motion explains the frame,
-    elsewhere the frame in the colours of the result. It is where a warm start begins.
-    trust: [H, W, 1], where the warped result is to be kept.
-    flow: float32 [H, W, 2], where the pixels of this frame are found in the earlier one, or None:
-    nothing moved. matches: what the earlier frame's blocks were matched to, if they were. settled:
-    bool [H, W, 1], what is left as it is, or None: nothing. change: how far the source has come
-    from what the strokes were made for, see fading; renewed: everywhere so far that it is better
-    begun anew. fresh: float32 [H, W, 1], 1 where nothing before shows what is there, so that it is
-    painted from nothing; None: nowhere. looked: what the earlier frame looked like, or None: what
-    is shown need not keep to it.
+    image: the earlier result, warped where the motion predicts the frame and filled elsewhere.
+    confidence: float32 [H, W, 1], 0..1, the weight of the temporal loss.
+    flow: float32 [H, W, 2], in pixels, to the earlier frame; None: no motion.
+    matches: the earlier frame's block matches, see `carried`; None: the technique has none.
+    static: bool [H, W, 1], pixels that keep the earlier result bit for bit; None: none.
+    change: the accumulated change of the source since its strokes were painted, see `dissolves`.
+    reinitialized: whether the frame should be initialised without this prior.
+    disoccluded: float32 [H, W, 1], 1 where no earlier frame shows the pixel; None: nowhere.
+    previous_output: for `deflicker`; None: the output is not deflickered.
     """
 
     image: Image
@@ -58,11 +56,11 @@ class TemporalPrior:
 
 @dataclass(frozen=True)
 class StylizedFrame:
-    """A finished frame. begun: what it begins with, None: its source.
+    """A finished frame.
 
-    result: what the optimiser drew; shown: what was shown of it, see steadying, None: just that.
-    planes: float32 [H, W, K], where which style was to go, None: one everywhere. change, matches:
-    as in Prior, of this frame itself.
+    result: the optimised image. begun: the initial image without a prior; None: the source.
+    planes: float32 [H, W, K], of the guide; None: one style everywhere. shown: the deflickered
+    image; None: same as result. change, matches: of this frame, as in TemporalPrior.
     """
 
     source: Image
@@ -80,9 +78,10 @@ def prior(
     earlier_result: Image,
     begun: tuple[Image, Image] | None = None,
 ) -> TemporalPrior | None:
-    """What the result of an earlier frame says of this one, or None: between them lies a cut.
+    """Return the prior that an earlier frame gives `source`, or None across a cut.
 
-    All are of one size. begun: what the earlier frame and this one begin with, if not themselves.
+    All images have the same size. begun: the initial images of the earlier frame and of this one;
+    None: their sources.
     """
     moved = motion(earlier_source, source)
     if moved is None:
@@ -91,7 +90,7 @@ def prior(
     return prior_along(moved, StylizedFrame(earlier_source, earlier_result, before), source, now)
 
 
-def prior_along(  # noqa: PLR0913 - a frame, and all that is known of it
+def prior_along(  # noqa: PLR0913 - two frames, their motion and their guides
     moved: Motion,
     earlier: StylizedFrame,
     source: Image,
@@ -101,14 +100,14 @@ def prior_along(  # noqa: PLR0913 - a frame, and all that is known of it
     *,
     first: StylizedFrame | None = None,
 ) -> TemporalPrior:
-    """What an earlier frame says of this one, as `prior`, along a known motion.
+    """Return the prior that an earlier frame gives `source` along a known motion.
 
-    planes: as those of `earlier`, of this frame. Where another style is to go than went there, or
-    one where none did, the earlier result says nothing. further: the motion from a frame further
-    back, and that: what is known from there and not from the earlier frame, since it was hidden in
-    it, looks again as it did. first: the first frame of the shot, whose strokes go to what no
-    frame has shown; None: those of the earlier one. Ruder et al. (2016), section 4.4; differs in
-    that it starts so too, and in that what moves and is known from both is a little of either.
+    begun: the initial image of this frame; None: `source`. planes: float32 [H, W, K], of this
+    frame; where another style applies than in `earlier`, confidence is 0. further: a key frame and
+    the motion from it; it restores pixels that are occluded in `earlier`. first: the first frame of
+    the shot, whose strokes fill disoccluded pixels; None: `earlier`. Long-term consistency as in
+    Ruder et al. (2016), section 4.4. Differs: it applies to the initial image too, and blends both
+    frames in moving pixels that both show.
     """
     backward, certainty = moved.backward, moved.confidence
     carried = warp(earlier.source, backward)
@@ -135,7 +134,7 @@ def prior_along(  # noqa: PLR0913 - a frame, and all that is known of it
         moving=(backward != 0).any(axis=2),
         exemplar=_exemplar(earlier if first is None else first),
     )
-    disoccluded = (uncovered | other) & ~new  # a title is to be read, not painted over
+    disoccluded = (uncovered | other) & ~new  # not `new`: titles must stay legible
     known &= ~new
     change = dissolves.at_rest(change, known, new)
     known &= ~other
@@ -145,7 +144,7 @@ def prior_along(  # noqa: PLR0913 - a frame, and all that is known of it
     if further is not None:
         valid, since, previous_output = _said_by(*further, source)
         share = np.where(known[..., None], 0, valid)
-        moving = known & (backward != 0).any(axis=2)  # what stands still stays to the bit
+        moving = known & (backward != 0).any(axis=2)  # still pixels stay bit-identical
         image += np.where(moving[..., None], _HELD * valid, share) * (previous_output - image)
         certainty = np.maximum(certainty, share)
         change = dissolves.where(share[..., 0] > 0.5, since, change)
@@ -170,10 +169,10 @@ def _exemplar(painted: StylizedFrame) -> Exemplar:
 
 
 def _previous_output(moved: Motion, earlier: StylizedFrame, kept: np.ndarray) -> PreviousOutput:
-    """Return what the earlier frame looked like here; kept: bool [H, W], where that is to stay.
+    """Return the earlier output for deflickering, where bool [H, W] `kept` is True.
 
-    Along the motion as it was measured from frame to frame: what is to stay in place for long goes
-    by the flow that is held to the anchor, and what is not to tremble by what is seen to move.
+    Warped along the measured flow: flicker is visible relative to the actual motion between two
+    frames. The drift-corrected flow is for long-term alignment.
     """
     back, forth = moved.measured or (moved.backward, moved.forward)
     shown = earlier.result if earlier.shown is None else earlier.shown
@@ -184,7 +183,7 @@ def _previous_output(moved: Motion, earlier: StylizedFrame, kept: np.ndarray) ->
 def _said_by(
     back: Motion, old: StylizedFrame, source: Image
 ) -> tuple[np.ndarray, np.ndarray, Image]:
-    """Return how far a frame further back holds [H, W, 1], the change since, its result here."""
+    """Return a key frame's confidence [H, W, 1], the change since, and its warped result."""
     apart = source - warp(old.source, back.backward)
     since = dissolves.added(old.change, back.backward, apart, back.confidence[..., 0] > 0)
     valid = back.confidence * ~dissolves.outdated(since, source)[..., None]
@@ -192,11 +191,10 @@ def _said_by(
 
 
 def static(found: TemporalPrior, first: Image, frame: Image) -> np.ndarray:
-    """Return bool [H, W, 1]: what stands still and is as it was in the first frame of its shot.
+    """Return bool [H, W, 1]: pixels without motion, unchanged since the first frame of the shot.
 
-    There the result is as good as it ever was, and any change of it would be flicker. As it was,
-    but for noise, of which the mean over a square leaves little. The first frame, not the one
-    before, so that nothing can change unnoticed by being slow.
+    Any change of the result there would be flicker. Changes are averaged over a box against sensor
+    noise, and relative to the first frame, so that slow changes are detected too.
     """
     still = found.confidence[..., 0] == 1
     if found.flow is not None:
@@ -206,10 +204,10 @@ def static(found: TemporalPrior, first: Image, frame: Image) -> np.ndarray:
 
 
 def _opening(backward: np.ndarray) -> np.ndarray:
-    """Return bool [H, W]: what stands here came from less than half the place it takes.
+    """Return bool [H, W]: the flow stretches the ground to more than twice its area.
 
-    A flow is drawn out so behind what moves on. It hides that the ground is new there, and would
-    smear the colours at the edge of what moved over all of it.
+    Behind a moving object the flow is stretched over disoccluded ground; warping would smear the
+    object's edge over it. The area is the Jacobian determinant of p + flow(p).
     """
     across, down = (cv2.Sobel(backward, -1, *order, ksize=1) / 2 for order in ((1, 0), (0, 1)))
     area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
@@ -217,14 +215,14 @@ def _opening(backward: np.ndarray) -> np.ndarray:
 
 
 def _widened(places: np.ndarray) -> np.ndarray:
-    """Return bool [H, W], 4 pixels wider: what moves leaves a rim of mixed pixels behind."""
+    """Return bool [H, W], dilated by 4 pixels, to cover mixed pixels at the edge of an object."""
     return cv2.dilate(places.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
 
 
 def _other(before: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """Return bool [H, W]: another style goes here than before, or next to it.
+    """Return bool [H, W]: another style applies than before, there or (if 3 wide) 2 pixels away.
 
-    Next to it there was an edge, held smooth and to what lay beyond: it would be seen as a line.
+    The neighbours lay at the plane's former edge, which would remain visible as a line.
     """
     apart = (np.abs(planes - before) > _OTHER) | ((before == 0) & (planes > _FAINT))
     places = apart.any(axis=2).astype(np.uint8)
@@ -233,17 +231,18 @@ def _other(before: np.ndarray, planes: np.ndarray) -> np.ndarray:
 
 
 def _grown(before: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """Return float32 [H, W, 1], 0..1: how much of the style that goes here went here before."""
+    """Return float32 [H, W, 1], 0..1: the former plane weight as a share of the present one."""
     share = np.where(planes - before < _FAINT, 1, before / np.maximum(planes, _FAINT))
     return np.asarray(share.min(axis=2, keepdims=True), np.float32)
 
 
 def carried(prior: TemporalPrior) -> np.ndarray | None:
-    """Return the earlier frame's matches moved into this frame; NaN where nothing is trusted.
+    """Return the earlier frame's block matches moved along the flow; NaN to match a block anew.
 
-    Matches are [rows, columns, 5] on nodes spread evenly from border to border; the last two
-    numbers are how far, in pixels down and right, what was matched stands from its node by now.
-    Each node takes the match of what stands nearest to it, so motion below half a block adds up.
+    Matches are float32 [rows, columns, 5], on nodes spread evenly from border to border. The last
+    two numbers are the offset of the matched content from its node, in pixels down and right. Each
+    node takes the match nearest to it; offsets accumulate motion smaller than a block. NaN where
+    confidence is at most 0.5 or no match is near.
     """
     if prior.matches is None:
         return None
