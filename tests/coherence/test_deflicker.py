@@ -86,7 +86,7 @@ def errors(frames: list[Image], dx: float) -> float:
     )
 
 
-def test_what_trembles_is_shown_still() -> None:
+def test_flicker_of_a_still_picture_is_removed() -> None:
     drawn = trembling()
     shown = list(all_shown(drawn, 0))
     assert errors(shown, 0) < 0.1 * errors(drawn, 0)
@@ -94,20 +94,20 @@ def test_what_trembles_is_shown_still() -> None:
     assert np.square(texture() - np.array(shown[6:])).mean() < 0.5 * clean
 
 
-def test_what_hardly_trembles_is_shown_as_it_is() -> None:
+def test_still_pictures_without_flicker_are_not_filtered() -> None:
     drawn = trembling(noise=1 / 255)
     for image, shown in zip(drawn, all_shown(drawn, 0), strict=True):
         assert np.abs(image - shown).max() < 0.1 / 255
 
 
-def test_what_moves_and_hardly_trembles_is_shown_as_it_is() -> None:
+def test_moving_pictures_without_flicker_are_not_filtered() -> None:
     drawn = redrawn(1, 1 / 255)
     for image, shown in zip(drawn, all_shown(drawn, 1), strict=True):
         assert np.abs(image - shown).max() < 0.1 / 255
 
 
 @pytest.mark.parametrize("step", [0.25, 0.5, 1.0])
-def test_what_moves_trembles_less_and_stays_sharp(
+def test_moving_areas_flicker_less_and_stay_sharp(
     monkeypatch: pytest.MonkeyPatch, step: float
 ) -> None:
     drawn = redrawn(step, 0.1)
@@ -120,7 +120,7 @@ def test_what_moves_trembles_less_and_stays_sharp(
     assert sharpness(list(all_shown(drawn, step))[-1]) < 0.8 * sharpness(shown[-1])
 
 
-def test_what_comes_to_rest_grows_sharp_little_by_little() -> None:
+def test_the_filter_decays_over_frames_where_motion_has_stopped() -> None:
     drawn = redrawn(0.5, 0.1)
     *_, shown = all_shown(drawn, 0.5)
     apart = np.abs(shown - drawn[-1]).max()
@@ -133,13 +133,13 @@ def test_what_comes_to_rest_grows_sharp_little_by_little() -> None:
     assert apart < 0.5 / 255
 
 
-def test_what_stands_still_and_is_the_same_stays_to_the_bit() -> None:
+def test_static_unchanged_pixels_are_bit_identical() -> None:
     image = texture()
     previous_output = PreviousOutput.along(uniform(0), image, image, EVERYWHERE)
     assert np.array_equal(filtered(image, previous_output, SUPPORT), image)
 
 
-def test_what_was_not_seen_before_and_what_is_not_painted_stays_as_it_is() -> None:
+def test_disoccluded_and_unstylised_pixels_are_not_filtered() -> None:
     before, image = trembling(2)
     seen, support = EVERYWHERE.copy(), SUPPORT.copy()
     seen[:, :20] = False
@@ -162,7 +162,7 @@ def stylizer(temporal_weight: float = 50.0) -> Stylizer:
 
 
 @pytest.mark.parametrize("weight", [50.0, 0.0])
-def test_the_engine_shows_a_frame_steadied_where_it_paints(weight: float) -> None:
+def test_the_stylizer_deflickers_where_the_guide_is_set(weight: float) -> None:
     first, second = shot(1)[:2]
     planes = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     planes[:, 24:] = 1
@@ -174,7 +174,7 @@ def test_the_engine_shows_a_frame_steadied_where_it_paints(weight: float) -> Non
     assert np.array_equal(found.image, found.optimised_image) == (weight == 0)
 
 
-def test_a_run_shows_what_is_steadied_and_goes_on_from_what_was_drawn(
+def test_a_run_saves_output_images_and_continues_from_optimised_images(
     film: Film, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier: list[warm_start.StylizedFrame] = []
@@ -200,7 +200,7 @@ def test_a_run_shows_what_is_steadied_and_goes_on_from_what_was_drawn(
     assert np.array_equal(earlier[0].result, earlier[0].shown)
 
 
-def test_nothing_of_the_sources_own_detail_is_shown() -> None:
+def test_output_images_contain_no_source_detail() -> None:
     """Regression: source detail was added in place of finer strokes and was visible."""
     drawn, before = trembling(2)
     previous_output = PreviousOutput.along(uniform(1), before, before, EVERYWHERE)

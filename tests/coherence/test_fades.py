@@ -48,7 +48,7 @@ def test_a_flash_is_found(gains: Sequence[float], colour: Sequence[float]) -> No
         assert np.allclose(fade.colour, colour, atol=0.02)
 
 
-def test_what_is_lifted_and_dimmed_is_the_frame() -> None:
+def test_lifted_and_dimmed_are_inverse() -> None:
     (frame,) = shot(1, length=1)
     fade = Fade(0.25, np.asarray(AMBER, np.float32))
     dark = fade.dimmed(frame)
@@ -60,7 +60,7 @@ def test_what_is_lifted_and_dimmed_is_the_frame() -> None:
     assert out.dimmed(dark) is dark
 
 
-def test_nothing_is_found_where_nothing_fades() -> None:
+def test_films_without_fades_have_none() -> None:
     pan, other = shot(1, length=8), shot(2, length=8)
     share = np.linspace(0, 1, 8)
     dissolve = [a * (1 - s) + b * s for a, b, s in zip(pan, other, share, strict=True)]

@@ -67,12 +67,12 @@ def test_small_errors_of_the_flow_do_not_add_up() -> None:
     assert away[-1] < 0.4 * alone[-1]
 
 
-def test_what_is_right_is_left_as_it_is() -> None:
+def test_a_correct_flow_is_not_changed() -> None:
     first, *rest = pan(SPAN)
     assert slid(KeyframeTrack(first), rest, wrong(PAN)).max() < 0.1
 
 
-def test_what_stands_still_is_not_moved() -> None:
+def test_pixels_without_motion_are_not_corrected() -> None:
     frames = pan(3)
     motion = wrong()
     motion.backward[:, : WIDTH // 2] = 0
@@ -82,7 +82,7 @@ def test_what_stands_still_is_not_moved() -> None:
     assert not np.array_equal(held.backward, motion.backward)
 
 
-def test_what_the_anchor_does_not_show_is_not_held() -> None:
+def test_pixels_that_the_key_frame_does_not_show_are_not_corrected() -> None:
     frames = pan(3)
     _, course = KeyframeTrack(clouds(5)[:, :WIDTH]).along(wrong(), frames[1])
     step, _ = course.along(wrong(), frames[2])
@@ -91,7 +91,7 @@ def test_what_the_anchor_does_not_show_is_not_held() -> None:
     assert step.further.confidence.mean() < 0.1
 
 
-def test_a_step_knows_the_way_from_the_anchor() -> None:
+def test_a_step_has_the_motion_from_the_key_frame() -> None:
     frames, course = pan(SPAN + 2), KeyframeTrack(pan(1)[0])
     for index, frame in enumerate(frames[1:], start=1):
         step, course = course.along(wrong(PAN), frame)
@@ -109,7 +109,7 @@ def test_a_step_knows_the_way_from_the_anchor() -> None:
 @pytest.mark.parametrize(
     "step", [KeyframeTrack.past, lambda course, frame: course.along(wrong(), frame)[1]]
 )
-def test_an_anchor_is_given_up_after_its_span(
+def test_a_key_frame_is_replaced_after_its_span(
     step: Callable[[KeyframeTrack, Image], KeyframeTrack],
 ) -> None:
     frames = pan(SPAN + 1)
@@ -122,7 +122,7 @@ def test_an_anchor_is_given_up_after_its_span(
 
 
 @pytest.mark.parametrize(("speed", "left"), [(PAN, 0.8), (0.0, 1.0)])
-def test_what_moves_is_held_to_how_it_looked_in_the_anchor(speed: float, left: float) -> None:
+def test_moving_pixels_are_blended_with_the_key_frame(speed: float, left: float) -> None:
     """A fifth of the deviation from the key frame's result is corrected, in moving pixels only."""
     moving, whole = pan(3), np.ones((HEIGHT, WIDTH, 1), np.float32)
     anchor, before, here = moving if speed else moving[:1] * 3

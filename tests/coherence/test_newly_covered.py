@@ -35,7 +35,7 @@ def found(before: np.ndarray, planes: np.ndarray, result: Image = FRAME) -> Temp
     return prior_along(moved, StylizedFrame(FRAME, result, planes=before), FRAME, planes=planes)
 
 
-def test_what_is_newly_covered_is_fresh_and_nothing_is_trusted_there() -> None:
+def test_newly_covered_pixels_are_disoccluded_without_confidence() -> None:
     prior = found(mask(0, 16), mask(0, 24))
     assert prior.disoccluded is not None
     assert prior.disoccluded[:, 16:24].all()
@@ -44,7 +44,7 @@ def test_what_is_newly_covered_is_fresh_and_nothing_is_trusted_there() -> None:
     assert (prior.confidence[:, :14] == 1).all()
 
 
-def test_a_mask_that_stays_changes_nothing_and_one_that_comes_begins_anew() -> None:
+def test_an_unchanged_mask_keeps_the_prior_and_a_first_one_reinitializes() -> None:
     usual, same = found(mask(0, WIDTH), mask(0, WIDTH)), found(mask(8, 20), mask(8, 20) + 0.01)
     np.testing.assert_array_equal(usual.confidence, same.confidence)
     assert same.disoccluded is not None
@@ -54,7 +54,7 @@ def test_a_mask_that_stays_changes_nothing_and_one_that_comes_begins_anew() -> N
     assert not found(mask(8, 20), mask(0, 0)).reinitialized
 
 
-def test_a_mask_that_goes_along_with_what_it_covers_covers_nothing_new() -> None:
+def test_a_mask_that_moves_with_its_object_covers_nothing_new() -> None:
     """A mask that moves with the flow covers nothing new, even by half a pixel at a hard edge."""
     motion = np.full((HEIGHT, WIDTH, 2), (0.5, 0), np.float32)
     moved = bidirectional.Motion(motion, -motion, np.ones((HEIGHT, WIDTH, 1), np.float32))
@@ -66,19 +66,19 @@ def test_a_mask_that_goes_along_with_what_it_covers_covers_nothing_new() -> None
     assert not along.disoccluded[:, 4:-8].any()
 
 
-def test_a_style_that_grows_is_trusted_as_far_as_it_was_there() -> None:
+def test_confidence_is_the_ratio_of_former_to_present_weight() -> None:
     prior = found(mask(0, WIDTH, 0.3), mask(0, WIDTH, 0.4))
     assert prior.confidence == pytest.approx(np.float32(0.75))
 
 
-def test_a_place_changes_its_region() -> None:
+def test_pixels_that_change_region_have_no_confidence() -> None:
     left, right = mask(0, 16), mask(16, WIDTH)
     prior = found(np.dstack([left, right]), np.dstack([mask(0, 24), mask(24, WIDTH)]))
     assert not prior.confidence[:, 16:24].any()
     assert (prior.confidence[:, 30:] == 1).all()
 
 
-def test_newly_covered_places_begin_in_the_colours_and_strokes_of_what_is_painted() -> None:
+def test_newly_covered_pixels_start_with_the_colours_and_strokes_of_their_plane() -> None:
     """The result is the frame, darker by 0.2 and striped; filled pixels of the plane are too."""
     flat = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
     lines = (0.05 * np.sign(np.sin(np.arange(WIDTH) * np.pi / 2 + 0.1)))[:, None].astype(np.float32)
@@ -92,7 +92,7 @@ def test_newly_covered_places_begin_in_the_colours_and_strokes_of_what_is_painte
     np.testing.assert_allclose(image[:, :20], painted[:, :20], atol=1e-6)
 
 
-def test_a_place_that_changes_its_region_takes_the_strokes_of_that_one() -> None:
+def test_pixels_that_change_region_get_the_strokes_of_the_new_one() -> None:
     flat = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
     lines = (0.1 * np.sign(np.sin(np.arange(WIDTH) * np.pi / 2 + 0.1)))[:, None].astype(np.float32)
     before, planes = (np.dstack([mask(0, at), mask(at, WIDTH)]) for at in (32, 16))
@@ -106,7 +106,7 @@ def test_a_place_that_changes_its_region_takes_the_strokes_of_that_one() -> None
     assert image[:, 34:46].std() < 1e-3
 
 
-def test_what_a_mask_newly_covers_is_painted_as_the_rest_is() -> None:
+def test_newly_covered_pixels_are_stylised_as_strongly_as_the_rest() -> None:
     """Regression: a wipe over a still picture kept newly covered pixels at the source."""
     settings = Settings(
         steps=40, steps_next=15, style_layers=LAYERS, content_layers=LAYERS[1:2], tv_weight=0
@@ -126,7 +126,7 @@ def test_what_a_mask_newly_covers_is_painted_as_the_rest_is() -> None:
     assert changed > 0.5 * np.abs(painted - FRAME)[:, 4:20].mean()
 
 
-def test_in_a_run_what_a_mask_covers_first_is_begun_anew_and_the_rest_goes_on(
+def test_in_a_run_a_first_mask_reinitializes_and_a_growing_one_does_not(
     film: Film, tmp_path: Path
 ) -> None:
     masks = [np.repeat(mask(0, right), 3, axis=2) for right in (0, 0, 16, 24)]
@@ -136,7 +136,7 @@ def test_in_a_run_what_a_mask_covers_first_is_begun_anew_and_the_rest_goes_on(
     assert [event.evaluations for event in events if event.name == "frame"] == [0, 0, 8, 4]
 
 
-def test_what_is_fresh_is_held_smoother_and_what_goes_on_less() -> None:
+def test_tv_weight_is_higher_in_disoccluded_pixels() -> None:
     prior = found(mask(0, 16), mask(0, 24))
     smooth = FrameProblem(FRAME, None, False, prior).smoothness
     assert smooth[:, 20].min() > 2

@@ -32,7 +32,7 @@ def alike(strokes: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(strokes.ravel(), other.ravel())[0, 1])
 
 
-def test_strokes_go_where_the_source_looks_alike() -> None:
+def test_strokes_are_copied_from_similar_source_tiles() -> None:
     """Dark ground has horizontal strokes, light ground vertical; the frame swaps the halves."""
     source = halves(0.3, 0.7)
     strokes = np.where(source < 0.5, lines(vertical=False), lines(vertical=True))
@@ -44,7 +44,7 @@ def test_strokes_go_where_the_source_looks_alike() -> None:
     assert left.std() > 0.05
 
 
-def test_strokes_are_those_of_the_places_own_plane() -> None:
+def test_strokes_are_copied_from_the_same_plane() -> None:
     """The source is uniform: only the planes distinguish the two styles."""
     source = halves(0.5, 0.5)
     before = np.dstack([halves(1, 0)[..., :1], halves(0, 1)[..., :1]])
@@ -66,7 +66,7 @@ def test_known_strokes_are_continued() -> None:
     assert alike(strokes[8:-8, 60:80], shifted[8:-8, 60:80]) < 0.4  # the exemplar's own positions
 
 
-def test_where_all_is_known_or_hardly_a_pixel_there_are_none() -> None:
+def test_known_or_tiny_frames_get_no_strokes() -> None:
     source, strokes = halves(0.5, 0.5), lines(vertical=True)
     exemplar = Exemplar(source, strokes, ONE)
     assert not quilted(source, ONE, source, EVERYWHERE, exemplar).any()
@@ -76,7 +76,7 @@ def test_where_all_is_known_or_hardly_a_pixel_there_are_none() -> None:
     ).any()
 
 
-def test_an_exemplars_strokes_are_what_colour_does_not_explain() -> None:
+def test_an_exemplars_strokes_are_the_residual_of_the_colour_map() -> None:
     source = np.random.default_rng(2).random((HEIGHT, WIDTH, 3), np.float32)
     exemplar = exemplar_of(source, 0.2 + 0.5 * source, ONE)
     assert np.abs(exemplar.strokes).max() < 0.03
@@ -84,7 +84,7 @@ def test_an_exemplars_strokes_are_what_colour_does_not_explain() -> None:
     assert alike(exemplar.strokes, lines(vertical=True)) > 0.95
 
 
-def test_what_moves_keeps_its_contours_where_the_source_has_them() -> None:
+def test_contours_stay_in_place_despite_flow_errors() -> None:
     """The flow is wrong by two pixels; the result is the source at half its contrast."""
     moved = cv2.GaussianBlur(halves(0.2, 0.8), (0, 0), 2)
     frame = np.roll(moved, 2, axis=1)
@@ -100,7 +100,7 @@ def test_what_moves_keeps_its_contours_where_the_source_has_them() -> None:
     np.testing.assert_array_equal(still, result)
 
 
-def test_following_the_source_does_not_add_up() -> None:
+def test_following_the_source_does_not_accumulate_errors() -> None:
     """After forty frames shifted by up to a pixel, the result matches the last frame."""
     random = np.random.default_rng(4)
     ground = cv2.GaussianBlur(random.random((HEIGHT, WIDTH, 3), np.float32), (0, 0), 2)
@@ -121,7 +121,7 @@ def test_following_the_source_does_not_add_up() -> None:
     assert alike(result - lines(vertical=False), frame) == pytest.approx(1, abs=0.04)
 
 
-def test_rare_colours_of_the_film_do_not_shine_through() -> None:
+def test_disoccluded_rare_colours_are_not_kept() -> None:
     """Grey ground is stylised blue: a disoccluded red sign is not filled with red."""
     random = np.random.default_rng(6)
     ground = np.repeat(0.5 + 0.2 * random.standard_normal((HEIGHT, WIDTH, 1)), 3, axis=2)
@@ -140,7 +140,7 @@ def test_rare_colours_of_the_film_do_not_shine_through() -> None:
     np.testing.assert_allclose(image[44:, 70:].mean(axis=(0, 1)), usual, atol=0.02)
 
 
-def test_specks_of_colour_are_not_carried_on_and_edges_of_colour_are() -> None:
+def test_colour_specks_are_removed_and_colour_edges_kept() -> None:
     image = halves(0.3, 0.3)
     image[:, WIDTH // 2 :] = (0.8, 0.2, 0.2)
     speckled = image.copy()

@@ -16,7 +16,7 @@ from vidstyle.media import load_frame
 from vidstyle.motion.bidirectional import Motion
 
 
-def test_a_shot_after_a_hard_cut_is_to_the_bit_what_it_is_alone(film: Film) -> None:
+def test_a_shot_after_a_hard_cut_is_bit_identical_to_the_shot_alone(film: Film) -> None:
     first, second = shot(1), shot(2, speed=2)
     events: list[Any] = []
     together = film.run(film.job("film", first + second), events.append)
@@ -31,7 +31,7 @@ def still(noise: float, length: int = LENGTH) -> list[Image]:
 
 
 @pytest.mark.parametrize("noise", [0.0, 2 / 255])
-def test_a_still_shot_is_left_alone_once_it_is_made(film: Film, noise: float) -> None:
+def test_a_still_shot_is_not_optimised_again(film: Film, noise: float) -> None:
     events: list[Any] = []
     made = film.run(film.job("still", still(noise)), events.append)
     first, *rest = (event.evaluations for event in events if event.name == "frame")
@@ -40,7 +40,7 @@ def test_a_still_shot_is_left_alone_once_it_is_made(film: Film, noise: float) ->
     assert len(set(made)) == 1
 
 
-def test_what_fades_slowly_does_change(film: Film) -> None:
+def test_slow_changes_of_light_are_followed(film: Film) -> None:
     """The light falls by 0.4 % per frame, too little to differ from the previous frame."""
     frames = [frame * (1 - 0.004 * i) for i, frame in enumerate(still(0.0, 12))]
     made = film.run(film.job("fade", frames))
@@ -56,7 +56,7 @@ def partly_moving(length: int = 6) -> list[Image]:
     return frames
 
 
-def test_where_something_moves_the_rest_stays_to_the_bit(film: Film) -> None:
+def test_static_areas_beside_motion_are_bit_identical(film: Film) -> None:
     job = film.job("partly", partly_moving())
     film.run(job)
     results = [
@@ -67,7 +67,7 @@ def test_where_something_moves_the_rest_stays_to_the_bit(film: Film) -> None:
         assert not np.array_equal(before[:30, :40], after[:30, :40])
 
 
-def test_a_run_that_is_stopped_within_a_shot_goes_on_to_the_same_bytes(film: Film) -> None:
+def test_a_run_stopped_within_a_shot_resumes_to_the_same_bytes(film: Film) -> None:
     whole = film.run(film.job("whole", partly_moving()))
 
     def stop(event: Any) -> None:
@@ -98,7 +98,7 @@ def test_a_shot_with_gaps_is_filled_to_the_same_bytes(film: Film, gaps: Sequence
     assert film.run(job) == whole
 
 
-def test_what_is_hidden_for_a_moment_looks_again_as_it_did(film: Film) -> None:
+def test_reappearing_areas_are_restored(film: Film) -> None:
     """Reappearing areas are restored: a picture passes over still, textured ground."""
     frames = still(1 / 255, 7)
     for index, frame in enumerate(frames[1:-1]):
@@ -112,7 +112,7 @@ def test_what_is_hidden_for_a_moment_looks_again_as_it_did(film: Film) -> None:
     assert apart < 0.25 * np.abs(first - frames[0])[passed].mean()
 
 
-def test_the_course_of_a_shot_is_held(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_corrects_drift(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
     def loose(
         self: KeyframeTrack, motion: Motion, frame: Image, _: Any
     ) -> tuple[Step, KeyframeTrack]:
@@ -125,9 +125,7 @@ def test_the_course_of_a_shot_is_held(film: Film, monkeypatch: pytest.MonkeyPatc
     assert film.run(film.job("again", frames))[2:] != held[2:]
 
 
-def test_where_the_mask_moves_over_what_stands_still_it_is_made_anew(
-    film: Film, tmp_path: Path
-) -> None:
+def test_a_mask_moving_over_still_ground_is_stylised(film: Film, tmp_path: Path) -> None:
     planes = [np.zeros((HEIGHT, WIDTH, 3), np.float32) for _ in range(LENGTH)]
     for index, plane in enumerate(planes):
         plane[8:40, 4 + 8 * index : 24 + 8 * index] = 1

@@ -49,7 +49,7 @@ def nothing(change: np.ndarray, frame: Image) -> np.ndarray:
     return np.zeros(frame.shape[:2], bool)
 
 
-def test_after_a_dissolve_nothing_is_left_of_what_was_before(
+def test_after_a_dissolve_no_former_strokes_remain(
     film: Film, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = dissolve()
@@ -69,7 +69,7 @@ def test_a_pan_is_not_taken_for_a_dissolve(film: Film) -> None:
     assert (made.all("cut"), made.all("reinitialized")) == ([0], [])
 
 
-def test_a_title_appears_that_fades_in(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_title_that_fades_in_is_visible(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
     """A title fades in over still ground, too slowly to differ from the previous frame."""
     title = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     title[20:28, 12:52] = 1
@@ -94,7 +94,7 @@ def dip() -> list[Image]:
     return [frame * gain for frame, gain in zip(shot(1, length=12), GAINS, strict=True)]
 
 
-def test_a_fade_dims_the_painting_and_black_stays_black(film: Film) -> None:
+def test_a_fade_dims_the_output_and_black_stays_black(film: Film) -> None:
     made = Made(film, "dip", dip())
     assert [event.evaluations for event in made.frames if not GAINS[event.index]] == [0, 0]
     assert all(made.output[index].max() == 0 for index, gain in enumerate(GAINS) if gain == 0)
@@ -105,7 +105,7 @@ def test_a_fade_dims_the_painting_and_black_stays_black(film: Film) -> None:
     assert likeness(made.state[4][:, 3:], made.state[7][:, :-3]) > 0.8
 
 
-def test_what_was_begun_in_the_dark_is_begun_again_in_the_light(film: Film) -> None:
+def test_a_shot_begun_in_the_dark_is_reinitialized_in_the_light(film: Film) -> None:
     gains = np.clip(np.arange(-1, 12) / 10, 0, 1)
     frames = [frame * g for frame, g in zip(shot(1, length=13), gains, strict=True)]
     made = Made(film, "dawn", frames)
@@ -119,7 +119,7 @@ def flash(at: int = 3, length: int = 8) -> list[Image]:
     return [*frames[:at], *other, *frames[at + 2 :]]
 
 
-def test_what_is_cut_in_for_a_moment_does_not_end_the_shot(film: Film) -> None:
+def test_a_short_insert_does_not_end_the_shot(film: Film) -> None:
     made = Made(film, "flash", flash())
     assert made.all("cut") == [0, 3]
     assert [event.back for event in made.frames] == [None] * 5 + [2] + [None] * 2
@@ -129,7 +129,7 @@ def test_what_is_cut_in_for_a_moment_does_not_end_the_shot(film: Film) -> None:
 
 
 @pytest.mark.parametrize(("kind", "stop"), [(dissolve, 6), (dip, 6), (flash, 3), (flash, 6)])
-def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(film: Film, kind: Any, stop: int) -> None:
+def test_a_stopped_run_resumes_to_the_same_bytes(film: Film, kind: Any, stop: int) -> None:
     """Also when a finished frame has been deleted from the state."""
     whole = film.run(film.job("whole", kind()))
 
@@ -144,7 +144,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(film: Film, kind: Any, 
     assert film.run(job) == whole
 
 
-def test_a_change_adds_up_along_the_motion() -> None:
+def test_a_change_accumulates_along_the_motion() -> None:
     right = NOWHERE + np.float32((-4, 0))
     spot = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     spot[16:24, 16:24] = 0.05
@@ -159,7 +159,7 @@ def test_a_change_adds_up_along_the_motion() -> None:
     assert (at_rest(twice, ~EVERYWHERE, EVERYWHERE) == (0, 0, 0, 1)).all()
 
 
-def test_what_changed_is_outdated_where_it_did_and_a_dissolve_everywhere() -> None:
+def test_changes_outdate_their_pixels_and_dissolves_the_whole_frame() -> None:
     frame = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
     change = np.zeros((HEIGHT // 4, WIDTH // 4, 4), np.float32)
     assert not outdated(change, frame).any()
