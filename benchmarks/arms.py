@@ -46,9 +46,9 @@ def following(arm: str) -> Iterator[None]:
         for name in ("_HELD", "_LOOSE"):
             patched.enter_context(mock.patch.object(problem, name, 1.0))
         if arm == "ruder":
-            from vidstyle.stylizer import stylizer
+            from vidstyle.stylizer import step
 
-            patched.enter_context(mock.patch.object(stylizer, "minimise", Ruder(stylizer.minimise)))
+            patched.enter_context(mock.patch.object(step, "minimise", Ruder(step.minimise)))
         yield
 
 

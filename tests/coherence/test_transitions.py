@@ -123,7 +123,7 @@ def test_a_short_insert_does_not_end_the_shot(film: Film) -> None:
     made = Made(film, "flash", flash())
     assert made.all("cut") == [0, 3]
     assert [event.back for event in made.frames] == [None] * 5 + [2] + [None] * 2
-    assert made.frames[5]["evaluations"] <= 4
+    assert made.frames[5].evaluations <= 4
     plain = Made(film, "plain", shot(1, length=8))
     assert likeness(made.state[5], plain.state[5]) > 0.95
 

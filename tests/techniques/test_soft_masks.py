@@ -86,9 +86,11 @@ def test_a_run_continues_from_the_optimised_image_not_from_the_output_image(
         made.append(stylize(stylizer, *given, **more))
         return made[-1]
 
-    def spy(moved: Any, painted: warm_start.StylizedFrame, *rest: Any) -> warm_start.TemporalPrior:
+    def spy(
+        moved: Any, painted: warm_start.StylizedFrame, *rest: Any, **named: Any
+    ) -> warm_start.TemporalPrior:
         earlier.append(painted)
-        return along(moved, painted, *rest)
+        return along(moved, painted, *rest, **named)
 
     monkeypatch.setattr(Stylizer, "stylize", noted)
     monkeypatch.setattr(warm_start, "prior_along", spy)
