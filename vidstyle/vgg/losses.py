@@ -32,7 +32,7 @@ __all__ = [
 
 # Weights of the style layers of VGG-19's five blocks, no unit: palette and fine strokes first, as
 # in style-transfer-pytorch (256, 64, 16, 4, 1, which there weigh terms that are not relative).
-# Tried: 2, 1.5, 1, 0.5, 0.3 (see DECISIONS.md).
+# Tried: 2, 1.5, 1, 0.5, 0.3 (see docs/decisions.md).
 _BLOCK_WEIGHTS = (2.5, 1.5, 0.6, 0.2, 0.2)
 # About the least norm of a goal's covariance matrix, in ‖μ‖², the norm of its mean's outer product.
 # A flat style or block has hardly any covariance: a distance relative to it would be unbounded. No
