@@ -239,14 +239,14 @@ def test_a_scheduler_without_workers_is_reported_in_one_sentence() -> None:
     client = Mock()
     client.wait_for_workers.side_effect = TimeoutError
     with pytest.raises(VidstyleError, match="has no workers; start some with `dask worker tcp"):
-        cluster._check_workers(client, "tcp://host:8786", cluster._Surroundings())
+        cluster._check_workers(client, "tcp://host:8786", cluster._WorkerEnvironment())
 
 
 def test_workers_without_vidstyle_are_reported_in_one_sentence() -> None:
     client = Mock()
     client.run.side_effect = Exception("ModuleNotFoundError(\"No module named 'vidstyle'\")")
     with pytest.raises(UsageError, match=r"cannot use vidstyle .*; install it there too"):
-        cluster._check_workers(client, "tcp://host:8786", cluster._Surroundings())
+        cluster._check_workers(client, "tcp://host:8786", cluster._WorkerEnvironment())
 
 
 def test_the_missing_extra_is_named(
@@ -260,10 +260,10 @@ def test_the_missing_extra_is_named(
 def test_a_worker_with_another_environment_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = cluster._Surroundings()
+    ours = cluster._WorkerEnvironment()
     ours.enter()
     with pytest.raises(UsageError, match="does not see the folder"):
-        cluster._Surroundings(str(tmp_path / "nowhere")).enter()
+        cluster._WorkerEnvironment(str(tmp_path / "nowhere")).enter()
     monkeypatch.setenv("OMP_NUM_THREADS", "1234")
     with pytest.raises(UsageError, match=r"OMP_NUM_THREADS was .*, is 1234; install the same"):
         ours.enter()
