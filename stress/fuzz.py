@@ -256,7 +256,7 @@ def fuzz(bench: Bench, chosen: Iterator[Mutant], table: Table, kept: Path | None
 
 
 def _error_of(bench: Bench, mutant: Mutant, path: Path, table: Table) -> str | None:
-    """Run vidstyle once; return what is wrong, or None."""
+    """Run vidstyle once; return an error, or None."""
     output = bench.output(mutant)
     output.parent.mkdir()
     child = start(bench.command(mutant, path), bench.folder / "log")

@@ -35,7 +35,7 @@ class States:
 
     @property
     def genuine(self) -> Path:
-        return self.folder / "begun" / "out.mp4.vidstyle"
+        return self.folder / "unfinished" / "out.mp4.vidstyle"
 
     def command(self, output: Path, *more: str) -> list[str]:
         """Return the command line that makes `output`."""
@@ -49,7 +49,9 @@ def prepare_states(folder: Path) -> States:
     write_inputs(folder / "in")
     states = States(folder)
     states.genuine.parent.mkdir()
-    child = start(states.command(folder / "begun" / "out.mp4", "--shard", "1/1"), folder / "log")
+    child = start(
+        states.command(folder / "unfinished" / "out.mp4", "--shard", "1/1"), folder / "log"
+    )
     child.wait()
     if child.code:
         raise RuntimeError(f"undisturbed: {child.output_lines()}")
@@ -72,7 +74,7 @@ def fuzz_states(states: States, numbers: range, seed: int, table: Table) -> None
 def _error_of(
     states: States, place: Path, row: str, chance: random.Random, table: Table
 ) -> str | None:
-    """Make a folder, run vidstyle once, and return what is wrong, or None."""
+    """Make a folder, run vidstyle once, and return an error, or None."""
     state, flags = place / "out.mp4.vidstyle", chance.choice(FLAGS)
     others = _make(states, state, row, chance)
     before = _contents(place)

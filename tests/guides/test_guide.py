@@ -120,8 +120,8 @@ def test_feather_blurs_an_edge_with_half_of_it_as_sigma() -> None:
     np.testing.assert_array_equal(plane[:, :24], 0)
     np.testing.assert_allclose(plane[:, 56:], 1, atol=1e-6)
     steps = np.diff(plane[4])
-    places = np.arange(80) - (steps * np.arange(80)).sum()
-    assert np.sqrt((steps * places**2).sum()) == pytest.approx(4, rel=0.02)
+    relative_paths = np.arange(80) - (steps * np.arange(80)).sum()
+    assert np.sqrt((steps * relative_paths**2).sum()) == pytest.approx(4, rel=0.02)
     np.testing.assert_allclose(plane, plane[::-1])  # the border is continued: no dark rim
     np.testing.assert_allclose(plane.min(axis=0), plane.max(axis=0), atol=1e-6)
     np.testing.assert_array_equal(mask_plane(picture, feather=0), picture[..., 0])
