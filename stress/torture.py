@@ -1,6 +1,5 @@
 """The tests of scripts/torture: faults, kills, signals and long runs, and their checks."""
 
-import hashlib
 import os
 import random
 import re
@@ -24,6 +23,7 @@ from stress.torture_rig import (
     write_clip,
 )
 from stress.torture_rig import write_inputs as write_inputs  # noqa: PLC0414
+from vidstyle.atomic import sha256_of
 
 JOBS = {
     "video": (["clip.mp4"], "out.mp4"),
@@ -157,7 +157,7 @@ def snapshot(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file in a folder by name; "" for folders."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        digest = "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = "" if path.is_dir() else sha256_of(path)
         found[path.relative_to(folder).as_posix()] = digest
     return found
 

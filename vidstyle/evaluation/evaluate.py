@@ -139,13 +139,9 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     size = (result.width, result.height)
     distances = None if style is None else make_distances(Path(style), weights, size)
     series = GuideSeries(clip, indices, lambda _: size, warn, note)
-    masks, subjects = (
-        None if path is None else _masks(Path(path), series)
-        for path in (mask, mask if subject is None else subject)
-    )
-    cold_clip = None if cold is None else _probed_cold(Path(cold), result)
+    areas = _masks(mask, series), _masks(mask if subject is None else subject, series)
     figures = _Series(result.frames)
-    pairs = _pairs(result, clip, indices, (masks, subjects), cold_clip)
+    pairs = _pairs(result, clip, indices, areas, _probed_cold(cold, result))
     for pair in _measured(pairs, figures, distances):
         if on_frame is not None:
             on_frame(pair.index, result.frames, pair.result, pair.source, pair.inside)
@@ -191,14 +187,18 @@ def _check_count(result: Clip, indices: range, source: Path | str) -> None:
         )
 
 
-def _probed_cold(path: Path, result: Clip) -> Clip:
+def _probed_cold(path: Path | str | None, result: Clip) -> Clip | None:
+    if path is None:
+        return None
     clip = media.probe(path)
     _check_count(clip, range(result.frames), result.path)
     return clip
 
 
-def _masks(path: Path, series: GuideSeries) -> Iterator[np.ndarray]:
-    drawn = series.open(path)
+def _masks(path: Path | str | None, series: GuideSeries) -> Iterator[np.ndarray] | None:
+    if path is None:
+        return None
+    drawn = series.open(Path(path))
     guide.check_covers(drawn)
     series.report(drawn)
     return series.masks(drawn)

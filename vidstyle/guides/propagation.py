@@ -87,11 +87,6 @@ class _PendingFrame:
     planes: np.ndarray | None = None
     confidence: np.ndarray | None = None
 
-    def keep(self, propagated: _Propagated) -> None:
-        """Keep the planes and the confidence of the previous key frame as uint8."""
-        self.planes = _uint8(propagated.planes)
-        self.confidence = _uint8(propagated.confidence)
-
 
 def track(
     frames: Iterable[Image],
@@ -122,11 +117,15 @@ def track(
         if buffered.index in keys:
             at_key = _at_key(buffered, keys[buffered.index], hard)
             yield from _between_keys(pending, propagated, buffered, at_key, hard)
+            yield Tracked(
+                buffered.index, _output(at_key.planes, at_key.binary, hard), (at_key.key,)
+            )
             pending, propagated = [], at_key
             continue
         if propagated is not None and buffered.flows is not None:
             propagated = _propagate(propagated, buffered.frame, buffered.flows, hard)
-            buffered.keep(propagated)
+            buffered.planes = _uint8(propagated.planes)
+            buffered.confidence = _uint8(propagated.confidence)
         pending.append(buffered)
         if buffered.index > last:
             yield from _from_one_key(pending, propagated, hard)
@@ -208,7 +207,7 @@ def _between_keys(
     right: _Propagated,
     hard: bool,
 ) -> Iterator[Tracked]:
-    """Propagate the right key frame back over the pending frames; yield the blends and `end`."""
+    """Propagate the right key frame back over the pending frames, and yield the blends."""
     if left is not None and left.planes.shape != right.planes.shape:
         counts = f"{left.planes.shape[2]} and {right.planes.shape[2]}"
         raise GuideError(
@@ -219,16 +218,15 @@ def _between_keys(
     for position, buffered in reversed(list(enumerate(pending, 1))):
         if later is not None:
             propagated = _propagate(propagated, buffered.frame, later[::-1], hard)
-        buffered.planes = _uint8(_blend_keys(buffered, propagated, position / (len(pending) + 1)))
+        buffered.planes = _uint8(_blended(buffered, propagated, position / (len(pending) + 1)))
         later = buffered.flows
     keys = (right.key,) if left is None else (left.key, right.key)
     for buffered in pending:
         planes = np.asarray(buffered.planes, np.float32) / 255
         yield Tracked(buffered.index, _output(planes, right.binary, hard), keys)
-    yield Tracked(end.index, _output(right.planes, right.binary, hard), (right.key,))
 
 
-def _blend_keys(buffered: _PendingFrame, right: _Propagated, share: float) -> np.ndarray:
+def _blended(buffered: _PendingFrame, right: _Propagated, share: float) -> np.ndarray:
     """Blend the planes of two keys; share: 0..1, from the left key to the right."""
     if buffered.planes is None or buffered.confidence is None:
         return right.planes
@@ -287,35 +285,35 @@ def _refined(
     a graph cut. Static pixels keep their planes.
     """
     scale = max(frame.shape) / _WIDTH
-    near = cv2.split(cv2.blur(planes, _window_size(_BAND * scale)))
+    near = cv2.split(cv2.blur(planes, _square(_BAND * scale)))
     band = (np.maximum.reduce(near) < 0.999) & ~static
     if not band.any():
         return planes
     likelihood = _colour_likelihood(frame, band, samples, scale)
     power = (_FLOW + _CONSISTENT_FLOW * consistency[band])[:, None]
     shares = planes.copy()
-    shares[band] = _normalized(
+    shares[band] = _normal(
         np.maximum(planes[band], _MIN_PROBABILITY) ** power * likelihood**_COLOUR
     )
-    part = _bounding_box(band, round(2 * _EDGE * scale) + 2)
+    part = _around(band, round(2 * _EDGE * scale) + 2)
     colours = frame[part].astype(np.float32) / 255
-    shares[part] = _guided_filter(colours, shares[part], band[part], _window_size(_EDGE * scale))
-    sharp = _normalized(np.clip(shares[band], 0, 1) ** 2 + 1e-9)
+    shares[part] = _guided(colours, shares[part], band[part], _square(_EDGE * scale))
+    sharp = _normal(np.clip(shares[band], 0, 1) ** 2 + 1e-9)
     refined = planes.copy()
-    refined[band] = _normalized(np.where(sharp < 0.04 / planes.shape[2], 0, sharp))
+    refined[band] = _normal(np.where(sharp < 0.04 / planes.shape[2], 0, sharp))
     return refined
 
 
-def _normalized(shares: np.ndarray) -> np.ndarray:
+def _normal(shares: np.ndarray) -> np.ndarray:
     return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
-def _window_size(radius: float) -> tuple[int, int]:
+def _square(radius: float) -> tuple[int, int]:
     side = 2 * max(2, round(radius)) + 1
     return side, side
 
 
-def _bounding_box(band: np.ndarray, margin: int) -> tuple[slice, slice]:
+def _around(band: np.ndarray, margin: int) -> tuple[slice, slice]:
     """Return the bounding box of the band, grown by a margin."""
     spans = (np.flatnonzero(band.any(axis=axis)) for axis in (1, 0))
     rows, columns = (slice(max(0, s[0] - margin), s[-1] + margin + 1) for s in spans)
@@ -365,7 +363,7 @@ def _bins(
     return np.ravel_multi_index((row, column, red, green, blue), shape[:5], mode="clip")
 
 
-def _guided_filter(
+def _guided(
     image: Image, planes: np.ndarray, band: np.ndarray, square: tuple[int, int]
 ) -> np.ndarray:
     """Align planes with the edges of the image (He et al., "Guided Image Filtering", 2010).

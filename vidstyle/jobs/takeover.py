@@ -46,7 +46,7 @@ def take_over(old: Path, output: Path, manifest: Manifest) -> None:
     if found := differences(stored["job"], manifest):
         raise StateError(
             f"{source} holds frames of another request: {'; '.join(found)}; repeat the earlier "
-            "request but for its output"
+            "request with another output only"
         )
     with writing(target), ExitStack() as held:
         folder = StateFolder(old)
