@@ -126,12 +126,11 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
 ) -> Evaluation:
     """Measure the stylised video `output`, from any program, against its source.
 
-    style: style picture, for the style distance. mask: area to measure. cold: the same frames
-    stylised independently, to compare with. subject: a mask of the moving subject, for the
-    legibility (default: mask, or all of the frame). start, end: range of the source that `output`
-    covers, in seconds. rate: of a folder of pictures. on_frame(index, frame count, frame, source
-    frame, area), notify(frames done, frame count) and warn(message) are called back, and note as in
-    GuideSeries. Raises VidstyleError.
+    style: picture, for the style distance. mask: area to measure. cold: the same frames stylised
+    independently. subject: mask of the moving subject, for its legibility (default: mask, or the
+    whole frame). start, end: range of the source that `output` covers, in seconds. rate: of a
+    folder of pictures. on_frame(index, frame count, frame, source frame, area), notify(frames done,
+    frame count), warn and note (see GuideSeries) are called back. Raises VidstyleError.
     """
     result, clip = _probe_both(output, source, rate, warn)
     indices = media.select(clip, start, end)

@@ -19,7 +19,7 @@ these exact names are deleted, see state_folder.py.
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from zipfile import BadZipFile
@@ -208,37 +208,30 @@ class Checkpoint:
             published = {"files": names, "frames": count, "form": output_options, "kept": kept}
             own = {target for target in pairs if agrees(target, before.get(target.name))}
             free = set(pairs) if overwrite else own
-            self._check_free(set(pairs) - free)
+            for target in set(pairs) - free:
+                with self._without_replacing(target):
+                    if os.path.lexists(target):
+                        raise FileExistsError(target)
             self._write_manifest(published)
             if part.is_dir():
-                self._make_output_folder()
+                with self._without_replacing(self.output):
+                    self.output.mkdir(exist_ok=True)
             for target, file in pairs.items():
-                self._rename(file, target, overwrite=target in free)
+                with self._without_replacing(target):
+                    commit(file, target, overwrite=target in free)
             sync_folder(self.output.absolute().parent)
 
-    def _check_free(self, targets: Iterable[Path]) -> None:
-        for target in targets:
-            if os.path.lexists(target):
-                raise UsageError(self._appeared_message(target))
-
-    def _make_output_folder(self) -> None:
+    @contextmanager
+    def _without_replacing(self, target: Path) -> Iterator[None]:
+        """Convert a FileExistsError to a UsageError: `target` has appeared during the run."""
         try:
-            self.output.mkdir(exist_ok=True)
+            yield
         except FileExistsError as error:
-            raise UsageError(self._appeared_message(self.output)) from error
-
-    def _rename(self, draft: Path, final: Path, *, overwrite: bool) -> None:
-        try:
-            commit(draft, final, overwrite=overwrite)
-        except FileExistsError as error:
-            raise UsageError(self._appeared_message(final)) from error
-
-    def _appeared_message(self, target: Path) -> str:
-        return (
-            f"{target} appeared during the run, and was not replaced; move it away, or "
-            "add --overwrite to replace it, and run the same command again, or choose another "
-            f"output: the finished frames are kept in {self.path}"
-        )
+            raise UsageError(
+                f"{target} appeared during the run, and was not replaced; move it away, or add "
+                "--overwrite to replace it, and run the same command again, or choose another "
+                f"output: the finished frames are kept in {self.path}"
+            ) from error
 
     def is_published(self, *, output_options: Manifest) -> bool:
         """Return whether the output exists, intact, as an earlier run of this request wrote it."""
