@@ -54,7 +54,7 @@ def prepare_states(folder: Path) -> States:
     )
     child.wait()
     if child.code:
-        raise RuntimeError(f"undisturbed: {child.output_lines()}")
+        raise RuntimeError(f"uninterrupted: {child.output_lines()}")
     return states
 
 
@@ -65,9 +65,9 @@ def fuzz_states(states: States, numbers: range, seed: int, table: Table) -> None
         place = states.folder / "place"
         place.mkdir()
         row = chance.choice(("strange", "borrowed", "genuine", "without manifest", "linked"))
-        wrong = _error_of(states, place, row, chance, table)
-        if wrong:
-            table.fail(row, f"{number}: {wrong}")
+        error = _error_of(states, place, row, chance, table)
+        if error:
+            table.fail(row, f"{number}: {error}")
         shutil.rmtree(place)
 
 
@@ -85,8 +85,8 @@ def _error_of(
         return str(late)
     table.add(row, folders=1, finished=int(child.code == 0), refused=int(child.code != 0))
     after = _contents(place)
-    if wrong := _bad_exit(child):
-        return f"{flags} {wrong}"
+    if error := _bad_exit(child):
+        return f"{flags} {error}"
     if changed := [name for name in others if after.get(name) != before[name]]:
         return f"{flags} changed {', '.join(changed)}"
     if row in ("strange", "borrowed", "linked") and (child.code != 2 or after != before):

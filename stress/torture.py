@@ -69,7 +69,7 @@ class Table:
 
 @dataclass
 class Bench:
-    """A working folder, with the output and the duration of an undisturbed run of each job."""
+    """A working folder, with the output and the duration of an uninterrupted run of each job."""
 
     folder: Path
     whole: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Bench:
     trials: int = 0
 
     def prepare(self, *, pause: float = 0.0) -> None:
-        """Write the inputs and run each job undisturbed."""
+        """Write the inputs and run each job uninterrupted."""
         write_inputs(self.folder / "in", 6 if pause else 3)
         for job in JOBS:
             trial = self.trial(job)
@@ -87,7 +87,7 @@ class Bench:
             self.marks[job] = child.wait()
             self.seconds[job] = time.monotonic() - began
             if child.code:
-                raise RuntimeError(f"{job}, undisturbed: {child.output_lines()}")
+                raise RuntimeError(f"{job}, uninterrupted: {child.output_lines()}")
             self.whole[job] = snapshot(trial.folder)
 
     def trial(self, job: str) -> "Trial":
@@ -98,7 +98,7 @@ class Bench:
         return Trial(self, job, folder)
 
     def operations(self, job: str, kind: str) -> int:
-        """Return the number of file operations of an undisturbed run that this fault can hit."""
+        """Return the number of file operations of an uninterrupted run that this fault can hit."""
         affected = CREATION if kind == "ENOSPC" else CREATION + OPERATION
         return sum(self.marks[job].count(letter) for letter in affected)
 
@@ -143,14 +143,14 @@ class Trial:
         return self.differs(), marks
 
     def differs(self) -> str | None:
-        """Return how the folder differs from that of an undisturbed run."""
+        """Return how the folder differs from that of an uninterrupted run."""
         found, whole = snapshot(self.folder), self.bench.whole[self.job]
         names = sorted(name for name in {*found, *whole} if found.get(name) != whole.get(name))
         if not names:
             shutil.rmtree(self.folder)
             return None
         more = [name for name in names if name not in whole]
-        return f"debris: {', '.join(more)}" if more else f"not identical: {', '.join(names)}"
+        return f"extra files: {', '.join(more)}" if more else f"not identical: {', '.join(names)}"
 
 
 def snapshot(folder: Path) -> dict[str, str]:

@@ -183,11 +183,11 @@ def window_regions(x: Array, y: Array) -> tuple[Array, list[Array]]:
         "d8f3f4",
     )
     for fx, fy, size, colours in FLOWERS:
-        stem, petals, heart = flower(x, y, (fx, fy, size))
+        stem, petals, centre = flower(x, y, (fx, fy, size))
         add_region(stem, "0f5a2a", "2f8a2a")
         for petal in petals:
             add_region(petal, *colours)
-        add_region(heart, "f0a818", "ffd84a")
+        add_region(centre, "f0a818", "ffd84a")
     return regions, palettes
 
 
@@ -209,7 +209,7 @@ FLOWERS = (
 def flower(
     x: Array, y: Array, place: tuple[float, float, float]
 ) -> tuple[Array, list[Array], Array]:
-    """Masks of a flower's stem, its eight petals and its heart."""
+    """Masks of a flower's stem, its eight petals and its centre."""
     px, py, size = place
     u, v = (x - px) / size, (y - py) / size
     stem = (np.abs(u - 0.25 * np.sin(2.2 * v)) < 0.09) & (v > 0)

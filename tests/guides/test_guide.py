@@ -46,7 +46,7 @@ def opened(path: Path, frames: int = 3) -> GuideFile:
     return open_guide(path, clip, range(frames))
 
 
-def test_a_grey_mask_is_its_grey_to_the_bit(tmp_path: Path) -> None:
+def test_a_grey_mask_has_exactly_its_grey_values_as_weights(tmp_path: Path) -> None:
     plane = mask_plane(saved(tmp_path / "m.png", ramp()))
     assert plane.dtype == np.float32
     np.testing.assert_array_equal(plane, ramp().astype(np.float32) / np.float32(255))

@@ -59,8 +59,8 @@ def test_a_signal_while_notes_are_saved_leaves_the_frame_unfinished(
 ) -> None:
     usual = zipfile.ZipFile.open
 
-    def stopped(archive: zipfile.ZipFile, *what: object, **how: object) -> IO[bytes]:
-        handle = usual(archive, *what, **how)
+    def stopped(archive: zipfile.ZipFile, *args: object, **kwargs: object) -> IO[bytes]:
+        handle = usual(archive, *args, **kwargs)
         signal.raise_signal(number)  # here closing the archive raises ValueError
         return handle
 

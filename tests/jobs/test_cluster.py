@@ -43,9 +43,9 @@ class SlowStylizer(IdentityStylizer):
         self._log = log
         self._note("made")
 
-    def _note(self, what: str) -> None:
+    def _note(self, entry: str) -> None:
         with self._log.open("a") as file:
-            file.write(f"{what} {os.getpid()}\n")
+            file.write(f"{entry} {os.getpid()}\n")
 
     def stylize(self, content: Any, **given: Any) -> Stylized:
         time.sleep(0.05)
@@ -57,10 +57,10 @@ def make_slow_stylizer(log: Path, *_: object) -> SlowStylizer:
     return SlowStylizer(log)
 
 
-def notes(log: Path, what: str) -> list[int]:
-    """Return the process ids logged for `what`, in order."""
+def notes(log: Path, entry: str) -> list[int]:
+    """Return the process ids logged for `entry`, in order."""
     lines = [line.split() for line in log.read_text().splitlines()]
-    return [int(process) for done, process in lines if done == what]
+    return [int(process) for done, process in lines if done == entry]
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_partial_files_and_debris_are_detected(trial: Trial) -> None:
     (trial.folder / "out.mp4.vidstyle").mkdir()
     (trial.folder / "out.mp4.vidstyle" / "part.mp4").touch()
     assert trial.partial() is None
-    assert trial.differs() == "debris: out.mp4.vidstyle, out.mp4.vidstyle/part.mp4"
+    assert trial.differs() == "extra files: out.mp4.vidstyle, out.mp4.vidstyle/part.mp4"
     (trial.folder / "out.mp4").touch()
     assert trial.partial() == "out.mp4"
 

@@ -190,8 +190,8 @@ def _numbered(clip: Clip, source: Clip, indices: range) -> GuideFile:
     by_number = dict(zip(numbers, clip.files, strict=True))
     if len(by_number) < len(numbers):
         raise GuideError(_duplicate_message(clip, numbers))
-    whole = max(numbers) - min(numbers) + 1 == len(numbers)
-    if whole and len(numbers) == len(indices) > 1:
+    consecutive = max(numbers) - min(numbers) + 1 == len(numbers)
+    if consecutive and len(numbers) == len(indices) > 1:
         return GuideFile(clip=clip, files=_by_ascending_number(by_number), first=indices.start)
     frames = _frames_of(by_number, source)
     keys = tuple(sorted(frames))

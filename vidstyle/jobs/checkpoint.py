@@ -316,12 +316,12 @@ class Checkpoint:
         """Read the finished frames; truncate an incomplete last line of this run's journal."""
         reports: dict[int, Report] = {}
         for journal in self._folder.journals():
-            lines, whole = journal.read_bytes(), 0
+            lines, complete = journal.read_bytes(), 0
             for line, report in _records(lines):
-                whole += len(line)
+                complete += len(line)
                 reports[report["index"]] = report
-            if whole < len(lines) and journal == self._journal:
-                os.truncate(journal, whole)
+            if complete < len(lines) and journal == self._journal:
+                os.truncate(journal, complete)
         self.finished = {
             index: _finished(report)
             for index, report in reports.items()
@@ -340,9 +340,9 @@ def _records(lines: bytes) -> Iterator[tuple[bytes, Report]]:
     for line in lines.splitlines(keepends=True):
         try:
             report = json.loads(line)
-            whole = line.endswith(b"\n") and type(report["index"]) is int and report["sha256"]
+            complete = line.endswith(b"\n") and type(report["index"]) is int and report["sha256"]
         except (ValueError, KeyError, TypeError, RecursionError):
             return
-        if not whole:
+        if not complete:
             return
         yield line, report

@@ -306,7 +306,7 @@ def _key(path: Path) -> str:
 def counterpart(folder: Path, path: Path) -> Path | None:
     """Return the file or folder for the source at `path` in a folder that mirrors the sources.
 
-    It has the same name, or the same stem with another suffix. None if there is none.
+    It has the same name, or the same stem with another suffix. None if it does not exist.
     """
     at = folder / path.parent
     if (at / path.name).exists():

@@ -1,4 +1,4 @@
-"""Events: what a run, a batch or a cluster reports while it works, one frozen dataclass a kind.
+"""Events that a run, a batch or a cluster reports: one frozen dataclass for each kind.
 
 `on_event` of `stylize`, `run`, `preview` and `run_batch` receives them; the command line prints
 them as a progress bar, or with --json as the lines of `Event.to_json`.
@@ -249,7 +249,7 @@ class FailedSource:
 
 @dataclass(frozen=True)
 class SourceWarning:
-    """A warning of one source: what of it could not be kept in its output."""
+    """A warning of one source."""
 
     source: str
     message: str

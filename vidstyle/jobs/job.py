@@ -271,9 +271,9 @@ def _check_guides(job: Job) -> None:
             raise MediaError(f"the mask or map {path} does not exist; check the path")
 
 
-def _paths(given: Paths, what: str) -> tuple[Path, ...]:
+def _paths(given: Paths, name: str) -> tuple[Path, ...]:
     several = given if isinstance(given, (list, tuple)) else [given]
-    return tuple(as_path(path, what, SettingsError) for path in several)
+    return tuple(as_path(path, name, SettingsError) for path in several)
 
 
 def _files_of(path: Path) -> Sequence[Path]:

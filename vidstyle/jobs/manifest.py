@@ -1,4 +1,4 @@
-"""Manifests: what the pixels of an output depend on; reading and comparing them."""
+"""Manifests: everything that the pixels of an output depend on; reading and comparison."""
 
 import json
 import stat

@@ -180,8 +180,8 @@ class StateFolder:
             )
         if state and not restart:
             raise StateError(
-                f"{self.path} holds {name_list(state)}, but no {MANIFEST} that says for "
-                "which request; add --restart to discard them, or choose another output"
+                f"{self.path} holds {name_list(state)}, but no {MANIFEST}, so their "
+                "request is unknown; add --restart to discard them, or choose another output"
             )
 
     def _is_own(self, entry: _Entry) -> bool:
