@@ -24,7 +24,7 @@ from vidstyle.jobs.discovery import collect
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
 from vidstyle.motion import bidirectional
-from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
+from vidstyle.stylizer.protocol import Stylized
 
 __all__ = ["Decoded", "Row", "decode", "examine", "sources"]
 
@@ -60,8 +60,13 @@ class Decoded:
     damaged: bool = False
 
 
-class Identity(IdentityStylizer):
-    """A stylizer that returns the frame, also where there is a prior."""
+class Identity:
+    """A stylizer that returns the frame."""
+
+    def begin(self, content: media.Image, guide: Any = None) -> media.Image:
+        """Return the frame."""
+        del guide
+        return content
 
     def stylize(self, content: media.Image, **_: Any) -> Stylized:
         """Return the frame."""

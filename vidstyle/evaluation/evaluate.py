@@ -126,11 +126,12 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
 ) -> Evaluation:
     """Measure the stylised video `output`, from any program, against its source.
 
-    style: picture, for the style distance. mask: area to measure. cold: the same frames stylised
-    independently. subject: mask of the moving subject, for its legibility (default: mask, or the
-    whole frame). start, end: range of the source that `output` covers, in seconds. rate: of a
-    folder of pictures. on_frame(index, frame count, frame, source frame, area), notify(frames done,
-    frame count), warn and note (see GuideSeries) are called back. Raises VidstyleError.
+    style: style picture, for the style distance. mask: area to measure. cold: the same frames
+    stylised independently, to compare with. subject: a mask of the moving subject, for the
+    legibility (default: mask, or all of the frame). start, end: range of the source that `output`
+    covers, in seconds. rate: of a folder of pictures. on_frame(index, frame count, frame, source
+    frame, area), notify(frames done, frame count) and warn(message) are called back, and note as in
+    GuideSeries. Raises VidstyleError.
     """
     result, clip = _probe_both(output, source, rate, warn)
     indices = media.select(clip, start, end)
@@ -138,9 +139,13 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     size = (result.width, result.height)
     distances = None if style is None else make_distances(Path(style), weights, size)
     series = GuideSeries(clip, indices, lambda _: size, warn, note)
-    areas = _masks(mask, series), _masks(mask if subject is None else subject, series)
+    masks, subjects = (
+        None if path is None else _masks(Path(path), series)
+        for path in (mask, mask if subject is None else subject)
+    )
+    cold_clip = None if cold is None else _probed_cold(Path(cold), result)
     figures = _Series(result.frames)
-    pairs = _pairs(result, clip, indices, areas, _probed_cold(cold, result))
+    pairs = _pairs(result, clip, indices, (masks, subjects), cold_clip)
     for pair in _measured(pairs, figures, distances):
         if on_frame is not None:
             on_frame(pair.index, result.frames, pair.result, pair.source, pair.inside)
@@ -186,18 +191,14 @@ def _check_count(result: Clip, indices: range, source: Path | str) -> None:
         )
 
 
-def _probed_cold(path: Path | str | None, result: Clip) -> Clip | None:
-    if path is None:
-        return None
+def _probed_cold(path: Path, result: Clip) -> Clip:
     clip = media.probe(path)
     _check_count(clip, range(result.frames), result.path)
     return clip
 
 
-def _masks(path: Path | str | None, series: GuideSeries) -> Iterator[np.ndarray] | None:
-    if path is None:
-        return None
-    drawn = series.open(Path(path))
+def _masks(path: Path, series: GuideSeries) -> Iterator[np.ndarray]:
+    drawn = series.open(path)
     guide.check_covers(drawn)
     series.report(drawn)
     return series.masks(drawn)

@@ -20,7 +20,7 @@ from vidstyle.media.clip import Clip
 from vidstyle.media.large import UPRIGHT, area_factor, exif_of, reduced_size
 from vidstyle.media.pictures import open_picture, quiet
 
-__all__ = ["GuideFile", "RgbaPicture", "missing_message", "open_guide", "read_rgba"]
+__all__ = ["GuideFile", "RgbaPicture", "missing", "open_guide", "read_rgba"]
 
 RgbaPicture = np.ndarray  # float32 [H, W, 4], RGBA, 0..1; alpha is not premultiplied
 
@@ -158,7 +158,7 @@ def _named(clip: Clip, source: Clip, indices: range) -> GuideFile | None:
     for frame in indices:
         index, photo = found[frame], source.files[frame]
         if index is None:
-            raise GuideError(missing_message(photo, clip.path, photo.stem))
+            raise GuideError(missing(photo, clip.path, photo.stem))
         positions.append(index)
     sizes = tuple(clip.sizes[index] for index in positions)
     chosen = tuple(files[index] for index in positions)
@@ -166,7 +166,7 @@ def _named(clip: Clip, source: Clip, indices: range) -> GuideFile | None:
     return GuideFile(clip=named, files=chosen, first=indices.start)
 
 
-def missing_message(source: Path, folder: Path, name: str) -> str:
+def missing(source: Path, folder: Path, name: str) -> str:
     """Return the error message for a source without mask or map."""
     return (
         f"{source}: expected its mask or map in {folder}, named {name}.png (or .jpg, .tif, ...), "

@@ -20,7 +20,7 @@ from vidstyle.errors import (
     describe_error,
     writing,
 )
-from vidstyle.guides.files import missing_message
+from vidstyle.guides.files import missing
 from vidstyle.jobs import pipeline
 from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.discovery import Batch, Item, counterpart
@@ -183,7 +183,7 @@ def _guide_of_item(given: Path, batch: Batch, item: Item, *, still: bool) -> Pat
         return found
     if still or any(counterpart(given, other.relative_path) for other in batch.items):
         raise GuideError(
-            missing_message(item.source, given / item.relative_path.parent, item.relative_path.stem)
+            missing(item.source, given / item.relative_path.parent, item.relative_path.stem)
         )
     return given
 

@@ -68,7 +68,7 @@ def _write(path: Path, picture: Image, *, overwrite: bool) -> None:
         commit(draft, path, overwrite=overwrite)
     except FileExistsError as error:
         raise UsageError(
-            f"{path} appeared while frames were tracked, and was not replaced; add --overwrite to "
+            f"{path} appeared while frames were tracked, and is left as it is; add --overwrite to "
             "replace it, or choose another output"
         ) from error
     finally:
@@ -77,18 +77,18 @@ def _write(path: Path, picture: Image, *, overwrite: bool) -> None:
 
 def _maps(series: GuideSeries, path: Path) -> Iterator[Image]:
     """Yield the map of each frame in the colours of its palette."""
-    guide_file = series.open(path)
-    series.report(guide_file)
-    palette = palettes.palette_of(guide_file.pictures(), str(path))
+    drawn = series.open(path)
+    series.report(drawn)
+    palette = palettes.palette_of(drawn.pictures(), str(path))
     matches = [palettes.Match(place, name, ()) for place, name in enumerate(palette.names)]
-    for planes in series.maps(guide_file, palette, matches, palettes.TOLERANCE):
+    for planes in series.maps(drawn, palette, matches, palettes.TOLERANCE):
         yield np.asarray(planes @ palette.colors, np.float32)
 
 
 def _masks(series: GuideSeries, path: Path) -> Iterator[Image]:
     """Yield the mask of each frame as a grey image."""
-    guide_file = series.open(path)
-    guide.check_covers(guide_file)
-    series.report(guide_file)
-    for plane in series.masks(guide_file):
+    drawn = series.open(path)
+    guide.check_covers(drawn)
+    series.report(drawn)
+    for plane in series.masks(drawn):
         yield np.repeat(plane, 3, axis=2)
