@@ -7,7 +7,7 @@ from vidstyle.coherence.stylized import Stylized
 from vidstyle.image import Image
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.warm_start import TemporalPrior
+    from vidstyle.coherence.prior import TemporalPrior
     from vidstyle.guides.guide import Guide
 
 __all__ = ["IdentityStylizer", "Progress", "Stylized", "Stylizes"]
