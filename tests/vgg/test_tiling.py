@@ -98,7 +98,7 @@ def test_sums_over_strips_are_what_windows_gather(
 
 
 def moments(features: np.ndarray, over: _patch_gram.Windows) -> np.ndarray:
-    rows = features.reshape(-1, features.shape[2])[over.places]
+    rows = features.reshape(-1, features.shape[2])[over.positions]
     weights = over.weights[..., None] / over.weights.sum(axis=1)[:, None, None]
     products = np.einsum("mnc,mnd->mcd", rows * weights, rows)
     return np.concatenate([products, (rows * weights).sum(axis=1, keepdims=True)], axis=1)
