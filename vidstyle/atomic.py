@@ -33,13 +33,13 @@ __all__ = [
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # of Linux's renameat2
 _RENAME_EXCL = 4  # of macOS's renamex_np
-_STOPS = tuple(
+_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
 
 def is_special(path: Path) -> bool:
-    """Tell whether a path is a pipe, a device or a socket, neither a file nor a folder.
+    """Whether a path is a pipe, a device or a socket, neither a file nor a folder.
 
     Reading one may block or never end, and cannot be repeated.
     """
@@ -145,9 +145,9 @@ def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    held = FileLock(path)
+    file_lock = FileLock(path)
     try:
-        held.acquire(timeout=patience)
+        file_lock.acquire(timeout=patience)
     except Timeout as error:
         raise HeldError(
             f"another run holds {path.parent}; wait until it ends, or choose another output"
@@ -155,7 +155,7 @@ def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def defer_signals() -> Iterator[None]:
     pending: list[int] = []
     previous: dict[signal.Signals, Any] = {}
     try:
-        for number in _STOPS:
+        for number in _SIGNALS:
             previous[number] = signal.signal(number, lambda stop, _: pending.append(stop))
         yield
     finally:

@@ -130,7 +130,7 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     style: style picture, for the style distance. mask: area to measure. cold: the same frames
     stylised independently, to compare with. subject: mask of the moving subject for the legibility,
     default `mask`. start, end: seconds of the source that `output` covers. rate: frames per second
-    of a folder of pictures. weights: VGG-19 file. on_frame(index, count, frame, source frame, area),
+    of a folder of pictures. weights: VGG-19. on_frame(index, count, frame, source frame, area),
     notify(done, count), warn(message), note (see GuideSeries): callbacks. Raises VidstyleError.
     """
     result, clip = _probe_both(output, source, rate, warn)
