@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from vidstyle.errors import HeldError
@@ -27,6 +27,7 @@ __all__ = [
     "sha256_of",
     "sync",
     "sync_folder",
+    "sync_open",
 ]
 
 # errno of link() on file systems without hard links: FAT, exFAT, some network file systems.
@@ -119,7 +120,13 @@ def draft_beside(final: Path) -> Path:
 def sync(path: Path) -> None:
     """Flush the content of a file to the disk."""
     with path.open("rb+") as file:
-        os.fsync(file.fileno())
+        sync_open(file)
+
+
+def sync_open(file: IO[bytes]) -> None:
+    """Flush an open file to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

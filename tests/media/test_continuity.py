@@ -289,7 +289,7 @@ def _moved(packets: list[Any]) -> list[int]:
     """Return the change of each packet's time."""
     found = Continuity("matroska,webm")
     for packet in packets:
-        found.place(found.read(packet))
+        found.assign(found.read(packet))
     clock, before = Clock(found.timeline(0)), [packet.pts for packet in packets]
     for packet in packets:
         clock.set(packet)

@@ -48,14 +48,14 @@ class VideoCopy(StreamCopy):
     def __init__(self, target: Any, title: str):
         super().__init__(target, title)
         self._times = DecodingTimes()
-        self._begun = False
+        self._has_key_frame = False
 
     def move(self, packet: Any, window: Window, out: OutputContainer) -> None:
         packet.pts = packet.dts if packet.pts is None else packet.pts
         if not _within(packet.pts, packet, window):
             return
-        self._begun = self._begun or packet.is_keyframe
-        if not self._begun:
+        self._has_key_frame = self._has_key_frame or packet.is_keyframe
+        if not self._has_key_frame:
             self.skipped += 1
             return
         packet.pts -= round(window[0] / packet.time_base) if window else 0

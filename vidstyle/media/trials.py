@@ -261,7 +261,7 @@ def _written(write: Callable[[OutputContainer], None], format_name: str) -> io.B
 
 
 def _read_back(
-    write: Callable[[OutputContainer], None], format_name: str, look: Callable[[Any], Any]
+    write: Callable[[OutputContainer], None], format_name: str, read: Callable[[Any], Any]
 ) -> Any:
     """Return the result of `look` for a file written in memory; None if it failed."""
     file = _written(write, format_name)
@@ -269,7 +269,7 @@ def _read_back(
         return None
     try:
         with open_memory(file) as again:
-            return look(again)
+            return read(again)
     except FAULTS:
         return None
 

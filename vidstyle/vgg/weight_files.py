@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from vidstyle.atomic import defer_signals, sync
+from vidstyle.atomic import defer_signals, sync_open
 from vidstyle.errors import WeightsError
 from vidstyle.memory import memory_limit
 
@@ -380,9 +380,10 @@ def save(network: Network, path: Path) -> None:
     arrays: dict[str, Any] = {}
     for name, (kernel, bias) in network.items():
         arrays |= {f"{name}/kernel": kernel, f"{name}/bias": bias}
-    with path.open("wb") as file, defer_signals():
-        np.savez(file, **arrays)
-    sync(path)
+    with path.open("wb") as file:
+        with defer_signals():
+            np.savez(file, **arrays)
+        sync_open(file)
 
 
 def fingerprint(network: Network) -> str:
