@@ -135,8 +135,8 @@ def choose(clip: Clip, suffix: str, encoding: EncodingOptions) -> OutputFormat:
     codec_names = _CONTAINER_CODECS[MOVIES[suffix.lower()]]
     if encoding.codec is not None and encoding.codec not in codec_names:
         raise UsageError(
-            f"--codec: expected one of {', '.join(codec_names)} in {suffix}, got {encoding.codec}; choose "
-            "one of these, or another kind of output"
+            f"--codec: expected one of {', '.join(codec_names)} in {suffix}, got {encoding.codec}; "
+            "choose one of these, or another kind of output"
         )
     codecs = [CODECS[name] for name in codec_names if encoding.codec in (None, name)]
     if encoding.pix_fmt is not None:

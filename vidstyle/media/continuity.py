@@ -85,7 +85,8 @@ class _Run:
     """Consecutive packets of one stream in one segment; times in ticks of the stream.
 
     first, last: decoding times. low, high: lowest and highest display time. reach: display end.
-    gap: between the last two packets. count, displayed: number of packets with a decoding time; with any time.
+    gap: between the last two packets. count: packets with a decoding time; displayed: packets with
+    any time.
     """
 
     segment: int
@@ -202,7 +203,7 @@ class Continuity:
             bounds.low, bounds.high = min(bounds.low, time), max(bounds.high, time)
 
     def _segment_for(self, track: _Track, time: float, display_time: float) -> int:
-        """Return the segment of a packet. time, display_time: decoding and display time, in seconds."""
+        """Return the segment of a packet. time: decoding time; both times in seconds."""
         if not self._segments:
             return self._open(time)
         newest = len(self._segments) - 1

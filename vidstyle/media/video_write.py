@@ -112,7 +112,8 @@ def try_movie(
     if found.error is not None:
         raise UsageError(
             f"{clip.path}: expected an output that takes frames of {size[0]}x{size[1]} at these "
-            f"times, but {output_format.codec.encoder} in {kind} refuses them ({reason(found.error)}); "
+            f"times, but {output_format.codec.encoder} in {kind} refuses them "
+            f"({reason(found.error)}); "
             "choose another --size, --codec or output: "
             f"{', '.join(suffix for suffix, other in MOVIES.items() if other != kind)}"
         )

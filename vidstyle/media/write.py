@@ -226,7 +226,8 @@ def _dropped_streams(clip: Clip, kind: str) -> list[str]:
     if not dropped:
         return []
     return [
-        f"{', '.join(lost)}: {kind} holds no sound or subtitles, so it was left out; .mkv keeps it"
+        f"{', '.join(dropped)}: {kind} holds no sound or subtitles, so it was left out; "
+        ".mkv keeps it"
     ]
 
 
@@ -246,8 +247,8 @@ def _unused_options(
     if output_format.crf is None:
         return [f"--crf: {output_format.codec.encoder} has no CRF; {encoding.crf} was not used"]
     return [
-        f"--crf: {output_format.codec.encoder} accepts at most {output_format.codec.max_crf}, used instead of "
-        f"{encoding.crf}"
+        f"--crf: {output_format.codec.encoder} accepts at most {output_format.codec.max_crf}, used "
+        f"instead of {encoding.crf}"
     ]
 
 
