@@ -71,7 +71,9 @@ STRACE = shutil.which("strace")
 
 
 @pytest.mark.skipif(STRACE is None, reason="needs strace")
-def test_nothing_but_the_named_file_is_opened_in_any_role(tmp_path: Path, beside: Path) -> None:
+def test_only_the_named_file_is_opened_as_source_style_mask_or_map(
+    tmp_path: Path, beside: Path
+) -> None:
     picture = tmp_path / "picture.png"
     PIL.Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(picture)
     for name, text in PLAYLISTS.items():
@@ -109,7 +111,7 @@ for name in {names!r}:
     assert "AF_INET" not in told
 
 
-def test_no_demuxer_is_one_that_opens_other_files() -> None:
+def test_no_allowed_demuxer_opens_other_files() -> None:
     others = ("hls", "dash", "concat", "concatf", "imf", "image2", "sdp", "rtsp", "rtp", "lavfi")
     others += ("tty", "srt", "webvtt", "ass", "webm_dash_manifest", "vobsub", "ffmetadata", "v4l2")
     assert not set(DEMUXERS) & set(others)

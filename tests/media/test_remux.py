@@ -145,7 +145,7 @@ def test_converted_subtitles_keep_italics(full: Path) -> None:
     assert "<i>here</i>" in _subtitles(back)
 
 
-def test_a_part_has_its_own_subtitles_at_their_own_times(full: Path) -> None:
+def test_a_part_has_the_subtitles_of_its_interval_at_their_times(full: Path) -> None:
     for suffix in (".mkv", ".mp4"):
         part, _ = _copy(full, suffix, start=0.8)
         assert _subtitles(part).strip() == "1\n00:00:00,200 --> 00:00:01,000\nmore"

@@ -47,7 +47,7 @@ LOSSLESS = {"truehd.mkv", "bluray.m2ts"}  # stays lossless in .mov and .mkv
 
 
 def _in_place(tones: list[int], name: str) -> list[int]:
-    """Return the tones without the LFE of DTS, which FFmpeg's encoder spoils."""
+    """Return the tones without the LFE of DTS, which FFmpeg's encoder distorts."""
     return [TONES[3] if name == "dts.mkv" and place == 3 else t for place, t in enumerate(tones)]
 
 
@@ -94,7 +94,7 @@ def test_every_codec_keeps_tones_channels_and_times(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_speex_is_heard(tmp_path: Path, suffix: str) -> None:
+def test_speex_is_re_encoded_audibly(tmp_path: Path, suffix: str) -> None:
     source = write_speex(tmp_path / "a.flv")
     part, warnings = copy(source, suffix)
     before, after = heard(source), heard(part)
@@ -150,7 +150,7 @@ _AS_7_1 = (0, 1, 2, 3, 6, 7, 4, 5)  # FL FR FC LFE BL BR SL SR: the back ones be
         ("hexadecagonal", ".mov", tuple(range(16)), None),
     ],
 )
-def test_each_channel_has_its_place_in_a_layout_that_the_codec_has(
+def test_each_channel_keeps_its_speaker_in_a_layout_of_the_codec(
     tmp_path: Path, layout: str, suffix: str, tones: tuple[int | None, ...], told: str | None
 ) -> None:
     source = write_film(tmp_path / "a.mov", "pcm_s16le", layout=layout)
@@ -164,7 +164,7 @@ def test_each_channel_has_its_place_in_a_layout_that_the_codec_has(
     assert [told in one for one in warnings if told] == ([True] if told else [])
 
 
-def test_channels_without_any_names_are_mixed_where_they_cannot_stay(tmp_path: Path) -> None:
+def test_unnamed_channels_are_mixed_where_the_codec_cannot_hold_them(tmp_path: Path) -> None:
     nine = "|".join(f"c{place}=c{place}" for place in range(9))
     words = ["-af", f"pan=9C|{nine}"]
     source = write_film(tmp_path / "a.mkv", "pcm_s16le", *words, layout="5.1.4")
@@ -218,7 +218,7 @@ def test_rates_that_an_encoder_lacks_are_resampled(
 @pytest.mark.parametrize(
     ("late", "length"), [(0.2, 0.6), (0.0, 1.4), (0.0, 0.6)], ids=["late", "longer", "shorter"]
 )
-def test_sound_begins_and_ends_when_it_does(
+def test_sound_keeps_its_start_and_end_times(
     tmp_path: Path, codec: str, suffix: str, late: float, length: float
 ) -> None:
     source = write_film(tmp_path / "a.mkv", codec, late=late, length=length, begin=0.0)
@@ -232,7 +232,7 @@ def test_sound_begins_and_ends_when_it_does(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_sound_that_begins_before_the_picture_stays_before_it(tmp_path: Path, suffix: str) -> None:
+def test_sound_that_starts_before_the_picture_keeps_its_offset(tmp_path: Path, suffix: str) -> None:
     film = write_film(tmp_path / "a.mkv", "pcm_s16le", begin=0.0)
     source = tmp_path / "early.mkv"
     ffmpeg("-itsoffset", "0.4", "-i", str(film), "-i", str(film), "-map", "0:v", "-map", "1:a",
@@ -249,7 +249,7 @@ def test_sound_that_begins_before_the_picture_stays_before_it(tmp_path: Path, su
 @pytest.mark.parametrize(
     "name", ["windows.wmv", "real.rm", "disc.mkv", "dts.mkv", "bluray.m2ts", "aac.mp4", "flac.mkv"]
 )
-def test_a_part_has_the_sound_of_its_own_time(
+def test_a_part_has_the_sound_of_its_interval(
     film: Callable[[str], Path], name: str, suffix: str
 ) -> None:
     source = film(name)
@@ -274,7 +274,7 @@ def test_a_part_of_pcm_is_cut_to_the_sample(tmp_path: Path, suffix: str) -> None
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_part_before_the_sound_begins_says_that_it_has_none(tmp_path: Path, suffix: str) -> None:
+def test_a_part_before_the_sound_is_reported_as_silent(tmp_path: Path, suffix: str) -> None:
     source = write_film(tmp_path / "a.mkv", "ac3", late=0.6, length=0.4)
     part, warnings = copy(source, suffix, 0.0, 0.32)
     with av.open(str(part)) as container:
@@ -324,7 +324,7 @@ _ENCODED = {
 }
 
 
-def test_titles_of_tracks_come_back_from_an_mp4(tmp_path: Path) -> None:
+def test_track_titles_of_an_mp4_are_copied(tmp_path: Path) -> None:
     part, _ = copy(_tracks(tmp_path), ".mp4")
     back, _ = copy(part.rename(tmp_path / "again.mp4"), ".mkv")
     with av.open(str(back)) as container:
