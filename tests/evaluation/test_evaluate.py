@@ -301,11 +301,11 @@ def test_legibility_is_measured_on_the_subject_only(clips: dict[str, Path], tmp_
     for name, picture in (("left", left), ("right", left[:, ::-1])):
         PIL.Image.fromarray(picture).save(tmp_path / f"{name}.png")
     output = video(tmp_path / "half.mkv", [np.clip(frame, 0, 1) for frame in made])
-    told = [
+    evaluations = [
         evaluate(output, clips["source"], cold=clips["faithful"], subject=tmp_path / f"{name}.png")
         for name in ("left", "right")
     ]
-    lost, kept = (found.summary["cold_legibility_ratio"] or 0 for found in told)
+    lost, kept = (found.summary["cold_legibility_ratio"] or 0 for found in evaluations)
     assert lost < 0.2
     assert kept > 0.95
 

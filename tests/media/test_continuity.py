@@ -233,10 +233,10 @@ def test_subtitles_follow_their_segment(tmp_path: Path) -> None:
 def test_evaluation_reads_joined_files_on_both_sides(tmp_path: Path) -> None:
     path = _joined(tmp_path, _Piece(seconds=0.2), _Piece(seconds=0.2))
     part, _ = _encoded(path, ".mp4", 0.12, 0.32)
-    told: list[str] = []
-    found = evaluate(part, path, start=0.12, end=0.32, warn=told.append)
+    warnings: list[str] = []
+    found = evaluate(part, path, start=0.12, end=0.32, warn=warnings.append)
     assert found.frames == len(media.select(media.probe(path), 0.12, 0.32))
-    assert any("its timestamps jump" in message for message in told)
+    assert any("its timestamps jump" in message for message in warnings)
 
 
 @pytest.mark.parametrize("format_name", ["matroska", "mpegts"])

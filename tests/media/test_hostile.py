@@ -105,10 +105,10 @@ for name in {names!r}:
     command = [*trace, str(log), sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    told = log.read_text()
-    assert str(picture) in told  # strace logs opened files
-    assert beside.name not in "\n".join(line for line in told.splitlines() if "open" in line)
-    assert "AF_INET" not in told
+    trace = log.read_text()
+    assert str(picture) in trace  # strace logs opened files
+    assert beside.name not in "\n".join(line for line in trace.splitlines() if "open" in line)
+    assert "AF_INET" not in trace
 
 
 def test_no_allowed_demuxer_opens_other_files() -> None:

@@ -80,7 +80,7 @@ _LOST = "cannot hold it, so it was left out"
 
 
 @pytest.mark.parametrize(
-    ("suffix", "kinds", "told"),
+    ("suffix", "kinds", "expected_warnings"),
     [
         (
             ".mkv",
@@ -110,12 +110,12 @@ _LOST = "cannot hold it, so it was left out"
     ],
 )  # fmt: skip
 def test_every_stream_is_copied_converted_or_reported(
-    full: Path, suffix: str, kinds: list[tuple[str, str]], told: list[str]
+    full: Path, suffix: str, kinds: list[tuple[str, str]], expected_warnings: list[str]
 ) -> None:
     part, warnings = _copy(full, suffix)
     assert _kinds(part) == kinds
-    assert len(warnings) == len(told)
-    for warning, words in zip(warnings, told, strict=True):
+    assert len(warnings) == len(expected_warnings)
+    for warning, words in zip(warnings, expected_warnings, strict=True):
         assert words in warning
     assert "00:00:00,100 --> 00:00:00,500\nwords" in _subtitles(part)
     assert "00:00:01,000 --> 00:00:01,800\nmore" in _subtitles(part)

@@ -85,12 +85,12 @@ def test_every_codec_keeps_tones_channels_and_times(
     assert after.end == pytest.approx(before.end, abs=0.015)
     length = len(after.samples) / after.rate - len(before.samples) / before.rate
     assert -0.005 < length < max(AAC, 1100 / after.rate)
-    told = [one for one in warnings if one.startswith("audio stream")]
-    assert len(told) == (name not in KEPT[suffix])
+    audio_warnings = [warning for warning in warnings if warning.startswith("audio stream")]
+    assert len(audio_warnings) == (name not in KEPT[suffix])
     assert (codec_in(part) == codec_in(source)) == (name in KEPT[suffix])
     if name in LOSSLESS and suffix in (".mov", ".mkv"):
         assert codec_in(part) in ("pcm_s24le", "truehd")
-    assert all("so it was re-encoded as" in one for one in told)
+    assert all("so it was re-encoded as" in warning for warning in audio_warnings)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -138,7 +138,7 @@ _AS_7_1 = (0, 1, 2, 3, 6, 7, 4, 5)  # FL FR FC LFE BL BR SL SR: the back ones be
 
 
 @pytest.mark.parametrize(
-    ("layout", "suffix", "tones", "told"),
+    ("layout", "suffix", "tones", "expected"),
     [
         ("2.1", ".mp4", (0, 1, None, 2, None, None), "as AAC"),
         ("quad", ".mp4", (0, 1, None, 2, 3), "as AAC"),
@@ -151,17 +151,17 @@ _AS_7_1 = (0, 1, 2, 3, 6, 7, 4, 5)  # FL FR FC LFE BL BR SL SR: the back ones be
     ],
 )
 def test_each_channel_keeps_its_speaker_in_a_layout_of_the_codec(
-    tmp_path: Path, layout: str, suffix: str, tones: tuple[int | None, ...], told: str | None
+    tmp_path: Path, layout: str, suffix: str, tones: tuple[int | None, ...], expected: str | None
 ) -> None:
     source = write_film(tmp_path / "a.mov", "pcm_s16le", layout=layout)
     part, warnings = copy(source, suffix)
     found = heard(part).tones
-    want = [0 if place is None else TONES[place] for place in tones]
-    lfe = [place for place, tone in enumerate(want) if place == 3 and tone > 120]
-    for place in lfe:  # AAC removes higher frequencies from the LFE
-        found[place] = want[place]
-    assert found == pytest.approx(want, abs=2)
-    assert [told in one for one in warnings if told] == ([True] if told else [])
+    expected_tones = [0 if index is None else TONES[index] for index in tones]
+    lfe = [index for index, tone in enumerate(expected_tones) if index == 3 and tone > 120]
+    for index in lfe:  # AAC removes higher frequencies from the LFE
+        found[index] = expected_tones[index]
+    assert found == pytest.approx(expected_tones, abs=2)
+    assert [expected in warning for warning in warnings if expected] == ([True] if expected else [])
 
 
 def test_unnamed_channels_are_mixed_where_the_codec_cannot_hold_them(tmp_path: Path) -> None:
@@ -312,8 +312,8 @@ def test_tracks_keep_their_languages_titles_and_roles(tmp_path: Path, suffix: st
         assert [bool(stream.disposition & 1) for stream in found] == [False, True, False]
     tones = [heard(part, track).tones[0] for track in range(3)]
     assert tones == pytest.approx([300, 500, 700], abs=2)
-    told = {one.partition("(")[2].partition(")")[0] for one in warnings}
-    assert told == _ENCODED[suffix]
+    named = {warning.partition("(")[2].partition(")")[0] for warning in warnings}
+    assert named == _ENCODED[suffix]
 
 
 _ENCODED = {

@@ -86,12 +86,14 @@ def rescaled(network: weights.Network) -> weights.Network:
 def test_the_source_of_the_weights_does_not_change_the_features() -> None:
     network = weights.load(weights.find())
     picture = tf.constant(RANDOM.random((64, 64, 3)), tf.float32)
-    ours, theirs = (
+    features, rescaled_features = (
         Encoder(normalized(copy), LAYERS[:13])(picture) for copy in (network, rescaled(network))
     )
-    for layer in ours:
+    for layer in features:
         np.testing.assert_allclose(
-            theirs[layer], ours[layer], atol=1e-4 * float(tf.reduce_max(ours[layer]))
+            rescaled_features[layer],
+            features[layer],
+            atol=1e-4 * float(tf.reduce_max(features[layer])),
         )
 
 

@@ -261,8 +261,8 @@ def zipped(path, content, compression=zipfile.ZIP_DEFLATED):
 
 def header(shape):
     file = io.BytesIO()
-    facts = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, facts)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
     return file.getvalue()
 
 
