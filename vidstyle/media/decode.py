@@ -86,6 +86,7 @@ def open_video(path: Path) -> Iterator[InputContainer]:
 
 
 def reason(error: BaseException) -> str:
+    """Return the message of an exception, else the name of its class."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 

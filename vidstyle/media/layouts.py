@@ -41,6 +41,7 @@ class Channels:
 
     @property
     def count(self) -> int:
+        """The number of channels."""
         return AudioLayout(self.layout).nb_channels
 
     @property

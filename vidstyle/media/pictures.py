@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 _STRIP = 1 << 24  # pixels per strip
-LIMIT = 300_000_000  # pixels; a larger picture is taken for a decompression bomb
+LIMIT = 300_000_000  # pixels; a larger picture is treated as a decompression bomb
 
 # Pillow formats that are recognised reliably by their first bytes and are not videos.
 _FORMATS = (

@@ -24,6 +24,10 @@ class StreamCopy:
         self.received = self.lost = self.skipped = 0
 
     def move(self, packet: Any, window: Window, out: OutputContainer) -> None:
+        """Write a packet to `out`, its times counted from the window's start.
+
+        Packets outside the window are dropped. Raises PyAV's exceptions for a damaged packet.
+        """
         if packet.dts is None:
             packet.dts = 0 if is_cover(packet.stream) else packet.pts
         if packet.dts is None:
@@ -101,6 +105,7 @@ class SubtitleTranscode(StreamCopy):
 
 
 def is_cover(stream: Any) -> bool:
+    """Whether a video stream is a cover picture."""
     return bool(stream.disposition & Disposition.attached_pic)
 
 

@@ -79,6 +79,7 @@ class Excerpt:
 
     @property
     def is_full(self) -> bool:
+        """Whether the excerpt is EXCERPT seconds long or has the largest number of packets."""
         if len(self.packets) < 2:
             return False
         first, last = self.packets[0].dts, self.packets[-1].dts

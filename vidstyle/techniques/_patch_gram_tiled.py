@@ -29,6 +29,7 @@ class StripGrams:
 
     @property
     def nodes(self) -> tuple[int, int]:
+        """The (rows, columns) of nodes."""
         height, width = (node_count(length, self.side) for length in self.size)
         return height, width
 

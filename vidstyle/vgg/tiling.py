@@ -164,6 +164,7 @@ class Early:
 
     @property
     def layers(self) -> tuple[str, ...]:
+        """The names of the early layers."""
         return self.strips.encoder.early_layers
 
     @property

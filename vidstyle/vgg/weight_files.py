@@ -152,7 +152,7 @@ class _Limited:
         content = self._file.read(size)
         self._left -= len(content)
         if self._left < 0:
-            raise ValueError("it unpacks to more than such an archive has")
+            raise ValueError("it unpacks to more bytes than the archive of VGG-19")
         return content
 
 
