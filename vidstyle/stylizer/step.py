@@ -206,7 +206,7 @@ class Step:
         """Return the weighted style and content losses; `terms` receives them unweighted."""
         settings = self._settings
         sums = partial(_sums, self._technique, targets)
-        features, early = self.forward.again(image, inputs.get("around"), part, sums)
+        features, early = self.forward.recompute(image, inputs.get("around"), part, sums)
         terms["style"] = self._technique.loss(features, targets, early)
         if not inputs["content"]:
             return settings.style_weight * terms["style"]
