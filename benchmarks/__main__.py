@@ -10,6 +10,7 @@ scripts/bench greys [FOLDER]         change of a photo by masks of five greys
 scripts/bench window                 one evaluation of a crop of a quarter, against the frame
 scripts/bench patch                  memory and matching time of a 1920x1080 frame of patch
 scripts/bench coherence FOLDER …     warping errors of the default and of other methods
+scripts/bench sheet CLIP [CLIP …]    contact sheets, and late frames beside frames made alone
 scripts/bench tracking FOLDER        intersection over union of propagated masks
 scripts/bench sizes                  style distance at 256 pixels of results at 256 and 768
 """
@@ -32,6 +33,7 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.coherence import coherence
+from benchmarks.looks import sheet
 from benchmarks.masks import greys, masks, window
 from benchmarks.patch import patch
 from benchmarks.tracking import tracking
@@ -60,13 +62,16 @@ def main() -> None:
         sizes,
     )
     named: dict[str, Callable[..., None]] = {measure.__name__: measure for measure in measurements}
-    parser.add_argument("what", choices=[*named, "coherence"])
+    parser.add_argument("what", choices=[*named, "coherence", "sheet"])
     parser.add_argument("clips", nargs="*", type=Path)
     arguments, rest = parser.parse_known_args()
     if arguments.what == "coherence" and len(arguments.clips) == 1:
         coherence(arguments.clips[0], rest)
         return
-    if rest or arguments.what == "coherence":
+    if arguments.what == "sheet" and arguments.clips:
+        sheet(arguments.clips, rest)
+        return
+    if rest or arguments.what in ("coherence", "sheet"):
         parser.error(f"{arguments.what}: expected paths that exist, got {arguments.clips, rest}")
     if arguments.what == "warm" and not arguments.clips:
         parser.error("warm: name one or more clips")
