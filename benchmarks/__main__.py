@@ -293,7 +293,6 @@ def warm(*clips: Path) -> None:
     from vidstyle.coherence import warm_start
     from vidstyle.jobs.job import target_size
     from vidstyle.settings import Settings
-    from vidstyle.stylizer.pyramid import levels
     from vidstyle.stylizer.stylizer import Stylizer
 
     style = _style(media.read_picture(SAMPLES / "style.jpg"))
@@ -309,7 +308,7 @@ def warm(*clips: Path) -> None:
             prior = warm_start.prior(before, frame, result)
             if frame is not frames[-1]:
                 result = usual.stylize(frame, prior=prior).image
-        steps = 150 // len(levels(size[1], size[0]))
+        steps = 15000 // sum(_counts(100, size[::-1]))
         settings = Settings(steps=steps, steps_next=15, temporal_weight=0)
         compared = Stylizer([style], settings=settings)
         cold, warm = (_curve(compared, frames[-1], start) for start in (None, prior))
@@ -333,10 +332,19 @@ def _curve(stylizer: Any, frame: Any, prior: Any) -> list[float]:
             for name, value in terms.items() if name != "temporal")
         for _, (_, _, terms) in calls
     ]  # fmt: skip
-    per_level = settings.steps_next if prior is not None else settings.steps
-    for first in range(0, len(best), per_level):  # each level has its own minimum
-        best[first : first + per_level] = np.minimum.accumulate(best[first : first + per_level])
+    first = 0
+    counts = _counts(settings.steps, frame.shape[:2]) if prior is None else [settings.steps_next]
+    for own in counts:  # each level has its own minimum
+        best[first : first + own] = np.minimum.accumulate(best[first : first + own])
+        first += own
     return best
+
+
+def _counts(steps: int, size: Any) -> list[int]:
+    """Return the evaluations of a first frame of `size` (rows, columns) at each of its levels."""
+    from vidstyle.stylizer.pyramid import evaluations_at, levels
+
+    return [evaluations_at(steps, finer=place > 0) for place in range(len(levels(*size)))]
 
 
 def sizes() -> None:
