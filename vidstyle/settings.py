@@ -137,8 +137,8 @@ class Settings:
     )
     steps: int = option(
         150,
-        "optimiser evaluations for a photo or the first frame of a shot, at each of its "
-        "resolutions: 256, 512, … pixels and the final size",
+        "optimiser evaluations for a photo or the first frame of a shot at its coarsest "
+        "resolution, 256 pixels; about half as many at each finer one",
         low=0,
         high=10000,
     )

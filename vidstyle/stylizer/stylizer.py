@@ -15,7 +15,7 @@ from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import Progress
-from vidstyle.stylizer.pyramid import coarse_to_fine
+from vidstyle.stylizer.pyramid import coarse_to_fine, evaluations_at
 from vidstyle.stylizer.step import LARGE, Step
 from vidstyle.techniques import Style, Technique
 from vidstyle.techniques.basic import Basic
@@ -95,7 +95,8 @@ class Stylizer:
         ) -> Stylized:
             counted = _counted(progress, made)
             step = self.step_at(problem.frame)
-            return step.improve(start, problem, count, counted, coarsest=coarsest)
+            own = evaluations_at(count, finer=coarsest is not None)
+            return step.improve(start, problem, own, counted, coarsest=coarsest)
 
         if prior is None:
             found = coarse_to_fine(problem, self.begin, improve, self.settings.seed)
