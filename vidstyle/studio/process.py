@@ -12,6 +12,7 @@ from vidstyle.studio.progress import LAUNCH
 
 __all__ = ["JobProcess"]
 
+PYTHON = sys.executable  # runs the processes
 _ASK_AGAIN = 5.0  # seconds after which SIGTERM is repeated: an import may have swallowed it
 _PATIENCE = 30.0  # seconds after which the process is killed; its finished frames are safe
 _LONGEST = 4000  # bytes read of what it printed to stderr
@@ -47,7 +48,7 @@ class JobProcess:
         """
         import fcntl
 
-        words = [sys.executable, "-m", "vidstyle", "run", str(self._folder / "job.toml")]
+        words = [PYTHON, "-m", "vidstyle", "run", str(self._folder / "job.toml")]
         with (
             (self._folder / "running.lock").open("wb") as held,
             (self._folder / "events.jsonl").open("ab") as events,

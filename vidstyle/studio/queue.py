@@ -79,7 +79,7 @@ class JobQueue:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self._parallel = parallel
-        self._on_change = on_change or (lambda _: None)
+        self.on_change = on_change or (lambda _: None)
         self._jobs: dict[str, QueuedJob] = {}
         self._events: dict[str, EventFile] = {}
         self._processes: dict[str, JobProcess] = {}
@@ -230,7 +230,7 @@ class JobQueue:
 
     def _report(self, changed: set[str]) -> None:
         for id in sorted(changed):
-            self._on_change(id)
+            self.on_change(id)
 
     def _look(self) -> set[str]:
         """Read what has changed in the files; return the ids of changed jobs."""

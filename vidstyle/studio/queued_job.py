@@ -76,10 +76,9 @@ class QueuedJob:
 def ended(job: QueuedJob, final: dict[str, Any] | None, process: JobProcess) -> QueuedJob:
     """Return a job after the end of its process. final: the last event of the process."""
     job, asked = replace(job, stopping=None, pid=None), job.stopping
-    if final is not None and final["event"] in ("done", "shard"):
-        return replace(job, state="done")
-    if final is not None and final["event"] == "summary":
-        return _after_batch(job, final)
+    if final is not None and final["event"] != "error":
+        failed = final.get("failed", ())  # of a batch
+        return _with_failures(job, final) if failed else replace(job, state="done")
     if asked is not None:
         return replace(job, state=AFTER[asked])
     if final is not None and final["exit_code"] != _INTERRUPTED:
@@ -87,15 +86,14 @@ def ended(job: QueuedJob, final: dict[str, Any] | None, process: JobProcess) -> 
         return replace(job, state="failed", message=message, exit_code=code)
     if not process.is_child:  # it ended while no studio was open: with the machine, for instance
         return replace(job, state="queued")
-    if final is not None:
-        return replace(job, state="paused", message="it was interrupted from outside")
-    return replace(job, state="failed", message=process.why_it_ended())
+    state: State = "failed" if final is None else "paused"
+    message = process.why_it_ended() if final is None else "it was interrupted from outside"
+    return replace(job, state=state, message=message)
 
 
-def _after_batch(job: QueuedJob, summary: dict[str, Any]) -> QueuedJob:
+def _with_failures(job: QueuedJob, summary: dict[str, Any]) -> QueuedJob:
+    """Return the job of a batch of which some sources failed."""
     failed = summary["failed"]
-    if not failed:
-        return replace(job, state="done")
     text = f"{len(failed)} of {summary['of']} sources failed; the first: {failed[0]['message']}"
     return replace(job, state="failed", message=text, exit_code=VidstyleError.exit_code)
 
