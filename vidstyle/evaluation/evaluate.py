@@ -15,7 +15,6 @@ import numpy as np
 from vidstyle import media
 from vidstyle.errors import MediaError
 from vidstyle.evaluation import metrics
-from vidstyle.guides import guide
 from vidstyle.guides.frame_guides import GuideSeries
 from vidstyle.image import Image, resize
 from vidstyle.media import Clip
@@ -140,7 +139,7 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     distances = None if style is None else make_distances(Path(style), weights, size)
     series = GuideSeries(clip, indices, lambda _: size, warn, note)
     masks, subjects = (
-        None if path is None else _masks(Path(path), series)
+        None if path is None else series.all_masks(Path(path))
         for path in (mask, mask if subject is None else subject)
     )
     cold_clip = None if cold is None else _probed_cold(Path(cold), result)
@@ -195,13 +194,6 @@ def _probed_cold(path: Path, result: Clip) -> Clip:
     clip = media.probe(path)
     _check_count(clip, range(result.frames), result.path)
     return clip
-
-
-def _masks(path: Path, series: GuideSeries) -> Iterator[np.ndarray]:
-    drawn = series.open(path)
-    guide.check_covers(drawn)
-    series.report(drawn)
-    return series.masks(drawn)
 
 
 def _pairs(

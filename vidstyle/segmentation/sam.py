@@ -92,6 +92,18 @@ class Selector:
         """
         return self.mask(Prompt.of(points, labels, box), previous)
 
+    def stepwise(self, prompt: Prompt) -> np.ndarray:
+        """Return the mask of a prompt, found with one more click each time.
+
+        As the network was trained; measured better than all clicks at once.
+        """
+        found, inside, outside = None, prompt.inside, prompt.outside
+        if prompt.box is None:
+            for count in range(1, len(inside) + len(outside)):
+                part = Prompt(inside[:count], outside[: max(0, count - len(inside))])
+                found = self.mask(part, found)
+        return self.mask(prompt, found)
+
     def mask(self, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Return the mask of a prompt; see `select`."""
         height, width = self._image.shape[:2]
@@ -164,9 +176,7 @@ def _session(model: Member) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     try:
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own
         raise WeightsError(
             f"{path}: expected a network that onnxruntime {onnxruntime.__version__} reads, got one "
