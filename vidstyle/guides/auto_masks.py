@@ -31,7 +31,7 @@ __all__ = ["AutoMasks", "KeyFrames"]
 _THUMBNAIL = 192  # pixels of the long side of the frames in which change is measured
 _FOLLOWED = 0.7  # of the weighted picture; a frame that shows less of the last key frame is one
 _LONGEST = 24  # frames between two key frames at most
-_BUFFER = 400_000_000  # bytes of frames between two key frames at most, at 14 bytes a pixel
+_TRACKED = 480  # pixels of the long side at most while masks are tracked
 _AGAIN = 4  # frames until the next attempt after one in which nothing stood out
 _GROUND = 0.1  # weight of what does not stand out, relative to what does
 
@@ -40,10 +40,9 @@ _GROUND = 0.1  # weight of what does not stand out, relative to what does
 class KeyFrames:
     """Chooses key frames one frame after another, by the share that can be followed from the last.
 
-    longest: frames between two key frames at most. find: returns the saliency map of a frame.
+    find: returns the saliency map of a frame.
     """
 
-    longest: int
     find: Callable[[Image], np.ndarray] = saliency_map
     _before: Image | None = None
     _followed: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.float32))
@@ -61,15 +60,12 @@ class KeyFrames:
         cut = self._before is None or not self._follow(self._before, thumbnail)
         self._before = thumbnail
         self._left -= 1
-        if (
-            not cut
-            and self._left > 0
-            and np.average(self._followed, weights=self._weight) > _FOLLOWED
-        ):
+        followed = 0.0 if cut else float(np.average(self._followed, weights=self._weight))
+        if followed > _FOLLOWED and self._left > 0:
             return cut, None
         found = self.find(frame)
         exists = stands_out(found)
-        self._left = self.longest if exists else _AGAIN
+        self._left = _LONGEST if exists else _AGAIN
         self._followed = np.ones((height, width), np.float32)
         self._weight = cv2.resize(found, (width, height)) * exists + np.float32(_GROUND)
         return cut, found if exists else None
@@ -119,11 +115,12 @@ class AutoMasks:
                 frame = resize(image, *self.size(position))
                 yield mask_of(saliency_map(frame), frame)
             return
-        size = self.size(0)
-        frames = (resize(frame, *size) for frame in self._frames())
-        keys = _KeyPlanes(self._keys, size)
-        for tracked in track(frames, keys, hard=True, opening=_opening):
-            yield matted(tracked.frame.astype(np.float32) / 255, tracked.planes[..., 0])
+        size, small = self.size(0), self._tracked_size
+        reduced = (resize(frame, *small) for frame in self._frames())
+        made = track(reduced, _KeyPlanes(self._keys, small), hard=True, opening=_opening)
+        for tracked, frame in zip(made, self._frames(), strict=True):
+            plane = cv2.resize(tracked.planes[..., 0], size, interpolation=cv2.INTER_LINEAR)
+            yield matted(resize(frame, *size), plane)
 
     @property
     def _linked(self) -> bool:
@@ -133,11 +130,17 @@ class AutoMasks:
         side = max(max(self.size(position)) for position in range(len(self.indices)))
         return media.read(self.clip, self.indices, side)
 
+    @property
+    def _tracked_size(self) -> tuple[int, int]:
+        """The (width, height) at which masks are tracked; their edges are aligned afterwards."""
+        width, height = self.size(0)
+        scale = min(1.0, _TRACKED / max(width, height))
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
     @cached_property
     def _keys(self) -> dict[int, bytes]:
         """The saliency maps of the key frames by position, as PNG."""
-        width, height = self.size(0)
-        chosen = KeyFrames(max(_AGAIN, min(_LONGEST, _BUFFER // (14 * width * height))))
+        chosen = KeyFrames()
         keys: dict[int, bytes] = {}
         shots: list[int] = []
         for position, frame in enumerate(self._frames()):
@@ -145,9 +148,7 @@ class AutoMasks:
             if cut:
                 shots.append(position)
             if found is not None:
-                keys[position] = cv2.imencode(".png", np.rint(found * 255).astype(np.uint8))[
-                    1
-                ].tobytes()
+                keys[position] = _packed(found)
         if not keys:
             raise GuideError(nothing_stands_out(str(self.clip.path)))
         for begin, end in zip(shots, [*shots[1:], len(self.indices)], strict=True):
@@ -168,14 +169,20 @@ class _KeyPlanes(Mapping[int, np.ndarray]):
     size: tuple[int, int]
 
     def __getitem__(self, position: int) -> np.ndarray:
-        found = cv2.imdecode(np.frombuffer(self.maps[position], np.uint8), cv2.IMREAD_GRAYSCALE)
-        return _hard(found.astype(np.float32) / 255, self.size)
+        packed = np.frombuffer(self.maps[position], np.uint8)
+        found = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), np.float32)
+        return _hard(found / 255, self.size)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.maps)
 
     def __len__(self) -> int:
         return len(self.maps)
+
+
+def _packed(found: np.ndarray) -> bytes:
+    """Return a saliency map as the bytes of a PNG."""
+    return bytes(cv2.imencode(".png", np.rint(found * 255).astype(np.uint8))[1])
 
 
 def _hard(found: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -125,7 +125,7 @@ def track(
         if buffered.flows is None:
             yield from _from_one_key(pending, propagated, hard, opening)
             pending, propagated = [], None
-        planes = keys[buffered.index] if buffered.index in keys else None
+        planes = keys.get(buffered.index)
         done = buffered.index > last and (mend is None or len(pending) >= _PATIENCE)
         if planes is None and done and buffered.flows is None and opening is not None:
             planes = opening(buffered.index, buffered.frame)

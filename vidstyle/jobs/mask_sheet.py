@@ -30,7 +30,10 @@ def write_sheet(
 
     folders: of masks or maps, a picture for each frame of `indices` in the order of names.
     """
-    files = [sorted(folder.glob("*.png"), key=media.natural) for folder in folders]
+    files = [
+        sorted(folder.glob("*.png"), key=lambda path: media.natural(path.name))
+        for folder in folders
+    ]
     step = max(1, math.ceil(len(indices) / _FRAMES))
     chosen = range(0, len(indices), step)
     tiles = []

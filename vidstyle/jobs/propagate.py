@@ -41,8 +41,8 @@ def write_tracks(  # noqa: PLR0913 - one argument for each option of `track`
     "auto:background". Files are named by frame number, from 0, so that the folder can be used as
     --map or --mask; automatic masks of photos by the photo. start, end: in seconds; rate: frames
     per second of a folder of pictures. refine: mend tracked masks by the click model. preview: a
-    picture of some frames under their masks to write. notify(frames done, frames in all) is called after each
-    frame; warn and note as in GuideSeries. Raises VidstyleError.
+    picture of some frames under their masks to write. notify(frames done, frames in all) is called
+    after each frame; warn and note as in GuideSeries. Raises VidstyleError.
     """
     if (map is None) == (mask is None):
         raise UsageError("track: expected either --map or --mask, got both or neither")

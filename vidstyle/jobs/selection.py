@@ -172,17 +172,18 @@ def _key_planes(
     return keys
 
 
-def _prompt(marks: Sequence[Mark], kind: Any) -> Any:
+def _prompt(marks: Sequence[Mark], prompt: Any) -> Any:
     """Return the prompt of the marks at one frame. Raises UsageError for two boxes."""
-    by_kind = {
-        k: tuple(m.values for m in marks if m.kind == k) for k in ("click", "exclude", "box")
-    }
-    if len(by_kind["box"]) > 1:
+    clicks, excluded, boxes = (
+        tuple(mark.values for mark in marks if mark.kind == kind)
+        for kind in ("click", "exclude", "box")
+    )
+    if len(boxes) > 1:
         raise UsageError(
             "--box: expected one at a time for an object, got several; begin another object with "
             "--object NAME"
         )
-    return kind(by_kind["click"], by_kind["exclude"], *by_kind["box"])
+    return prompt(clicks, excluded, *boxes)
 
 
 def _mender() -> Any:

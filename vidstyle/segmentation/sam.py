@@ -143,9 +143,9 @@ class Selector:
         places = np.array([place for place, _ in marked], np.float32) * np.float32(self._scale)
         return places, np.array([kind for _, kind in marked], np.float32)
 
-    def _filled(self) -> tuple[int, int]:
+    def _filled(self) -> tuple[int, ...]:
         """Return the (rows, columns) of the decoder's masks that show the image."""
-        return tuple(max(1, -(-side * _LOW // _SIDE)) for side in self._size[::-1])  # type: ignore[return-value]
+        return tuple(max(1, -(-side * _LOW // _SIDE)) for side in self._size[::-1])
 
     def _enlarged(self, logits: np.ndarray) -> np.ndarray:
         """Return the decoder's mask at the size of the image: probabilities [H, W]."""
