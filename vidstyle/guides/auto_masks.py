@@ -29,7 +29,7 @@ from vidstyle.segmentation.u2net import (
 __all__ = ["AutoMasks", "KeyFrames"]
 
 _THUMBNAIL = 192  # pixels of the long side of the frames in which change is measured
-_FOLLOWED = 0.7  # of the weighted picture; a frame that shows less of the last key frame is one
+_FOLLOWED = 0.5  # of the weighted picture; a frame that shows less of the last key frame is one
 _LONGEST = 24  # frames between two key frames at most
 _TRACKED = 480  # pixels of the long side at most while masks are tracked
 _AGAIN = 4  # frames until the next attempt after one in which nothing stood out

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def write_tracks(  # noqa: PLR0913 - one argument for each option of `track`
         rate = Fraction(25)  # of a folder; any rate will do without start and end
     clip = media.probe(source, rate=rate)
     indices = media.select(clip, start, end)
-    series = GuideSeries(clip, indices, lambda _: (clip.width, clip.height), warn, note)
+    series = GuideSeries(clip, indices, partial(_size, clip, indices), warn, note)
     pictures = _maps(series, map) if map else _masks(series, mask or Path(), refine)
     names = picture_names(clip, indices)
     with writing(output):
@@ -66,6 +67,13 @@ def write_tracks(  # noqa: PLR0913 - one argument for each option of `track`
     if preview is not None:
         write_sheet(preview, clip, indices, [output], overwrite=overwrite)
     return len(indices)
+
+
+def _size(clip: media.Clip, indices: range, position: int) -> tuple[int, int]:
+    """Return the (width, height) of the frame at a position."""
+    if clip.kind in ("picture", "photos"):
+        return clip.sizes[indices[position]]
+    return clip.width, clip.height
 
 
 def check_folder(
@@ -82,7 +90,7 @@ def check_folder(
         raise UsageError(f"{preview} exists; add --overwrite, or choose another --preview")
 
 
-def picture_names(clip: "media.Clip", indices: range) -> list[str]:
+def picture_names(clip: media.Clip, indices: range) -> list[str]:
     """Return the name of each frame's picture: its number, or for a photo its name."""
     if clip.kind in ("picture", "photos"):
         stems = [clip.files[index].stem for index in indices]
