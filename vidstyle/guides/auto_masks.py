@@ -30,9 +30,8 @@ __all__ = ["AutoMasks", "KeyFrames"]
 
 _THUMBNAIL = 192  # pixels of the long side of the frames in which change is measured
 _FOLLOWED = 0.5  # of the weighted picture; a frame that shows less of the last key frame is one
-_LONGEST = 24  # frames between two key frames at most
-_TRACKED = 480  # pixels of the long side at most while masks are tracked
-_AGAIN = 4  # frames until the next attempt after one in which nothing stood out
+_SHORTEST, _LONGEST = 5, 24  # frames from one key frame of a shot to the next
+_TRACKED = 384  # pixels of the long side at most while masks are tracked
 _GROUND = 0.1  # weight of what does not stand out, relative to what does
 
 
@@ -47,7 +46,7 @@ class KeyFrames:
     _before: Image | None = None
     _followed: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.float32))
     _weight: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.float32))
-    _left: int = 0
+    _since: int = 0
 
     def advance(self, frame: Image) -> tuple[bool, np.ndarray | None]:
         """Return whether a shot begins with a frame, and its saliency map if it is a key frame.
@@ -59,16 +58,22 @@ class KeyFrames:
         thumbnail = resize(frame, width, height)
         cut = self._before is None or not self._follow(self._before, thumbnail)
         self._before = thumbnail
-        self._left -= 1
-        followed = 0.0 if cut else float(np.average(self._followed, weights=self._weight))
-        if followed > _FOLLOWED and self._left > 0:
+        self._since += 1
+        if not (cut or self._is_due()):
             return cut, None
         found = self.find(frame)
         exists = stands_out(found)
-        self._left = _LONGEST if exists else _AGAIN
+        self._since = 0
         self._followed = np.ones((height, width), np.float32)
         self._weight = cv2.resize(found, (width, height)) * exists + np.float32(_GROUND)
+        if not exists:
+            self._followed[:] = 0  # the next attempt is due soon
         return cut, found if exists else None
+
+    def _is_due(self) -> bool:
+        """Return whether the frame is a key frame, if no shot begins with it."""
+        followed = float(np.average(self._followed, weights=self._weight))
+        return self._since >= (_SHORTEST if followed < _FOLLOWED else _LONGEST)
 
     def _follow(self, before: Image, thumbnail: Image) -> bool:
         """Carry the share that is followed to the next frame; return False across a cut."""
