@@ -52,7 +52,7 @@ class Inverter(IdentityStylizer):
         image = 1 - content
         if prior is not None:
             image = (image + prior.confidence * prior.image) / (1 + prior.confidence)
-        progress(1, 0.5)
+        progress(1, 0.5, lambda: image)
         return Stylized(image, {"total": np.float32(0.5)}, evaluations=1)
 
     def __call__(self, *_: object) -> "Inverter":

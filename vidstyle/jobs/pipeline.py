@@ -327,11 +327,10 @@ def stylize_frame(
 ) -> Stylized:
     """Stylise one frame and report each evaluation.
 
-    A stylizer may pass the optimised image to its progress callback as a third argument. Raises
-    CancelledError, and VidstyleError if memory runs out.
+    Raises CancelledError, and VidstyleError if memory runs out.
     """
 
-    def progress(evaluation: int, loss: float, image: "Image | None" = None) -> None:
+    def progress(evaluation: int, loss: float, image: Callable[[], Image]) -> None:
         work.notify(StepEvent(index=position, evaluation=evaluation, loss=float(loss), image=image))
         work.check()
 

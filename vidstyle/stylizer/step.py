@@ -87,9 +87,12 @@ class Step:
             total, gradient, terms = self.evaluate(image, targets, inputs, part)
             return Evaluation(float(total), gradient, {k: float(v) for k, v in terms.items()})
 
+        def report(count: int, total: float, image: Any) -> None:
+            progress(count, total, image.numpy)  # the method: copies only if it is called
+
         weights = self._settings.temporal_weight * inputs["confidence"]
         inverse = self._filter if problem.prior is None else self._filter.near(weights)
-        found = minimise(evaluate, tf.constant(start), evaluations, inverse, progress, support)
+        found = minimise(evaluate, tf.constant(start), evaluations, inverse, report, support)
         named = {"total": found.last.total, **found.last.terms}
         matches = targets["matches"].numpy() if "matches" in targets else None
         return Stylized(found.image.numpy(), named, found.evaluations, matches)
