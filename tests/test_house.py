@@ -22,8 +22,8 @@ FLOORS = (  # a file imports from its own package or from packages on lower floo
     ("techniques",),
     ("vgg", "coherence"),
     ("guides",),
-    ("motion",),
-    ("media",),
+    ("motion", "segmentation"),
+    ("media", "downloads"),
     ("atomic", "environment", "errors", "image", "inputs", "memory", "settings", "validation"),
 )
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
