@@ -17,6 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = (  # a file imports from its own package or from packages on lower floors
     ("__main__",),
     ("cli",),
+    ("studio",),
     ("jobs",),
     ("evaluation", "stylizer"),
     ("techniques",),

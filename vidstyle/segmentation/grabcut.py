@@ -72,9 +72,7 @@ def grab_cut_of(
     return matted(image, mask)
 
 
-def _marks(
-    shape: tuple[int, int], prompt: Prompt | None, strokes: np.ndarray | None
-) -> np.ndarray:
+def _marks(shape: tuple[int, int], prompt: Prompt | None, strokes: np.ndarray | None) -> np.ndarray:
     """Return what is known of each pixel, as grabCut's classes: uint8 [H, W]."""
     height, width = shape
     box = None if prompt is None else prompt.box

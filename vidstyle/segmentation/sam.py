@@ -164,9 +164,7 @@ def _session(model: Member) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     try:
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own
         raise WeightsError(
             f"{path}: expected a network that onnxruntime {onnxruntime.__version__} reads, got one "

@@ -22,7 +22,6 @@ from vidstyle.errors import MediaError
 from vidstyle.image import Image
 from vidstyle.media.decode import (
     FAULTS,
-    Shape,
     decode_packet,
     decoder_of,
     main_stream,
