@@ -7,7 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from vidstyle.cli.commands import evaluate, probe, run, studio, stylize, track, weights
+from vidstyle.cli.commands import (
+    evaluate,
+    preview,
+    probe,
+    run,
+    studio,
+    stylize,
+    track,
+    weights,
+)
 from vidstyle.errors import UsageError
 from vidstyle.techniques import TECHNIQUES
 
@@ -62,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         add = partial(stylize.add_arguments, name=name, technique=technique)
         _add_command(commands, name, technique.summary, add, stylize.run)
     _add_command(commands, "run", run.SUMMARY, run.add_arguments, run.run)
+    _add_command(commands, "preview", preview.SUMMARY, preview.add_arguments, preview.run)
     for name, command in (
         ("track", track),
         ("eval", evaluate),

@@ -27,7 +27,7 @@ def declared_techniques() -> list[dict[str, Any]]:
         {
             "name": name,
             "summary": technique.summary,
-            "inputs": {key: use for key, use in vars(technique.inputs).items()},
+            "inputs": dict(vars(technique.inputs)),
             "options": [_as_json(key, *item, name) for key, item in options(technique).items()],
         }
         for name, technique in TECHNIQUES.items()

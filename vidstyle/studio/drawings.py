@@ -72,7 +72,7 @@ class Drawings:
         rmtree(self.tracked(layer), ignore_errors=True)
 
     def at(self, layer: str, index: int) -> tuple[Path, str] | None:
-        """Return the picture of a frame and how it came: "key", "tracked" or "nearest" key frame."""
+        """Return the picture of a frame and how it came: "key", "tracked" or "nearest" (key)."""
         key, tracked = (
             folder / f"{index:06d}.png" for folder in (self.keys(layer), self.tracked(layer))
         )

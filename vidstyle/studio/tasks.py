@@ -16,7 +16,7 @@ from vidstyle import media
 from vidstyle.errors import UsageError
 from vidstyle.image import Image, over_white, resize, to_bytes
 from vidstyle.media.clip import Clip
-from vidstyle.studio.seeking import VideoFrames
+from vidstyle.media.seeking import VideoFrames
 
 __all__ = ["TASKS"]
 
@@ -79,6 +79,7 @@ def select_area(  # noqa: PLR0913 - the kinds of hints
     index: int,
     size: list[int],
     cancelled: Event,
+    *,
     points: list[list[float]] | None = None,
     labels: list[int] | None = None,
     strokes: str | None = None,

@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ class VideoFrames:
                 if packet.is_keyframe and packet.dts is not None:
                     keys.append(KeyFrame(position, packet.dts, packet.pos))
                 position += not packet.is_discard
-        rises = all(a.dts < b.dts for a, b in zip(keys, keys[1:], strict=False))
+        rises = all(a.dts < b.dts for a, b in pairwise(keys))
         self.frames, self._keys = max(1, position), keys if rises else []
         self.counted = True
 
