@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response
 from vidstyle.errors import UsageError
 from vidstyle.jobs.job import parse_style
 from vidstyle.jobs.job_file import check_request, dump_job, job_to_command, load_job, with_paths
-from vidstyle.studio.app import JSON_BYTES, Studio, body_of, events, json_of, route
+from vidstyle.studio.serving import JSON_BYTES, Studio, body_of, events, json_of, route
 
 __all__ = ["ROUTES"]
 

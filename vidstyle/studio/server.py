@@ -26,7 +26,8 @@ def serve(
         import uvicorn
 
         from vidstyle.studio.access import is_loopback
-        from vidstyle.studio.app import Studio, make_app
+        from vidstyle.studio.app import make_app
+        from vidstyle.studio.serving import Studio
     except ModuleNotFoundError as error:
         raise UsageError(
             f"studio: expected the extra 'studio', got no {error.name}; install it: "
@@ -82,7 +83,7 @@ async def _close_streams(server: Any, studio: Any) -> None:
         await asyncio.sleep(0.2)
     studio.closing.set()
     studio.announce()
-    studio.workers.stop()
+    studio.workers.close()
 
 
 def _is_plain(clip: Path) -> bool:

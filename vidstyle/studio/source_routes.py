@@ -12,8 +12,8 @@ from starlette.responses import FileResponse, Response
 
 from vidstyle.errors import UsageError, VidstyleError
 from vidstyle.media.listing import is_footage
-from vidstyle.studio.app import Studio, body_of, events, json_of, route
 from vidstyle.studio.folders import stored_name
+from vidstyle.studio.serving import Studio, body_of, events, json_of, route
 
 __all__ = ["ROUTES"]
 

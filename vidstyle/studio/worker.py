@@ -27,7 +27,7 @@ def main() -> None:
     with redirect_stdout(sys.stderr):
         while (call := calls.get()) is not None:
             for head, body in _answers(call, cancelled):
-                answers.write(json.dumps({**head, "bytes": len(body)}).encode() + b"\n" + body)
+                answers.write(json.dumps({**head, "payload": len(body)}).encode() + b"\n" + body)
                 answers.flush()
     os._exit(0)  # not waiting for the threads of TensorFlow
 

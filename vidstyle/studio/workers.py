@@ -39,7 +39,7 @@ class Worker:
                     head = json.loads(await process.stdout.readline() or b"null")
                     if head is None:
                         raise VidstyleError(_ended(name, await process.wait()))
-                    body = await process.stdout.readexactly(head.pop("bytes", 0))
+                    body = await process.stdout.readexactly(head.pop("payload"))
                     finished = head.pop("last", True)
                     if "error" in head:
                         raise _ERRORS.get(head["exit_code"], VidstyleError)(head["error"])
@@ -84,9 +84,17 @@ class Workers:
 
     def __init__(self) -> None:
         self._by_use: dict[str, Worker] = {}
+        self._closed = False
 
     def __getitem__(self, use: str) -> Worker:
+        if self._closed:
+            raise VidstyleError("the studio is closing; start it again")
         return self._by_use.setdefault(use, Worker())
+
+    def close(self) -> None:
+        """Kill all, and start none any more."""
+        self._closed = True
+        self.stop()
 
     def stop(self) -> None:
         """Kill all."""
