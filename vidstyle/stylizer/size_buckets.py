@@ -1,5 +1,6 @@
 """SizeBuckets: pads photos of many sizes to few sizes, since the step is traced once a size."""
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,14 @@ class SizeBuckets:
             _padded(content), guide=guide, prior=prior, progress=progress
         )
         image = np.ascontiguousarray(found.output_image[:rows, :columns])
-        return Stylized(image, found.losses, found.evaluations, found.matches)
+        share = math.prod(_padded(content).shape[:2]) / (rows * columns)
+        return Stylized(
+            image,
+            found.losses,
+            found.evaluations,
+            found.matches,
+            frame_equivalents=share * found.frame_equivalents,
+        )
 
 
 def _padded(values: "np.ndarray") -> "np.ndarray":
