@@ -117,7 +117,7 @@ def _network_step(encoder: Any) -> Callable[[Any], Any]:
 def _stylizer_step(encoder: Any, content: Any) -> Callable[[Any], Any]:
     """Return one evaluation of `basic`: all loss terms and the gradient."""
     from vidstyle import media
-    from vidstyle.coherence.warm_start import TemporalPrior
+    from vidstyle.coherence.prior import TemporalPrior
     from vidstyle.settings import Settings
     from vidstyle.stylizer.stylizer import Stylizer
 

@@ -14,10 +14,11 @@ import PIL.Image
 import pytest
 from conftest import FRAMES
 from media_inputs import write_clip as write_noise
+from temporal import Recorder
 
 from vidstyle import media
-from vidstyle.coherence import warm_start
-from vidstyle.coherence.warm_start import TemporalPrior
+from vidstyle.coherence.cold import NoCoherence
+from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.errors import (
     MediaError,
     OutputError,
@@ -31,7 +32,6 @@ from vidstyle.jobs.events import StartEvent, StepEvent
 from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import plan, run, stylize
-from vidstyle.motion import bidirectional
 from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 
 REHEARSE = {"steps": 0, "steps_next": 0}
@@ -155,31 +155,27 @@ def test_only_the_frames_of_the_range_are_stylised(make: Callable[..., Job]) -> 
 
 
 def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
-    make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Job],
 ) -> None:
-    seen = []
-
-    def spy(_: Any, earlier: Any, *__: Any, **___: Any) -> TemporalPrior:
-        seen.append(earlier.result)
-        return TemporalPrior(earlier.result, np.ones((*earlier.result.shape[:2], 1), np.float32))
-
-    monkeypatch.setattr(warm_start, "prior_along", spy)
-    inverter = Inverter()
-    job = make(keep_frames=True)
-    run(job, make_stylizer=inverter)
+    inverter, recorder = Inverter(), Recorder()
+    job = make(keep_frames=True, temporal_weight=0)
+    run(job, make_stylizer=inverter, coherence=recorder)
     assert inverter.priors[0] is None
+    assert len(recorder.previous) == FRAMES - 1
     frames = Path(f"{job.output}.vidstyle/frames")
-    for index, result in enumerate(seen):
-        assert np.array_equal(result, media.load_frame(frames / f"{index:06d}.png"))
+    for index, loaded in enumerate(recorder.previous):
+        saved = media.load_frame(frames / f"{index:06d}.png")
+        assert np.array_equal(loaded.optimised_image, saved)
 
 
-def test_no_prior_is_passed_over_a_cut(
-    make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+def test_without_coherence_every_frame_is_a_shot_without_a_prior(
+    make: Callable[..., Job],
 ) -> None:
-    monkeypatch.setattr(bidirectional, "motion", lambda *_: None)
     events: list[Any] = []
-    run(make(), events.append)
+    inverter = Inverter()
+    run(make(), events.append, make_stylizer=inverter, coherence=NoCoherence)
     assert [event.cut for event in events if event.name == "frame"] == [True] * FRAMES
+    assert inverter.priors == [None] * FRAMES
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 3, 5])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import LAYERS, TinyEncoder, disc, stripes
 
-from vidstyle.coherence.warm_start import TemporalPrior
+from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.errors import SettingsError, UsageError
 from vidstyle.image import resize
 from vidstyle.settings import Settings

@@ -55,14 +55,16 @@ class Film:
             style_layers=LAYERS,
         )
 
-    def run(self, job: Job, watch: Callable[[Any], None] = lambda event: None) -> list[bytes]:
-        """Return the bytes of the state of every frame."""
+    def run(
+        self, job: Job, watch: Callable[[Any], None] = lambda event: None, **method: Any
+    ) -> list[bytes]:
+        """Return the bytes of the state of every frame. method: coherence or parameters of run."""
 
         def make(job: Job, styles: Any, network: Path | None) -> Stylizer:
             return Stylizer(
                 styles, technique=job.technique, settings=job.settings, encoder=TinyEncoder()
             )
 
-        run(job, watch, make_stylizer=make, network=Network())
+        run(job, watch, make_stylizer=make, network=Network(), **method)
         files = sorted((state_path(job.output) / "frames").glob("*.png"))
         return [file.read_bytes() for file in files]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from vidstyle.coherence.stylized import Stylized
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.warm_start import TemporalPrior
+    from vidstyle.coherence.prior import TemporalPrior
     from vidstyle.guides.guide import Guide
     from vidstyle.image import Image
 

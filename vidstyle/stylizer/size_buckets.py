@@ -10,7 +10,7 @@ from vidstyle.guides.guide import Guide
 from vidstyle.stylizer.protocol import Progress, Stylized, Stylizes
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.warm_start import TemporalPrior
+    from vidstyle.coherence.prior import TemporalPrior
     from vidstyle.image import Image
 
 __all__ = ["SizeBuckets", "padded_side"]

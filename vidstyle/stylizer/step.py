@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from vidstyle.coherence.prior import TemporalPrior, moved_matches
 from vidstyle.coherence.stylized import Stylized
-from vidstyle.coherence.warm_start import TemporalPrior, carried
 from vidstyle.image import Image, resize
 from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
@@ -141,7 +141,7 @@ class Step:
             guide=problem.guide,
             window=window,
             early=seen.early,
-            suggested=None if problem.prior is None else carried(problem.prior),
+            suggested=None if problem.prior is None else moved_matches(problem.prior),
             disoccluded=None if problem.prior is None else problem.prior.disoccluded,
         )
         targets = self._technique.targets(self._style_features(), encoded)
