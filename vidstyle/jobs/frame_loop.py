@@ -1,7 +1,7 @@
 """The loop over the frames of a job: advance the temporal method, stylise, save."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from vidstyle.coherence.interface import Coherence, SourceFrame
@@ -87,11 +87,10 @@ def stylize_frame(
 ) -> Stylized:
     """Stylise one frame and report each evaluation.
 
-    A stylizer may pass the optimised image to its progress callback as a third argument. Raises
-    CancelledError, and VidstyleError if memory runs out.
+    Raises CancelledError, and VidstyleError if memory runs out.
     """
 
-    def progress(evaluation: int, loss: float, image: "Image | None" = None) -> None:
+    def progress(evaluation: int, loss: float, image: "Callable[[], Image]") -> None:
         work.notify(StepEvent(index=position, evaluation=evaluation, loss=float(loss), image=image))
         work.check()
 

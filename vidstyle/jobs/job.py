@@ -258,9 +258,9 @@ def _check_guides(job: Job) -> None:
         if not given[kind] and kind in inputs.required:
             raise UsageError(f"{name}: expected {flag} PICTURE, got none; add one")
     if given["map"] and not given["style_map"]:
-        raise UsageError("expected a --style-map for the --map to answer, got none; add one")
+        raise UsageError("--map: expected a --style-map for each --style too, got none; add them")
     if given["style_map"] and not given["map"] and "map" in inputs.accepted:
-        raise UsageError("expected a --map for the --style-map to answer, got none; add one")
+        raise UsageError("--style-map: expected a --map of the source too, got none; add one")
     if job.style_maps and len(job.style_maps) != len(job.styles):
         raise UsageError(
             f"expected a --style-map for each --style, in the same order, got {len(job.styles)} "
@@ -271,9 +271,9 @@ def _check_guides(job: Job) -> None:
             raise MediaError(f"the mask or map {path} does not exist; check the path")
 
 
-def _paths(given: Paths, what: str) -> tuple[Path, ...]:
+def _paths(given: Paths, name: str) -> tuple[Path, ...]:
     several = given if isinstance(given, (list, tuple)) else [given]
-    return tuple(as_path(path, what, SettingsError) for path in several)
+    return tuple(as_path(path, name, SettingsError) for path in several)
 
 
 def _files_of(path: Path) -> Sequence[Path]:

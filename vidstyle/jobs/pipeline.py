@@ -31,7 +31,6 @@ from vidstyle.jobs.frame_loop import stylize_each
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.plan import Work, encoding, forecast, probe_source, survey
-from vidstyle.jobs.state_folder import listed
 from vidstyle.jobs.takeover import check_sizes, suggest_other_output, take_over
 from vidstyle.jobs.targets import check_space, check_target
 from vidstyle.stylizer.protocol import IdentityStylizer, Stylizes
@@ -355,7 +354,7 @@ def _close(job: Job, state: Checkpoint, warnings: list[str], notify: OnEvent) ->
     if others := state.remove():
         warnings.append(
             f"{state.path} stays, since it holds files that vidstyle did not write: "
-            f"{listed(others)}; move them away, or a later run of this output is refused"
+            f"{others}; move them away, or a later run of this output is refused"
         )
         notify(WarningEvent(message=warnings[-1]))
     return None

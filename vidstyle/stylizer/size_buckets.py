@@ -1,6 +1,7 @@
 """SizeBuckets: pads photos of many sizes to few sizes, since the step is traced once a size."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -45,11 +46,12 @@ class SizeBuckets:
         rows, columns = content.shape[:2]
         if guide is not None:
             guide = replace(guide, planes=_padded(guide.planes))
-        found = self._stylizer.stylize(
-            _padded(content), guide=guide, prior=prior, progress=progress
-        )
+        padded = _padded(content)
+        if progress is not None:
+            progress = _without_padding(progress, padded.shape, rows, columns)
+        found = self._stylizer.stylize(padded, guide=guide, prior=prior, progress=progress)
         image = np.ascontiguousarray(found.output_image[:rows, :columns])
-        share = math.prod(_padded(content).shape[:2]) / (rows * columns)
+        share = math.prod(padded.shape[:2]) / (rows * columns)
         return Stylized(
             image,
             found.losses,
@@ -57,6 +59,23 @@ class SizeBuckets:
             found.matches,
             frame_equivalents=share * found.frame_equivalents,
         )
+
+
+def _without_padding(
+    progress: Progress, padded: tuple[int, ...], rows: int, columns: int
+) -> Progress:
+    """Return a callback that passes images on to `progress` without the padding at their level."""
+
+    def report(evaluation: int, loss: float, image: "Callable[[], Image]") -> None:
+        def cropped() -> "Image":
+            whole = image()
+            height, width = whole.shape[:2]
+            kept = whole[: round(rows * height / padded[0]), : round(columns * width / padded[1])]
+            return np.ascontiguousarray(kept)
+
+        progress(evaluation, loss, cropped)
+
+    return report
 
 
 def _padded(values: "np.ndarray") -> "np.ndarray":

@@ -89,9 +89,12 @@ class Step:
             total, gradient, terms = self.evaluate(image, targets, inputs, part)
             return Evaluation(float(total), gradient, {k: float(v) for k, v in terms.items()})
 
+        def report(count: int, total: float, image: Any) -> None:
+            progress(count, total, image.numpy)  # the method: copies only if it is called
+
         weights = self._settings.temporal_weight * inputs["confidence"]
         inverse = self._filter if problem.prior is None else self._filter.near(weights)
-        limits = evaluations, inverse, progress, support, self._stop(problem)
+        limits = evaluations, inverse, report, support, self._stop(problem)
         return self._result(minimise(evaluate, tf.constant(start), *limits), targets, part)
 
     def _result(self, found: Minimum, targets: Targets, part: tuple[int, int] | None) -> Stylized:
@@ -220,7 +223,7 @@ class Step:
         """Return the weighted style and content losses; `terms` receives them unweighted."""
         settings = self._settings
         sums = partial(_sums, self._technique, targets)
-        features, early = self.forward.again(image, inputs.get("around"), part, sums)
+        features, early = self.forward.recompute(image, inputs.get("around"), part, sums)
         terms["style"] = self._technique.loss(features, targets, early)
         if not inputs["content"]:
             return settings.style_weight * terms["style"]

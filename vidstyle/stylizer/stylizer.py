@@ -15,7 +15,7 @@ from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import Progress
-from vidstyle.stylizer.pyramid import coarse_to_fine
+from vidstyle.stylizer.pyramid import coarse_to_fine, evaluations_at
 from vidstyle.stylizer.step import LARGE, Step
 from vidstyle.techniques import Style, Technique
 from vidstyle.techniques.basic import Basic
@@ -76,7 +76,8 @@ class Stylizer:
         guide: planes [H, W, K], for a technique that takes masks or a map; the names are the same
             for every frame.
         prior: the warm start from an earlier result; None: optimise from coarse to fine.
-        progress: called after each evaluation; an exception that it raises ends the call.
+        progress: called after each evaluation, see protocol.Progress; an exception that it raises
+            ends the call.
         Raises MediaError, GuideError or UsageError for arguments that do not fit one another.
         """
         check_frame(
@@ -94,7 +95,8 @@ class Stylizer:
         ) -> Stylized:
             counted = _counted(progress, made)
             step = self.step_at(problem.frame)
-            return step.improve(start, problem, count, counted, coarsest=coarsest)
+            own = evaluations_at(count, finer=coarsest is not None)
+            return step.improve(start, problem, own, counted, coarsest=coarsest)
 
         if prior is None:
             found = coarse_to_fine(problem, self.begin, improve, self.settings.seed)
@@ -135,5 +137,5 @@ def _with_output(found: Stylized, problem: FrameProblem) -> Stylized:
 def _counted(progress: Progress | None, before: int) -> Progress:
     """Return `progress` with the evaluations made before added to its count."""
     if progress is None:
-        return lambda count, total: None
-    return lambda count, total: progress(before + count, total)
+        return lambda count, total, image: None
+    return lambda count, total, image: progress(before + count, total, image)
