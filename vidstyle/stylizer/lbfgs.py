@@ -124,9 +124,7 @@ def minimise(  # noqa: PLR0913, PLR0917 - the problem, its limits and its callba
         return found
 
     image, here = start, measured(start)
-    ended = enough(here)
-    pairs = _Pairs(start)
-    length, refusals = 1.0, 0
+    pairs, length, refusals, ended = _Pairs(start), 1.0, 0, enough(here)
     direction, slope = _direction(image, here, pairs, filtered, support)
     while count < evaluations and refusals < _REFUSALS and slope < 0 and not ended:
         trial = tf.clip_by_value(image + length * direction, 0.0, 1.0)
@@ -134,10 +132,8 @@ def minimise(  # noqa: PLR0913, PLR0917 - the problem, its limits and its callba
         moved = trial - image
         if there.total <= here.total + _DESCENT * float(_dot(here.gradient, moved)):
             pairs.remember(moved, there.gradient - here.gradient)
-            image, here, length, refusals = trial, there, 1.0, 0
-            ended = enough(here)
-            if not ended:
-                direction, slope = _direction(image, here, pairs, filtered, support)
+            image, here, length, refusals, ended = trial, there, 1.0, 0, enough(there)
+            direction, slope = _direction(image, here, pairs, filtered, support)
         else:
             length, refusals = length * _SHORTER, refusals + 1
     return Minimum(image, here, count)
