@@ -12,6 +12,7 @@ scripts/bench patch                  memory and matching time of a 1920x1080 fra
 scripts/bench coherence FOLDER …     warping errors of the default and of other methods
 scripts/bench sheet CLIP [CLIP …]    contact sheets, and late frames beside frames made alone
 scripts/bench tracking FOLDER        intersection over union of propagated masks
+scripts/bench segmentation FOLDER    automatic, selected and mended masks against the true ones
 scripts/bench sizes                  style distance at 256 pixels of results at 256 and 768
 """
 
@@ -36,6 +37,7 @@ from benchmarks.coherence import coherence
 from benchmarks.looks import sheet
 from benchmarks.masks import greys, masks, window
 from benchmarks.patch import patch
+from benchmarks.segmentation import segmentation
 from benchmarks.tracking import tracking
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -59,6 +61,7 @@ def main() -> None:
         window,
         patch,
         tracking,
+        segmentation,
         sizes,
     )
     named: dict[str, Callable[..., None]] = {measure.__name__: measure for measure in measurements}

@@ -17,13 +17,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = (  # a file imports from its own package or from packages on lower floors
     ("__main__",),
     ("cli",),
+    ("studio",),
     ("jobs",),
     ("evaluation", "stylizer"),
     ("techniques",),
     ("vgg", "coherence"),
     ("guides",),
-    ("motion",),
-    ("media",),
+    ("motion", "segmentation"),
+    ("media", "downloads"),
     ("atomic", "environment", "errors", "image", "inputs", "memory", "settings", "validation"),
 )
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}

@@ -41,7 +41,8 @@ class Option:
     """Declaration of an option, besides its name, type and default.
 
     meaning: one line for --help. unit: "" for none. low, high: inclusive bounds of a number.
-    words: literal values that are allowed. choices: allowed entries of a list. scope: see Scope.
+    words: literal values that are allowed. choices: allowed entries of a list. is_path: the text is
+    a path. scope: see Scope.
     """
 
     meaning: str
@@ -51,6 +52,7 @@ class Option:
     words: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     scope: Scope = "look"
+    is_path: bool = False
 
 
 def option(default: Any, meaning: str, **properties: Any) -> Any:
@@ -215,6 +217,7 @@ class Settings:
         None,
         "continue from the frames of an earlier run of the same request with this other output",
         scope="run",
+        is_path=True,
     )
     overwrite: bool = option(False, "replace an existing output", scope="run")
     restart: bool = option(False, "discard the state of an earlier run and start over", scope="run")

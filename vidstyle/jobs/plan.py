@@ -162,9 +162,13 @@ def probe_source(job: Job) -> "Clip":
     return clip
 
 
-def survey(job: Job, notify: OnEvent, cancel: Cancel | None = None) -> Work:
-    """Probe the source, count its frames and select those of the job; report probe warnings."""
-    clip = media.probe(job.source, rate=job.settings.rate)
+def survey(job: Job, notify: OnEvent, cancel: Cancel | None = None, *, count: bool = True) -> Work:
+    """Probe the source, count its frames and select those of the job; report probe warnings.
+
+    count: decode everything, so that the frames are those that decode; else as packets declare.
+    """
+    probe = media.probe if count else media.probe_headers
+    clip = probe(job.source, rate=job.settings.rate)
     for note in clip.notes:
         notify(WarningEvent(message=f"{job.source}: {note}"))
     indices = media.select(clip, job.settings.start, job.settings.end)
