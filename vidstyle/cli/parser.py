@@ -7,7 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from vidstyle.cli.commands import evaluate, preview, probe, run, stylize, track, weights
+from vidstyle.cli.commands import (
+    evaluate,
+    preview,
+    probe,
+    run,
+    select,
+    studio,
+    stylize,
+    track,
+    weights,
+)
 from vidstyle.errors import UsageError
 from vidstyle.techniques import TECHNIQUES
 
@@ -61,9 +71,15 @@ def build_parser() -> argparse.ArgumentParser:
     for name, technique in TECHNIQUES.items():
         add = partial(stylize.add_arguments, name=name, technique=technique)
         _add_command(commands, name, technique.summary, add, stylize.run)
-    _add_command(commands, "run", run.SUMMARY, run.add_arguments, run.run)
-    _add_command(commands, "preview", preview.SUMMARY, preview.add_arguments, preview.run)
-    for name, command in (("track", track), ("eval", evaluate), ("probe", probe)):
+    for name, command in (
+        ("run", run),
+        ("preview", preview),
+        ("select", select),
+        ("track", track),
+        ("eval", evaluate),
+        ("probe", probe),
+        ("studio", studio),
+    ):
         _add_command(commands, name, command.SUMMARY, command.add_arguments, command.run)
     _add_command(commands, "weights", weights.SUMMARY, weights.add_arguments, weights.run)
     return parser
