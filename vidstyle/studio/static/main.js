@@ -3,7 +3,7 @@ import { get, postJson, send, tell, tried } from "./api.js";
 import { byId, el } from "./dom.js";
 import { chooseTool, current, drawTools, painted, tool } from "./masks.js";
 import { dropStyles, refresh, showPlan } from "./panels.js";
-import { dropped, openClip, play, seek, showClip } from "./player.js";
+import { dropped, openClip, play, showClip, step } from "./player.js";
 import { cancelPreview, drawViews, preview, watchJobs } from "./runs.js";
 import { change, facts, newId, onChange, request, state } from "./state.js";
 import { stage, styleStage } from "./stage.js";
@@ -71,7 +71,7 @@ const loadJob = tried(async (file) => {
 
 // Keyboard.
 const KEYS = {
-  " ": play, ArrowLeft: (e) => seek(state.index - (e.shiftKey ? 10 : 1)), ArrowRight: (e) => seek(state.index + (e.shiftKey ? 10 : 1)),
+  " ": play, ArrowLeft: (e) => step(e.shiftKey ? -10 : -1), ArrowRight: (e) => step(e.shiftKey ? 10 : 1),
   "[": () => brush(1 / 1.25), "]": () => brush(1.25), "?": () => byId("keys").showModal(),
   "+": () => stage.zoomBy(1.25), "-": () => stage.zoomBy(0.8), 0: () => stage.fit(),
   b: () => chooseTool("brush"), e: () => chooseTool("eraser"), f: () => chooseTool("fill"),
