@@ -1,4 +1,4 @@
-"""The temporal methods that `scripts/bench coherence` compares, each an implementation of Coherence.
+"""The temporal methods that `scripts/bench coherence` compares, each a class of Coherence.
 
 NoCoherence and DefaultCoherence are those of vidstyle; the others are baselines that only the
 benchmark runs. They follow the same shots and take the same flow as the default, from frame to
@@ -120,7 +120,7 @@ class RuderMinimiser:
         start: Any,
         evaluations: int,
         inverse: Callable[[Any], Any],
-        progress: Callable[[int, float], None],
+        progress: Callable[[int, float, Any], None],
         support: Any,
     ) -> Any:
         """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter."""

@@ -86,6 +86,25 @@ def test_files_are_under_400_lines(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) < 400
 
 
+MAX_LINES = 40  # of a function, from `def` to its end
+LONG = {  # to be divided
+    "evaluation/evaluate.py evaluate",
+    "guides/propagation.py track",
+    "stylizer/stylizer.py stylize",
+}
+
+
+def test_functions_have_at_most_40_lines() -> None:
+    long = {
+        f"{path.relative_to(ROOT).as_posix()} {node.name}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno >= MAX_LINES
+    }
+    assert long <= LONG
+
+
 def test_the_architecture_page_lists_every_package_and_what_it_imports() -> None:
     page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| .* \| ([\w, ]*) ?\|$", page, flags=re.MULTILINE)

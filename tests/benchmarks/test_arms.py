@@ -74,7 +74,9 @@ def test_the_default_has_the_previous_output_and_disocclusions() -> None:
 def test_every_arm_runs_through_the_pipeline(film: Film, arm: str) -> None:
     events: list[Any] = []
     made = film.run(
-        film.job("film", shot(1), **ARMS[arm].settings), events.append, coherence=ARMS[arm].coherence
+        film.job("film", shot(1), **ARMS[arm].settings),
+        events.append,
+        coherence=ARMS[arm].coherence,
     )
     assert len(set(made)) == len(made)
     cuts = [event.cut for event in events if event.name == "frame"]

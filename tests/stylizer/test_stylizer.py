@@ -1,5 +1,6 @@
 """Stylizer with a tiny fixed encoder; and once with the real VGG-19."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from tiny import LAYERS, TinyEncoder, disc, stripes
 
 from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.errors import SettingsError, UsageError
-from vidstyle.image import resize
+from vidstyle.image import Image, resize
 from vidstyle.settings import Settings
 from vidstyle.stylizer.stylizer import Style, Stylizer
 
@@ -62,11 +63,16 @@ def test_each_phase_takes_its_own_number_of_steps() -> None:
 
 def test_a_large_first_frame_starts_at_256_pixels() -> None:
     counts: list[int] = []
-    result = stylizer(steps=2).stylize(
-        disc(20, 700), progress=lambda count, total: counts.append(count)
-    )
+    widths: list[int] = []
+
+    def progress(count: int, total: float, image: Callable[[], Image]) -> None:
+        counts.append(count)
+        widths.append(image().shape[1])
+
+    result = stylizer(steps=2).stylize(disc(20, 700), progress=progress)
     assert result.evaluations == 6  # two at 256, two at 512, two at 700
     assert counts == [1, 2, 3, 4, 5, 6]
+    assert widths == [256, 256, 512, 512, 700, 700]
 
 
 def test_a_finer_level_is_pulled_to_the_coarsest_level(

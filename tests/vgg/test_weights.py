@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making_weights import NAMES, WIDTHS, make_archive, make_network, same, torch_bytes, write_npz
+from weight_writers import NAMES, WIDTHS, make_archive, make_network, same, torch_bytes, write_npz
 
 from vidstyle.errors import OutputError, WeightsError
 from vidstyle.vgg import package_index, weight_files, weights

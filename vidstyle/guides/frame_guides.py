@@ -70,9 +70,9 @@ class GuideSeries:
     ) -> Iterator[np.ndarray]:
         """Yield the soft plane [H, W, 1] of each frame, in order."""
 
-        def convert(picture: RgbaPicture, size: tuple[int, int], what: str) -> np.ndarray:
-            fitted = guide.fitted(picture, *size, what)
-            return guide.mask_plane(fitted, invert=invert, feather=feather)[..., None]
+        def convert(picture: RgbaPicture, size: tuple[int, int], origin: str) -> np.ndarray:
+            resized = guide.resize_to_frame(picture, *size, origin)
+            return guide.mask_plane(resized, invert=invert, feather=feather)[..., None]
 
         return self._planes(guides, convert, hard=False)
 
@@ -85,8 +85,8 @@ class GuideSeries:
     ) -> Iterator[np.ndarray]:
         """Yield the one-hot planes [H, W, K] of the matches of each frame, in order."""
 
-        def convert(picture: RgbaPicture, size: tuple[int, int], what: str) -> np.ndarray:
-            labels = self.labels(picture, palette, size, what, tolerance)
+        def convert(picture: RgbaPicture, size: tuple[int, int], origin: str) -> np.ndarray:
+            labels = self.labels(picture, palette, size, origin, tolerance)
             return guide.hard_planes(labels, len(palette.names))
 
         for planes in self._planes(guides, convert, hard=True):
@@ -97,15 +97,17 @@ class GuideSeries:
         picture: RgbaPicture,
         palette: palettes.Palette,
         size: tuple[int, int],
-        what: str,
+        origin: str,
         tolerance: float,
     ) -> np.ndarray:
         """Return the labels of a map picture at this size, int16 [H, W]. Warns of stray colours."""
-        labels, stray = guide.map_labels(picture, palette, *size, what=what, tolerance=tolerance)
-        if stray and palette.what not in self._warned:
-            self._warned.add(palette.what)
+        labels, stray = guide.map_labels(
+            picture, palette, *size, origin=origin, tolerance=tolerance
+        )
+        if stray and palette.origin not in self._warned:
+            self._warned.add(palette.origin)
             self.warn(
-                f"{what}: {stray:.2%} of its pixels are near no colour of "
+                f"{origin}: {stray:.2%} of its pixels are near no colour of "
                 f"{', '.join(palette.names)}; they take the nearest region"
             )
         return labels
@@ -232,8 +234,8 @@ class FrameGuides:
     @cached_property
     def _palette(self) -> palettes.Palette:
         assert self._map is not None
-        what = str(self._map.clip.path)
-        return palettes.palette_of(self._map.pictures(), what, self.files.options["tolerance"])
+        origin = str(self._map.clip.path)
+        return palettes.palette_of(self._map.pictures(), origin, self.files.options["tolerance"])
 
     @cached_property
     def _style_maps(self) -> list[tuple[RgbaPicture, palettes.Palette]]:
@@ -248,7 +250,7 @@ class FrameGuides:
     @cached_property
     def _matches(self) -> tuple[palettes.Match, ...]:
         text = self.files.options["regions"]
-        return palettes.matched(
+        return palettes.match_palettes(
             self._palette,
             [palette for _, palette in self._style_maps],
             names=list(self.files.styles),
@@ -260,8 +262,8 @@ class FrameGuides:
     def _with_guide(self, index: int, style: Style) -> Style:
         picture, palette = self._style_maps[index]
         height, width = style.image.shape[:2]
-        what, tolerance = str(self.files.style_maps[index]), self.files.options["tolerance"]
-        labels = self.series.labels(picture, palette, (width, height), what, tolerance)
+        origin, tolerance = str(self.files.style_maps[index]), self.files.options["tolerance"]
+        labels = self.series.labels(picture, palette, (width, height), origin, tolerance)
         own = {m.name: dict(m.styles)[index] for m in self._matches if index in dict(m.styles)}
         planes = [(labels == color).astype(np.float32) for color in own.values()]
         if not planes:

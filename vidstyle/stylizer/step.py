@@ -37,7 +37,7 @@ class Step:
     traced: called once for each trace. minimise: the minimiser, called as lbfgs.minimise is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one size needs of a stylizer
         self,
         styles: Sequence[Style],
         technique: Technique,
@@ -45,6 +45,7 @@ class Step:
         encode: Callable[[Any], Features],
         size: tuple[int, int],
         traced: Callable[[], None],
+        *,
         minimise: Minimise = minimise,
     ) -> None:
         self._styles, self._technique, self._settings = styles, technique, settings
@@ -89,11 +90,12 @@ class Step:
             total, gradient, terms = self.evaluate(image, targets, inputs, part)
             return Evaluation(float(total), gradient, {k: float(v) for k, v in terms.items()})
 
+        def report(count: int, total: float, image: Any) -> None:
+            progress(count, total, image.numpy)  # the method: copies only if it is called
+
         weights = self._settings.temporal_weight * inputs["confidence"]
         inverse = self._filter if problem.prior is None else self._filter.near(weights)
-        found = self._minimise(
-            evaluate, tf.constant(start), evaluations, inverse, progress, support
-        )
+        found = self._minimise(evaluate, tf.constant(start), evaluations, inverse, report, support)
         named = {"total": found.last.total, **found.last.terms}
         matches = targets["matches"].numpy() if "matches" in targets else None
         return Stylized(found.image.numpy(), named, found.evaluations, matches)

@@ -80,7 +80,8 @@ class Stylizer:
         guide: planes [H, W, K], for a technique that takes masks or a map; the names are the same
             for every frame.
         prior: the warm start from an earlier result; None: optimise from coarse to fine.
-        progress: called after each evaluation; an exception that it raises ends the call.
+        progress: called after each evaluation, see protocol.Progress; an exception that it raises
+            ends the call.
         Raises MediaError, GuideError or UsageError for arguments that do not fit one another.
         """
         check_frame(
@@ -119,7 +120,7 @@ class Stylizer:
                 self.encode,
                 size,
                 self._count_trace,
-                self._minimise,
+                minimise=self._minimise,
             )
             self._evict()
         self._steps.move_to_end(size)
@@ -145,5 +146,5 @@ def _with_output(found: Stylized, problem: FrameProblem) -> Stylized:
 def _counted(progress: Progress | None, before: int) -> Progress:
     """Return `progress` with the evaluations made before added to its count."""
     if progress is None:
-        return lambda count, total: None
-    return lambda count, total: progress(before + count, total)
+        return lambda count, total, image: None
+    return lambda count, total, image: progress(before + count, total, image)
