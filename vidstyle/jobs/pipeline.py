@@ -160,10 +160,9 @@ def run(  # noqa: PLR0913 - the job, and what a test or a benchmark replaces
         if record is not None:
             state.record(record)
         frames, kept = state.published["frames"], _close(job, state, warnings, notify)
-    seconds, output = time.monotonic() - began, job.output
     outcome = Outcome(
-        output=output, frames=frames, stylized=stylized, seconds=seconds, kept=kept,
-        warnings=tuple(warnings),
+        output=job.output, frames=frames, stylized=stylized, seconds=time.monotonic() - began,
+        kept=kept, warnings=tuple(warnings),
     )  # fmt: skip
     notify(DoneEvent(**vars(outcome)))
     return outcome
@@ -281,15 +280,11 @@ def _stylize_frames(
     sizes = work.sizes()
     todo = [position for position in range(len(sizes)) if not state.has(position)]
     check_space(work.job.output, work.space(todo), len(todo))
-    work.notify(
-        StartEvent(
-            of=len(sizes),
-            finished=len(sizes) - len(todo),
-            width=sizes[0][0],
-            height=sizes[0][1],
-            left=work.left(todo),
-        )
-    )
+    start = StartEvent(
+        of=len(sizes), finished=len(sizes) - len(todo), width=sizes[0][0], height=sizes[0][1],
+        left=work.left(todo),
+    )  # fmt: skip
+    work.notify(start)
     if not todo:
         return None
     if work.job.settings.resume_from is not None:
