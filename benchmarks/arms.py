@@ -110,7 +110,14 @@ class Ruder:
         self._default = default
 
     def __call__(
-        self, evaluate: Any, start: Any, steps: int, filtered: Any, progress: Any, support: Any
+        self,
+        evaluate: Any,
+        start: Any,
+        steps: int,
+        filtered: Any,
+        progress: Any,
+        support: Any,
+        *_: Any,
     ) -> Any:
         from vidstyle.settings import Settings
 

@@ -183,7 +183,7 @@ class Case:
             seed=self.seed,
             restart=True,
             overwrite=True,
-            **options.get(arm, {"temporal_weight": 0.0}),
+            **options.get(arm, {"temporal_weight": 0.0, "steps_next": 15}),
         )
 
 
@@ -204,7 +204,7 @@ def _compared(case: Case, arms: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
-    """Stylise the frames of an arm; return the mean evaluations and times."""
+    """Stylise the frames of an arm; return the mean frame-equivalents and times."""
     place.parent.mkdir(parents=True, exist_ok=True)
     warm: list[Any] = []
 
@@ -216,7 +216,7 @@ def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
     with following(arm):
         runs.run(case.job(arm, place), watch)
     return {
-        "evaluations": float(np.mean([event.evaluations for event in warm])),
+        "evaluations": float(np.mean([event.frame_equivalents for event in warm])),
         "seconds_a_frame": float(np.mean([event.seconds for event in warm])),
         "seconds": time.monotonic() - began,
     }

@@ -101,7 +101,7 @@ class Job:
     @property
     def optimises(self) -> bool:
         """Whether frames are optimised; if not, neither weights nor TensorFlow are needed."""
-        return self.settings.steps > 0 or self.settings.steps_next > 0
+        return self.settings.steps > 0 or self.settings.most_steps_next > 0
 
     def read_styles(self) -> "list[Style]":
         """Read the style pictures. Raises MediaError, naming the picture."""

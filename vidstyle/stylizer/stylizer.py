@@ -83,7 +83,7 @@ class Stylizer:
         check_frame(
             content, guide, prior, guide_required=self.technique.inputs.frame_guide_required
         )
-        count = self.settings.steps if prior is None else self.settings.steps_next
+        count = self.settings.steps if prior is None else self.settings.most_steps_next
         problem = FrameProblem(content, guide, self.technique.confined, prior)
         start = problem.kept(content if prior is None else prior.image)
         if count == 0 or not problem.free.any():
