@@ -90,6 +90,7 @@ MAX_LINES = 40  # of a function, from `def` to its end
 LONG = {  # to be divided
     "coherence/disocclusion.py fill_disoccluded",
     "guides/propagation.py track",
+    "studio/server.py serve",
     "stylizer/stylizer.py stylize",
 }
 
