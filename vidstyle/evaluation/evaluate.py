@@ -138,17 +138,18 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     size = (result.width, result.height)
     series = GuideSeries(clip, indices, lambda _: size, warn, note)
     distances = None if style is None else make_distances(Path(style), weights, size)
-    masks, subjects = (
-        None if path is None else series.all_masks(Path(path))
-        for path in (mask, mask if subject is None else subject)
-    )
+    areas = _masks(mask, series), _masks(mask if subject is None else subject, series)
     figures = _Series(result.frames)
-    pairs = _pairs(result, clip, indices, (masks, subjects), _probed_cold(cold, result))
+    pairs = _pairs(result, clip, indices, areas, _probed_cold(cold, result))
     for pair in _measured(pairs, figures, distances):
         if on_frame is not None:
             on_frame(pair.index, result.frames, pair.result, pair.source, pair.inside)
         notify(pair.index + 1, result.frames)
     return Evaluation(result.frames, tuple(figures.cuts), _summary(figures), figures.values)
+
+
+def _masks(path: Path | str | None, series: GuideSeries) -> Iterator[np.ndarray] | None:
+    return None if path is None else series.all_masks(Path(path))
 
 
 def _probe_both(
