@@ -37,7 +37,7 @@ class Option:
     """Declaration of an option, besides its name, type and default.
 
     meaning: one line for --help. unit: "" for none. low, high: inclusive bounds of a number.
-    words: literal values that are allowed. choices: allowed entries of a list. scope: see Scope.
+    words: literal values that are allowed. choices: allowed entries of a list.
     """
 
     meaning: str
