@@ -199,14 +199,14 @@ def test_pictures_that_appear_during_tracking_are_not_replaced(
         write(path, *given, **named)
 
     monkeypatch.setattr(propagate, "_write", writing)
-    asked = ["track", "shoot/clip.mp4", "--mask", "keys", "-o", "all"]
-    assert main.main(asked) == 2
+    arguments = ["track", "shoot/clip.mp4", "--mask", "keys", "-o", "all"]
+    assert main.main(arguments) == 2
     assert "all/000003.png appeared while frames were tracked" in capsys.readouterr().err
     assert (workspace / "all" / "000003.png").read_text() == "mine"
     assert sorted(path.name for path in (workspace / "all").iterdir()) == [
         f"{number:06d}.png" for number in range(4)
     ]
-    assert main.main([*asked, "--overwrite"]) == 0
+    assert main.main([*arguments, "--overwrite"]) == 0
     assert len(list((workspace / "all").iterdir())) == FRAMES
 
 

@@ -7,10 +7,19 @@ from pathlib import Path
 
 from vidstyle.errors import UsageError
 
-__all__ = ["NUMBER", "check_apart", "pattern_of"]
+__all__ = ["AUTO", "BACKGROUND", "NUMBER", "check_apart", "is_automatic", "pattern_of"]
 
+AUTO, BACKGROUND = "auto", "auto:background"  # in place of the path of a mask
 NUMBER = re.compile(r"%0?(\d*)d")  # the number in a pattern: frames/%05d.png
 _ANY = re.compile(r".*", re.DOTALL)
+
+
+def is_automatic(mask: Path) -> bool:
+    """Return whether a mask is made by vidstyle: "auto" or "auto:background".
+
+    A file of such a name is given by its absolute path.
+    """
+    return str(mask) in (AUTO, BACKGROUND)
 
 
 def pattern_of(path: Path) -> re.Pattern[str]:

@@ -37,7 +37,8 @@ class Option:
     """Declaration of an option, besides its name, type and default.
 
     meaning: one line for --help. unit: "" for none. low, high: inclusive bounds of a number.
-    words: literal values that are allowed. choices: allowed entries of a list.
+    words: literal values that are allowed. choices: allowed entries of a list. is_path: the text is
+    a path. scope: see Scope.
     """
 
     meaning: str
@@ -47,6 +48,7 @@ class Option:
     words: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     scope: Scope = "look"
+    is_path: bool = False
 
 
 def option(default: Any, meaning: str, **properties: Any) -> Any:
@@ -137,8 +139,8 @@ class Settings:
     )
     steps: int = option(
         150,
-        "optimiser evaluations for a photo or the first frame of a shot, at each of its "
-        "resolutions: 256, 512, … pixels and the final size",
+        "optimiser evaluations for a photo or the first frame of a shot at its coarsest "
+        "resolution, 256 pixels; about half as many at each finer one",
         low=0,
         high=10000,
     )
@@ -206,6 +208,7 @@ class Settings:
         None,
         "continue from the frames of an earlier run of the same request with this other output",
         scope="run",
+        is_path=True,
     )
     overwrite: bool = option(False, "replace an existing output", scope="run")
     restart: bool = option(False, "discard the state of an earlier run and start over", scope="run")

@@ -12,7 +12,8 @@ import numpy as np
 import PIL.Image
 import pytest
 from conftest import FRAMES
-from test_pipeline import REHEARSE, Inverter, names
+from test_pipeline import NO_STEPS, Inverter, names
+from tiny import LAYERS, TinyEncoder
 
 from vidstyle import media
 from vidstyle.errors import CancelledError, SettingsError, UsageError
@@ -25,12 +26,13 @@ from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import run, stylize
 from vidstyle.jobs.preview import preview
+from vidstyle.stylizer.stylizer import Stylizer
 
 
 @pytest.fixture
 def make(tmp_path: Path, clip: Path, style: Path) -> Callable[..., Job]:
     def build(source: Path = clip, output: str = "out.mp4", **values: Any) -> Job:
-        return make_job(source, tmp_path / output, style=style, **{**REHEARSE, **values})
+        return make_job(source, tmp_path / output, style=style, **{**NO_STEPS, **values})
 
     return build
 
@@ -43,7 +45,7 @@ FAILED = events.FailedSource("a", "broken", 3)
     ("event", "expected"),
     [
         (
-            events.StepEvent(index=1, evaluation=2, loss=0.5, image=np.zeros((2, 2, 3))),
+            events.StepEvent(index=1, evaluation=2, loss=0.5, image=lambda: np.zeros((2, 2, 3))),
             {"event": "step", "index": 1, "evaluation": 2, "loss": 0.5},
         ),
         (events.WarningEvent(message="lost"), {"event": "warning", "message": "lost"}),
@@ -97,22 +99,43 @@ def test_every_kind_of_event_has_a_name() -> None:
         assert not {"event", "name"} & {one.name for one in fields(kind)}
 
 
-class Shows(Inverter):
-    """Passes the image to its progress callback."""
-
-    def stylize(self, content: Any, progress: Any, **_: Any) -> Any:
-        return super().stylize(content, progress=lambda count, loss: progress(count, loss, content))
+def tiny(job: Job, styles: Any, network: Any) -> Stylizer:
+    return Stylizer(styles, technique=job.technique, settings=job.settings, encoder=TinyEncoder())
 
 
-def test_a_step_event_can_carry_the_image(make: Callable[..., Job]) -> None:
-    shapes = []
+def test_a_step_event_returns_the_image_that_was_evaluated(make: Callable[..., Job]) -> None:
+    job = make(
+        steps=2, steps_next=1, temporal_weight=0, style_layers=LAYERS, content_layers=LAYERS[:1]
+    )
+    steps: list[events.StepEvent] = []
 
-    def show(event: events.Event) -> None:
-        if isinstance(event, events.StepEvent) and event.image is not None:
-            shapes.append(event.image.shape)
+    def collect_steps(event: events.Event) -> None:
+        if isinstance(event, events.StepEvent):
+            assert event.image is not None
+            images.append(event.image())
+            steps.append(event)
 
-    run(make(), show, make_stylizer=Shows())
-    assert shapes == [(96, 128, 3)] * FRAMES
+    images: list[np.ndarray] = []
+    run(job, collect_steps, make_stylizer=tiny)
+    assert [step.index for step in steps] == [0, 0, *range(1, FRAMES)]
+    for image in images:
+        assert (image.dtype, image.shape) == (np.float32, (96, 128, 3))
+        assert image.min() >= 0
+        assert image.max() <= 1
+    assert not np.array_equal(images[0], images[1])
+    assert all("image" not in step.to_json() for step in steps)
+    assert pickle.loads(pickle.dumps(steps[0])).image is None
+
+
+def test_the_steps_of_a_preview_end_with_its_image(make: Callable[..., Job]) -> None:
+    job = make(steps=3, style_layers=LAYERS, content_layers=LAYERS[:1])
+    seen: list[events.Event] = []
+    found = preview(job, 1, on_event=seen.append, make_stylizer=tiny)
+    steps = [event for event in seen if isinstance(event, events.StepEvent)]
+    assert len(steps) == 3
+    best = min(steps, key=lambda step: step.loss)
+    assert best.image is not None
+    assert np.array_equal(best.image(), found.optimised_image)
 
 
 def test_a_flag_or_a_function_cancels() -> None:
@@ -170,7 +193,7 @@ def test_cancelled_before_its_first_frame_a_run_leaves_nothing(
 ) -> None:
     before = names(tmp_path)
     with pytest.raises(CancelledError):
-        stylize(clip, tmp_path / "out.mp4", style=style, cancel=lambda: True, **REHEARSE)
+        stylize(clip, tmp_path / "out.mp4", style=style, cancel=lambda: True, **NO_STEPS)
     assert names(tmp_path) == before
 
 
@@ -185,7 +208,7 @@ def test_a_cancelled_batch_stops_and_continues(
             flag.set()
 
     def build(source: Path, output: Path) -> Job:
-        return make_job(source, output, style=style, **REHEARSE)
+        return make_job(source, output, style=style, **NO_STEPS)
 
     batch = collect([photos], tmp_path / "all", recursive=True)
     with pytest.raises(CancelledError):

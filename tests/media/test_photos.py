@@ -15,7 +15,7 @@ from vidstyle import media
 from vidstyle.cli.main import main
 from vidstyle.errors import MediaError
 
-REHEARSED = ("--steps", "0", "--steps-next", "0")
+NO_STEPS = ("--steps", "0", "--steps-next", "0")
 
 
 def pixels(seed: int = 0) -> np.ndarray:
@@ -39,7 +39,7 @@ def cut_of(folder: Path, data: bytes) -> Path:
 
 def command(source: Path, style: Path, *more: str) -> list[str]:
     out = source.parent / "out"
-    return ["basic", str(source), "-o", str(out), "--style", str(style), *REHEARSED, *more]
+    return ["basic", str(source), "-o", str(out), "--style", str(style), *NO_STEPS, *more]
 
 
 def shoot(folder: Path, *names: str) -> Path:

@@ -53,7 +53,7 @@ def test_every_image_that_is_tried_lies_within_the_bounds() -> None:
 def test_no_more_evaluations_are_made_than_allowed_and_each_is_reported() -> None:
     seen: list[int] = []
     found = minimise(
-        bowl, START, 7, FrequencyFilter(*SHAPE[:2]), lambda count, total: seen.append(count)
+        bowl, START, 7, FrequencyFilter(*SHAPE[:2]), lambda count, *_: seen.append(count)
     )
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     assert found.evaluations == 7
@@ -95,7 +95,7 @@ def test_a_step_is_bounded_even_if_the_loss_is_nearly_linear() -> None:
 
 
 def test_an_exception_of_progress_ends_the_search() -> None:
-    def stop(count: int, total: float) -> None:
+    def stop(count: int, total: float, image: Any) -> None:
         if count == 3:
             raise KeyboardInterrupt
 

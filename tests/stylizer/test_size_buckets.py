@@ -1,5 +1,6 @@
 """SizeBuckets: few traces for many sizes, and results independent of other images."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from tiny import LAYERS, TinyEncoder, disc, stripes
 
 from vidstyle.guides.guide import Guide
+from vidstyle.image import Image
 from vidstyle.settings import Settings
 from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 from vidstyle.stylizer.size_buckets import SizeBuckets, padded_side
@@ -31,6 +33,18 @@ def test_sides_grow_by_six_percent_at_most_to_sixteen_an_octave() -> None:
 def test_a_result_keeps_its_own_size() -> None:
     picture = disc(37, 61)
     assert np.array_equal(SizeBuckets(IdentityStylizer()).stylize(picture).image, picture)
+
+
+def test_images_of_steps_have_no_padding() -> None:
+    images: list[Image] = []
+
+    def progress(count: int, total: float, image: Callable[[], Image]) -> None:
+        images.append(image())
+
+    picture = disc(37, 330)  # levels of 256 and 330 pixels, padded: 31 x 265 and 40 x 336
+    found = SizeBuckets(engine()).stylize(picture, progress=progress)
+    assert [image.shape for image in images] == [(28, 251, 3)] * 4 + [(37, 330, 3)] * 4
+    assert any(np.array_equal(image, found.image) for image in images)
 
 
 def test_many_sizes_take_few_traces() -> None:

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from tiny import LAYERS, TinyEncoder, disc, plain_style, stripes
 
-from vidstyle.coherence.warm_start import TemporalPrior, prior
+from vidstyle.coherence.prior import TemporalPrior
+from vidstyle.coherence.warm_start import prior
 from vidstyle.guides.guide import Guide
 from vidstyle.settings import Settings
 from vidstyle.stylizer.stylizer import Style, Stylizer

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tiny import TinyEncoder, disc, plain_style, stripes
 
-from vidstyle.coherence.warm_start import TemporalPrior, carried
+from vidstyle.coherence.prior import TemporalPrior, moved_matches
 from vidstyle.techniques import StyleFeatures, _patch_gram, _patch_match
 from vidstyle.techniques.patch import Patch
 
@@ -106,7 +106,7 @@ def test_in_a_static_clip_with_noise_no_match_changes() -> None:
     for _ in range(5):
         noisy = np.clip(disc(64, 96) + random.normal(0, 0.01, (64, 96, 3)), 0, 1)
         still = TemporalPrior(disc(64, 96), np.ones((64, 96, 1), np.float32), matches=now)
-        now = matches_of(noisy.astype(np.float32), carried(still))
+        now = matches_of(noisy.astype(np.float32), moved_matches(still))
         assert np.array_equal(now, first)
 
 
@@ -117,7 +117,9 @@ def test_matches_are_carried_along_the_flow() -> None:
     flow[..., 0] = -4  # the content was 4 pixels to the left
     now = matches
     for _ in range(4):  # 16 pixels in all: one node
-        now = carried(TemporalPrior(disc(64, 96), np.ones((64, 96, 1), np.float32), flow, now))
+        now = moved_matches(
+            TemporalPrior(disc(64, 96), np.ones((64, 96, 1), np.float32), flow, now)
+        )
     assert now is not None
     inner = now[:, 2:, 0]
     assert np.array_equal(inner, matches[:, 1:-1, 0])
@@ -126,7 +128,7 @@ def test_matches_are_carried_along_the_flow() -> None:
 def test_no_match_is_suggested_where_the_confidence_is_0() -> None:
     confidence = np.ones((64, 96, 1), np.float32)
     confidence[:, 60:] = 0
-    found = carried(
+    found = moved_matches(
         TemporalPrior(disc(64, 96), confidence, matches=np.zeros((5, 7, 5), np.float32))
     )
     assert found is not None

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from films import HEIGHT, LENGTH, WIDTH, Film, save, shot
+from temporal import Recorder
 from tiny import LAYERS, TinyEncoder, disc, stripes
 
 from vidstyle import media
-from vidstyle.coherence import warm_start
 from vidstyle.coherence.stylized import Stylized
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image
@@ -76,26 +76,11 @@ def soft_job(film: Film, tmp_path: Path, name: str, **settings: Any) -> Any:
 
 @pytest.mark.parametrize("weight", [50.0, 0.0])
 def test_a_run_continues_from_the_optimised_image_not_from_the_output_image(
-    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: float
+    film: Film, tmp_path: Path, weight: float
 ) -> None:
-    made: list[Stylized] = []
-    earlier: list[warm_start.StylizedFrame] = []
-    stylize, along = Stylizer.stylize, warm_start.prior_along
-
-    def noted(stylizer: Stylizer, *given: Any, **more: Any) -> Stylized:
-        made.append(stylize(stylizer, *given, **more))
-        return made[-1]
-
-    def spy(
-        moved: Any, painted: warm_start.StylizedFrame, *rest: Any, **named: Any
-    ) -> warm_start.TemporalPrior:
-        earlier.append(painted)
-        return along(moved, painted, *rest, **named)
-
-    monkeypatch.setattr(Stylizer, "stylize", noted)
-    monkeypatch.setattr(warm_start, "prior_along", spy)
-    job = soft_job(film, tmp_path, "soft", temporal_weight=weight)
-    film.run(job)
+    job, recorder = soft_job(film, tmp_path, "soft", temporal_weight=weight), Recorder()
+    film.run(job, coherence=recorder)
+    made, earlier = recorder.finished, recorder.previous
     files = sorted((state_path(job.output) / "frames").glob("*.png"))
     assert len(made) == len(files) == len(earlier) + 1
     step = 1 / 65535

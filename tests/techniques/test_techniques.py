@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tiny import LAYERS, TinyEncoder, disc, stripes
 
-from vidstyle.coherence.warm_start import TemporalPrior
+from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image
 from vidstyle.settings import Settings

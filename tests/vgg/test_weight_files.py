@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from making_weights import (
+from weight_writers import (
     KINDS,
     NAMES,
     WIDTHS,

@@ -15,7 +15,6 @@ import numpy as np
 from vidstyle import media
 from vidstyle.errors import MediaError
 from vidstyle.evaluation import metrics
-from vidstyle.guides import guide
 from vidstyle.guides.frame_guides import GuideSeries
 from vidstyle.image import Image, resize
 from vidstyle.media import Clip
@@ -139,9 +138,9 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     size = (result.width, result.height)
     series = GuideSeries(clip, indices, lambda _: size, warn, note)
     distances = None if style is None else make_distances(Path(style), weights, size)
-    guides = _masks(mask, series), _masks(mask if subject is None else subject, series)
+    masks = _masks(series, mask), _masks(series, mask if subject is None else subject)
     figures = _Series(result.frames)
-    pairs = _pairs(result, clip, indices, guides, _probed_cold(cold, result))
+    pairs = _pairs(result, clip, indices, masks, _probed_cold(cold, result))
     for pair in _measured(pairs, figures, distances):
         if on_frame is not None:
             on_frame(pair.index, result.frames, pair.result, pair.source, pair.inside)
@@ -195,13 +194,8 @@ def _probed_cold(path: Path | str | None, result: Clip) -> Clip | None:
     return clip
 
 
-def _masks(path: Path | str | None, series: GuideSeries) -> Iterator[np.ndarray] | None:
-    if path is None:
-        return None
-    drawn = series.open(Path(path))
-    guide.check_covers(drawn)
-    series.report(drawn)
-    return series.masks(drawn)
+def _masks(series: GuideSeries, path: Path | str | None) -> Iterator[np.ndarray] | None:
+    return None if path is None else series.all_masks(Path(path))
 
 
 def _pairs(

@@ -1,4 +1,4 @@
-"""Events: what a run, a batch or a cluster reports while it works, one frozen dataclass a kind.
+"""Events that a run, a batch or a cluster reports: one frozen dataclass for each kind.
 
 `on_event` of `stylize`, `run`, `preview` and `run_batch` receives them; the command line prints
 them as a progress bar, or with --json as the lines of `Event.to_json`.
@@ -95,15 +95,21 @@ class StartEvent(Event):
 class StepEvent(Event):
     """One evaluation of a frame is done.
 
-    image: the optimised image so far, float32 [H, W, 3], RGB, 0..1; None unless the stylizer
-    passes it to its progress callback.
+    image: returns a copy of the image that was evaluated, float32 [H, W, 3], RGB, 0..1; it costs
+    nothing unless it is called. A first frame has the size of the present pyramid level: its long
+    side is 256 pixels at first, then 512 and so on, and the frame's own at last. Not deflickered,
+    blended with the source or recoloured. None in an event that another process has sent.
     """
 
     name = "step"
     index: int
     evaluation: int
     loss: float
-    image: "Image | None" = field(default=None, compare=False, repr=False)
+    image: "Callable[[], Image] | None" = field(default=None, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields without the image, for pickle."""
+        return {**vars(self), "image": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +249,7 @@ class FailedSource:
 
 @dataclass(frozen=True)
 class SourceWarning:
-    """A warning of one source: what of it could not be kept in its output."""
+    """A warning of one source."""
 
     source: str
     message: str

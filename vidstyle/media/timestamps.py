@@ -28,7 +28,7 @@ from vidstyle.media.decode import (
 from vidstyle.media.tonemap import HDR
 from vidstyle.media.video_streams import streams_note
 
-__all__ = ["is_variable", "packet_timeline", "probe_video"]
+__all__ = ["is_variable", "packet_timeline", "probe_video", "with_declared_times"]
 
 _MAX_MISSING = 0.5  # seconds missing at the end from which a file counts as cut short
 _SIGNATURES = {  # first bytes of these formats
@@ -183,6 +183,17 @@ def _declared(path: Path, clip: Clip) -> dict[str, Any]:
     length = (max(end, stamps[-1] + 1) - stamps[0]) * (clip.time_base or Fraction(1))
     rate = clip.rate or Fraction(len(stamps) / length).limit_denominator(100_000)
     return {"frames": len(stamps), "duration": float(length), "rate": rate}
+
+
+def with_declared_times(clip: Clip) -> Clip:
+    """Return an uncounted video with a timestamp for each frame, as the packets declare them."""
+    with open_video(clip.path) as container:
+        stamps, end = packet_timeline(container, main_stream(container, clip.path))
+    if not stamps:
+        return clip
+    stamps = increasing(stamps)
+    last = max(end, stamps[-1] + 1)
+    return replace(clip, timestamps=tuple(stamps), end=last, frames=len(stamps))
 
 
 def is_variable(stamps: list[int], time_base: Fraction) -> bool:

@@ -102,15 +102,15 @@ def minimise(
     start: Any,
     evaluations: int,
     filtered: Callable[[Any], Any],
-    progress: Callable[[int, float], None] = lambda count, total: None,
+    progress: Callable[[int, float, Any], None] = lambda count, total, image: None,
     support: Any = 1.0,
 ) -> Minimum:
     """Return the best image found from `start` [H, W, 3] within so many evaluations of the loss.
 
-    filtered: H0, a symmetric positive filter. progress: called with (count, total) after each
-    evaluation; an exception that it raises ends the search. support: [H, W, 1], 1 where pixels may
-    change; elsewhere they stay bit-identical. evaluations: at least 1; fewer are made only if no
-    step along the gradient lowers the loss.
+    evaluations: at least 1; fewer are made only if no step along the gradient lowers the loss.
+    filtered: H0, a symmetric positive filter. progress: called with (count, total, image) after
+    each evaluation; an exception that it raises ends the search. support: [H, W, 1], 1 where pixels
+    may change; elsewhere they stay bit-identical.
     """
     count = 0
 
@@ -118,7 +118,7 @@ def minimise(
         nonlocal count
         count += 1
         found = evaluate(image)
-        progress(count, found.total)
+        progress(count, found.total, image)
         return found
 
     image, here = start, measured(start)

@@ -1,5 +1,6 @@
 """The pyramid of a first frame: its sizes, and the optimisation from the coarsest to its own."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,9 +11,10 @@ from vidstyle.guides.guide import Guide
 from vidstyle.image import Image, resize
 from vidstyle.stylizer.problem import FrameProblem
 
-__all__ = ["Improve", "coarse_to_fine", "levels"]
+__all__ = ["Improve", "coarse_to_fine", "evaluations_at", "levels"]
 
 _COARSEST = 256  # pixels: the long side of the coarsest level
+_FINER = 0.48  # evaluations at a finer level, of those at the coarsest, whose result it starts from
 _NOISE = 0.02  # standard deviation of the start's noise, of 1: flat areas need a gradient
 
 # (problem of a level, its start image, evaluations made before, result of the coarsest level)
@@ -31,6 +33,11 @@ def levels(height: int, width: int) -> list[tuple[int, int]]:
         side *= 2
     scaled = [(round(height * s / long), round(width * s / long)) for s in sides]
     return [*((max(8, rows), max(8, columns)) for rows, columns in scaled), (height, width)]
+
+
+def evaluations_at(steps: int, *, finer: bool) -> int:
+    """Return the evaluations at the coarsest level, or at each finer one: at least 1 of `steps`."""
+    return math.ceil(_FINER * steps) if finer else steps
 
 
 def coarse_to_fine(

@@ -1,5 +1,6 @@
 """SizeBuckets: pads photos of many sizes to few sizes, since the step is traced once a size."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from vidstyle.guides.guide import Guide
 from vidstyle.stylizer.protocol import Progress, Stylized, Stylizes
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.warm_start import TemporalPrior
+    from vidstyle.coherence.prior import TemporalPrior
     from vidstyle.image import Image
 
 __all__ = ["SizeBuckets", "padded_side"]
@@ -44,11 +45,29 @@ class SizeBuckets:
         rows, columns = content.shape[:2]
         if guide is not None:
             guide = replace(guide, planes=_padded(guide.planes))
-        found = self._stylizer.stylize(
-            _padded(content), guide=guide, prior=prior, progress=progress
-        )
+        padded = _padded(content)
+        if progress is not None:
+            progress = _without_padding(progress, padded.shape, rows, columns)
+        found = self._stylizer.stylize(padded, guide=guide, prior=prior, progress=progress)
         image = np.ascontiguousarray(found.output_image[:rows, :columns])
         return Stylized(image, found.losses, found.evaluations, found.matches)
+
+
+def _without_padding(
+    progress: Progress, padded: tuple[int, ...], rows: int, columns: int
+) -> Progress:
+    """Return a callback that passes images on to `progress` without the padding at their level."""
+
+    def report(evaluation: int, loss: float, image: "Callable[[], Image]") -> None:
+        def cropped() -> "Image":
+            whole = image()
+            height, width = whole.shape[:2]
+            kept = whole[: round(rows * height / padded[0]), : round(columns * width / padded[1])]
+            return np.ascontiguousarray(kept)
+
+        progress(evaluation, loss, cropped)
+
+    return report
 
 
 def _padded(values: "np.ndarray") -> "np.ndarray":

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from vidstyle.coherence.prior import TemporalPrior, moved_matches
 from vidstyle.coherence.stylized import Stylized
-from vidstyle.coherence.warm_start import TemporalPrior, carried
 from vidstyle.image import Image, resize
 from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
@@ -87,9 +87,12 @@ class Step:
             total, gradient, terms = self.evaluate(image, targets, inputs, part)
             return Evaluation(float(total), gradient, {k: float(v) for k, v in terms.items()})
 
+        def report(count: int, total: float, image: Any) -> None:
+            progress(count, total, image.numpy)  # the method: copies only if it is called
+
         weights = self._settings.temporal_weight * inputs["confidence"]
         inverse = self._filter if problem.prior is None else self._filter.near(weights)
-        found = minimise(evaluate, tf.constant(start), evaluations, inverse, progress, support)
+        found = minimise(evaluate, tf.constant(start), evaluations, inverse, report, support)
         named = {"total": found.last.total, **found.last.terms}
         matches = targets["matches"].numpy() if "matches" in targets else None
         return Stylized(found.image.numpy(), named, found.evaluations, matches)
@@ -124,7 +127,7 @@ class Step:
             guide=problem.guide,
             window=window,
             early=seen.early,
-            suggested=None if problem.prior is None else carried(problem.prior),
+            suggested=None if problem.prior is None else moved_matches(problem.prior),
             disoccluded=None if problem.prior is None else problem.prior.disoccluded,
         )
         targets = self._technique.targets(self._style_features(), encoded)
