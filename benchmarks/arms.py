@@ -14,6 +14,7 @@ from vidstyle.evaluation import metrics
 from vidstyle.motion import bidirectional
 from vidstyle.motion.bidirectional import Motion
 from vidstyle.motion.flow import optical_flow
+from vidstyle.motion.warp import sample
 from vidstyle.stylizer import problem
 
 WEIGHT = 1.6  # of the temporal loss, for the ruder arm: see Ruder
@@ -77,7 +78,7 @@ def _plain(
 def _warped(
     found: warm_start.TemporalPrior, _: Any, __: Any, result: np.ndarray
 ) -> warm_start.TemporalPrior:
-    image = metrics.warped(result, found.flow)
+    image = sample(result, found.flow)
     return replace(found, image=image, confidence=np.zeros_like(found.confidence))
 
 
@@ -86,7 +87,7 @@ def _ruder(
 ) -> warm_start.TemporalPrior:
     """Warp the 8-bit result bilinearly; the confidence is Ruder's reliability."""
     back, forth = optical_flow(frame, source), optical_flow(source, frame)
-    image = metrics.warped(np.rint(result * 255).astype(np.float32) / 255, back)
+    image = sample(np.rint(result * 255).astype(np.float32) / 255, back)
     reliable = metrics.visible(back, forth)[..., None].astype(np.float32)
     return warm_start.TemporalPrior(image, reliable, found.flow)
 
@@ -109,7 +110,14 @@ class Ruder:
         self._default = default
 
     def __call__(
-        self, evaluate: Any, start: Any, steps: int, filtered: Any, progress: Any, support: Any
+        self,
+        evaluate: Any,
+        start: Any,
+        steps: int,
+        filtered: Any,
+        progress: Any,
+        support: Any,
+        *_: Any,
     ) -> Any:
         from vidstyle.settings import Settings
 

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import imageio_ffmpeg
 import numpy as np
 
 from vidstyle import media
+from vidstyle.coherence.cold import NoCoherence
 from vidstyle.errors import MediaError
 from vidstyle.jobs.discovery import collect
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
-from vidstyle.motion import bidirectional
 from vidstyle.stylizer.protocol import Stylized
 
 __all__ = ["Decoded", "Row", "decode", "examine", "sources"]
@@ -129,13 +128,8 @@ def _stylise(source: Path, output: Path) -> list[str]:
         if event.name == "warning":
             warnings.append(event.message)
 
-    with mock.patch.object(bidirectional, "motion", _no_motion):
-        run(job, notify, make_stylizer=lambda *_: Identity())
+    run(job, notify, make_stylizer=lambda *_: Identity(), coherence=NoCoherence)
     return warnings
-
-
-def _no_motion(*_: Any) -> None:
-    """Return no motion. Not a Mock, which would keep its arguments."""
 
 
 def decode(path: Path) -> Decoded:

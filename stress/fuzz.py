@@ -246,9 +246,9 @@ def fuzz(bench: Bench, chosen: Iterator[Mutant], table: Table, kept: Path | None
     for mutant in chosen:
         path = bench.folder / f"mutant{mutant.origin.suffix}"
         path.write_bytes(mutant.data)
-        wrong = _error_of(bench, mutant, path, table)
-        if wrong:
-            table.fail(mutant.role, f"{mutant}: {wrong}")
+        error = _error_of(bench, mutant, path, table)
+        if error:
+            table.fail(mutant.role, f"{mutant}: {error}")
             if kept:
                 kept.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, kept / f"{mutant.number}_{mutant.origin.name}")
@@ -256,7 +256,7 @@ def fuzz(bench: Bench, chosen: Iterator[Mutant], table: Table, kept: Path | None
 
 
 def _error_of(bench: Bench, mutant: Mutant, path: Path, table: Table) -> str | None:
-    """Run vidstyle once; return what is wrong, or None."""
+    """Run vidstyle once; return an error, or None."""
     output = bench.output(mutant)
     output.parent.mkdir()
     child = start(bench.command(mutant, path), bench.folder / "log")

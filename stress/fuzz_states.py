@@ -35,7 +35,7 @@ class States:
 
     @property
     def genuine(self) -> Path:
-        return self.folder / "begun" / "out.mp4.vidstyle"
+        return self.folder / "unfinished" / "out.mp4.vidstyle"
 
     def command(self, output: Path, *more: str) -> list[str]:
         """Return the command line that makes `output`."""
@@ -49,10 +49,12 @@ def prepare_states(folder: Path) -> States:
     write_inputs(folder / "in")
     states = States(folder)
     states.genuine.parent.mkdir()
-    child = start(states.command(folder / "begun" / "out.mp4", "--shard", "1/1"), folder / "log")
+    child = start(
+        states.command(folder / "unfinished" / "out.mp4", "--shard", "1/1"), folder / "log"
+    )
     child.wait()
     if child.code:
-        raise RuntimeError(f"undisturbed: {child.output_lines()}")
+        raise RuntimeError(f"uninterrupted: {child.output_lines()}")
     return states
 
 
@@ -63,16 +65,16 @@ def fuzz_states(states: States, numbers: range, seed: int, table: Table) -> None
         place = states.folder / "place"
         place.mkdir()
         row = chance.choice(("strange", "borrowed", "genuine", "without manifest", "linked"))
-        wrong = _error_of(states, place, row, chance, table)
-        if wrong:
-            table.fail(row, f"{number}: {wrong}")
+        error = _error_of(states, place, row, chance, table)
+        if error:
+            table.fail(row, f"{number}: {error}")
         shutil.rmtree(place)
 
 
 def _error_of(
     states: States, place: Path, row: str, chance: random.Random, table: Table
 ) -> str | None:
-    """Make a folder, run vidstyle once, and return what is wrong, or None."""
+    """Make a folder, run vidstyle once, and return an error, or None."""
     state, flags = place / "out.mp4.vidstyle", chance.choice(FLAGS)
     others = _make(states, state, row, chance)
     before = _contents(place)
@@ -83,8 +85,8 @@ def _error_of(
         return str(late)
     table.add(row, folders=1, finished=int(child.code == 0), refused=int(child.code != 0))
     after = _contents(place)
-    if wrong := _bad_exit(child):
-        return f"{flags} {wrong}"
+    if error := _bad_exit(child):
+        return f"{flags} {error}"
     if changed := [name for name in others if after.get(name) != before[name]]:
         return f"{flags} changed {', '.join(changed)}"
     if row in ("strange", "borrowed", "linked") and (child.code != 2 or after != before):

@@ -1,6 +1,5 @@
 """The tests of scripts/torture: faults, kills, signals and long runs, and their checks."""
 
-import hashlib
 import os
 import random
 import re
@@ -13,17 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stress.torture_rig import (
-    BEGUN,
     CREATION,
     FAILED,
     MARKS,
     OPERATION,
+    STARTED,
     Child,
     Fault,
     start,
     write_clip,
 )
 from stress.torture_rig import write_inputs as write_inputs  # noqa: PLC0414
+from vidstyle.atomic import sha256_of
 
 JOBS = {
     "video": (["clip.mp4"], "out.mp4"),
@@ -69,7 +69,7 @@ class Table:
 
 @dataclass
 class Bench:
-    """A working folder, with the output and the duration of an undisturbed run of each job."""
+    """A working folder, with the output and the duration of an uninterrupted run of each job."""
 
     folder: Path
     whole: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Bench:
     trials: int = 0
 
     def prepare(self, *, pause: float = 0.0) -> None:
-        """Write the inputs and run each job undisturbed."""
+        """Write the inputs and run each job uninterrupted."""
         write_inputs(self.folder / "in", 6 if pause else 3)
         for job in JOBS:
             trial = self.trial(job)
@@ -87,7 +87,7 @@ class Bench:
             self.marks[job] = child.wait()
             self.seconds[job] = time.monotonic() - began
             if child.code:
-                raise RuntimeError(f"{job}, undisturbed: {child.output_lines()}")
+                raise RuntimeError(f"{job}, uninterrupted: {child.output_lines()}")
             self.whole[job] = snapshot(trial.folder)
 
     def trial(self, job: str) -> "Trial":
@@ -98,14 +98,14 @@ class Bench:
         return Trial(self, job, folder)
 
     def operations(self, job: str, kind: str) -> int:
-        """Return the number of file operations of an undisturbed run that this fault can hit."""
+        """Return the number of file operations of an uninterrupted run that this fault can hit."""
         affected = CREATION if kind == "ENOSPC" else CREATION + OPERATION
         return sum(self.marks[job].count(letter) for letter in affected)
 
 
 @dataclass
 class Trial:
-    """A job in a folder of its own."""
+    """A job in its own folder."""
 
     bench: Bench
     job: str
@@ -135,7 +135,7 @@ class Trial:
         return None
 
     def finish(self) -> tuple[str | None, str]:
-        """Run the job to its end; return what is wrong with its output, and its marks."""
+        """Run the job to its end; return an error in its output, or None, and its marks."""
         child = self.start()
         marks = child.wait()
         if child.code and not self.is_over(child):
@@ -143,21 +143,21 @@ class Trial:
         return self.differs(), marks
 
     def differs(self) -> str | None:
-        """Return how the folder differs from that of an undisturbed run."""
+        """Return how the folder differs from that of an uninterrupted run."""
         found, whole = snapshot(self.folder), self.bench.whole[self.job]
         names = sorted(name for name in {*found, *whole} if found.get(name) != whole.get(name))
         if not names:
             shutil.rmtree(self.folder)
             return None
         more = [name for name in names if name not in whole]
-        return f"debris: {', '.join(more)}" if more else f"not identical: {', '.join(names)}"
+        return f"extra files: {', '.join(more)}" if more else f"not identical: {', '.join(names)}"
 
 
 def snapshot(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file in a folder by name; "" for folders."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        digest = "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = "" if path.is_dir() else sha256_of(path)
         found[path.relative_to(folder).as_posix()] = digest
     return found
 
@@ -191,7 +191,7 @@ def faults(bench: Bench, table: Table, count: int | None, rng: random.Random) ->
 
 
 def _fail_at(trial: Trial, kind: str, moment: int, add: Callable[..., None]) -> str | None:
-    """Let one operation fail; return what is wrong then, or after the next run."""
+    """Let one operation fail; return an error of that run or of the next one, or None."""
     if kind == "EFBIG":
         child = trial.start(largest=moment)
     else:
@@ -237,21 +237,21 @@ def kills(bench: Bench, table: Table, count: int | None, rng: random.Random) -> 
     done = 0
     while done < (count or 200):
         trial = bench.trial(rng.choice(list(JOBS)))
-        begun, before = 0, done
+        started, before = 0, done
         wrong = None
         for _ in range(rng.randint(1, 5)):
             phase = phases[done % len(phases)]
             child = trial.start(pause=PAUSE)
-            begun += _kill_in(child, bench.marks[trial.job], phase, rng)
+            started += _kill_in(child, bench.marks[trial.job], phase, rng)
             wrong = wrong or _after_kill(trial, child)
             if child.code != -signal.SIGKILL:
                 break
             done += 1
             table.add(phase, kills=1)
         ended, marks = trial.finish()
-        begun += marks.count(MARKS["stylise"])
+        started += marks.count(MARKS["stylise"])
         wrong = wrong or ended
-        redone = begun - bench.marks[trial.job].count(MARKS["stylise"])
+        redone = started - bench.marks[trial.job].count(MARKS["stylise"])
         table.add("jobs", jobs=1, identical=int(not wrong), frames_redone=redone)
         if redone > done - before:
             wrong = wrong or f"{redone} frames redone after {done - before} kills"
@@ -262,15 +262,15 @@ def kills(bench: Bench, table: Table, count: int | None, rng: random.Random) -> 
 def _kill_in(child: Child, usual: str, phase: str, rng: random.Random) -> int:
     """Kill a child in a phase; return the number of frames that it started."""
     letter = MARKS[phase]
-    nth, begun = rng.randint(1, max(1, usual.count(letter))), 0
+    nth, started = rng.randint(1, max(1, usual.count(letter))), 0
     for mark in child.letters():
-        begun += mark == MARKS["stylise"]
+        started += mark == MARKS["stylise"]
         nth -= mark == letter
         if nth == 0:
             time.sleep(rng.uniform(0, PAUSE + 0.01))
             os.kill(child.pid, signal.SIGKILL)
             break
-    return begun + child.wait().count(MARKS["stylise"])
+    return started + child.wait().count(MARKS["stylise"])
 
 
 def _after_kill(trial: Trial, child: Child) -> str | None:
@@ -289,7 +289,7 @@ def signals(bench: Bench, table: Table, count: int | None, rng: random.Random) -
         while row["stopped"] + row["failures"] < (count or 50):
             trial = bench.trial(rng.choice(list(JOBS)))
             child = trial.start(pause=PAUSE)
-            next(mark for mark in child.letters() if mark == BEGUN)
+            next(mark for mark in child.letters() if mark == STARTED)
             moment = rng.uniform(0, bench.seconds[trial.job])
             time.sleep(moment)
             os.kill(child.pid, number)

@@ -6,8 +6,8 @@ scripts/torture signals     SIGINT and SIGTERM at random moments
 scripts/torture long        memory and open files of a long run
 
 Runs the real command line with a stylizer that does not optimise. Afterwards the same command must
-produce the bytes of an undisturbed run, and leave no other file. Prints each failure; the exit code
-is then 1. Needs Linux (/proc).
+produce the bytes of an uninterrupted run, and leave no other file. Prints each failure; the exit
+code is then 1. Needs Linux (/proc).
 """
 
 import argparse

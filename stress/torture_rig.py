@@ -29,7 +29,7 @@ from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 
 MARKS = {"decode": "d", "stylise": "s", "encode": "e", "rename": "r"}
-BEGUN, CREATION, OPERATION, FAILED = "m", "c", "o", "!"  # ENOSPC affects creations only
+STARTED, CREATION, OPERATION, FAILED = "m", "c", "o", "!"  # ENOSPC affects creations only
 _CREATES = ("os.rename", "os.mkdir", "os.link", "os.fsync")
 _OTHERS = ("os.remove", "os.rmdir", "os.truncate", "os.scandir", "os.listdir")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -172,7 +172,7 @@ def start(
             watch(_report)
         if fault:
             fault.install()
-        _report(BEGUN)
+        _report(STARTED)
         code = main.main(arguments)
         sys.stdout.flush()
         sys.stderr.flush()

@@ -83,7 +83,7 @@ def lit(change: float) -> np.ndarray:
     fade = np.clip(np.linspace(2, -4, 96), 0, 1).astype(np.float32)[None, :, None]
     now = wall + np.float32(change) * fade
     known = np.ones((64, 96), bool)
-    moved = dissolves.added(None, np.zeros((64, 96, 2), np.float32), now - wall, known)
+    moved = dissolves.accumulated(None, np.zeros((64, 96, 2), np.float32), now - wall, known)
     return dissolves.outdated(moved, now)
 
 

@@ -14,7 +14,7 @@ from tiny import LAYERS, TinyEncoder, disc, stripes
 
 import vidstyle
 from vidstyle import GuideError, MediaError, SettingsError, UsageError
-from vidstyle.coherence.warm_start import TemporalPrior
+from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image
 from vidstyle.settings import Settings

@@ -23,8 +23,8 @@ from vidstyle.errors import (
 from vidstyle.settings import Settings
 
 if TYPE_CHECKING:
+    from vidstyle.coherence.prior import TemporalPrior
     from vidstyle.coherence.stylized import Stylized
-    from vidstyle.coherence.warm_start import TemporalPrior
     from vidstyle.jobs.pipeline import Outcome, stylize
     from vidstyle.media import probe, read_picture
     from vidstyle.stylizer.stylizer import Stylizer
@@ -54,7 +54,7 @@ __all__ = [
 
 _LAZY = {
     "Outcome": "vidstyle.jobs.pipeline",
-    "TemporalPrior": "vidstyle.coherence.warm_start",
+    "TemporalPrior": "vidstyle.coherence.prior",
     "Style": "vidstyle.techniques.base",
     "Stylized": "vidstyle.coherence.stylized",
     "Stylizer": "vidstyle.stylizer.stylizer",

@@ -2,7 +2,7 @@
 
 VidstyleError            exit code 1
 ├── CancelledError       1   the caller cancelled the run
-├── UsageError           2   the request makes no sense as it stands
+├── UsageError           2   the request is contradictory or incomplete
 │   ├── SettingsError    2   an option is out of its bounds
 │   └── StateError       2   the saved state belongs to another request
 │       └── HeldError    2   another run is using the saved state
@@ -16,7 +16,7 @@ VidstyleError            exit code 1
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -34,7 +34,8 @@ __all__ = [
     "VidstyleError",
     "WeightsError",
     "as_path",
-    "explained",
+    "describe_error",
+    "name_list",
     "reading",
     "writing",
 ]
@@ -51,7 +52,7 @@ class CancelledError(VidstyleError):
 
 
 class UsageError(VidstyleError):
-    """The request makes no sense as it stands."""
+    """The request is contradictory or incomplete."""
 
     exit_code = 2
 
@@ -111,7 +112,13 @@ def as_path(value: object, name: str, error: type[VidstyleError] = MediaError) -
     raise error(f"{name}: expected a path, got {type(value).__name__} {value!r:.60}")
 
 
-def explained(error: Exception) -> tuple[str, int]:
+def name_list(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names and the number of the others: "a, b, c and 4 more"."""
+    others = len(names) - most
+    return ", ".join(names[:most]) + (f" and {others} more" if others > 0 else "")
+
+
+def describe_error(error: Exception) -> tuple[str, int]:
     """Return the message and the exit code of any exception, also of an unexpected one."""
     if isinstance(error, VidstyleError):
         return str(error), error.exit_code

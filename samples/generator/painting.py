@@ -1,6 +1,6 @@
 """A painting in brush strokes: a great wave and a red sail under a whirling evening sky.
 
-The composition is drawn first; thousands of bristle strokes then follow its flow, broad ones first.
+Thousands of bristle strokes follow the flow of the composition, broad ones first.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def sails(shape: tuple[int, int]) -> tuple[Array, Array]:
 
 
 def sky(x: Array, y: Array, streaks: Array) -> Array:
-    """Whirling blues that warm towards the sun, which stands in rings of ochre and cream."""
+    """Sky: blue spirals, warmer towards the sun, which has rings of ochre and cream."""
     blues = ramp(
         (0.30 + 0.5 * y + 0.22 * streaks).clip(0, 1),
         rgb("0d1b4c", "16357f", "2460a8", "4a93bd", "9cc7bd", "efdfae"),
@@ -99,7 +99,7 @@ def sky(x: Array, y: Array, streaks: Array) -> Array:
 
 
 def water(x: Array, y: Array, streaks: Array) -> Array:
-    """The far sea: bands of teal and blue, and the sun's path upon them."""
+    """Colours of the far sea: bands of teal and blue with the reflection of the sun."""
     bands = np.sin(46 * (y - 0.012 * np.sin(14 * x) - 0.02 * np.sin(6 * x + 7 * y)))
     tone = (0.42 + 0.22 * bands + 0.2 * streaks).clip(0, 1)
     colours = ramp(tone, rgb("0a2a50", "125a78", "2b8f94", "7cc0ae", "e6e3c0"))
@@ -108,7 +108,7 @@ def water(x: Array, y: Array, streaks: Array) -> Array:
 
 
 def wave(mask: Array, streaks: Array) -> Array:
-    """The great wave: dark within, ribs of teal, and foam along its crest."""
+    """Colours of the great wave: dark inside, teal stripes, and foam along its crest."""
     deep = depth(mask)
     ribs = np.sin(deep * 115 + 2.2 * streaks)
     tone = (0.62 - 1.5 * deep + 0.24 * ribs + 0.12 * streaks).clip(0, 1)
@@ -120,8 +120,8 @@ def wave(mask: Array, streaks: Array) -> Array:
     return body + (cream - body) * np.maximum(foam, spots)[..., None]
 
 
-def streaked(flow: Array, name: str) -> Array:
-    """Noise drawn out along the flow, mean 0, deviation 1."""
+def flow_noise(flow: Array, name: str) -> Array:
+    """Noise smeared along the flow (line integral convolution), mean 0, deviation 1."""
     height, width = flow.shape[:2]
     columns, rows = np.meshgrid(
         np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
@@ -155,7 +155,7 @@ def directions(x: Array, y: Array, edges: Array) -> Array:
 
 
 def composition(width: int, height: int) -> Composition:
-    """Draw the wave, the sail, the headland and the sky that the strokes will follow."""
+    """Return the composition of wave, sail, headland and sky."""
     x, y = grid(width, height)
     shape = (height, width)
     crest = filled(shape, np.concatenate([curve(CREST), [(1.5, 1.2), (-0.2, 1.2)]]))
@@ -166,7 +166,7 @@ def composition(width: int, height: int) -> Composition:
     flow = directions(x, y, (crest + 0.6 * cloth + 0.5 * land + 0.5 * peak).astype(np.float32))
     flow[cloth] = np.float32([-0.35, 0.94])
     flow[hull] = np.float32([1, 0])
-    streaks = streaked(flow, "streaks")
+    streaks = flow_noise(flow, "streaks")
     picture = np.where(far[..., None], water(x, y, streaks), sky(x, y, streaks))
     slope = (0.5 + 0.3 * streaks + 1.6 * (x - 0.68)).clip(0, 1)
     picture[peak] = ramp(slope, rgb("35406f", "5d6a96", "c98f6a"))[peak]
@@ -182,7 +182,7 @@ def composition(width: int, height: int) -> Composition:
     return Composition(picture.astype(np.float32), labels, flow)
 
 
-def painted(plan: Composition, name: str) -> Array:
+def paint(plan: Composition, name: str) -> Array:
     """Paint a composition, at half its size."""
     height, width = plan.labels.shape
     rng = generator(name)
@@ -191,18 +191,18 @@ def painted(plan: Composition, name: str) -> Array:
     for size, length, spacing in LAYERS:
         soft = cv2.GaussianBlur(plan.colours, (0, 0), size / 5)
         missing = np.abs(canvas[..., :3] / np.float32(255) - soft).sum(axis=2)
-        at = places(height, width, spacing, rng)
+        at = jittered_grid(height, width, spacing, rng)
         if size < 24:
             wanted = missing[at[:, 1].astype(int), at[:, 0].astype(int)] + rng.uniform(
                 0, 0.12, len(at)
             )
             at = at[wanted > 0.22]
         strokes(canvas, soft, paths(plan.flow, at, length), size, rng)
-    return lit(canvas)
+    return light_relief(canvas)
 
 
-def places(height: int, width: int, spacing: int, rng: np.random.Generator) -> Array:
-    """One place in every square of side spacing, in random order: float [N, 2] of x, y."""
+def jittered_grid(height: int, width: int, spacing: int, rng: np.random.Generator) -> Array:
+    """One random point in every square of side spacing, shuffled: float [N, 2] of x, y."""
     rows, columns = np.mgrid[0:height:spacing, 0:width:spacing].reshape(2, -1)
     at = np.stack([columns, rows], axis=1) + rng.uniform(0, spacing, (rows.size, 2))
     rng.shuffle(at)
@@ -210,7 +210,7 @@ def places(height: int, width: int, spacing: int, rng: np.random.Generator) -> A
 
 
 def paths(flow: Array, at: Array, length: int, step: int = 5) -> Array:
-    """Follow the flow both ways from each place: float [N, points, 2]."""
+    """Follow the flow in both directions from each point: float [N, points, 2]."""
     height, width = flow.shape[:2]
     halves = []
     for way in (-step, step):
@@ -224,10 +224,10 @@ def paths(flow: Array, at: Array, length: int, step: int = 5) -> Array:
 
 
 def strokes(canvas: Array, soft: Array, lines: Array, size: int, rng: np.random.Generator) -> None:
-    """Draw a stroke along each line in the colour under its middle, varied a little."""
+    """Draw a stroke along each line, in the jittered colour of its middle."""
     middle = lines[:, lines.shape[1] // 2].astype(int)
     colours = jitter(soft[middle[:, 1], middle[:, 0]], (9, 0.09, 0.06), rng)
-    odd = rng.random(len(colours)) < 0.06  # a fleck of a neighbouring hue
+    odd = rng.random(len(colours)) < 0.06  # few strokes have a neighbouring hue
     colours[odd] = jitter(colours[odd], (28, 0.1, 0.1), rng)
     for line, colour in zip(lines, colours, strict=True):
         stroke(canvas, line, colour, size * rng.uniform(0.75, 1.2), rng)
@@ -255,8 +255,8 @@ def stroke(
         )
 
 
-def lit(canvas: Array) -> Array:
-    """Light the ridges of the paint from the upper left, at half the canvas's size."""
+def light_relief(canvas: Array) -> Array:
+    """Shade the thickness of the paint, lit from the upper left, at half the canvas's size."""
     colours = shrink(canvas[..., :3].astype(np.float32) / 255, 2)
     relief = shrink(cv2.GaussianBlur(canvas[..., 3].astype(np.float32) / 255, (0, 0), 1.0), 2)
     slope = cv2.Sobel(relief, -1, 1, 0) + cv2.Sobel(relief, -1, 0, 1)
@@ -266,4 +266,4 @@ def lit(canvas: Array) -> Array:
 def wave_painting(width: int, height: int) -> tuple[Array, Array]:
     """The painting, and the label of each of its pixels."""
     plan = composition(2 * width, 2 * height)
-    return painted(plan, "strokes"), plan.labels[::2, ::2]
+    return paint(plan, "strokes"), plan.labels[::2, ::2]

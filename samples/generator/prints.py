@@ -22,13 +22,13 @@ PAPER, INK, RED, TEAL = rgb("efe2c4", "17203a", "c63a26", "5f9a97")
 
 
 def hatch(phase: Array, tone: Array, wobble: Array) -> Array:
-    """Ink 0..1 in lines one unit of phase apart, as broad as tone 0..1 says, with cut edges."""
+    """Hatching: ink 0..1, a line for each unit of phase, of width tone (0..1), with rough edges."""
     ridge = 2 * np.abs(np.mod(phase + 0.10 * wobble, 1) - 0.5)
     return smoothstep(-0.09, 0.09, tone + 0.07 * wobble - ridge)
 
 
 def scallops(x: Array, y: Array, size: float) -> tuple[Array, Array]:
-    """Overlapping fans, as waves are drawn: radius 0..1 within the fan, and its row."""
+    """Overlapping fans (seigaiha waves): radius 0..1 within the fan, and its row."""
     radius, owner = np.full_like(x, 2), np.zeros_like(x)
     row = np.floor(y / (size * 0.5))
     for back in (2, 1, 0, -1):  # nearer rows cover farther ones
@@ -75,10 +75,11 @@ def woodcut(width: int, height: int) -> Array:
     ink = np.maximum(ink, keyline(y - near, ground, 0.006))
     picture, ink = woodcut_sea(x, y, wobble, (picture, ink))
     picture, ink = pine(x, y, wobble, (picture, ink))
-    return printed(picture, ink)
+    return print_on_paper(picture, ink)
 
 
 def keyline(far: Array, mask: Array, thick: float) -> Array:
+    """Ink 0..1 of an outline, `thick` wide, inside a mask; far: distance from its edge."""
     return smoothstep(thick, thick * 0.6, far) * mask
 
 
@@ -99,7 +100,7 @@ def woodcut_sky(x: Array, y: Array, wobble: Array, broad: Array) -> tuple[Array,
 
 
 def woodcut_sea(
-    x: Array, y: Array, wobble: Array, under: tuple[Array, Array]
+    x: Array, y: Array, wobble: Array, behind: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     """Fans of waves that grow towards the viewer."""
     depth = (y - 0.70).clip(0)
@@ -113,12 +114,12 @@ def woodcut_sea(
     sea = y > 0.70 + 0.006 * np.sin(9 * x)
     edge = keyline(y - 0.70, sea, 0.008)
     ink = np.maximum(np.maximum(lines, rim), edge)
-    return np.where(sea[..., None], colour, under[0]), np.where(sea, ink, under[1])
+    return np.where(sea[..., None], colour, behind[0]), np.where(sea, ink, behind[1])
 
 
-def pine(x: Array, y: Array, wobble: Array, under: tuple[Array, Array]) -> tuple[Array, Array]:
+def pine(x: Array, y: Array, wobble: Array, behind: tuple[Array, Array]) -> tuple[Array, Array]:
     """A pine that leans in from the left: a trunk, and pads of needles cut as fans."""
-    picture, ink = under
+    picture, ink = behind
     lean = 0.07 + 0.10 * np.sin(3.4 * (1 - y)) + 0.015 * np.sin(17 * y)
     trunk = (np.abs(x - lean) < 0.022 * (0.4 + y)) & (y > 0.12)
     ink = np.where(
@@ -143,8 +144,8 @@ def pine(x: Array, y: Array, wobble: Array, under: tuple[Array, Array]) -> tuple
     return picture, ink
 
 
-def printed(picture: Array, ink: Array) -> Array:
-    """Press colours and ink on fibrous paper, the ink a little uneven, at half the size."""
+def print_on_paper(picture: Array, ink: Array) -> Array:
+    """Print the colours and uneven ink on fibrous paper, at half the size."""
     grain, fibre = noise(ink.shape, 0.5, "grain"), noise(ink.shape, 0.9, "fibre")
     cover = ink * (0.95 + 0.05 * grain).clip(0, 1)
     worn = mix(picture, PAPER, smoothstep(1.5, 2.6, fibre) * 0.5)
@@ -152,51 +153,51 @@ def printed(picture: Array, ink: Array) -> Array:
 
 
 def window_regions(x: Array, y: Array) -> tuple[Array, list[Array]]:
-    """Number of the region of every pixel, and the palette of each region."""
+    """The region index of each pixel, and the palette of each region."""
     angle, far = np.arctan2(y - 0.34, x - 0.667), np.hypot(x - 0.667, y - 0.34)
     sector = np.mod(np.floor((angle / np.pi + 1) * 8 + 0.5 + 0.9 * far), 16).astype(int)
     regions, palettes = np.zeros(x.shape, np.int32), []
 
-    def lay(mask: Array, *colours: str) -> None:
+    def add_region(mask: Array, *colours: str) -> None:
         regions[mask] = len(palettes)
         palettes.append(rgb(*colours))
 
-    skies = (("0e2f8c", "2457c5", "1b84d8"), ("1b1f72", "4a2f9c", "7a3fb0"))
     for index in range(16):
-        lay(sector == index, *skies[index % 2])
-    rays = (("f08a1c", "f7b52c", "fbd75a"), ("d8431f", "ec6a25", "f58a34"))
+        add_region(sector == index, *SKIES[index % 2])
     for index in range(16):
-        lay((sector == index) & (far < 0.30 - 0.07 * (index % 2)), *rays[index % 2])
-    lay(far < 0.135, "f9c830", "fde48a", "fff4c0")
-    lay(far < 0.065, "e2391c", "f2602a")
+        add_region((sector == index) & (far < 0.30 - 0.07 * (index % 2)), *RAYS[index % 2])
+    add_region(far < 0.135, "f9c830", "fde48a", "fff4c0")
+    add_region(far < 0.065, "e2391c", "f2602a")
     tops = (
         0.60 + 0.05 * np.sin(5 * x + 1),
         0.68 + 0.06 * np.sin(4 * x + 3.4),
         0.80 + 0.05 * np.sin(6 * x),
     )
-    greens = (
-        ("12705c", "1f9a74", "52bd8a"),
-        ("2f8a2a", "6fb52e", "b5d23a"),
-        ("0d4f32", "1f7a3a", "3f9a36"),
-    )
-    for top, colours in zip(tops, greens, strict=True):
-        lay(y > top, *colours)
+    for top, colours in zip(tops, GREENS, strict=True):
+        add_region(y > top, *colours)
     bend = 0.667 + 0.17 * np.sin(7.5 * (y - 0.6)) * (y - 0.4)
-    lay(
+    add_region(
         (np.abs(x - bend) < 0.015 + 0.34 * (y - 0.6).clip(0) ** 1.3) & (y > 0.64),
         "1e7fd0",
         "63c3ee",
         "d8f3f4",
     )
     for fx, fy, size, colours in FLOWERS:
-        stem, petals, heart = flower(x, y, (fx, fy, size))
-        lay(stem, "0f5a2a", "2f8a2a")
+        stem, petals, centre = flower(x, y, (fx, fy, size))
+        add_region(stem, "0f5a2a", "2f8a2a")
         for petal in petals:
-            lay(petal, *colours)
-        lay(heart, "f0a818", "ffd84a")
+            add_region(petal, *colours)
+        add_region(centre, "f0a818", "ffd84a")
     return regions, palettes
 
 
+SKIES = (("0e2f8c", "2457c5", "1b84d8"), ("1b1f72", "4a2f9c", "7a3fb0"))
+RAYS = (("f08a1c", "f7b52c", "fbd75a"), ("d8431f", "ec6a25", "f58a34"))
+GREENS = (
+    ("12705c", "1f9a74", "52bd8a"),
+    ("2f8a2a", "6fb52e", "b5d23a"),
+    ("0d4f32", "1f7a3a", "3f9a36"),
+)
 FLOWERS = (
     (0.20, 0.66, 0.125, ("b0123c", "e02b52", "f5738a")),
     (1.12, 0.70, 0.135, ("a51d8c", "d43fb0", "f08ad0")),
@@ -208,7 +209,7 @@ FLOWERS = (
 def flower(
     x: Array, y: Array, place: tuple[float, float, float]
 ) -> tuple[Array, list[Array], Array]:
-    """Masks of a flower's stem, its eight petals and its heart."""
+    """Masks of a flower's stem, its eight petals and its centre."""
     px, py, size = place
     u, v = (x - px) / size, (y - py) / size
     stem = (np.abs(u - 0.25 * np.sin(2.2 * v)) < 0.09) & (v > 0)
@@ -219,7 +220,7 @@ def flower(
 
 
 def stained_glass(width: int, height: int) -> Array:
-    """A sun over hills, a river and flowers, in leaded panes of bright glass."""
+    """A sun over hills, a river and flowers, in add_lead panes of bright glass."""
     x, y = grid(2 * width, 2 * height)
     regions, palettes = window_regions(x, y)
     picture = np.zeros((*x.shape, 3), np.float32)
@@ -231,15 +232,15 @@ def stained_glass(width: int, height: int) -> Array:
             panes, edges = shards(mask, palette, rng)
             picture[mask], thin[mask] = panes[mask], edges[mask]
     thick = cv2.morphologyEx(regions.astype(np.float32), cv2.MORPH_GRADIENT, np.ones((3, 3))) > 0
-    return leaded(glassy(picture, x, y), thick, thin > 0)
+    return add_lead(add_glass_texture(picture, x, y), thick, thin > 0)
 
 
 def shards(mask: Array, palette: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Break a region into panes: their colours, and the edges between them."""
+    """Divide a region into Voronoi panes: the colour of each pixel, and the edges."""
     rows, columns = np.nonzero(mask)
     count = max(1, len(rows) // 3600)
     picks = rng.integers(0, len(rows), (12, count))
-    picks = spread(rows, columns, picks)
+    picks = spread_out(rows, columns, picks)
     seeds = np.ones(mask.shape, np.uint8)
     seeds[rows[picks], columns[picks]] = 0
     _, owner = cv2.distanceTransformWithLabels(
@@ -250,8 +251,8 @@ def shards(mask: Array, palette: Array, rng: np.random.Generator) -> tuple[Array
     return colours[owner], edges
 
 
-def spread(rows: Array, columns: Array, picks: Array) -> Array:
-    """Of several draws of places, [draws, count], keep for each the one farthest from others."""
+def spread_out(rows: Array, columns: Array, picks: Array) -> Array:
+    """Best-candidate sampling of pixel indices [draws, count]: the farthest of each `draws`."""
     chosen = [picks[0, 0]]
     for draw in picks.T[1:]:
         kept = np.array(chosen)
@@ -260,15 +261,15 @@ def spread(rows: Array, columns: Array, picks: Array) -> Array:
     return np.array(chosen)
 
 
-def glassy(picture: Array, x: Array, y: Array) -> Array:
-    """Streaks, ripples and bubbles in the panes, and more light through the middle."""
+def add_glass_texture(picture: Array, x: Array, y: Array) -> Array:
+    """Add streaks and ripples, and brighten the middle."""
     ripple, fine = noise(x.shape, 1.5, "ripple"), noise(x.shape, 0.7, "fine")
     light = 1.12 - 0.35 * np.hypot(x - 0.667, y - 0.34) ** 2 + 0.10 * ripple + 0.05 * fine
     return np.clip(picture * light[..., None] + 0.02 * ripple[..., None], 0, 1)
 
 
-def leaded(picture: Array, thick: Array, thin: Array) -> Array:
-    """Join the panes with rounded, dull lead, at half the size."""
+def add_lead(picture: Array, thick: Array, thin: Array) -> Array:
+    """Draw shaded lead along the edges, at half the size."""
     far = np.minimum(edge_distance(thick) / 6.5, edge_distance(thin) / 3.6)
     glow = cv2.GaussianBlur(picture, (0, 0), 9)
     picture = picture * (0.72 + 0.28 * smoothstep(1, 3.5, far))[..., None] + 0.12 * glow**2

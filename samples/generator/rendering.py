@@ -1,4 +1,4 @@
-"""A small ray marcher: solid things on a sea under a cloudy sky, with shadows and reflections.
+"""A small ray marcher: solids on a sea under a cloudy sky, with shadows and reflections.
 
 Points and directions are [N, 3], y upwards; distances are in metres.
 """
@@ -18,8 +18,8 @@ PLANE = spectral_noise((512, 512), 0.9, "plane")
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A solid: its distance and colour at points, its label, and a sphere that encloses it."""
+class Solid:
+    """A solid: signed distance and colour at points, label, and enclosing sphere."""
 
     distance: Callable[[Array], Array]
     colour: Callable[[Array, Array], Array]
@@ -33,7 +33,7 @@ class Thing:
 class Scene:
     """Things in a light, seen by a camera at eye that looks at target."""
 
-    things: list[Thing]
+    solids: list[Solid]
     eye: tuple[float, float, float]
     target: tuple[float, float, float]
     zoom: float = 1.6
@@ -87,30 +87,30 @@ def solid_noise(points: Array) -> Array:
     return total
 
 
-def distance_to(thing: Thing, points: Array) -> Array:
-    """Distance of points to a thing; further than its enclosing sphere, to that sphere."""
-    if np.isinf(thing.radius):
-        return thing.distance(points)
-    result = np.linalg.norm(points - np.float32(thing.centre), axis=1) - thing.radius
-    near = result < 0.7 * thing.radius + 0.3
+def distance_to(solid: Solid, points: Array) -> Array:
+    """Distance of points to a solid; far outside its enclosing sphere, the distance to that."""
+    if np.isinf(solid.radius):
+        return solid.distance(points)
+    result = np.linalg.norm(points - np.float32(solid.centre), axis=1) - solid.radius
+    near = result < 0.7 * solid.radius + 0.3
     if near.any():
-        result[near] = thing.distance(points[near])
+        result[near] = solid.distance(points[near])
     return result
 
 
 def nearest(scene: Scene, points: Array) -> tuple[Array, Array]:
-    """Distance to the nearest thing, and its index."""
+    """Distance to the nearest solid, and its index."""
     best = np.full(len(points), FAR, np.float32)
     index = np.zeros(len(points), np.int32)
-    for i, thing in enumerate(scene.things):
-        distance = distance_to(thing, points)
+    for i, solid in enumerate(scene.solids):
+        distance = distance_to(solid, points)
         closer = distance < best
         best[closer], index[closer] = distance[closer], i
     return best, index
 
 
 def march(scene: Scene, origin: Array, direction: Array, steps: int = 110) -> Array:
-    """How far each ray goes until it hits a thing; FAR where it hits none."""
+    """Sphere tracing: distance along each ray to a solid; FAR where it hits none."""
     travelled = np.full(len(origin), 0.02, np.float32)
     active = np.arange(len(origin))
     for _ in range(steps):
@@ -124,7 +124,7 @@ def march(scene: Scene, origin: Array, direction: Array, steps: int = 110) -> Ar
 
 
 def light_reaching(scene: Scene, points: Array) -> Array:
-    """Share 0..1 of the sun that things let through, with soft edges."""
+    """Share 0..1 of the sun that solids let through, with soft edges."""
     sun = unit(np.float32(scene.sun))
     share = np.ones(len(points), np.float32)
     travelled = np.full(len(points), 0.06, np.float32)
@@ -170,13 +170,13 @@ def clouds_colour(scene: Scene, towards: Array) -> Array:
 
 
 def shade(scene: Scene, points: Array, direction: Array, travelled: Array) -> Array:
-    """Colour of the things hit at points, with haze."""
+    """Colour of the solids hit at points, with haze."""
     normal = normals(scene, points, 0.0012 * travelled + 0.002)
     _, index = nearest(scene, points)
     colour = np.zeros_like(points)
     for i in np.unique(index):
         part = index == i
-        colour[part] = scene.things[i].colour(points[part], normal[part])
+        colour[part] = scene.solids[i].colour(points[part], normal[part])
     sun = unit(np.float32(scene.sun))
     direct = (normal @ sun).clip(0, 1)
     lit = direct > 0
@@ -184,7 +184,7 @@ def shade(scene: Scene, points: Array, direction: Array, travelled: Array) -> Ar
     ambient = (0.6 + 0.4 * normal[:, 1]) * openness(scene, points, normal)
     skylight = (scene.zenith * 0.55 + scene.horizon * 0.35) * ambient[:, None]
     colour = colour * (direct[:, None] * scene.sunlight + skylight)
-    return hazy(scene, colour, direction, travelled)
+    return add_haze(scene, colour, direction, travelled)
 
 
 def openness(scene: Scene, points: Array, normal: Array) -> Array:
@@ -196,14 +196,14 @@ def openness(scene: Scene, points: Array, normal: Array) -> Array:
     return (1 - 0.3 * total).clip(0.15, 1)
 
 
-def hazy(scene: Scene, colour: Array, direction: Array, travelled: Array) -> Array:
+def add_haze(scene: Scene, colour: Array, direction: Array, travelled: Array) -> Array:
     towards = (direction @ unit(np.float32(scene.sun))).clip(0, 1)
     air = mix(scene.horizon, scene.sunlight * 0.55, 0.4 * towards**3)
     return mix(colour, air, 1 - np.exp(-((travelled / scene.haze) ** 1.3)))
 
 
 def waves(scene: Scene, points: Array, travelled: Array) -> Array:
-    """Unit normals of the sea, which flows with time and calms down with distance."""
+    """Unit normals of the sea, which moves with time and is flatter at a distance."""
     x, z, t = points[:, 0], points[:, 2], scene.time
     slope = np.zeros((len(points), 2), np.float32)
     for scale, speed, height in ((1.3, 0.7, 0.11), (3.7, 1.1, 0.09), (9.1, 1.6, 0.05)):
@@ -227,7 +227,7 @@ def sea(scene: Scene, points: Array, direction: Array, travelled: Array) -> Arra
     sparkle = (mirrored @ unit(np.float32(scene.sun))).clip(0, 1) ** 160
     colour = colour + sparkle[:, None] * scene.sunlight
     colour = mix(colour, rgb("eef0e6"), foam(scene, points))
-    return hazy(scene, colour, direction, travelled)
+    return add_haze(scene, colour, direction, travelled)
 
 
 def foam(scene: Scene, points: Array) -> Array:
@@ -272,16 +272,16 @@ def trace(scene: Scene, direction: Array) -> tuple[Array, Array, Array]:
     at = origin[hit] + direction[hit] * travelled[hit, None]
     colour[hit] = shade(scene, at, direction[hit], travelled[hit])
     owners = nearest(scene, at)[1]
-    labels[hit] = np.array([LABELS.index(thing.label) for thing in scene.things])[owners]
-    subject[hit] = np.array([thing.subject for thing in scene.things])[owners]
+    labels[hit] = np.array([LABELS.index(solid.label) for solid in scene.solids])[owners]
+    subject[hit] = np.array([solid.subject for solid in scene.solids])[owners]
     at = origin[water] + direction[water] * to_sea[water, None]
     colour[water] = sea(scene, at, direction[water], to_sea[water])
     labels[water] = LABELS.index("sea")
     return colour, labels, subject
 
 
-def developed(colour: Array) -> Array:
-    """Light as a picture: a film's soft shoulder, then sRGB's curve."""
+def tone_map(colour: Array) -> Array:
+    """Linear light to display values: exponential exposure, gamma and an S-curve."""
     exposed = 1 - np.exp(-1.25 * colour.clip(0, None))
     printed = (exposed * 1.04).clip(0, 1) ** (1 / 1.7)
     return printed * printed * (3 - 2 * printed)
@@ -292,6 +292,6 @@ def render(scene: Scene, width: int, height: int, samples: int = 2) -> View:
     shape = (height * samples, width * samples)
     direction = rays(scene, shape[1], shape[0])
     colour, labels, subject = trace(scene, direction)
-    image = shrink(developed(colour).reshape(*shape, 3).astype(np.float32), samples)
+    image = shrink(tone_map(colour).reshape(*shape, 3).astype(np.float32), samples)
     mask = shrink(subject.reshape(shape), samples)
     return View(image, mask, labels.reshape(shape)[::samples, ::samples])

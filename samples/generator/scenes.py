@@ -29,17 +29,17 @@ def at_cape(x: float, z: float, sunk: float = 0.3) -> tuple[float, float, float]
 
 def photo() -> Scene:
     """A lighthouse, a cottage and trees on a cape in the evening sun."""
-    things = [
+    solids = [
         terrain(cape),
         rock((-2.6, 0, 11.0), (1.1, 0.9, 0.9)),
         rock((-4.6, -0.1, 13), (0.8, 0.6, 0.7)),
     ]
-    things += lighthouse(at_cape(1.2, 14.2), 7.2, subject=True)
-    things += house(at_cape(4.3, 14.0), 1.9)
+    solids += lighthouse(at_cape(1.2, 14.2), 7.2, subject=True)
+    solids += house(at_cape(4.3, 14.0), 1.9)
     for x, z, size in ((6.6, 14.6, 2.9), (8.2, 15.5, 3.4), (7.7, 13.4, 2.4), (10.2, 15.2, 3.0)):
-        things += tree(at_cape(x, z), size)
+        solids += tree(at_cape(x, z), size)
     return Scene(
-        things, (0.6, 2.5, 0.0), (1.6, 4.4, 14.0), 1.75, (-0.75, 0.42, -0.5), WARM, drift=37.0
+        solids, (0.6, 2.5, 0.0), (1.6, 4.4, 14.0), 1.75, (-0.75, 0.42, -0.5), WARM, drift=37.0
     )
 
 
@@ -53,18 +53,18 @@ def coast(x: Array, z: Array) -> Array:
 
 def sailing(time: float) -> Scene:
     """A boat sails behind a rock before islands; the camera glides to the right."""
-    things = [
+    solids = [
         terrain(coast),
         rock((0.75, 0.4, 9.5), (0.75, 2.2, 0.8)),
         rock((1.8, -0.1, 9.2), (0.9, 0.7, 0.7)),
     ]
-    things += [rock((-4.6, -0.2, 8.0), (1.2, 0.7, 0.9))]
-    things += lighthouse((13, 5.8, 49), 7.5)
+    solids += [rock((-4.6, -0.2, 8.0), (1.2, 0.7, 0.9))]
+    solids += lighthouse((13, 5.8, 49), 7.5)
     sway = 0.05 * np.sin(time * 3.0)
-    things += boat((-3.0 + 5.6 * time, 0.05 * np.sin(time * 4), 15.0), -0.06 + sway)
+    solids += boat((-3.0 + 5.6 * time, 0.05 * np.sin(time * 4), 15.0), -0.06 + sway)
     x = -0.5 + 1.0 * time
     return Scene(
-        things, (x, 2.0, 0.0), (x * 0.9 + 0.2, 2.9, 15.0), 1.75, (-0.7, 0.5, -0.55), time=time
+        solids, (x, 2.0, 0.0), (x * 0.9 + 0.2, 2.9, 15.0), 1.75, (-0.7, 0.5, -0.55), time=time
     )
 
 
@@ -77,14 +77,14 @@ def meadows(x: Array, z: Array) -> Array:
 
 def flying(time: float) -> Scene:
     """A balloon rises over fields at sunset; the camera glides to the left."""
-    things = [terrain(meadows)]
+    solids = [terrain(meadows)]
     for x, z, size in ((-4.2, 11, 4.2), (5.4, 14, 4.0), (-9, 24, 5), (2.5, 27, 4.4), (12, 30, 5.5)):
         height = meadows(np.float32([x]), np.float32([z]))[0]
-        things += tree((x, float(height) - 0.1, z), size)
-    things += balloon((2.6 - 1.6 * time, 12.3 + 1.5 * time, 20.0), 2.5, 0.5 * time)
+        solids += tree((x, float(height) - 0.1, z), size)
+    solids += balloon((2.6 - 1.6 * time, 12.3 + 1.5 * time, 20.0), 2.5, 0.5 * time)
     x = 0.7 - 1.5 * time
     return Scene(
-        things,
+        solids,
         (x, 8.6, -1.0),
         (x * 0.8, 10.2, 20.0),
         1.5,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from samples.generator.drawing import Array, mix, ramp, rgb, smoothstep
-from samples.generator.rendering import Thing, plane_noise, solid_noise
+from samples.generator.rendering import Solid, plane_noise, solid_noise
 
 Place = tuple[float, float, float]
 
@@ -59,7 +59,7 @@ def plain(code: str, texture: float = 5.0) -> Callable[[Array, Array], Array]:
 
 
 def rocky(p: Array, normal: Array) -> Array:
-    """Layered ochre and grey stone, mossy on top and dark where it is wet."""
+    """Colour of layered ochre and grey stone, mossy on top and dark near the water."""
     layers = np.sin(p[:, 1] * 9 + 2.2 * solid_noise(p * 1.7)) * 0.2
     tone = 0.5 + layers + 0.16 * solid_noise(p * 4) + 0.12 * solid_noise(p * 13)
     stone = ramp(tone, rgb("2c2420", "5f4e40", "94795c", "b9a384"))
@@ -68,7 +68,7 @@ def rocky(p: Array, normal: Array) -> Array:
     return stone * (0.45 + 0.55 * smoothstep(0.05, 0.5, p[:, 1]))[:, None]
 
 
-def rock(at: Place, size: Place) -> Thing:
+def rock(at: Place, size: Place) -> Solid:
     """A rugged rock, about size in each half extent."""
     extent, centre, least = np.float32(size), np.float32(at), min(size)
 
@@ -78,11 +78,11 @@ def rock(at: Place, size: Place) -> Thing:
         rough = 0.17 * solid_noise(p * 1.1 / least**0.5) + 0.055 * np.abs(solid_noise(p * 4.3))
         return (smooth - rough * least**0.5) * 0.6
 
-    return Thing(distance, rocky, "land", at, max(size) * 1.35)
+    return Solid(distance, rocky, "land", at, max(size) * 1.35)
 
 
 def grassy(p: Array, normal: Array) -> Array:
-    """Meadow with fields of several greens and golds; bare stone where it is steep."""
+    """Colour of meadows and fields; stone on steep slopes."""
     x, z = p[:, 0], p[:, 2]
     detail = np.exp(-z.clip(0) / 45)
     tone = 0.42 + 0.2 * plane_noise(x * 0.12 + 9, z * 0.12) + 0.13 * plane_noise(x, z)
@@ -91,13 +91,13 @@ def grassy(p: Array, normal: Array) -> Array:
     return mix(rocky(p, normal), field, smoothstep(0.6, 0.8, normal[:, 1] + 0.1 * tone))
 
 
-def terrain(height: Callable[[Array, Array], Array]) -> Thing:
-    """Land whose height is a function of x and z."""
-    return Thing(lambda p: (p[:, 1] - height(p[:, 0], p[:, 2])) * 0.6, grassy, "land")
+def terrain(height: Callable[[Array, Array], Array]) -> Solid:
+    """Land; height: of x and z."""
+    return Solid(lambda p: (p[:, 1] - height(p[:, 0], p[:, 2])) * 0.6, grassy, "land")
 
 
 def mound(x: Array, z: Array, at: tuple[float, float], size: tuple[float, float]) -> Array:
-    """A hill 1 high at its middle, 0 far away."""
+    """A Gaussian hill of height 1."""
     return np.exp(-(((x - at[0]) / size[0]) ** 2) - ((z - at[1]) / size[1]) ** 2)
 
 
@@ -106,7 +106,7 @@ def leafy(p: Array, _: Array) -> Array:
     return ramp(tone, rgb("14260f", "2d4a18", "567428", "93943a"))
 
 
-def tree(at: Place, size: float) -> list[Thing]:
+def tree(at: Place, size: float) -> list[Solid]:
     """A round tree, size metres tall."""
     foot = np.float32(at)
     offsets = np.float32([(0, 0.68, 0), (0.2, 0.55, 0.1), (-0.2, 0.56, -0.05), (0.02, 0.5, -0.2)])
@@ -121,8 +121,8 @@ def tree(at: Place, size: float) -> list[Thing]:
     centre = (at[0], at[1] + 0.55 * size, at[2])
     middle = (at[0], at[1] + 0.25 * size, at[2])
     return [
-        Thing(crown, leafy, "land", centre, 0.6 * size),
-        Thing(
+        Solid(crown, leafy, "land", centre, 0.6 * size),
+        Solid(
             lambda p: tapered(p - foot, 0.5 * size, 0.05 * size, 0.03 * size),
             plain("4a3524"),
             "land",
@@ -132,7 +132,7 @@ def tree(at: Place, size: float) -> list[Thing]:
     ]
 
 
-def lighthouse(at: Place, size: float, subject: bool = False) -> list[Thing]:
+def lighthouse(at: Place, size: float, subject: bool = False) -> list[Solid]:
     """A tower with red bands, a gallery, a lamp room and a dome; size metres tall."""
     foot, label = np.float32(at), "subject" if subject else "land"
 
@@ -162,10 +162,10 @@ def lighthouse(at: Place, size: float, subject: bool = False) -> list[Thing]:
 
     centre = (at[0], at[1] + size / 2, at[2])
     parts = ((tower, paint), (lamp, glass), (dome, plain("a3241c")))
-    return [Thing(d, c, label, centre, 0.56 * size, subject) for d, c in parts]
+    return [Solid(d, c, label, centre, 0.56 * size, subject) for d, c in parts]
 
 
-def house(at: Place, size: float) -> list[Thing]:
+def house(at: Place, size: float) -> list[Solid]:
     """A white cottage with a red roof, size metres wide."""
     foot = np.float32(at)
     gable = [(-0.56, 0.4), (0.0, 0.78), (0.56, 0.4)]
@@ -190,10 +190,27 @@ def house(at: Place, size: float) -> list[Thing]:
         return extruded(local(p), gable, 0.78) * size
 
     centre = (at[0], at[1] + 0.3 * size, at[2])
-    return [Thing(d, c, "land", centre, 1.2 * size) for d, c in ((walls, painted), (roof, tiles))]
+    return [Solid(d, c, "land", centre, 1.2 * size) for d, c in ((walls, painted), (roof, tiles))]
 
 
-def boat(at: Place, lean: float) -> list[Thing]:
+def sail(
+    local: Callable[[Array], Array], corners: list[tuple[float, float]], code: str
+) -> tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]:
+    """Distance and colour of a curved sail; local: converts points to the boat's coordinates."""
+
+    def distance(p: Array) -> Array:
+        q = local(p)
+        q[:, 2] += 0.35 * np.sin(q[:, 0].clip(-2, 2.2) * 1.5) * (5 - q[:, 1]).clip(0, 4) / 4
+        return extruded(q, corners, 0.03) * 0.75
+
+    def colour(p: Array, normal: Array) -> Array:
+        seams = np.abs(np.sin(local(p)[:, 1] * 5.2 + local(p)[:, 0]))
+        return plain(code, 4)(p, normal) * (0.82 + 0.18 * smoothstep(0, 0.2, seams))[:, None]
+
+    return distance, colour
+
+
+def boat(at: Place, lean: float) -> list[Solid]:
     """A sailing boat about 4 m long that heads right and heels by lean (radians)."""
     middle = np.float32(at)
     side = [(-1.9, 0.62), (2.2, 0.78), (1.75, 0.1), (1.4, -0.3), (-1.6, -0.3)]
@@ -222,28 +239,13 @@ def boat(at: Place, lean: float) -> list[Thing]:
     def mast(p: Array) -> Array:
         return tapered(local(p) - np.float32([0.2, 0.5, 0]), 4.8, 0.06, 0.04)
 
-    def sail(corners: list[tuple[float, float]]) -> Callable[[Array], Array]:
-        def distance(p: Array) -> Array:
-            q = local(p)
-            q[:, 2] += 0.35 * np.sin(q[:, 0].clip(-2, 2.2) * 1.5) * (5 - q[:, 1]).clip(0, 4) / 4
-            return extruded(q, corners, 0.03) * 0.75
-
-        return distance
-
-    def cloth(code: str) -> Callable[[Array, Array], Array]:
-        def colour(p: Array, normal: Array) -> Array:
-            seams = np.abs(np.sin(local(p)[:, 1] * 5.2 + local(p)[:, 0]))
-            return plain(code, 4)(p, normal) * (0.82 + 0.18 * smoothstep(0, 0.2, seams))[:, None]
-
-        return colour
-
     solids = [(hull, planks), (mast, plain("5a3a20"))]
-    solids += [(sail(corners), cloth(code)) for code, corners in parts.items()]
+    solids += [sail(local, corners, code) for code, corners in parts.items()]
     centre = (at[0], at[1] + 2.4, at[2])
-    return [Thing(d, c, "subject", centre, 3.6, True) for d, c in solids]
+    return [Solid(d, c, "subject", centre, 3.6, True) for d, c in solids]
 
 
-def balloon(at: Place, size: float, turn: float) -> list[Thing]:
+def balloon(at: Place, size: float, turn: float) -> list[Solid]:
     """A striped hot-air balloon of radius size that has turned by turn (radians)."""
     middle = np.float32(at)
 
@@ -279,4 +281,4 @@ def balloon(at: Place, size: float, turn: float) -> list[Thing]:
 
     centre = (at[0], at[1] - 0.5 * size, at[2])
     parts = ((envelope, gores), (basket, plain("7b5330", 9)), (ropes, plain("3a2a1c")))
-    return [Thing(d, c, "subject", centre, 1.9 * size, True) for d, c in parts]
+    return [Solid(d, c, "subject", centre, 1.9 * size, True) for d, c in parts]

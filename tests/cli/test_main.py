@@ -72,8 +72,10 @@ def test_every_option_is_in_the_help_of_every_technique(
     ],
 )
 def test_options_are_converted_to_their_types(given: list[str], option: str, value: object) -> None:
-    asked = parser.build_parser().parse_args(["basic", "in", "-o", "out", "--style", "s", *given])
-    assert given_options(asked, Settings) == {option: value}
+    arguments = parser.build_parser().parse_args(
+        ["basic", "in", "-o", "out", "--style", "s", *given]
+    )
+    assert given_options(arguments, Settings) == {option: value}
 
 
 @pytest.mark.parametrize(
@@ -253,9 +255,11 @@ def test_missing_weights_are_an_input_error(tmp_path: Path) -> None:
     assert main.main(["weights", "--weights", str(tmp_path / "none.npz")]) == 3
 
 
-@pytest.mark.parametrize(("asked", "begins"), [("--version", "vidstyle "), ("--help", "usage: ")])
-def test_version_and_help_import_no_heavy_module(asked: str, begins: str) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "vidstyle", asked]
+@pytest.mark.parametrize(
+    ("arguments", "begins"), [("--version", "vidstyle "), ("--help", "usage: ")]
+)
+def test_version_and_help_import_no_heavy_module(arguments: str, begins: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "vidstyle", arguments]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0
     assert found.stdout.startswith(begins)
@@ -267,8 +271,8 @@ def test_version_and_help_import_no_heavy_module(asked: str, begins: str) -> Non
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM handler")
 def test_a_terminated_run_stops_cleanly_and_continues(style: Path, tmp_path: Path) -> None:
     clip, output = write_clip(tmp_path / "long.mp4", 40), tmp_path / "out.mp4"
-    asked = ["basic", str(clip), "-o", str(output), "--style", str(style), *NO_STEPS, "--json"]
-    command = [sys.executable, "-m", "vidstyle", *asked]
+    arguments = ["basic", str(clip), "-o", str(output), "--style", str(style), *NO_STEPS, "--json"]
+    command = [sys.executable, "-m", "vidstyle", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -279,7 +283,7 @@ def test_a_terminated_run_stops_cleanly_and_continues(style: Path, tmp_path: Pat
     assert process.returncode == 130
     assert message.startswith("vidstyle: stopped after")
     assert not output.exists()
-    assert main.main(asked) == 0
+    assert main.main(arguments) == 0
     assert media.probe(output).frames == 40
 
 

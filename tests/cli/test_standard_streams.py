@@ -30,16 +30,16 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_closed_streams_do_no_harm(clip: Path, style: Path, tmp_path: Path) -> None:
-    asked = f"{COMMAND} basic {clip.name} --style {style.name} {NO_STEPS} -o out.mp4"
-    assert shell(f"{asked} <&- >&- 2>&-", tmp_path).returncode == 0
+    arguments = f"{COMMAND} basic {clip.name} --style {style.name} {NO_STEPS} -o out.mp4"
+    assert shell(f"{arguments} <&- >&- 2>&-", tmp_path).returncode == 0
     assert media.probe(tmp_path / "out.mp4").frames == FRAMES
     assert shell(f"{COMMAND} probe none.mp4 >&- 2>&-", tmp_path).returncode == 3
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-@pytest.mark.parametrize("asked", ["probe clip.mp4", "--help"])
-def test_a_full_stdout_is_one_line_of_error(clip: Path, tmp_path: Path, asked: str) -> None:
-    found = shell(f"{COMMAND} {asked} 2>&3 >/dev/full", clip.parent)
+@pytest.mark.parametrize("arguments", ["probe clip.mp4", "--help"])
+def test_a_full_stdout_is_one_line_of_error(clip: Path, tmp_path: Path, arguments: str) -> None:
+    found = shell(f"{COMMAND} {arguments} 2>&3 >/dev/full", clip.parent)
     assert found.returncode == 4
     assert found.stderr == (
         "vidstyle: cannot write to standard output: No space left on device; redirect it "
@@ -51,11 +51,11 @@ def test_a_full_stdout_is_one_line_of_error(clip: Path, tmp_path: Path, asked: s
 def test_a_closed_pipe_stops_the_run_and_keeps_its_state(
     clip: Path, style: Path, tmp_path: Path
 ) -> None:
-    asked = f"{COMMAND} basic {clip.name} --style {style.name} {NO_STEPS} -o out.mp4"
-    found = shell(f"({asked} --json 2>&3; echo $? >code) | head -c 20", tmp_path)
+    arguments = f"{COMMAND} basic {clip.name} --style {style.name} {NO_STEPS} -o out.mp4"
+    found = shell(f"({arguments} --json 2>&3; echo $? >code) | head -c 20", tmp_path)
     assert found.stderr == "vidstyle: the reader of the output closed the pipe\n"
     assert (tmp_path / "code").read_text() == "1\n"
-    assert shell(asked, tmp_path).returncode == 0
+    assert shell(arguments, tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(("ignored", "code"), [(False, 130), (True, 0)])
@@ -63,8 +63,8 @@ def test_sighup_stops_a_run_unless_it_is_ignored(
     style: Path, tmp_path: Path, ignored: bool, code: int
 ) -> None:
     clip, output = write_clip(tmp_path / "long.mp4", 40), tmp_path / "out.mp4"
-    asked = [str(clip), "-o", str(output), "--style", str(style), *NO_STEPS.split(), "--json"]
-    command = [sys.executable, "-m", "vidstyle", "basic", *asked]
+    arguments = [str(clip), "-o", str(output), "--style", str(style), *NO_STEPS.split(), "--json"]
+    command = [sys.executable, "-m", "vidstyle", "basic", *arguments]
     if ignored:
         command = ["/bin/sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -78,7 +78,7 @@ def test_sighup_stops_a_run_unless_it_is_ignored(
     assert message.startswith("vidstyle: stopped after") is not ignored
     assert output.exists() is ignored
     if not ignored:
-        assert main.main(["basic", *asked]) == 0
+        assert main.main(["basic", *arguments]) == 0
 
 
 def test_signal_handlers_are_restored(clip: Path) -> None:

@@ -56,12 +56,12 @@ def test_an_error_names_the_file_without_acting_on_the_terminal(
     name = str(tmp_path / f"no{HOSTILE}such.png")
     for words in (["probe", name], ["track", name, "-o", name], ["basic", name, "--no\x1b[2J"]):
         main(words)
-        told = capsys.readouterr()
-        assert is_clean(told.err + told.out)
-        assert told.err.count("\n") == 1
+        captured = capsys.readouterr()
+        assert is_clean(captured.err + captured.out)
+        assert captured.err.count("\n") == 1
     assert main(["eval", name, "--source", name, "--json"]) == 3
-    told = capsys.readouterr()
-    assert name in json.loads(told.out.splitlines()[0])["message"]
+    captured = capsys.readouterr()
+    assert name in json.loads(captured.out.splitlines()[0])["message"]
 
 
 def test_every_line_of_a_run_and_a_batch_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,10 +90,10 @@ def test_every_line_of_a_run_and_a_batch_is_clean(capsys: pytest.CaptureFixture[
     facts = dict.fromkeys(("frames", "width", "height", "steps", "steps_next", "evaluations"), 1)
     facts |= {"seconds": 1, "bytes": 1, "bytes_free": 1}
     print(plan_in_words(PlanEvent(source=HOSTILE, output=Path(HOSTILE), kind="photo", **facts)))
-    told = capsys.readouterr()
-    assert is_clean(told.out + told.err)
-    assert told.err.count(SHOWN) == 3  # two warnings and a failure; the trace keeps its lines
-    assert told.out.count(SHOWN) == 8
+    captured = capsys.readouterr()
+    assert is_clean(captured.out + captured.err)
+    assert captured.err.count(SHOWN) == 3  # two warnings and a failure; the trace keeps its lines
+    assert captured.out.count(SHOWN) == 8
 
 
 def test_tags_of_a_file_are_escaped_and_json_is_json(

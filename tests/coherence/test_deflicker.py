@@ -8,21 +8,24 @@ import numpy as np
 import pytest
 from films import HEIGHT, WIDTH, Film, shot
 from numpy.typing import NDArray
+from temporal import Recorder
 from tiny import LAYERS, TinyEncoder
 
-from vidstyle.coherence import deflicker, warm_start
-from vidstyle.coherence.deflicker import PreviousOutput, filtered
+from vidstyle.coherence import warm_start
+from vidstyle.coherence.deflicker import PreviousOutput, deflickered, filtered
+from vidstyle.coherence.parameters import DeflickerParameters
+from vidstyle.coherence.stylized import Stylized
 from vidstyle.evaluation.metrics import sharpness, warping_error_ruder
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image, from_uint16
 from vidstyle.jobs.manifest import state_path
 from vidstyle.media import load_frame
 from vidstyle.settings import Settings
-from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques.mask import Mask
 
 EVERYWHERE = np.ones((HEIGHT, WIDTH), bool)
+DEFAULTS = DeflickerParameters()
 SUPPORT = np.ones((HEIGHT, WIDTH, 1), np.float32)
 
 
@@ -67,15 +70,17 @@ def redrawn(step: float, noise: float, count: int = 24) -> list[Image]:
     ]
 
 
-def all_shown(drawn: list[Image], dx: float) -> Iterator[Image]:
+def all_shown(
+    drawn: list[Image], dx: float, parameters: DeflickerParameters = DEFAULTS
+) -> Iterator[Image]:
     """Yield the output images of `drawn`; the backward flow is dx pixels to the right."""
     seen = EVERYWHERE.copy()
     seen[:, WIDTH - int(np.ceil(dx)) :] = False
     shown = drawn[0]
     yield shown
     for before, image in pairwise(drawn):
-        previous_output = PreviousOutput.along(uniform(dx), shown, before, seen)
-        shown = filtered(image, previous_output, SUPPORT)
+        previous_output = PreviousOutput.warped(uniform(dx), shown, before, seen)
+        shown = filtered(image, previous_output, SUPPORT, parameters)
         yield shown
 
 
@@ -107,17 +112,14 @@ def test_moving_pictures_without_flicker_are_not_filtered() -> None:
 
 
 @pytest.mark.parametrize("step", [0.25, 0.5, 1.0])
-def test_moving_areas_flicker_less_and_stay_sharp(
-    monkeypatch: pytest.MonkeyPatch, step: float
-) -> None:
+def test_moving_areas_flicker_less_and_stay_sharp(step: float) -> None:
     drawn = redrawn(step, 0.1)
     shown = list(all_shown(drawn, step))
     assert errors(shown, step) < 0.15 * errors(drawn, step)
     ratios = [sharpness(now) / sharpness(then) for then, now in zip(drawn, shown, strict=True)]
     assert min(ratios) > 0.9
-    monkeypatch.setattr(deflicker, "_RESTORED", 0.0)
-    monkeypatch.setattr(deflicker, "_CRISP", 0.0)
-    assert sharpness(list(all_shown(drawn, step))[-1]) < 0.8 * sharpness(shown[-1])
+    blurred = DeflickerParameters(restored=0.0, least_detail=0.0)
+    assert sharpness(list(all_shown(drawn, step, blurred))[-1]) < 0.8 * sharpness(shown[-1])
 
 
 def test_the_filter_decays_over_frames_where_motion_has_stopped() -> None:
@@ -126,7 +128,7 @@ def test_the_filter_decays_over_frames_where_motion_has_stopped() -> None:
     apart = np.abs(shown - drawn[-1]).max()
     assert apart > 0.05
     for _ in range(30):
-        previous_output = PreviousOutput.along(uniform(0), shown, drawn[-1], EVERYWHERE)
+        previous_output = PreviousOutput.warped(uniform(0), shown, drawn[-1], EVERYWHERE)
         shown = filtered(drawn[-1], previous_output, SUPPORT)
         before, apart = apart, np.abs(shown - drawn[-1]).max()
         assert 0.75 * before < apart < 0.85 * before
@@ -135,7 +137,7 @@ def test_the_filter_decays_over_frames_where_motion_has_stopped() -> None:
 
 def test_static_unchanged_pixels_are_bit_identical() -> None:
     image = texture()
-    previous_output = PreviousOutput.along(uniform(0), image, image, EVERYWHERE)
+    previous_output = PreviousOutput.warped(uniform(0), image, image, EVERYWHERE)
     assert np.array_equal(filtered(image, previous_output, SUPPORT), image)
 
 
@@ -144,74 +146,69 @@ def test_disoccluded_and_unstylised_pixels_are_not_filtered() -> None:
     seen, support = EVERYWHERE.copy(), SUPPORT.copy()
     seen[:, :20] = False
     support[:, -20:] = 0
-    shown = filtered(image, PreviousOutput.along(uniform(0), before, before, seen), support)
+    shown = filtered(image, PreviousOutput.warped(uniform(0), before, before, seen), support)
     assert np.array_equal(shown[:, :20], image[:, :20])
     assert np.array_equal(shown[:, -20:], image[:, -20:])
     assert np.abs(shown - image)[:, 20:-20].mean() > 0.01
 
 
-def stylizer(temporal_weight: float = 50.0) -> Stylizer:
+def stylizer() -> Stylizer:
     settings = Settings(
         steps=4,
         steps_next=3,
-        temporal_weight=temporal_weight,
         style_layers=LAYERS,
         content_layers=LAYERS[1:2],
     )
     return Stylizer([Style(texture(3))], technique=Mask(), settings=settings, encoder=TinyEncoder())
 
 
-@pytest.mark.parametrize("weight", [50.0, 0.0])
-def test_the_stylizer_deflickers_where_the_guide_is_set(weight: float) -> None:
+def test_deflickering_is_confined_by_the_opacity() -> None:
     first, second = shot(1)[:2]
     planes = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     planes[:, 24:] = 1
     guide = Guide(planes, ("mask",))
-    earlier = texture(4)
-    prior = warm_start.prior(first, second, earlier)
-    found = stylizer(weight).stylize(second, guide=guide, prior=prior)
+    prior = warm_start.prior(first, second, texture(4))
+    assert prior is not None
+    assert prior.previous_output is not None
+    made = stylizer().stylize(second, guide=guide, prior=prior)
+    np.testing.assert_array_equal(made.output_image, made.optimised_image)
+    found = deflickered(made, second, prior.previous_output)
     assert np.array_equal(found.image[:, :24], second[:, :24])
-    assert np.array_equal(found.image, found.optimised_image) == (weight == 0)
+    assert not np.array_equal(found.image[:, 24:], made.image[:, 24:])
+    assert found.optimised_image is made.optimised_image
 
 
-def test_a_run_saves_output_images_and_continues_from_optimised_images(
-    film: Film, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    earlier: list[warm_start.StylizedFrame] = []
-    usual = warm_start.prior_along
-
-    def spy(
-        moved: object, painted: warm_start.StylizedFrame, *rest: object, **named: object
-    ) -> warm_start.TemporalPrior:
-        earlier.append(painted)
-        return usual(moved, painted, *rest, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(warm_start, "prior_along", spy)
-    job = film.job("steady", shot(1))
+@pytest.mark.parametrize("weight", [50.0, 0.0])
+def test_a_run_without_temporal_weight_is_not_deflickered(film: Film, weight: float) -> None:
+    job = film.job("steady", shot(1), temporal_weight=weight)
     film.run(job)
+    notes = state_path(job.output) / "frames" / "000001.npz"
+    with np.load(notes) as saved:
+        assert ("optimised_image" in saved) == (weight > 0)
+
+
+def test_a_run_saves_output_images_and_continues_from_optimised_images(film: Film) -> None:
+    job, recorder = film.job("steady", shot(1)), Recorder()
+    film.run(job, coherence=recorder)
     frames = sorted((state_path(job.output) / "frames").glob("*.png"))
-    for file, painted in zip(frames, earlier, strict=False):
-        assert painted.shown is not None
-        assert np.array_equal(load_frame(file), painted.shown)
-    second = frames[1].with_suffix(".npz")
+    assert len(recorder.previous) == len(frames) - 1
+    for file, loaded in zip(frames, recorder.previous, strict=False):
+        assert loaded.unblended_image is not None
+        assert np.array_equal(load_frame(file), loaded.unblended_image)
+    second, loaded = frames[1].with_suffix(".npz"), recorder.previous[1]
     with np.load(second) as notes:
-        assert np.array_equal(from_uint16(notes["optimised_image"]), earlier[1].result)
-    assert not np.array_equal(earlier[1].result, earlier[1].shown)
-    assert np.array_equal(earlier[0].result, earlier[0].shown)
+        assert np.array_equal(from_uint16(notes["optimised_image"]), loaded.optimised_image)
+    assert not np.array_equal(loaded.optimised_image, loaded.unblended_image)
+    first = recorder.previous[0]
+    assert np.array_equal(first.optimised_image, first.unblended_image)
 
 
 def test_output_images_contain_no_source_detail() -> None:
     """Regression: source detail was added in place of finer strokes and was visible."""
     drawn, before = trembling(2)
-    previous_output = PreviousOutput.along(uniform(1), before, before, EVERYWHERE)
-    source, other = texture(6), texture(7)
-    scenes = [
-        FrameProblem(
-            frame,
-            None,
-            confined=False,
-            prior=warm_start.TemporalPrior(before, SUPPORT, previous_output=previous_output),
-        )
-        for frame in (source, other)
+    previous_output = PreviousOutput.warped(uniform(1), before, before, EVERYWHERE)
+    shown = [
+        deflickered(Stylized(drawn), source, previous_output).output_image
+        for source in (texture(6), texture(7))
     ]
-    np.testing.assert_array_equal(*(scene.shown(drawn) for scene in scenes))
+    np.testing.assert_array_equal(*shown)

@@ -54,7 +54,7 @@ def test_lifted_and_dimmed_are_inverse() -> None:
     dark = fade.dimmed(frame)
     assert np.allclose(fade.lifted(dark), frame, atol=1e-6)
     assert np.allclose(dark - AMBER, 0.25 * (frame - AMBER), atol=1e-6)
-    out = Fade(0.01, np.asarray(BLACK, np.float32))
+    out = Fade(0.01, np.asarray(BLACK, np.float32), is_out=True)
     assert out.is_out
     assert out.lifted(dark) is dark
     assert out.dimmed(dark) is dark

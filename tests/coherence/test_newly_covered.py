@@ -9,8 +9,9 @@ import pytest
 from films import HEIGHT, WIDTH, Film, save, shot
 from tiny import LAYERS, TinyEncoder, stripes
 
-from vidstyle.coherence.disocclusion import WarpedFrame, fill_disoccluded
-from vidstyle.coherence.warm_start import StylizedFrame, TemporalPrior, prior_along
+from vidstyle.coherence.disocclusion import Areas, WarpedFrame, fill_disoccluded
+from vidstyle.coherence.prior import StylizedFrame, TemporalPrior, UnstylizedFrame
+from vidstyle.coherence.warm_start import prior_along
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image
 from vidstyle.motion import bidirectional
@@ -32,7 +33,8 @@ def mask(left: int, right: int, weight: float = 1.0) -> np.ndarray:
 def found(before: np.ndarray, planes: np.ndarray, result: Image = FRAME) -> TemporalPrior:
     moved = bidirectional.motion(FRAME, FRAME)
     assert moved is not None
-    return prior_along(moved, StylizedFrame(FRAME, result, planes=before), FRAME, planes=planes)
+    earlier = StylizedFrame(FRAME, result, planes=before)
+    return prior_along(moved, earlier, UnstylizedFrame(FRAME, planes=planes))
 
 
 def test_newly_covered_pixels_are_disoccluded_without_confidence() -> None:
@@ -59,8 +61,8 @@ def test_a_mask_that_moves_with_its_object_covers_nothing_new() -> None:
     motion = np.full((HEIGHT, WIDTH, 2), (0.5, 0), np.float32)
     moved = bidirectional.Motion(motion, -motion, np.ones((HEIGHT, WIDTH, 1), np.float32))
     along = prior_along(
-        moved, StylizedFrame(FRAME, FRAME, planes=mask(8, 20)), warp(FRAME, motion),
-        planes=mask(7, 20),
+        moved, StylizedFrame(FRAME, FRAME, planes=mask(8, 20)),
+        UnstylizedFrame(warp(FRAME, motion), planes=mask(7, 20)),
     )  # fmt: skip
     assert along.disoccluded is not None
     assert not along.disoccluded[:, 4:-8].any()
@@ -85,7 +87,10 @@ def test_newly_covered_pixels_start_with_the_colours_and_strokes_of_their_plane(
     painted = np.where(mask(0, 24) > 0, flat - 0.2 + lines, flat)
     everywhere, new = np.ones((HEIGHT, WIDTH), bool), mask(24, 48)[..., 0] > 0
     image = fill_disoccluded(
-        WarpedFrame(painted, flat, mask(0, 24)), flat, mask(0, 48), everywhere & ~new, ~new, new
+        WarpedFrame(painted, flat, mask(0, 24)),
+        flat,
+        mask(0, 48),
+        Areas(everywhere & ~new, ~new, new),
     )
     assert image[:, 28:44].mean() == pytest.approx(0.3, abs=0.03)
     assert image[:, 28:44].std() > 0.4 * painted[:, 4:20].std()
@@ -98,11 +103,15 @@ def test_pixels_that_change_region_get_the_strokes_of_the_new_one() -> None:
     before, planes = (np.dstack([mask(0, at), mask(at, WIDTH)]) for at in (32, 16))
     painted = np.where(before[..., :1] > 0, flat, flat + lines)
     new = (planes != before).any(axis=2)
-    image = fill_disoccluded(WarpedFrame(painted, flat, before), flat, planes, ~new, ~new, new)
+    image = fill_disoccluded(
+        WarpedFrame(painted, flat, before), flat, planes, Areas(~new, ~new, new)
+    )
     assert image[:, 20:32].std() > 0.02
     planes[..., 0], planes[..., 1] = mask(0, 48)[..., 0], mask(48, WIDTH)[..., 0]
     new = (planes != before).any(axis=2)
-    image = fill_disoccluded(WarpedFrame(painted, flat, before), flat, planes, ~new, ~new, new)
+    image = fill_disoccluded(
+        WarpedFrame(painted, flat, before), flat, planes, Areas(~new, ~new, new)
+    )
     assert image[:, 34:46].std() < 1e-3
 
 

@@ -1,10 +1,18 @@
 """Quilted strokes of disoccluded pixels, and the fill of a warm start's initial image."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from vidstyle.coherence.disocclusion import WarpedFrame, despeckled, exemplar_of, fill_disoccluded
+from vidstyle.coherence.disocclusion import (
+    Areas,
+    WarpedFrame,
+    despeckled,
+    exemplar_of,
+    fill_disoccluded,
+)
 from vidstyle.coherence.quilting import Exemplar, quilted
 from vidstyle.evaluation.metrics import specks
 from vidstyle.image import Image
@@ -90,13 +98,12 @@ def test_contours_stay_in_place_despite_flow_errors() -> None:
     frame = np.roll(moved, 2, axis=1)
     result = 0.25 + 0.5 * moved
     nowhere = ~EVERYWHERE
-    carried = WarpedFrame(result, moved, ONE)
-    compose_flows = fill_disoccluded(
-        carried, frame, ONE, EVERYWHERE, nowhere, nowhere, moving=EVERYWHERE
-    )
+    warped = WarpedFrame(result, moved, ONE)
+    areas = Areas(EVERYWHERE, nowhere, nowhere, moving=EVERYWHERE)
+    followed = fill_disoccluded(warped, frame, ONE, areas)
     inside = np.s_[8:-8, 40:80]
-    np.testing.assert_allclose(compose_flows[inside], (0.25 + 0.5 * frame)[inside], atol=0.02)
-    still = fill_disoccluded(carried, frame, ONE, EVERYWHERE, nowhere, nowhere, moving=nowhere)
+    np.testing.assert_allclose(followed[inside], (0.25 + 0.5 * frame)[inside], atol=0.02)
+    still = fill_disoccluded(warped, frame, ONE, replace(areas, moving=nowhere))
     np.testing.assert_array_equal(still, result)
 
 
@@ -112,10 +119,7 @@ def test_following_the_source_does_not_accumulate_errors() -> None:
             WarpedFrame(result, frame, ONE),
             now,
             ONE,
-            EVERYWHERE,
-            nowhere,
-            nowhere,
-            moving=EVERYWHERE,
+            Areas(EVERYWHERE, nowhere, nowhere, moving=EVERYWHERE),
         )
         frame = now
     assert alike(result - lines(vertical=False), frame) == pytest.approx(1, abs=0.04)
@@ -132,7 +136,7 @@ def test_disoccluded_rare_colours_are_not_kept() -> None:
     frame[20:40, 70:90] = (0.9, 0.1, 0.1)
     known[:, 60:] = False
     image = fill_disoccluded(
-        WarpedFrame(result, ground, ONE), frame, ONE, known, ~EVERYWHERE, ~EVERYWHERE
+        WarpedFrame(result, ground, ONE), frame, ONE, Areas(known, ~EVERYWHERE, ~EVERYWHERE)
     )
     sign = image[20:40, 70:90]
     assert (sign[..., 2] > sign[..., 0]).all()

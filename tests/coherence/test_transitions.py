@@ -7,8 +7,8 @@ import pytest
 from films import HEIGHT, WIDTH, Film, shot
 
 from vidstyle import media
-from vidstyle.coherence import dissolves
-from vidstyle.coherence.dissolves import added, at_rest, outdated
+from vidstyle.coherence.dissolves import accumulated, at_rest, outdated
+from vidstyle.coherence.parameters import CoherenceParameters, DissolveParameters
 from vidstyle.image import Image
 from vidstyle.jobs.manifest import state_path
 from vidstyle.media import load_frame
@@ -20,10 +20,10 @@ EVERYWHERE = np.ones((HEIGHT, WIDTH), bool)
 class Made:
     """A finished run: its frame events, the results in its state, and its output."""
 
-    def __init__(self, film: Film, name: str, frames: list[Image], **settings: Any) -> None:
-        job = film.job(name, frames, **settings)
+    def __init__(self, film: Film, name: str, frames: list[Image], **how: Any) -> None:
+        job = film.job(name, frames)
         events: list[Any] = []
-        self.bytes = film.run(job, events.append)
+        self.bytes = film.run(job, events.append, **how)
         self.frames = [event for event in events if event.name == "frame"]
         self.state = list(
             map(load_frame, sorted((state_path(job.output) / "frames").glob("*.png")))
@@ -44,21 +44,18 @@ def dissolve(length: int = 8) -> list[Image]:
     return [a * (1 - s) + b * s for a, b, s in zip(before, after, shares, strict=True)]
 
 
-def nothing(change: np.ndarray, frame: Image) -> np.ndarray:
-    """Return that no pixel is outdated: replaces `outdated` in the control runs."""
-    return np.zeros(frame.shape[:2], bool)
+NEVER_OUTDATED = CoherenceParameters(  # of the control runs
+    dissolves=DissolveParameters(tolerance=1e6, light_tolerance=1e6, whole_frame=1e6)
+)
 
 
-def test_after_a_dissolve_no_former_strokes_remain(
-    film: Film, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_dissolve_no_former_strokes_remain(film: Film) -> None:
     frames = dissolve()
     made = Made(film, "dissolve", frames)
     assert made.all("cut") == [0]
     assert made.all("reinitialized")
     alone = Made(film, "alone", frames[-2:])
-    monkeypatch.setattr(dissolves, "outdated", nothing)
-    without = Made(film, "without", frames)
+    without = Made(film, "without", frames, parameters=NEVER_OUTDATED)
     like, unlike = (likeness(each.state[-1], alone.state[-1]) for each in (made, without))
     assert like > 0.75
     assert unlike < like - 0.04  # colours follow the source in both runs, strokes do not
@@ -69,7 +66,7 @@ def test_a_pan_is_not_taken_for_a_dissolve(film: Film) -> None:
     assert (made.all("cut"), made.all("reinitialized")) == ([0], [])
 
 
-def test_a_title_that_fades_in_is_visible(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_title_that_fades_in_is_visible(film: Film) -> None:
     """A title fades in over still ground, too slowly to differ from the previous frame."""
     title = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     title[20:28, 12:52] = 1
@@ -79,8 +76,8 @@ def test_a_title_that_fades_in_is_visible(film: Film, monkeypatch: pytest.Monkey
     made = Made(film, "title", frames)
     assert made.all("reinitialized") == []
     assert np.abs(made.state[0] - made.state[-1])[40:].max() < 1e-3
-    monkeypatch.setattr(dissolves, "outdated", nothing)
-    films = made, Made(film, "without", frames), Made(film, "alone", frames[-1:])
+    without = Made(film, "without", frames, parameters=NEVER_OUTDATED)
+    films = made, without, Made(film, "alone", frames[-1:])
     before = made.state[0][title[..., 0] > 0].mean()
     shown, unlike, wanted = (each.state[-1][title[..., 0] > 0].mean() - before for each in films)
     assert shown > 0.5 * wanted
@@ -148,12 +145,12 @@ def test_a_change_accumulates_along_the_motion() -> None:
     right = NOWHERE + np.float32((-4, 0))
     spot = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     spot[16:24, 16:24] = 0.05
-    once = added(None, NOWHERE, spot, EVERYWHERE)
-    twice = added(once.astype(np.float16), right, np.roll(spot, 4, axis=1), EVERYWHERE)
+    once = accumulated(None, NOWHERE, spot, EVERYWHERE)
+    twice = accumulated(once.astype(np.float16), right, np.roll(spot, 4, axis=1), EVERYWHERE)
     assert twice.shape == (HEIGHT // 4, WIDTH // 4, 4)
     assert np.allclose(twice[4:6, 5:7, :3], (1 + 0.95) * 0.05, atol=1e-4)
     assert np.count_nonzero(abs(twice) > 1e-4) == 2 * 2 * 3
-    assert not added(None, NOWHERE, spot, ~EVERYWHERE).any()
+    assert not accumulated(None, NOWHERE, spot, ~EVERYWHERE).any()
     assert np.array_equal(at_rest(twice, EVERYWHERE, ~EVERYWHERE), twice)
     assert not at_rest(twice, ~EVERYWHERE, ~EVERYWHERE).any()
     assert (at_rest(twice, ~EVERYWHERE, EVERYWHERE) == (0, 0, 0, 1)).all()

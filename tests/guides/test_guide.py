@@ -15,15 +15,15 @@ from vidstyle.guides.guide import (
     Guide,
     check_covers,
     check_sizes,
-    fitted,
-    fitted_labels,
     hard_labels,
     hard_planes,
     map_guide,
     map_labels,
     mask_plane,
+    resize_labels,
+    resize_to_frame,
 )
-from vidstyle.guides.palette import CLEAR, Match, Palette, labelled, matched, palette_of
+from vidstyle.guides.palette import CLEAR, Match, Palette, label_pixels, match_palettes, palette_of
 from vidstyle.image import is_opaque
 from vidstyle.media import Clip
 
@@ -46,7 +46,7 @@ def opened(path: Path, frames: int = 3) -> GuideFile:
     return open_guide(path, clip, range(frames))
 
 
-def test_a_grey_mask_is_its_grey_to_the_bit(tmp_path: Path) -> None:
+def test_a_grey_mask_has_exactly_its_grey_values_as_weights(tmp_path: Path) -> None:
     plane = mask_plane(saved(tmp_path / "m.png", ramp()))
     assert plane.dtype == np.float32
     np.testing.assert_array_equal(plane, ramp().astype(np.float32) / np.float32(255))
@@ -92,7 +92,7 @@ def test_a_resized_mask_is_still_exactly_0_and_1_off_its_edge(
     picture[:, : source[0] // 2, :3] = 0
     if by_alpha:
         picture = picture[..., [3, 3, 3, 0]]
-    plane = mask_plane(fitted(picture, side, round(side * source[1] / source[0]), "m.png"))
+    plane = mask_plane(resize_to_frame(picture, side, round(side * source[1] / source[0]), "m.png"))
     assert not plane[:, : side // 2 - 4].any()
     np.testing.assert_allclose(plane[:, side // 2 + 4 :], 1, atol=1e-6)
 
@@ -120,8 +120,8 @@ def test_feather_blurs_an_edge_with_half_of_it_as_sigma() -> None:
     np.testing.assert_array_equal(plane[:, :24], 0)
     np.testing.assert_allclose(plane[:, 56:], 1, atol=1e-6)
     steps = np.diff(plane[4])
-    places = np.arange(80) - (steps * np.arange(80)).sum()
-    assert np.sqrt((steps * places**2).sum()) == pytest.approx(4, rel=0.02)
+    relative_paths = np.arange(80) - (steps * np.arange(80)).sum()
+    assert np.sqrt((steps * relative_paths**2).sum()) == pytest.approx(4, rel=0.02)
     np.testing.assert_allclose(plane, plane[::-1])  # the border is continued: no dark rim
     np.testing.assert_allclose(plane.min(axis=0), plane.max(axis=0), atol=1e-6)
     np.testing.assert_array_equal(mask_plane(picture, feather=0), picture[..., 0])
@@ -266,19 +266,19 @@ def test_a_series_may_be_black_in_some_frames_but_not_in_all(tmp_path: Path) -> 
 
 def test_a_soft_picture_is_resized_by_area_and_keeps_its_mean() -> None:
     plane = np.random.default_rng(0).random((40, 60)).astype(np.float32)
-    small = fitted(plane, 15, 10, "m.png")
+    small = resize_to_frame(plane, 15, 10, "m.png")
     np.testing.assert_allclose(small, plane.reshape(10, 4, 15, 4).mean(axis=(1, 3)), atol=1e-5)
-    large = fitted(plane, 120, 80, "m.png")
+    large = resize_to_frame(plane, 120, 80, "m.png")
     assert large.shape == (80, 120)
     assert plane.min() <= large.min() <= large.max() <= plane.max()
-    assert fitted(np.zeros((40, 60, 4), np.float32), 30, 20, "m.png").shape == (20, 30, 4)
+    assert resize_to_frame(np.zeros((40, 60, 4), np.float32), 30, 20, "m.png").shape == (20, 30, 4)
 
 
 def test_labels_are_not_interpolated() -> None:
     labels = np.zeros((40, 60), np.int16)
     labels[:, 20:], labels[:, 40:] = 5, 9
     for width, height in ((31, 21), (97, 65), (120, 80)):
-        resized = fitted_labels(labels, width, height, "m.png")
+        resized = resize_labels(labels, width, height, "m.png")
         assert resized.shape == (height, width)
         assert set(np.unique(resized)) == {0, 5, 9}
         assert (np.diff(resized[0]) >= 0).all()
@@ -287,7 +287,7 @@ def test_labels_are_not_interpolated() -> None:
 
 def test_a_resized_label_is_the_one_with_most_area() -> None:
     labels = np.array([[3, 3, 7, CLEAR], [3, 7, 7, CLEAR]], np.int16)
-    assert fitted_labels(labels, 2, 1, "m.png").tolist() == [[3, CLEAR]]
+    assert resize_labels(labels, 2, 1, "m.png").tolist() == [[3, CLEAR]]
 
 
 @pytest.mark.parametrize(
@@ -307,13 +307,13 @@ def test_proportions_agree_within_1_percent_or_both_sizes_are_named(
 ) -> None:
     soft, hard = np.zeros(own[::-1], np.float32), np.zeros(own[::-1], np.int16)
     if fits:
-        assert fitted(soft, *frame, "m.png").shape == frame[::-1]
-        assert fitted_labels(hard, *frame, "m.png").shape == frame[::-1]
+        assert resize_to_frame(soft, *frame, "m.png").shape == frame[::-1]
+        assert resize_labels(hard, *frame, "m.png").shape == frame[::-1]
         return
     sentence = rf"m\.png: .*{frame[0]}x{frame[1]}, got {own[0]}x{own[1]}"
     for call in (
-        lambda: fitted(soft, *frame, "m.png"),
-        lambda: fitted_labels(hard, *frame, "m.png"),
+        lambda: resize_to_frame(soft, *frame, "m.png"),
+        lambda: resize_labels(hard, *frame, "m.png"),
     ):
         with pytest.raises(GuideError, match=sentence):
             call()
@@ -333,7 +333,7 @@ def test_smooth_edges_of_a_map_get_the_nearest_label_and_are_counted() -> None:
     picture = np.ones((8, 21, 4), np.float32)
     picture[:, :10, :3], picture[:, 10, :3], picture[:, 11:, :3] = 0, 0.5, 1
     palette = Palette("m.png", ("#000000", "#ffffff"), (0.5, 0.5))
-    labels, unassigned = map_labels(picture, palette, 21, 8, what="m.png")
+    labels, unassigned = map_labels(picture, palette, 21, 8, origin="m.png")
     assert unassigned == pytest.approx(1 / 21)
     assert set(np.unique(labels)) == {0, 1}
     assert (labels[:, :10] == 0).all()
@@ -344,7 +344,7 @@ def test_a_map_of_other_colours_than_its_series_is_refused() -> None:
     picture = np.ones((8, 8, 4), np.float32)
     palette = Palette("maps/", ("#000000",), (1.0,))
     with pytest.raises(GuideError, match=r"7\.png: expected the colours #000000, got none"):
-        map_labels(picture, palette, 8, 8, what="7.png")
+        map_labels(picture, palette, 8, 8, origin="7.png")
 
 
 def test_a_guide_has_a_plane_for_each_matched_colour() -> None:
@@ -372,10 +372,10 @@ def test_key_masks_of_several_objects_are_read_by_number() -> None:
     check_sizes(drawn, range(source.frames), lambda _: (512, 288))
     palette = palette_of(drawn.pictures(), "masks")
     assert len(palette.names) == 5
-    matches = matched(palette, [palette])
+    matches = match_palettes(palette, [palette])
     for frame, picture in drawn.read(range(source.frames)):
-        assert labelled(picture, palette)[1] == 0
-        labels, _ = map_labels(picture, palette, 512, 288, what=drawn.name(frame))
+        assert label_pixels(picture, palette)[1] == 0
+        labels, _ = map_labels(picture, palette, 512, 288, origin=drawn.name(frame))
         guide = map_guide(labels, matches)
         assert guide.planes.shape == (288, 512, 5)
         np.testing.assert_array_equal(guide.planes.sum(axis=2), 1)

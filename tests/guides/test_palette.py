@@ -17,9 +17,9 @@ from vidstyle.guides.palette import (
     Match,
     Palette,
     Region,
-    closed,
-    labelled,
-    matched,
+    fill_unknown,
+    label_pixels,
+    match_palettes,
     palette_of,
     parse_regions,
 )
@@ -61,12 +61,12 @@ def jpeg(pixels: np.ndarray, quality: int = 60) -> np.ndarray:
     return np.asarray(PIL.Image.open(file))
 
 
-def palette(pixels: np.ndarray, what: str = "map.png") -> Palette:
-    return palette_of([(what, drawing(pixels))], what)
+def palette(pixels: np.ndarray, origin: str = "map.png") -> Palette:
+    return palette_of([(origin, drawing(pixels))], origin)
 
 
-def named(what: str, *names: str) -> Palette:
-    return Palette(what=what, names=names, shares=(1 / len(names),) * len(names))
+def named(origin: str, *names: str) -> Palette:
+    return Palette(origin=origin, names=names, shares=(1 / len(names),) * len(names))
 
 
 def test_a_clean_map_keeps_near_and_small_colours() -> None:
@@ -75,7 +75,7 @@ def test_a_clean_map_keeps_near_and_small_colours() -> None:
     found = palette(pixels)
     assert set(found.names) == {"#000000", "#010101", "#020202", "#ffffff", "#c80064"}
     assert sum(found.shares) == pytest.approx(1)
-    labels, unassigned = labelled(drawing(pixels), found)
+    labels, unassigned = label_pixels(drawing(pixels), found)
     assert unassigned == 0
     np.testing.assert_array_equal(np.rint(found.colors[labels] * 255), pixels)
 
@@ -113,7 +113,7 @@ def test_a_smooth_or_lossy_map_is_snapped_to_its_true_colours(
     assert found.colors.shape == (3, 3)
     np.testing.assert_allclose(found.colors, wanted, atol=0.02)
     assert found.shares[0] > found.shares[1] > found.shares[2] > 0.05
-    labels, unassigned = labelled(drawing(pixels), found)
+    labels, unassigned = label_pixels(drawing(pixels), found)
     assert 0 < unassigned < 0.12
     assert (labels == UNKNOWN).mean() == pytest.approx(unassigned)
 
@@ -137,10 +137,10 @@ def test_transparent_pixels_are_in_no_region() -> None:
     pixels[:, 20:, 3] = 100
     found = palette(pixels)
     assert (found.names, found.shares) == (("#ff0000",), (0.5,))
-    labels, unassigned = labelled(drawing(pixels), found)
+    labels, unassigned = label_pixels(drawing(pixels), found)
     assert unassigned == 0
     np.testing.assert_array_equal(labels[:, 20:], CLEAR)
-    np.testing.assert_array_equal(closed(labels), labels)
+    np.testing.assert_array_equal(fill_unknown(labels), labels)
 
 
 def test_more_than_32_colours_are_refused() -> None:
@@ -176,26 +176,26 @@ def test_noise_and_an_empty_picture_are_refused() -> None:
 def test_a_pixel_is_in_the_nearest_region_only() -> None:
     near = named("m", "#000000", "#202020", "#ff0000")
     pixels = np.array([[[15, 15, 15], [17, 17, 17], [16, 16, 16], [90, 90, 90], [250, 0, 9]]])
-    labels, unassigned = labelled(drawing(pixels), near)
+    labels, unassigned = label_pixels(drawing(pixels), near)
     assert labels.dtype == np.int16
     assert labels.tolist() == [[0, 1, 0, UNKNOWN, 2]]
     assert unassigned == 0.2
-    assert labelled(drawing(pixels), near, tolerance=0.5)[1] == 0
+    assert label_pixels(drawing(pixels), near, tolerance=0.5)[1] == 0
 
 
 def test_black_white_and_grey_are_labels() -> None:
     found = palette(fields(BLACK, GREY, (255, 255, 255)))
     assert set(found.names) == {"#000000", "#808080", "#ffffff"}
-    assert labelled(drawing(fields(GREY)), found)[0].max() == found.names.index("#808080")
+    assert label_pixels(drawing(fields(GREY)), found)[0].max() == found.names.index("#808080")
 
 
 def test_unassigned_pixels_take_the_nearest_label() -> None:
     labels = np.full((5, 9), UNKNOWN, np.int16)
     labels[:, 0], labels[:, 8] = 1, 0
-    assert closed(labels)[2].tolist()[:4] == [1, 1, 1, 1]
-    assert closed(labels)[2].tolist()[5:] == [0, 0, 0, 0]
+    assert fill_unknown(labels)[2].tolist()[:4] == [1, 1, 1, 1]
+    assert fill_unknown(labels)[2].tolist()[5:] == [0, 0, 0, 0]
     nothing = np.full((3, 3), UNKNOWN, np.int16)
-    np.testing.assert_array_equal(closed(nothing), nothing)
+    np.testing.assert_array_equal(fill_unknown(nothing), nothing)
 
 
 def test_regions_are_parsed_with_and_without_a_style() -> None:
@@ -215,7 +215,7 @@ def test_an_error_quotes_an_invalid_region(text: str) -> None:
 def test_common_colours_match_and_styles_with_the_same_colour_blend() -> None:
     content = named("m.png", "#ff0000", "#0000ff")
     styles = [named("a", "#0000fe", "#f00000"), named("b", "#00ff00", "#ff0000")]
-    assert matched(content, styles) == (
+    assert match_palettes(content, styles) == (
         Match(0, "#ff0000", ((0, 1), (1, 1))),
         Match(1, "#0000ff", ((0, 0),)),
     )
@@ -225,19 +225,19 @@ def test_an_error_names_an_unmatched_colour_and_its_share() -> None:
     content = Palette("m.png", ("#ff0000", "#0000ff"), (0.875, 0.125))
     sentence = r"m\.png: .*\(a\.png: #ff0000\), got #0000ff \(12\.50% of it\); draw .* --unmatched"
     with pytest.raises(GuideError, match=sentence):
-        matched(content, [named("a.png", "#ff0000")])
-    kept = matched(content, [named("a.png", "#ff0000")], untouched=True)
+        match_palettes(content, [named("a.png", "#ff0000")])
+    kept = match_palettes(content, [named("a.png", "#ff0000")], untouched=True)
     assert [match.name for match in kept] == ["#ff0000"]
-    assert matched(content, [named("a.png", "#ff0000")], regions=[Region("#ff0000")]) == kept
+    assert match_palettes(content, [named("a.png", "#ff0000")], regions=[Region("#ff0000")]) == kept
     with pytest.raises(GuideError, match="got #ff0000"):
-        matched(content, [named("a.png", "#00ff00")], untouched=True)
+        match_palettes(content, [named("a.png", "#00ff00")], untouched=True)
 
 
 def test_regions_assign_styles_by_path_or_name() -> None:
     content = named("m", "#ff0000", "#0000ff", "#00ff00")
     styles = [named("a", *content.names), named("b", *content.names)]
     regions = parse_regions("#0000fa=b.jpg,#ff0000=x/a.jpg,#00ff00")
-    assert matched(content, styles, names=["x/a.jpg", Path("y/b.jpg")], regions=regions) == (
+    assert match_palettes(content, styles, names=["x/a.jpg", Path("y/b.jpg")], regions=regions) == (
         Match(0, "#ff0000", ((0, 0),)),
         Match(1, "#0000ff", ((1, 1),)),
         Match(2, "#00ff00", ((0, 2), (1, 2))),
@@ -262,7 +262,7 @@ def test_unknown_regions_are_refused(regions: str, error: type[Exception], sente
     maps = [content, content, named("b.png", "#ff0000")]
     names = ["x/a.jpg", "y/a.jpg", "b.jpg"]
     with pytest.raises(error, match=sentence):
-        matched(content, maps, names=names, regions=parse_regions(regions), untouched=True)
+        match_palettes(content, maps, names=names, regions=parse_regions(regions), untouched=True)
 
 
 @pytest.mark.skipif(not SEED.is_dir(), reason="no seed folder beside $VIDSTYLE_FOOTAGE")
@@ -276,8 +276,8 @@ def test_the_maps_of_the_original_have_few_colours_and_match(
     for name in (content, style):
         picture = read_rgba(SEED / f"{name}_sem.png")
         found.append(palette_of([(name, picture)], name))
-        labels, unassigned = labelled(picture, found[-1])
+        labels, unassigned = label_pixels(picture, found[-1])
         assert 0 < unassigned < 0.015
-        assert (closed(labels) >= 0).all()
+        assert (fill_unknown(labels) >= 0).all()
     assert [len(one.names) for one in found] == [count, count]
-    assert len(matched(found[0], found[1:])) == count
+    assert len(match_palettes(found[0], found[1:])) == count

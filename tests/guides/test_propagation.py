@@ -201,7 +201,7 @@ def test_two_runs_give_the_same_bits(hard: bool) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(*runs, strict=True))
 
 
-class Asked(Mapping[int, np.ndarray]):
+class LazyKeys(Mapping[int, np.ndarray]):
     """Key frames that log each access."""
 
     def __init__(self, keys: dict[int, np.ndarray], journal: list[str]) -> None:
@@ -230,7 +230,7 @@ def test_frames_and_keys_are_read_once_and_lazily() -> None:
             journal.append(f"read {index}")
             yield frame
 
-    for each in track(read(), Asked({1: masks[1], 3: masks[3]}, journal), hard=False):
+    for each in track(read(), LazyKeys({1: masks[1], 3: masks[3]}, journal), hard=False):
         journal.append(f"give {each.index}")
     assert " ".join(journal) == (
         "read 0 read 1 key 1 give 0 give 1 read 2 read 3 key 3 give 2 give 3 "

@@ -14,7 +14,7 @@ from vidstyle.errors import GuideError
 from vidstyle.guides.files import GuideFile
 from vidstyle.guides.guide import check_covers
 
-REHEARSE = ["--steps", "0", "--steps-next", "0"]
+NO_STEPS = ["--steps", "0", "--steps-next", "0"]
 
 
 def save(path: Path, *, object_: int = 255, border: int = 0, ground: int = 0) -> Path:
@@ -35,7 +35,7 @@ def folder(path: Path, numbers: list[int]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "told"),
+    ("numbers", "message"),
     [
         ([], "one picture for all 6 frames"),
         ([*range(FRAMES)], "one picture for each of 6 frames"),
@@ -49,27 +49,27 @@ def test_the_assignment_of_a_series_is_reported(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     numbers: list[int],
-    told: str,
+    message: str,
 ) -> None:
     mask = folder(tmp_path / "masks", numbers) if numbers else save(tmp_path / "mask.png")
-    asked = ["mask", str(clip), "--style", str(style), "--mask", str(mask), *REHEARSE]
-    assert main.main([*asked, "-o", str(tmp_path / "a.mp4")]) == 0
+    arguments = ["mask", str(clip), "--style", str(style), "--mask", str(mask), *NO_STEPS]
+    assert main.main([*arguments, "-o", str(tmp_path / "a.mp4")]) == 0
     found = capsys.readouterr()
-    assert found.out.splitlines()[0] == f"{mask}: {told}"
+    assert found.out.splitlines()[0] == f"{mask}: {message}"
     nearly = len(numbers) == 5
     missing = f"vidstyle: {mask}: expected 6 pictures for one a frame, got 5, so"
     assert found.err.startswith(missing) is nearly
     assert ("draw frame 3 if" in found.err) is nearly
-    assert main.main([*asked, "-o", str(tmp_path / "b.mp4"), "-q"]) == 0
+    assert main.main([*arguments, "-o", str(tmp_path / "b.mp4"), "-q"]) == 0
     found = capsys.readouterr()
     assert found.out == ""
     assert found.err.startswith(missing) is nearly
-    assert main.main([*asked, "-o", str(tmp_path / "c.mp4"), "--json"]) == 0
+    assert main.main([*arguments, "-o", str(tmp_path / "c.mp4"), "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (event,) = [event for event in events if event["event"] == "guides"]
     taken = {0: "still", 6: "each"}.get(len(numbers), "keys")
     assert event == {
-        "event": "guides", "path": str(mask), "taken": taken, "message": f"{mask}: {told}"
+        "event": "guides", "path": str(mask), "taken": taken, "message": f"{mask}: {message}"
     }  # fmt: skip
 
 
@@ -118,19 +118,19 @@ def test_track_accepts_the_options_of_a_run(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = folder(tmp_path / "keys", [0, 5])
-    asked = ["track", str(clip), "--mask", str(keys), "--start", "0.06", "--end", "0.14"]
-    assert main.main([*asked, "-o", str(tmp_path / "part"), "-q"]) == 0
+    arguments = ["track", str(clip), "--mask", str(keys), "--start", "0.06", "--end", "0.14"]
+    assert main.main([*arguments, "-o", str(tmp_path / "part"), "-q"]) == 0
     assert capsys.readouterr() == ("", "")
     names = [path.name for path in sorted((tmp_path / "part").iterdir())]
     assert names == ["000002.png", "000003.png", "000004.png"]
-    assert main.main([*asked, "-o", str(tmp_path / "again"), "--json"]) == 0
+    assert main.main([*arguments, "-o", str(tmp_path / "again"), "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event["event"] for event in events] == ["guides", "done"]
     assert events[-1] == {"event": "done", "output": str(tmp_path / "again"), "pictures": 3}
-    assert main.main([*asked, "-o", str(tmp_path / "no"), "--rate", "25"]) == 2
+    assert main.main([*arguments, "-o", str(tmp_path / "no"), "--rate", "25"]) == 2
     assert "--rate: expected a folder" in capsys.readouterr().err
     save(keys / "000000.png", object_=1, border=255)
-    assert main.main([*asked, "-o", str(tmp_path / "no")]) == 3
+    assert main.main([*arguments, "-o", str(tmp_path / "no")]) == 3
     assert "a mask of labels" in capsys.readouterr().err
 
 
@@ -139,14 +139,14 @@ def test_track_and_eval_take_a_folder_as_a_sequence(
 ) -> None:
     for path in photos.iterdir():
         PIL.Image.open(path).resize((48, 36)).save(path)
-    asked = ["eval", str(photos), "--source", str(photos), "--rate", "10"]
-    assert main.main([*asked, "-q", "--json"]) == 0
+    arguments = ["eval", str(photos), "--source", str(photos), "--rate", "10"]
+    assert main.main([*arguments, "-q", "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert (json.loads(line)["event"], json.loads(line)["frames"]) == ("done", 3)
-    assert main.main([*asked, "--start", "0.1", "--end", "0.3"]) == 3
+    assert main.main([*arguments, "--start", "0.1", "--end", "0.3"]) == 3
     assert "expected as many frames as" in capsys.readouterr().err
     mask = tmp_path / "mask.png"
     PIL.Image.new("L", (48, 36), 255).save(mask)
-    asked = ["track", str(photos), "--mask", str(mask), "-o", str(tmp_path / "all")]
-    assert main.main([*asked, "--rate", "10", "--start", "0.1"]) == 0
+    arguments = ["track", str(photos), "--mask", str(mask), "-o", str(tmp_path / "all")]
+    assert main.main([*arguments, "--rate", "10", "--start", "0.1"]) == 0
     assert len(list((tmp_path / "all").iterdir())) == 2

@@ -17,7 +17,7 @@ from sounds import write_film
 
 from vidstyle.cli.main import main
 
-REHEARSED = ("--steps", "0", "--steps-next", "0")
+NO_STEPS = ("--steps", "0", "--steps-next", "0")
 
 
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (24, 40)) -> Path:
@@ -42,7 +42,7 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def json_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -58,14 +58,14 @@ def results(folder: Path) -> dict[str, bytes]:
 
 def command(tree: Path, style: Path, *more: str) -> list[str]:
     out = tree.parent / "out"
-    return ["basic", str(tree), "-o", str(out), "-r", "--style", str(style), *REHEARSED, *more]
+    return ["basic", str(tree), "-o", str(out), "-r", "--style", str(style), *NO_STEPS, *more]
 
 
 def test_one_bad_file_never_stops_the_rest(
     tree: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command(tree, style, "--json")) == 1
-    warning, *items, summary = told(capsys)
+    warning, *items, summary = json_lines(capsys)
     assert warning["message"] == "left out: notes.txt"
     left = [item["left"] for item in items]  # seconds
     assert left[0] is not None
@@ -89,12 +89,12 @@ def test_the_summary_reports_changes_of_the_sound(
     for name in names:
         write_film(Path(name), "adpcm_ms", "-fflags", "+bitexact", video="mpeg4")
     words = ["basic", str(folder), "-o", str(tmp_path / "out"), "-r", "--style", str(style)]
-    assert main([*words, *REHEARSED, "--end", "0.1"]) == 0
+    assert main([*words, *NO_STEPS, "--end", "0.1"]) == 0
     sound = "audio stream 1 (adpcm_ms): it cannot be copied into mp4, so it was re-encoded as AAC"
     *_, summary = capsys.readouterr().out.split("7 done")
     assert f"warning: {sound} (in {', '.join(names[:5])} and 2 more)" in summary
-    assert main([*words, *REHEARSED, "--end", "0.1", "--overwrite", "--restart", "--json"]) == 0
-    summary = told(capsys)[-1]
+    assert main([*words, *NO_STEPS, "--end", "0.1", "--overwrite", "--restart", "--json"]) == 0
+    summary = json_lines(capsys)[-1]
     assert summary["event"] == "summary"
     assert [one for one in summary["warnings"] if one["message"] == sound] == [
         {"source": name, "message": sound} for name in names
@@ -109,7 +109,7 @@ def test_finished_sources_are_skipped(
     before = {path: path.stat().st_mtime_ns for path in (tree.parent / "out").rglob("*.*")}
     capsys.readouterr()
     assert main(command(tree, style, "--json")) == 0
-    summary = told(capsys)[-1]
+    summary = json_lines(capsys)[-1]
     assert (summary["done"], summary["skipped"]) == (0, 7)
     assert all(path.stat().st_mtime_ns == was for path, was in before.items() if path.is_file())
     picture(tree / "a.png", 77)
@@ -143,7 +143,7 @@ def test_shards_cover_the_whole_batch(
     done = []
     for shard in ("1/2", "2/2"):
         assert main(command(tree, style, "--json", "--shard", shard)) == 0
-        done.append(told(capsys)[-1]["done"])
+        done.append(json_lines(capsys)[-1]["done"])
     assert sorted(done) == [3, 4]
     assert len(results(tree.parent / "out")) == 7
 
@@ -154,16 +154,16 @@ def test_several_sources_and_a_list(
     sources = [picture(tmp_path / name / "same.png", k) for k, name in enumerate("abc")]
     listed = tmp_path / "list.txt"
     listed.write_text(f"{sources[2]}\n")
-    asked = ["basic", str(sources[0]), str(sources[1]), "--list", str(listed), "-o"]
-    asked += [str(tmp_path / "out"), "--style", str(style), *REHEARSED, "--json"]
-    assert main(asked) == 0
-    assert told(capsys)[-1]["done"] == 3
+    arguments = ["basic", str(sources[0]), str(sources[1]), "--list", str(listed), "-o"]
+    arguments += [str(tmp_path / "out"), "--style", str(style), *NO_STEPS, "--json"]
+    assert main(arguments) == 0
+    assert json_lines(capsys)[-1]["done"] == 3
     made = results(tmp_path / "out")
     assert len(made) == len(set(made.values())) == 3
 
 
 @pytest.mark.parametrize("folder", [False, True], ids=["list", "folder and list"])
-def test_further_lines_in_a_list_move_no_result(
+def test_more_lines_in_a_list_change_no_output_path(
     tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch, *, folder: bool,
 ) -> None:  # fmt: skip
@@ -171,16 +171,25 @@ def test_further_lines_in_a_list_move_no_result(
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("in/a.png", "b/same.png", "c/same.png", "d/e/same.png")):
         picture(tmp_path / name, seed)
-    asked = ["basic", *["in"] * folder, "--list", "list.txt", "-o", "out", "--style", str(style)]
+    arguments = [
+        "basic",
+        *["in"] * folder,
+        "--list",
+        "list.txt",
+        "-o",
+        "out",
+        "--style",
+        str(style),
+    ]
     lines = ["b/same.png", str(tmp_path / "c" / "same.png")]
     Path("list.txt").write_text("\n".join(lines))
-    assert main([*asked, *REHEARSED, "--json"]) == 0
+    assert main([*arguments, *NO_STEPS, "--json"]) == 0
     before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.png")}
     capsys.readouterr()
     more = ["/nowhere/x.png", "d/e/same.png", *lines, "../none.png", "d"]
     Path("list.txt").write_text("\n".join(more))
-    assert main([*asked, *REHEARSED, "--json"]) == 1
-    summary = told(capsys)[-1]
+    assert main([*arguments, *NO_STEPS, "--json"]) == 1
+    summary = json_lines(capsys)[-1]
     assert (summary["done"], summary["skipped"]) == (1, 2 + folder)
     assert {one["source"] for one in summary["failed"]} == {"../none.png", "/nowhere/x.png"}
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -190,7 +199,7 @@ def test_a_dry_run_writes_nothing(
     tree: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command(tree, style, "--dry-run", "--json")) == 1  # one would fail
-    plan = told(capsys)[-1]
+    plan = json_lines(capsys)[-1]
     assert (plan["event"], plan["planned"], len(plan["failed"])) == ("plan", 7, 1)
     assert not (tree.parent / "out").exists()
 
@@ -199,6 +208,6 @@ def test_an_empty_folder_is_refused_in_one_sentence(
     tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    asked = ["basic", str(tmp_path / "empty"), "-o", str(tmp_path / "out"), "-r"]
-    assert main([*asked, "--style", str(style), *REHEARSED]) == 3
+    arguments = ["basic", str(tmp_path / "empty"), "-o", str(tmp_path / "out"), "-r"]
+    assert main([*arguments, "--style", str(style), *NO_STEPS]) == 3
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -30,7 +30,7 @@ from vidstyle.stylizer.protocol import IdentityStylizer
 from vidstyle.stylizer.stylizer import Stylizer
 from vidstyle.techniques.base import Style
 
-REHEARSE = ["--steps", "0", "--steps-next", "0"]
+NO_STEPS = ["--steps", "0", "--steps-next", "0"]
 Make = Callable[[Path, Path], Job]
 
 
@@ -66,11 +66,11 @@ def _without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 def command(tree: Path, style: Path, tmp_path: Path) -> Callable[..., int]:
     """Run a batch of the tree without steps on the command line; return the exit code."""
 
-    def rehearse(*more: str) -> int:
+    def run_without_steps(*more: str) -> int:
         paths = [str(tree), "-r", "-o", str(tmp_path / "out"), "--style", str(style)]
-        return main.main(["basic", *paths, *REHEARSE, *more])
+        return main.main(["basic", *paths, *NO_STEPS, *more])
 
-    return rehearse
+    return run_without_steps
 
 
 def whole(tree: Path, output: Path) -> Batch:
@@ -274,7 +274,7 @@ def test_file_names_that_are_not_utf8_are_accepted(tree: Path, style: Path, tmp_
     save(tree / "plain.png").rename(tree / names[0])
     write_clip(tree / "plain.mp4", 2).rename(tree / names[1])
     (tree / names[2]).touch()
-    command = [sys.executable, "-m", "vidstyle", "basic", str(tree), "-r", *REHEARSE]
+    command = [sys.executable, "-m", "vidstyle", "basic", str(tree), "-r", *NO_STEPS]
     command += ["-o", str(tmp_path / "out"), "--style", str(style)]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
     found = subprocess.run(command, capture_output=True, check=False, env=environment)
@@ -301,7 +301,7 @@ def test_a_batch_killed_at_any_rename_continues(
         moment, fell = moment + 1, False
         batch = collect(sources, tmp_path / f"out{moment}")
         with monkeypatch.context() as patch:
-            _fall_at(patch, moment)
+            _fail_from_rename(patch, moment)
             try:
                 run_batch(batch, make, silent, make_stylizer=Inverter())
             except KilledError:
@@ -312,7 +312,7 @@ def test_a_batch_killed_at_any_rename_continues(
     assert moment > 30
 
 
-def _fall_at(patch: pytest.MonkeyPatch, moment: int) -> None:
+def _fail_from_rename(patch: pytest.MonkeyPatch, moment: int) -> None:
     """Make the rename number `moment` and all later ones fail, as after a kill."""
     count = 0
 

@@ -29,7 +29,7 @@ def output(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def begun(output: Path) -> Path:
+def state_folder(output: Path) -> Path:
     """The state of a run that finished three frames."""
     with Checkpoint(output, MANIFEST) as state:
         for index in range(3):
@@ -55,12 +55,12 @@ def test_a_saved_frame_is_loaded_with_sixteen_bits(output: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_notes_are_saved_leaves_the_frame_unfinished(
-    output: Path, begun: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    output: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     usual = zipfile.ZipFile.open
 
-    def stopped(archive: zipfile.ZipFile, *what: object, **how: object) -> IO[bytes]:
-        handle = usual(archive, *what, **how)
+    def stopped(archive: zipfile.ZipFile, *args: object, **kwargs: object) -> IO[bytes]:
+        handle = usual(archive, *args, **kwargs)
         signal.raise_signal(number)  # here closing the archive raises ValueError
         return handle
 
@@ -77,11 +77,11 @@ def test_a_signal_while_notes_are_saved_leaves_the_frame_unfinished(
         assert [index for index in range(5) if state.has(index)] == [0, 1, 2]
 
 
-def test_finished_frames_are_found_again(output: Path, begun: Path) -> None:
+def test_finished_frames_are_found_again(output: Path, state_folder: Path) -> None:
     with Checkpoint(output, MANIFEST) as state:
         assert [index for index in range(5) if state.has(index)] == [0, 1, 2]
         assert state.finished[1] == (False, False, None, False)
-    lines = (begun / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (state_folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["losses"] for line in lines] == [{"total": 1.0}] * 3
 
 
@@ -91,8 +91,8 @@ def test_a_state_without_a_frame_leaves_nothing(output: Path) -> None:
     assert list(output.parent.iterdir()) == []
 
 
-def test_an_incomplete_last_line_is_truncated(output: Path, begun: Path) -> None:
-    journal = begun / "journal.jsonl"
+def test_an_incomplete_last_line_is_truncated(output: Path, state_folder: Path) -> None:
+    journal = state_folder / "journal.jsonl"
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-9])
     with Checkpoint(output, MANIFEST) as state:
@@ -102,29 +102,31 @@ def test_an_incomplete_last_line_is_truncated(output: Path, begun: Path) -> None
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage"])
-def test_a_modified_frame_is_not_finished(output: Path, begun: Path, damage: bytes) -> None:
-    (begun / "frames" / "000001.png").write_bytes(damage)
+def test_a_modified_frame_is_not_finished(output: Path, state_folder: Path, damage: bytes) -> None:
+    (state_folder / "frames" / "000001.png").write_bytes(damage)
     with Checkpoint(output, MANIFEST) as state:
         assert sorted(state.finished) == [0, 2]
 
 
-def test_a_frame_without_its_file_is_not_finished(output: Path, begun: Path) -> None:
-    (begun / "frames" / "000001.png").unlink()
+def test_a_frame_without_its_file_is_not_finished(output: Path, state_folder: Path) -> None:
+    (state_folder / "frames" / "000001.png").unlink()
     with Checkpoint(output, MANIFEST) as state:
         assert not state.has(1)
         with pytest.raises(OutputError):
             state.load(1)
 
 
-def test_drafts_of_an_interrupted_write_are_deleted(output: Path, begun: Path) -> None:
-    drafts = [begun / "manifest.tmp.json", begun / "frames" / "000003.tmp.png"]
+def test_drafts_of_an_interrupted_write_are_deleted(output: Path, state_folder: Path) -> None:
+    drafts = [state_folder / "manifest.tmp.json", state_folder / "frames" / "000003.tmp.png"]
     for draft in drafts:
         draft.write_bytes(b"half")
     with Checkpoint(output, MANIFEST):
         assert not any(draft.exists() for draft in drafts)
 
 
-def test_another_request_is_refused_by_name_and_keeps_the_frames(output: Path, begun: Path) -> None:
+def test_another_request_is_refused_by_name_and_keeps_the_frames(
+    output: Path, state_folder: Path
+) -> None:
     other = {**MANIFEST, "settings": {"style_weight": 2.0}}
     with pytest.raises(StateError, match=r"--style-weight was 1\.0, is 2\.0.*--restart"):
         Checkpoint(output, other).__enter__()
@@ -132,17 +134,17 @@ def test_another_request_is_refused_by_name_and_keeps_the_frames(output: Path, b
         assert len(state.finished) == 3
 
 
-def test_restart_discards_the_frames(output: Path, begun: Path) -> None:
+def test_restart_discards_the_frames(output: Path, state_folder: Path) -> None:
     other = {**MANIFEST, "settings": {"style_weight": 2.0}}
     with Checkpoint(output, other, restart=True) as state:
         assert state.finished == {}
         state.save(0, image(), {})
-    assert [path.name for path in (begun / "frames").iterdir()] == ["000000.png"]
+    assert [path.name for path in (state_folder / "frames").iterdir()] == ["000000.png"]
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"job": 1}'])
-def test_a_damaged_manifest_is_refused(output: Path, begun: Path, content: str) -> None:
-    (begun / "manifest.json").write_text(content)
+def test_a_damaged_manifest_is_refused(output: Path, state_folder: Path, content: str) -> None:
+    (state_folder / "manifest.json").write_text(content)
     with pytest.raises(StateError, match="damaged"):
         Checkpoint(output, MANIFEST).__enter__()
     with Checkpoint(output, MANIFEST, restart=True) as state:
@@ -296,7 +298,7 @@ def test_a_state_folder_that_is_a_file_is_an_output_error(output: Path) -> None:
 
 
 def test_a_disk_that_fills_up_keeps_the_finished_frames(
-    output: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
+    output: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -310,7 +312,7 @@ def test_a_disk_that_fills_up_keeps_the_finished_frames(
 
 
 def test_a_state_folder_that_cannot_be_listed_is_not_taken_as_empty(
-    output: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
+    output: Path, state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(path: object = ".") -> None:
         raise PermissionError(13, "Permission denied", str(path))
@@ -323,4 +325,4 @@ def test_a_state_folder_that_cannot_be_listed_is_not_taken_as_empty(
             with pytest.raises(OutputError):
                 state.remove()
         state.remove()
-    assert not begun.exists()
+    assert not state_folder.exists()

@@ -31,21 +31,21 @@ from vidstyle.jobs.job import Network, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 
-REHEARSE = {"steps": 0, "steps_next": 0}
-REHEARSED = ["--steps", "0", "--steps-next", "0"]
+SETTINGS = {"steps": 0, "steps_next": 0}
+NO_STEPS = ["--steps", "0", "--steps-next", "0"]
 pytest.importorskip("distributed")
 
 
-class Tardy(IdentityStylizer):
+class SlowStylizer(IdentityStylizer):
     """A slow stylizer that logs the process of each frame."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
         self._note("made")
 
-    def _note(self, what: str) -> None:
+    def _note(self, entry: str) -> None:
         with self._log.open("a") as file:
-            file.write(f"{what} {os.getpid()}\n")
+            file.write(f"{entry} {os.getpid()}\n")
 
     def stylize(self, content: Any, **given: Any) -> Stylized:
         time.sleep(0.05)
@@ -53,14 +53,14 @@ class Tardy(IdentityStylizer):
         return super().stylize(content, **given)
 
 
-def tardy(log: Path, *_: object) -> Tardy:
-    return Tardy(log)
+def make_slow_stylizer(log: Path, *_: object) -> SlowStylizer:
+    return SlowStylizer(log)
 
 
-def notes(log: Path, what: str) -> list[int]:
-    """Return the process ids logged for `what`, in order."""
+def notes(log: Path, entry: str) -> list[int]:
+    """Return the process ids logged for `entry`, in order."""
     lines = [line.split() for line in log.read_text().splitlines()]
-    return [int(process) for done, process in lines if done == what]
+    return [int(process) for done, process in lines if done == entry]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def whole(tree: Path, name: str) -> Batch:
 
 def command(tree: Path, style: Path, *more: str) -> list[str]:
     paths = [str(tree), "-r", "-o", str(tree.parent / "out"), "--style", str(style)]
-    return ["basic", *paths, *REHEARSED, *more]
+    return ["basic", *paths, *NO_STEPS, *more]
 
 
 def silent(_: Any) -> None:
@@ -88,7 +88,7 @@ def silent(_: Any) -> None:
 
 
 def test_a_killed_worker_is_replaced(tree: Path, style: Path, tmp_path: Path) -> None:
-    make = partial(make_job, style=style, **REHEARSE)
+    make = partial(make_job, style=style, **SETTINGS)
     assert run_batch(whole(tree, "alone"), make, silent) == 1
     log, events, victims = tmp_path / "log", [], []
 
@@ -100,7 +100,9 @@ def test_a_killed_worker_is_replaced(tree: Path, style: Path, tmp_path: Path) ->
 
     each = cluster.spread_over("local:2")
     batch = whole(tree, "out")
-    assert run_batch(batch, make, kill, make_stylizer=partial(tardy, log), each=each) == 1
+    assert (
+        run_batch(batch, make, kill, make_stylizer=partial(make_slow_stylizer, log), each=each) == 1
+    )
     assert len(victims) == 1
     assert results(batch.output) == results(tmp_path / "alone")
     assert not state_path(batch.output / "a.mp4").exists()
@@ -113,14 +115,14 @@ def test_a_killed_worker_is_replaced(tree: Path, style: Path, tmp_path: Path) ->
 
 
 def test_a_cancelled_batch_on_a_cluster_continues(tree: Path, style: Path, tmp_path: Path) -> None:
-    make, flag = partial(make_job, style=style, **REHEARSE), threading.Event()
+    make, flag = partial(make_job, style=style, **SETTINGS), threading.Event()
     batch, each = whole(tree, "out"), cluster.spread_over("local:1")
 
     def stop(event: Any) -> None:
         if event.name == "item" and event.status == "done":
             flag.set()
 
-    slow = partial(tardy, tmp_path / "log")
+    slow = partial(make_slow_stylizer, tmp_path / "log")
     with pytest.raises(CancelledError):
         run_batch(batch, make, stop, cancel=flag, make_stylizer=slow, each=each)
     assert 1 <= len(results(batch.output)) < 6
@@ -136,23 +138,23 @@ def test_an_interrupted_batch_continues(
     """A terminal sends SIGINT to the workers too; SIGTERM goes to the client only."""
     (tree / "bad.png").unlink()
     write_clip(tree / "a.mp4", 80)
-    asked = [sys.executable, "-m", "vidstyle", *command(tree, style)]
+    arguments = [sys.executable, "-m", "vidstyle", *command(tree, style)]
     process = subprocess.Popen(
-        [*asked, *where], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        text=True,
+        [*arguments, *where], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
     )  # fmt: skip
     journal = state_path(tree.parent / "out" / "a.mp4") / "journal.jsonl"
     while not journal.exists():
         assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, sign) if sign == signal.SIGINT else process.send_signal(sign)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
-    assert told.startswith("vidstyle: stopped after ")
-    assert told.endswith(" of 6 sources; run the same command to continue\n")
-    assert len(told.splitlines()) == 1
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert stderr.startswith("vidstyle: stopped after ")
+    assert stderr.endswith(" of 6 sources; run the same command to continue\n")
+    assert len(stderr.splitlines()) == 1
     finished = len(results(tree.parent / "out"))
-    again = subprocess.run([*asked, "--json"], capture_output=True, check=True, text=True)
+    again = subprocess.run([*arguments, "--json"], capture_output=True, check=True, text=True)
     summary = json.loads(again.stdout.splitlines()[-1])
     assert summary["done"] + summary["skipped"] == 6
     assert finished - 2 <= summary["skipped"] <= finished < 6  # two may not have a record yet
@@ -163,7 +165,7 @@ def test_a_worker_waits_for_a_source_locked_by_another_run(
     tree: Path, style: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[Any] = []
-    make = partial(make_job, style=style, **REHEARSE)
+    make = partial(make_job, style=style, **SETTINGS)
     monkeypatch.chdir(tree)
     batch = collect([Path("a.mp4"), Path("photos/1.png")], tree.parent / "out")
     state = state_path(batch.output / "a.mp4")
@@ -194,12 +196,12 @@ def test_an_invalid_scheduler_is_reported_in_one_sentence(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "_PATIENCE", 0.5)
         assert main(command(tree, style, "--scheduler", address)) == code
-    told = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     wanted = (
         "expected local:N with N from 1" if code == 2 else "but none answers; check the address"
     )
-    assert wanted in told
-    assert len(told.splitlines()) == 1
+    assert wanted in stderr
+    assert len(stderr.splitlines()) == 1
 
 
 def test_other_users_of_the_machine_cannot_reach_a_local_cluster() -> None:
@@ -220,11 +222,11 @@ def test_other_users_of_the_machine_cannot_reach_a_local_cluster() -> None:
         for other in (address, address.replace("tls:", "tcp:")):  # without the certificate
             with pytest.raises((OSError, TypeError)):
                 Client(other, timeout=2, set_as_default=False)
-        answers = [_asked_over_http(port) for _, port in sorted(listening)]
+        answers = [_http_status(port) for _, port in sorted(listening)]
     assert not [answer for answer in answers if answer == 200]
 
 
-def _asked_over_http(port: int) -> int | None:
+def _http_status(port: int) -> int | None:
     """Return the HTTP status of a dashboard page; None if the server does not speak HTTP."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/info/main/workers.html", timeout=5):
@@ -239,14 +241,14 @@ def test_a_scheduler_without_workers_is_reported_in_one_sentence() -> None:
     client = Mock()
     client.wait_for_workers.side_effect = TimeoutError
     with pytest.raises(VidstyleError, match="has no workers; start some with `dask worker tcp"):
-        cluster._check_workers(client, "tcp://host:8786", cluster._Surroundings())
+        cluster._check_workers(client, "tcp://host:8786", cluster._WorkerEnvironment())
 
 
 def test_workers_without_vidstyle_are_reported_in_one_sentence() -> None:
     client = Mock()
     client.run.side_effect = Exception("ModuleNotFoundError(\"No module named 'vidstyle'\")")
     with pytest.raises(UsageError, match=r"cannot use vidstyle .*; install it there too"):
-        cluster._check_workers(client, "tcp://host:8786", cluster._Surroundings())
+        cluster._check_workers(client, "tcp://host:8786", cluster._WorkerEnvironment())
 
 
 def test_the_missing_extra_is_named(
@@ -260,20 +262,20 @@ def test_the_missing_extra_is_named(
 def test_a_worker_with_another_environment_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = cluster._Surroundings()
-    ours.enter()
+    environment = cluster._WorkerEnvironment()
+    environment.enter()
     with pytest.raises(UsageError, match="does not see the folder"):
-        cluster._Surroundings(str(tmp_path / "nowhere")).enter()
+        cluster._WorkerEnvironment(str(tmp_path / "nowhere")).enter()
     monkeypatch.setenv("OMP_NUM_THREADS", "1234")
     with pytest.raises(UsageError, match=r"OMP_NUM_THREADS was .*, is 1234; install the same"):
-        ours.enter()
+        environment.enter()
 
 
 def test_other_weights_are_refused(
     tree: Path, style: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = Network(tree / "a.mp4", "theirs")
+    found = Network(tree / "a.mp4", "worker")
     monkeypatch.setattr(cluster, "find_network", lambda *_: found)
     work = _work(whole(tree, "out"), partial(make_job, style=style))
     with pytest.raises(WeightsError, match="expected the weights"):
-        cluster._network(replace(work, network=Network(tree / "vgg.npz", "ours")))
+        cluster._network(replace(work, network=Network(tree / "vgg.npz", "client")))

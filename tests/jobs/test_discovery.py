@@ -29,15 +29,17 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def places(batch: Batch) -> list[str]:
+def relative_paths(batch: Batch) -> list[str]:
     return [item.relative_path.as_posix() for item in batch.items]
 
 
 def test_a_tree_is_mirrored_in_natural_order(tree: Path, out: Path) -> None:
     batch = collect([tree], out, recursive=True)
     expected = ["a.jpg", "a.png", "day 2/b.gif", "day 10/b.gif", "img2.jpg", "img10.jpg"]
-    assert places(batch) == [*expected, "sub/a.jpg", "sub/clip.AVI"]
-    assert [item.source for item in batch.items] == [tree / place for place in places(batch)]
+    assert relative_paths(batch) == [*expected, "sub/a.jpg", "sub/clip.AVI"]
+    assert [item.source for item in batch.items] == [
+        tree / place for place in relative_paths(batch)
+    ]
 
 
 def test_entries_left_out_are_counted(tree: Path, out: Path) -> None:
@@ -48,13 +50,13 @@ def test_entries_left_out_are_counted(tree: Path, out: Path) -> None:
 def test_masks_and_maps_among_the_sources_are_left_out(tree: Path, out: Path) -> None:
     guides = [[str(tree / "sub"), str(tree / "day 2" / ".." / "a.png")], str(tree / "img2.jpg")]
     batch = collect([tree], out, recursive=True, guides=guides)
-    assert places(batch) == ["a.jpg", "day 2/b.gif", "day 10/b.gif", "img10.jpg"]
+    assert relative_paths(batch) == ["a.jpg", "day 2/b.gif", "day 10/b.gif", "img10.jpg"]
     assert batch.left_out["guides"] == 3
 
 
 def test_without_r_subfolders_are_left_out(tree: Path, out: Path) -> None:
     batch = collect([tree], out, shard=(1, 1))
-    assert places(batch) == ["a.jpg", "a.png", "img2.jpg", "img10.jpg"]
+    assert relative_paths(batch) == ["a.jpg", "a.png", "img2.jpg", "img10.jpg"]
 
 
 def test_a_file_keeps_its_path_as_written_and_a_folder_its_layout(
@@ -62,26 +64,26 @@ def test_a_file_keeps_its_path_as_written_and_a_folder_its_layout(
 ) -> None:
     monkeypatch.chdir(tree)
     sources = [Path("sub/a.jpg"), Path("./a.jpg"), Path("day 2")]
-    assert places(collect(sources, out)) == ["a.jpg", "b.gif", "sub/a.jpg"]
+    assert relative_paths(collect(sources, out)) == ["a.jpg", "b.gif", "sub/a.jpg"]
     whole = Path(*tree.parts[1:])
     for written in (tree / "a.png", Path("..", "in", "a.png")):
-        assert places(collect([written], out)) == [(whole / "a.png").as_posix()]
+        assert relative_paths(collect([written], out)) == [(whole / "a.png").as_posix()]
 
 
-def test_the_place_of_a_line_does_not_depend_on_the_other_lines(
+def test_the_output_path_of_a_line_does_not_depend_on_other_lines(
     tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tree)
     lines = [Path(name) for name in ("a.jpg", "sub/a.jpg", "day 2", "day 10", "sub/%05d.png")]
     lines += [tree / "img2.jpg", Path("/nowhere/a.jpg"), Path("../none.mp4"), Path("../in/a.png")]
-    alone = {line: places(collect([], out, listed=[line])) for line in lines}
+    alone = {line: relative_paths(collect([], out, listed=[line])) for line in lines}
     together = collect([], out, listed=lines)
     for line, found in alone.items():
         assert [i.relative_path.as_posix() for i in together.items if i.given == line] == found
     assert alone[Path("day 2")] == ["day 2/b.gif"]
     more = collect([tree / "sub"], out, listed=[Path("img2.jpg"), tree / "img10.jpg"])
     found = [item.relative_path.as_posix() for item in more.items if item.given == tree / "sub"]
-    assert found == places(collect([tree / "sub"], out)) == ["a.jpg", "clip.AVI"]
+    assert found == relative_paths(collect([tree / "sub"], out)) == ["a.jpg", "clip.AVI"]
 
 
 def test_two_sources_with_the_same_output_are_refused_by_name(tree: Path, out: Path) -> None:
@@ -92,7 +94,7 @@ def test_two_sources_with_the_same_output_are_refused_by_name(tree: Path, out: P
     ):
         collect([tree / "day 2", tree / "day 3"], out)
     listed = [tree / "day 2", tree / "day 3"]
-    assert len(set(places(collect([], out, listed=listed)))) == 2
+    assert len(set(relative_paths(collect([], out, listed=listed)))) == 2
 
 
 def test_a_source_named_twice_is_one(
@@ -100,7 +102,7 @@ def test_a_source_named_twice_is_one(
 ) -> None:
     monkeypatch.chdir(tree)
     batch = collect([Path("a.jpg"), tree / "sub" / ".." / "a.jpg", tree, Path()], out)
-    assert places(batch) == ["a.jpg", "a.png", "img2.jpg", "img10.jpg"]
+    assert relative_paths(batch) == ["a.jpg", "a.png", "img2.jpg", "img10.jpg"]
 
 
 def test_another_suffix_is_appended_so_that_names_do_not_collide(tree: Path, out: Path) -> None:
@@ -122,7 +124,7 @@ def test_names_that_differ_only_in_case_do_not_collide(tmp_path: Path, out: Path
         (tmp_path / "in" / name).touch()
     if len(list((tmp_path / "in").iterdir())) < 3:
         pytest.skip("this disk takes them for one")
-    found = places(collect([tmp_path / "in"], out))
+    found = relative_paths(collect([tmp_path / "in"], out))
     assert len({name.lower() for name in found}) == 3
 
 
@@ -133,7 +135,7 @@ def test_links_to_folders_are_not_followed(tree: Path, out: Path) -> None:
     (tree / "sub" / "self.jpg").symlink_to("self.jpg")
     batch = collect([tree], out, recursive=True)
     assert batch.left_out["linked"] == 2
-    found = [place for place in places(batch) if place.startswith("sub/")]
+    found = [place for place in relative_paths(batch) if place.startswith("sub/")]
     assert found == ["sub/a.jpg", "sub/clip.AVI", "sub/linked.jpg", "sub/self.jpg"]
 
 
@@ -238,7 +240,7 @@ def test_with_a_rate_each_folder_is_one_sequence(
     (tree / "shot_v2").mkdir()
     monkeypatch.chdir(tree)
     batch = collect([Path("shot.v2"), Path("day 2")], out, sequences=True)
-    assert places(batch) == ["day 2", "shot_v2"]
+    assert relative_paths(batch) == ["day 2", "shot_v2"]
     with pytest.raises(UsageError, match=r"shot_v2 for both .*shot"):
         collect([Path("shot.v2"), Path("shot_v2")], out, sequences=True)
     with pytest.raises(UsageError, match="--rate: expected it without -r"):
@@ -250,7 +252,7 @@ def test_patterns_have_separate_outputs(
 ) -> None:
     monkeypatch.chdir(tree)
     patterns = [Path("sub/%05d.png"), Path("sub/left_%d.png"), Path("a.jpg"), Path("%05d.png")]
-    assert places(collect(patterns, out)) == ["a.jpg", "in", "sub", "sub/left"]
+    assert relative_paths(collect(patterns, out)) == ["a.jpg", "in", "sub", "sub/left"]
 
 
 def test_shards_divide_the_batch(tree: Path, out: Path) -> None:
@@ -296,7 +298,7 @@ def test_system_files_and_folders_are_left_out(tmp_path: Path, out: Path) -> Non
         (tmp_path / name).touch()
     for recursive in (True, False):
         batch = collect([tmp_path / "in"], out, recursive=recursive)
-        assert places(batch) == ["a.jpg"]
+        assert relative_paths(batch) == ["a.jpg"]
         assert +batch.left_out == {"hidden": 4, "system": 8}
         assert batch.unread == ()
 

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from conftest import FRAMES
-from test_pipeline import REHEARSE, Inverter, names
+from test_pipeline import NO_STEPS, Inverter, names
 from tiny import LAYERS, TinyEncoder
 
 from vidstyle import media
@@ -32,7 +32,7 @@ from vidstyle.stylizer.stylizer import Stylizer
 @pytest.fixture
 def make(tmp_path: Path, clip: Path, style: Path) -> Callable[..., Job]:
     def build(source: Path = clip, output: str = "out.mp4", **values: Any) -> Job:
-        return make_job(source, tmp_path / output, style=style, **{**REHEARSE, **values})
+        return make_job(source, tmp_path / output, style=style, **{**NO_STEPS, **values})
 
     return build
 
@@ -193,7 +193,7 @@ def test_cancelled_before_its_first_frame_a_run_leaves_nothing(
 ) -> None:
     before = names(tmp_path)
     with pytest.raises(CancelledError):
-        stylize(clip, tmp_path / "out.mp4", style=style, cancel=lambda: True, **REHEARSE)
+        stylize(clip, tmp_path / "out.mp4", style=style, cancel=lambda: True, **NO_STEPS)
     assert names(tmp_path) == before
 
 
@@ -208,7 +208,7 @@ def test_a_cancelled_batch_stops_and_continues(
             flag.set()
 
     def build(source: Path, output: Path) -> Job:
-        return make_job(source, output, style=style, **REHEARSE)
+        return make_job(source, output, style=style, **NO_STEPS)
 
     batch = collect([photos], tmp_path / "all", recursive=True)
     with pytest.raises(CancelledError):

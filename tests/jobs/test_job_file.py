@@ -117,6 +117,14 @@ def test_a_missing_key_is_named(missing: str) -> None:
         job_file.load_job(text, Path(), "job.toml")
 
 
+def test_automatic_masks_are_no_paths() -> None:
+    text = 'technique = "mask"\nsource = "a.mp4"\noutput = "b.mp4"\nstyle = ["c.png", "d.png"]\n'
+    text += 'mask = ["auto", "auto:background"]\n'
+    request = job_file.load_job(text, Path("jobs"), "job.toml")
+    assert request["mask"] == ("auto", "auto:background")
+    assert request["style"] == ("jobs/c.png", "jobs/d.png")
+
+
 def test_an_unreadable_job_file_is_refused(tmp_path: Path, style: Path) -> None:
     cases = {tmp_path / "no.toml": "no such file", tmp_path: "a folder", style: "is no text"}
     for path, message in cases.items():

@@ -14,10 +14,11 @@ import PIL.Image
 import pytest
 from conftest import FRAMES
 from media_inputs import write_clip as write_noise
+from temporal import Recorder
 
 from vidstyle import media
-from vidstyle.coherence import warm_start
-from vidstyle.coherence.warm_start import TemporalPrior
+from vidstyle.coherence.cold import NoCoherence
+from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.errors import (
     MediaError,
     OutputError,
@@ -31,10 +32,9 @@ from vidstyle.jobs.events import StartEvent, StepEvent
 from vidstyle.jobs.job import Job, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.pipeline import plan, run, stylize
-from vidstyle.motion import bidirectional
 from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 
-REHEARSE = {"steps": 0, "steps_next": 0}
+NO_STEPS = {"steps": 0, "steps_next": 0}
 
 
 class Inverter(IdentityStylizer):
@@ -43,7 +43,7 @@ class Inverter(IdentityStylizer):
     def __init__(self, fails_at: int | None = None, error: BaseException | None = None) -> None:
         self.priors: list[TemporalPrior | None] = []
         self._fails_at = fails_at
-        self._error = error or RuntimeError("as told")
+        self._error = error or RuntimeError("stylizer failed on purpose")
 
     def stylize(self, content: Any, guide: None = None, prior: Any = None, *, progress: Any) -> Any:
         if len(self.priors) == self._fails_at:
@@ -62,7 +62,7 @@ class Inverter(IdentityStylizer):
 @pytest.fixture
 def make(tmp_path: Path, clip: Path, style: Path) -> Callable[..., Job]:
     def build(source: Path = clip, output: str = "out.mp4", **values: Any) -> Job:
-        return make_job(source, tmp_path / output, style=style, **{**REHEARSE, **values})
+        return make_job(source, tmp_path / output, style=style, **{**NO_STEPS, **values})
 
     return build
 
@@ -155,31 +155,27 @@ def test_only_the_frames_of_the_range_are_stylised(make: Callable[..., Job]) -> 
 
 
 def test_the_first_frame_has_no_prior_and_the_rest_start_from_the_saved_file(
-    make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Job],
 ) -> None:
-    seen = []
-
-    def spy(_: Any, earlier: Any, *__: Any, **___: Any) -> TemporalPrior:
-        seen.append(earlier.result)
-        return TemporalPrior(earlier.result, np.ones((*earlier.result.shape[:2], 1), np.float32))
-
-    monkeypatch.setattr(warm_start, "prior_along", spy)
-    inverter = Inverter()
-    job = make(keep_frames=True)
-    run(job, make_stylizer=inverter)
+    inverter, recorder = Inverter(), Recorder()
+    job = make(keep_frames=True, temporal_weight=0)
+    run(job, make_stylizer=inverter, coherence=recorder)
     assert inverter.priors[0] is None
+    assert len(recorder.previous) == FRAMES - 1
     frames = Path(f"{job.output}.vidstyle/frames")
-    for index, result in enumerate(seen):
-        assert np.array_equal(result, media.load_frame(frames / f"{index:06d}.png"))
+    for index, loaded in enumerate(recorder.previous):
+        saved = media.load_frame(frames / f"{index:06d}.png")
+        assert np.array_equal(loaded.optimised_image, saved)
 
 
-def test_no_prior_is_passed_over_a_cut(
-    make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+def test_without_coherence_every_frame_is_a_shot_without_a_prior(
+    make: Callable[..., Job],
 ) -> None:
-    monkeypatch.setattr(bidirectional, "motion", lambda *_: None)
     events: list[Any] = []
-    run(make(), events.append)
+    inverter = Inverter()
+    run(make(), events.append, make_stylizer=inverter, coherence=NoCoherence)
     assert [event.cut for event in events if event.name == "frame"] == [True] * FRAMES
+    assert inverter.priors == [None] * FRAMES
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 3, 5])
@@ -308,7 +304,7 @@ def test_the_estimated_disk_space_is_that_of_a_run_of_noise(
 ) -> None:
     clip = write_noise(tmp_path / "noise.mp4", [0, 1, 2, 3], noisy=True)
     encoding = {"codec": "ffv1"} if name.endswith("mkv") else {}
-    job = make_job(clip, tmp_path / name, style=style, **{**REHEARSE, **encoding})
+    job = make_job(clip, tmp_path / name, style=style, **{**NO_STEPS, **encoding})
     encode, taken = media.encode, []
 
     def measured(*given: Any) -> list[str]:
@@ -331,12 +327,12 @@ def size_of(path: Path) -> int:
 def test_disk_space_is_estimated_for_the_remaining_frames(
     make: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(runs, "check_space", lambda _, needed, frames: asked.append(needed))
+    arguments: list[int] = []
+    monkeypatch.setattr(runs, "check_space", lambda _, needed, frames: arguments.append(needed))
     with pytest.raises(KeyboardInterrupt):
         run(make(), make_stylizer=Inverter(2, KeyboardInterrupt()))
     run(make(), make_stylizer=Inverter())
-    assert asked[1] < asked[0]
+    assert arguments[1] < arguments[0]
 
 
 def test_a_disk_that_fills_up_while_encoding_keeps_the_frames(
@@ -394,7 +390,7 @@ def test_a_plan_counts_each_photo_as_a_first_frame(make: Callable[..., Job], pho
 
 
 def test_stylize_takes_paths_and_options(clip: Path, style: Path, tmp_path: Path) -> None:
-    outcome = stylize(str(clip), str(tmp_path / "out.mp4"), style=str(style), size=32, **REHEARSE)
+    outcome = stylize(str(clip), str(tmp_path / "out.mp4"), style=str(style), size=32, **NO_STEPS)
     result = media.probe(outcome.output)
     assert (result.width, result.height) == (32, 24)
 

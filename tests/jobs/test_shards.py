@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from test_cluster import tardy
+from test_cluster import make_slow_stylizer
 from test_pipeline import Inverter
 from tiny import LAYERS, TinyEncoder
 
@@ -27,7 +27,7 @@ from vidstyle.stylizer.stylizer import Stylizer
 
 LENGTHS = (5, 4, 6, 3)  # frames of each shot
 NONE = Network()
-REHEARSED = ["--steps", "0", "--steps-next", "0"]
+NO_STEPS = ["--steps", "0", "--steps-next", "0"]
 
 
 def shot(kind: int, index: int) -> np.ndarray:
@@ -92,12 +92,30 @@ def test_shards_together_write_the_bytes_of_one_run(make: Callable[..., Job], of
     whole, job, inverter = make("whole.mp4", keep_frames=True), make(keep_frames=True), Inverter()
     run(whole, make_stylizer=inverter)
     assert len([prior for prior in inverter.priors if prior is None]) == len(LENGTHS)
-    told = [run_shard(job, (i, of), make_stylizer=Inverter()) for i in range(of, 0, -1)]
-    assert [one.stylized for one in reversed(told)] == [sum(LENGTHS[i::of]) for i in range(of)]
-    assert {one.shots for one in told} == {len(LENGTHS)}
+    done = [run_shard(job, (i, of), make_stylizer=Inverter()) for i in range(of, 0, -1)]
+    assert [one.stylized for one in reversed(done)] == [sum(LENGTHS[i::of]) for i in range(of)]
+    assert {one.shots for one in done} == {len(LENGTHS)}
     assert not job.output.exists()
     outcome = run(job, make_stylizer=Inverter(fails_at=0))
     assert (outcome.stylized, outcome.frames) == (0, sum(LENGTHS))
+    assert frames(job) == frames(whole)
+    assert job.output.read_bytes() == whole.output.read_bytes()
+
+
+def test_shards_with_adaptive_steps_write_the_bytes_of_one_run(make: Callable[..., Job]) -> None:
+    look = {"size": 64, "steps": 2, "steps_next": "auto", "style_layers": LAYERS,
+            "content_layers": LAYERS[1:2], "keep_frames": True}  # fmt: skip
+    whole, job, counts = make("whole.mp4", **look), make(**look), list[int]()
+
+    def watch(event: Any) -> None:
+        if event.name == "frame" and not event.cut:
+            counts.append(event.evaluations)
+
+    run(whole, watch, make_stylizer=tiny, network=NONE)
+    assert len(set(counts)) > 1
+    for shard in ((2, 2), (1, 2)):
+        run_shard(job, shard, make_stylizer=tiny, network=NONE)
+    run(job, make_stylizer=tiny, network=NONE)
     assert frames(job) == frames(whole)
     assert job.output.read_bytes() == whole.output.read_bytes()
 
@@ -118,22 +136,30 @@ def test_the_last_run_finishes_what_shards_left(make: Callable[..., Job]) -> Non
 def test_a_shard_without_shots_reports_it(
     clip: Path, style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["basic", str(clip), "-o", str(tmp_path / "o.mp4"), "--style", str(style), *REHEARSED]
-    assert main([*asked, "--shard", "2/2"]) == 0
+    arguments = [
+        "basic",
+        str(clip),
+        "-o",
+        str(tmp_path / "o.mp4"),
+        "--style",
+        str(style),
+        *NO_STEPS,
+    ]
+    assert main([*arguments, "--shard", "2/2"]) == 0
     assert "shard 2/2: 0 frames (nothing to do: 1 shot in all)" in capsys.readouterr().out
-    assert main([*asked, "--shard", "1/2"]) == 0
+    assert main([*arguments, "--shard", "1/2"]) == 0
     assert "6 of 6 frames are finished; run the same command without" in capsys.readouterr().out
-    assert main(asked) == 0
+    assert main(arguments) == 0
     assert not state_path(tmp_path / "o.mp4").exists()
-    assert main([*asked, "--shard", "1/2", "--restart", "--overwrite"]) == 2
-    assert main([*asked, "--shard", "1/2", "--scheduler", "local:2"]) == 2
+    assert main([*arguments, "--shard", "1/2", "--restart", "--overwrite"]) == 2
+    assert main([*arguments, "--shard", "1/2", "--scheduler", "local:2"]) == 2
 
 
 def test_shards_run_at_the_same_time(make: Callable[..., Job]) -> None:
     """While a shard is at its second frame, other shards run, and conflicting runs are refused."""
     job, tried = make(), []
 
-    def meanwhile(event: Any) -> None:
+    def run_other_shard(event: Any) -> None:
         if event.name == "frame" and event.index == 1:
             with pytest.raises(HeldError):
                 run(job, make_stylizer=Inverter())
@@ -143,7 +169,7 @@ def test_shards_run_at_the_same_time(make: Callable[..., Job]) -> None:
                 run_shard(make(size=64), (2, 2), make_stylizer=Inverter())
             tried.append(run_shard(job, (2, 2), make_stylizer=Inverter()))
 
-    run_shard(job, (1, 2), meanwhile, make_stylizer=Inverter())
+    run_shard(job, (1, 2), run_other_shard, make_stylizer=Inverter())
     assert tried[0].stylized == sum(LENGTHS[1::2])
     assert run(job, make_stylizer=Inverter(fails_at=0)).stylized == 0
 
@@ -185,7 +211,7 @@ def test_a_clip_on_a_cluster_survives_a_killed_worker(
             killed.append(event.process)
             os.kill(event.process, signal.SIGKILL)
 
-    run_shots(job, "local:2", kill, make_stylizer=partial(tardy, tmp_path / "log"))
+    run_shots(job, "local:2", kill, make_stylizer=partial(make_slow_stylizer, tmp_path / "log"))
     assert len(killed) == 1
     assert {e.index for e in events if e.name == "frame"} <= set(range(sum(LENGTHS)))
     done = events[-1]

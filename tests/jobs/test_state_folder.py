@@ -23,7 +23,7 @@ from vidstyle.jobs.pipeline import plan, run, run_shard
 from vidstyle.jobs.state_folder import StateFolder
 from vidstyle.jobs.targets import check_target
 
-REHEARSE = ["--steps", "0", "--steps-next", "0"]
+NO_STEPS = ["--steps", "0", "--steps-next", "0"]
 STRANGE = (  # files of other origin, which an earlier version deleted
     "frames/holiday.jpg", "frames/000001.png", "frames/000001.npz", "frames/sub/a.txt",
     "part.mp4", "part one.txt", "part/letter.txt", "journal.txt", "journal.jsonl", "lock",
@@ -73,20 +73,20 @@ def test_a_folder_without_a_manifest_is_refused_by_name_and_kept(
 ) -> None:
     put(state, name)
     before = contents(state)
-    begun: list[Callable[[], object]] = [
+    runs: list[Callable[[], object]] = [
         lambda: run(make()),
         lambda: run(make(restart=True, overwrite=True)),
         lambda: run_shard(make(), (1, 2)),
         lambda: plan(make()),
     ]
-    for begin_run in begun:
+    for begin_run in runs:
         with pytest.raises(StateError, match="choose another output") as refused:
             begin_run()
         assert name.split("/", maxsplit=1)[0] in str(refused.value)
         assert contents(state) == before
 
 
-def test_a_batch_keeps_such_a_folder_and_does_the_rest(
+def test_a_batch_keeps_a_folder_without_a_manifest_and_does_the_rest(
     clip: Path, style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(clip, tmp_path / "other.mp4")
@@ -95,9 +95,9 @@ def test_a_batch_keeps_such_a_folder_and_does_the_rest(
         (tmp_path / name).rename(tmp_path / "in" / name)
     put(tmp_path / "out" / "clip.mp4.vidstyle", *STRANGE)
     before = contents(tmp_path / "out" / "clip.mp4.vidstyle")
-    asked = ["basic", str(tmp_path / "in"), "-r", "-o", str(tmp_path / "out")]
+    arguments = ["basic", str(tmp_path / "in"), "-r", "-o", str(tmp_path / "out")]
     for more in ([], ["--restart"], ["--shard", "1/1"], ["--dry-run"]):
-        assert main.main([*asked, "--style", str(style), *REHEARSE, "--overwrite", *more]) == 1
+        assert main.main([*arguments, "--style", str(style), *NO_STEPS, "--overwrite", *more]) == 1
         assert "which vidstyle did not write" in capsys.readouterr().err
         assert contents(tmp_path / "out" / "clip.mp4.vidstyle") == before
     assert media.probe(tmp_path / "out" / "other.mp4").frames == 6
@@ -212,18 +212,18 @@ def test_records_of_a_batch_replace_no_other_files(
     photos: Path, style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    asked = ["basic", str(photos), "-r", "-o", str(out), "--style", str(style), *REHEARSE]
+    arguments = ["basic", str(photos), "-r", "-o", str(out), "--style", str(style), *NO_STEPS]
     put(out / ".vidstyle", "photo0.png.json")
     (out / ".vidstyle" / "photo1.png.json").symlink_to(photos / "photo1.png")
     for more in ([], ["--restart", "--overwrite"]):
-        assert main.main([*asked, *more]) == 1
-        told = capsys.readouterr().err
-        assert told.count("expected no file or one that vidstyle wrote") == 2
+        assert main.main([*arguments, *more]) == 1
+        stderr = capsys.readouterr().err
+        assert stderr.count("expected no file or one that vidstyle wrote") == 2
         assert (out / ".vidstyle" / "photo0.png.json").read_text() == "mine: photo0.png.json"
     shutil.rmtree(out / ".vidstyle")
     (tmp_path / "aside").mkdir()
     (out / ".vidstyle").symlink_to(tmp_path / "aside")
-    assert main.main(asked) == 2
+    assert main.main(arguments) == 2
     assert "is a link" in capsys.readouterr().err
     assert not any((tmp_path / "aside").iterdir())
 

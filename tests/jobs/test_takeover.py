@@ -23,13 +23,13 @@ from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.takeover import command_for
 from vidstyle.media import stream_copy, video_write
 
-_REHEARSED = {"steps": 0, "steps_next": 0, "size": 64}
+_SETTINGS = {"steps": 0, "steps_next": 0, "size": 64}
 
 
 def _run(clip: Path, style: Path, output: Path, **settings: Any) -> list[dict[str, Any]]:
     """Run without steps; return the events."""
     events: list[Any] = []
-    pipeline.run(make_job(clip, output, style=style, **_REHEARSED | settings), events.append)
+    pipeline.run(make_job(clip, output, style=style, **_SETTINGS | settings), events.append)
     return events
 
 
@@ -109,7 +109,7 @@ def test_kept_frames_of_a_written_output_are_used_for_another(
     assert (tmp_path / "out.mp4").read_bytes() == whole
 
 
-def _begun(clip: Path, style: Path, output: Path, **settings: Any) -> Path:
+def _unfinished(clip: Path, style: Path, output: Path, **settings: Any) -> Path:
     _run(clip, style, output, keep_frames=True, **settings)
     output.unlink()
     return state_path(output)
@@ -122,7 +122,7 @@ def _all_of(folder: Path) -> dict[str, bytes]:
 def test_frames_of_another_request_are_refused_and_kept(
     clip: Path, style: Path, tmp_path: Path
 ) -> None:
-    _begun(clip, style, tmp_path / "out.mp4", seed=1)
+    _unfinished(clip, style, tmp_path / "out.mp4", seed=1)
     before = _all_of(tmp_path)
     with pytest.raises(StateError, match="--seed was 1, is 0"):
         _run(clip, style, tmp_path / "out.mkv", resume_from=str(tmp_path / "out.mp4"))
@@ -131,15 +131,15 @@ def test_frames_of_another_request_are_refused_and_kept(
 
 def test_a_missing_state_to_take_over_is_refused(clip: Path, style: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4.vidstyle").mkdir()
-    (tmp_path / "link.mp4.vidstyle").symlink_to(_begun(clip, style, tmp_path / "out.mp4"))
+    (tmp_path / "link.mp4.vidstyle").symlink_to(_unfinished(clip, style, tmp_path / "out.mp4"))
     for name in ("none.mp4", "empty.mp4", "link.mp4"):
         with pytest.raises(UsageError, match="got none there"):
             _run(clip, style, tmp_path / "out.mkv", resume_from=str(tmp_path / name))
 
 
 def test_frames_of_two_outputs_are_not_mixed(clip: Path, style: Path, tmp_path: Path) -> None:
-    _begun(clip, style, tmp_path / "out.mp4")
-    _begun(clip, style, tmp_path / "out.mkv")
+    _unfinished(clip, style, tmp_path / "out.mp4")
+    _unfinished(clip, style, tmp_path / "out.mkv")
     before = _all_of(tmp_path)
     with pytest.raises(StateError, match="exists; delete it"):
         _run(clip, style, tmp_path / "out.mkv", resume_from=str(tmp_path / "out.mp4"))
@@ -149,7 +149,7 @@ def test_frames_of_two_outputs_are_not_mixed(clip: Path, style: Path, tmp_path: 
 def test_frames_on_another_disk_are_refused(
     clip: Path, style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = _begun(clip, style, tmp_path / "out.mp4")
+    state = _unfinished(clip, style, tmp_path / "out.mp4")
 
     def rename(*_: Path) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
@@ -165,7 +165,7 @@ def test_frames_on_another_disk_are_refused(
 def test_frames_of_a_running_run_are_not_taken_over(
     clip: Path, style: Path, tmp_path: Path
 ) -> None:
-    state = _begun(clip, style, tmp_path / "out.mp4")
+    state = _unfinished(clip, style, tmp_path / "out.mp4")
     manifest = json.loads((state / "manifest.json").read_text())["job"]
     with Checkpoint(tmp_path / "out.mp4", manifest), pytest.raises(StateError, match="another run"):
         _run(clip, style, tmp_path / "out.mkv", resume_from=str(tmp_path / "out.mp4"))
@@ -176,7 +176,7 @@ def test_unfinished_frames_of_another_size_are_refused(
     clip: Path, style: Path, tmp_path: Path
 ) -> None:
     """An odd size that one container accepts and another does not."""
-    state = _begun(clip, style, tmp_path / "out.webm", size=101)
+    state = _unfinished(clip, style, tmp_path / "out.webm", size=101)
     lines = (state / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (state / "journal.jsonl").write_bytes(b"".join(lines[:2]))
     with pytest.raises(StateError, match="finish under the name of the earlier output"):
@@ -215,7 +215,7 @@ def test_a_codec_that_the_container_refuses_is_found_before_the_first_frame(
     real = video_write._create
     monkeypatch.setattr(video_write, "_create", lambda target, _, base: real(target, "webm", base))
     events: list[Any] = []
-    job = make_job(clip, tmp_path / "out.mp4", style=style, **_REHEARSED)
+    job = make_job(clip, tmp_path / "out.mp4", style=style, **_SETTINGS)
     with pytest.raises(UsageError, match="choose another --size, --codec or output"):
         pipeline.run(job, events.append)
     assert _made(events) == 0
@@ -236,11 +236,11 @@ def test_a_stream_whose_packets_the_container_refuses_is_left_out_and_named(
     monkeypatch.setattr(stream_copy.StreamCopy, "move", move)
     events = _run(clip, style, tmp_path / "out.mkv")
     kinds = [event.name for event in events]
-    told = [event.message for event in events if event.name == "warning"]
-    assert len(told) == 1
-    assert told[0].startswith("audio stream 1 (aac, fra): matroska cannot hold it")
+    warnings = [event.message for event in events if event.name == "warning"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("audio stream 1 (aac, fra): matroska cannot hold it")
     assert kinds.index("warning") < kinds.index("frame")  # before any work is done
-    assert events[-1].warnings == tuple(told)
+    assert events[-1].warnings == tuple(warnings)
     assert [stream.kind for stream in media.probe(tmp_path / "out.mkv").streams] == ["video"]
 
 

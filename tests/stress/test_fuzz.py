@@ -49,14 +49,14 @@ def test_undamaged_seeds_are_valid_in_their_roles(kind: str, tmp_path: Path) -> 
 def read_undamaged(kind: str, folder: str) -> None:
     """Run vidstyle on each undamaged seed in the roles that it is valid for."""
     bench, seeds = prepare(Path(folder), kind)
-    table, asked = Table(), 0
+    table, arguments = Table(), 0
     for role, names in FITTING.items():
         chosen = [seed for seed in seeds if seed.name in names]
-        asked += len(chosen)
+        arguments += len(chosen)
         fuzz(bench, (Mutant(0, seed, role, seed.read_bytes()) for seed in chosen), table)
     assert not table.failures
-    assert asked
-    assert sum(row["finished"] for row in table.rows.values()) == asked
+    assert arguments
+    assert sum(row["finished"] for row in table.rows.values()) == arguments
 
 
 def test_hostile_files_are_first_used_undamaged_in_every_role(tmp_path: Path) -> None:

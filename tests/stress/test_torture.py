@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from conftest import write_clip
-from test_pipeline import REHEARSE, Inverter
+from test_pipeline import NO_STEPS, Inverter
 
 from stress.torture import JOBS, Bench, Trial
 from vidstyle.cli import main
 from vidstyle.errors import OutputError, StateError
-from vidstyle.jobs import job
+from vidstyle.jobs import job as job_module
 from vidstyle.jobs.job import Job, Network, make_job
 from vidstyle.jobs.pipeline import run
 
@@ -53,7 +53,7 @@ def test_partial_files_and_debris_are_detected(trial: Trial) -> None:
     (trial.folder / "out.mp4.vidstyle").mkdir()
     (trial.folder / "out.mp4.vidstyle" / "part.mp4").touch()
     assert trial.partial() is None
-    assert trial.differs() == "debris: out.mp4.vidstyle, out.mp4.vidstyle/part.mp4"
+    assert trial.differs() == "extra files: out.mp4.vidstyle, out.mp4.vidstyle/part.mp4"
     (trial.folder / "out.mp4").touch()
     assert trial.partial() == "out.mp4"
 
@@ -63,9 +63,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
     place = tmp_path / "disk"
     place.mkdir()
-    asked = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    arguments = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
     try:
-        subprocess.run(asked, check=True, capture_output=True)
+        subprocess.run(arguments, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("may not mount")
     yield place
@@ -75,7 +75,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def make(clip: Path, style: Path) -> Callable[..., Job]:
     def build(output: Path, **values: Any) -> Job:
-        return make_job(clip, output, style=style, **{**REHEARSE, **values})
+        return make_job(clip, output, style=style, **{**NO_STEPS, **values})
 
     return build
 
@@ -111,49 +111,49 @@ def test_a_read_only_disk_is_reported_in_one_sentence(
     clip: Path, style: Path, disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    asked = ["basic", str(clip), "-o", str(disk / "out.mp4"), "--style", str(style)]
-    assert main.main([*asked, "--steps", "0", "--steps-next", "0"]) == 4
+    arguments = ["basic", str(clip), "-o", str(disk / "out.mp4"), "--style", str(style)]
+    assert main.main([*arguments, "--steps", "0", "--steps-next", "0"]) == 4
     assert capsys.readouterr().err == (
         f"vidstyle: cannot write in {disk}: choose a folder that you may write to\n"
     )
 
 
-def test_a_second_run_is_refused_while_the_first_lives(
+def test_a_second_run_is_refused_while_the_first_is_running(
     style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip, output = write_clip(tmp_path / "long.mp4", 60), tmp_path / "out.mp4"
-    asked = ["basic", str(clip), "-o", str(output), "--style", str(style), "--json"]
-    asked += ["--steps", "0", "--steps-next", "0"]
-    command = [sys.executable, "-m", "vidstyle", *asked]
+    arguments = ["basic", str(clip), "-o", str(output), "--style", str(style), "--json"]
+    arguments += ["--steps", "0", "--steps-next", "0"]
+    command = [sys.executable, "-m", "vidstyle", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
         assert b"start" in first.stdout.readline()
         os.kill(first.pid, signal.SIGSTOP)
         try:
-            assert main.main(asked) == 2
+            assert main.main(arguments) == 2
             assert f"another run holds {output}.vidstyle; wait" in capsys.readouterr().err
         finally:
             os.kill(first.pid, signal.SIGKILL)
     assert not output.exists()
-    assert main.main(asked) == 0
+    assert main.main(arguments) == 0
     assert not Path(f"{output}.vidstyle").exists()
 
 
 def test_an_error_names_changed_weights_and_versions(
     make: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = make(tmp_path / "out.mp4", steps=1)
+    job = make(tmp_path / "out.mp4", steps=1)
     with pytest.raises(RuntimeError):
-        run(begun, make_stylizer=Inverter(2), network=Network(None, "a"))
-    frames = sorted(Path(f"{begun.output}.vidstyle/frames").iterdir())
+        run(job, make_stylizer=Inverter(2), network=Network(None, "a"))
+    frames = sorted(Path(f"{job.output}.vidstyle/frames").iterdir())
     with pytest.raises(StateError, match="request: the VGG-19 weights changed; repeat"):
-        run(begun, make_stylizer=Inverter(), network=Network(None, "b"))
+        run(job, make_stylizer=Inverter(), network=Network(None, "b"))
     with monkeypatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "3")
-        patch.setattr(job, "version_of", lambda _: "0.0")
+        patch.setattr(job_module, "version_of", lambda _: "0.0")
         with pytest.raises(StateError, match=r"numpy was .*, is 0\.0; .*OMP_NUM_THREADS .*, is 3"):
-            run(begun, make_stylizer=Inverter(), network=Network(None, "a"))
-    assert sorted(Path(f"{begun.output}.vidstyle/frames").iterdir()) == frames
+            run(job, make_stylizer=Inverter(), network=Network(None, "a"))
+    assert sorted(Path(f"{job.output}.vidstyle/frames").iterdir()) == frames
     rest = Inverter()
-    run(begun, make_stylizer=rest, network=Network(None, "a"))
+    run(job, make_stylizer=rest, network=Network(None, "a"))
     assert len(rest.priors) == 4

@@ -41,9 +41,10 @@ class Server:
         """Start it; return the URL."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "vidstyle", "studio", str(self.folder / clip), "--no-browser"],
+            stdout=subprocess.PIPE,
+            text=True,
             env={**os.environ, "XDG_STATE_HOME": str(self.state)},
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        )
         return re.findall(r"http\S+", self.process.stdout.readline())[0]
 
     def stop(self, how: int = signal.SIGTERM) -> int:

@@ -1,4 +1,4 @@
-"""Films for tests: made frames, run through the product with a tiny encoder."""
+"""Generated frame sequences, and runs of them with a tiny encoder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ HEIGHT, WIDTH, LENGTH = 48, 64, 4
 
 
 def shot(seed: int, *, speed: int = 1, noise: float = 0.0, length: int = LENGTH) -> list[Image]:
-    """Frames of a textured ground that pans so many pixels a frame, with sensor noise."""
+    """Return frames of a textured background that pans `speed` pixels a frame, with noise."""
     random = np.random.default_rng(seed)
     field = random.random((HEIGHT, WIDTH + speed * length, 3), np.float32)
     ground = np.clip(0.5 + 3 * (cv2.GaussianBlur(field, (0, 0), 2) - 0.5), 0, 1)
@@ -39,7 +39,7 @@ def save(folder: Path, frames: list[Image]) -> Path:
 
 
 class Film:
-    """Runs frames as a sequence and tells what came of each."""
+    """Runs frames as a sequence and returns the state of each frame."""
 
     def __init__(self, folder: Path, style: Path) -> None:
         self._folder, self._style = folder, style
@@ -55,14 +55,16 @@ class Film:
             style_layers=LAYERS,
         )
 
-    def run(self, job: Job, watch: Callable[[Any], None] = lambda event: None) -> list[bytes]:
-        """Return the bytes of the state of every frame."""
+    def run(
+        self, job: Job, watch: Callable[[Any], None] = lambda event: None, **method: Any
+    ) -> list[bytes]:
+        """Return the bytes of the state of every frame. method: coherence or parameters of run."""
 
         def make(job: Job, styles: Any, network: Path | None) -> Stylizer:
             return Stylizer(
                 styles, technique=job.technique, settings=job.settings, encoder=TinyEncoder()
             )
 
-        run(job, watch, make_stylizer=make, network=Network())
+        run(job, watch, make_stylizer=make, network=Network(), **method)
         files = sorted((state_path(job.output) / "frames").glob("*.png"))
         return [file.read_bytes() for file in files]

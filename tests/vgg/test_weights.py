@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making_weights import NAMES, WIDTHS, make_archive, make_network, same, torch_bytes, write_npz
+from weight_writers import NAMES, WIDTHS, make_archive, make_network, same, torch_bytes, write_npz
 
 from vidstyle.downloads import package_index, store
 from vidstyle.downloads.package_index import Pinned

@@ -14,7 +14,7 @@ from vidstyle.cli.parser import parse
 from vidstyle.cli.progress import print_json, resume_hint
 from vidstyle.cli.standard_streams import lost_output, prepare_streams, stop_signals
 from vidstyle.cli.terminal import printable
-from vidstyle.errors import ContainerError, explained
+from vidstyle.errors import ContainerError, describe_error
 from vidstyle.jobs.events import ErrorEvent
 
 __all__ = ["main"]
@@ -34,12 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         return _fail(given, str(stop) or f"stopped; {resume_hint()}", INTERRUPTED)
     except ContainerError as error:
-        from vidstyle.jobs.takeover import told_with_command
+        from vidstyle.jobs.takeover import message_with_command
 
-        return _fail(given, told_with_command(error, given), error.exit_code)
+        return _fail(given, message_with_command(error, given), error.exit_code)
     except Exception as error:
         lost = lost_output() if isinstance(error, OSError) else None
-        return _fail(given, *(lost or explained(error)))
+        return _fail(given, *(lost or describe_error(error)))
 
 
 def _run(given: list[str]) -> int:

@@ -12,6 +12,7 @@ from vidstyle.cli.commands import (
     preview,
     probe,
     run,
+    select,
     studio,
     stylize,
     track,
@@ -70,9 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
     for name, technique in TECHNIQUES.items():
         add = partial(stylize.add_arguments, name=name, technique=technique)
         _add_command(commands, name, technique.summary, add, stylize.run)
-    _add_command(commands, "run", run.SUMMARY, run.add_arguments, run.run)
-    _add_command(commands, "preview", preview.SUMMARY, preview.add_arguments, preview.run)
     for name, command in (
+        ("run", run),
+        ("preview", preview),
+        ("select", select),
         ("track", track),
         ("eval", evaluate),
         ("probe", probe),

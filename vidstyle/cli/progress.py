@@ -3,13 +3,14 @@
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from vidstyle.cli.terminal import printable
+from vidstyle.errors import name_list
 from vidstyle.jobs.events import (
     BatchEvent,
     BatchPlanEvent,
@@ -49,31 +50,44 @@ __all__ = [
 ]
 
 
-class Reporter:
-    """Prints the events of a run as a bar on a terminal, or as JSON lines.
+class _Stoppable(ABC):
+    """A context that adds to a KeyboardInterrupt what is finished and how to resume.
 
-    of: the name of the source in a batch. A KeyboardInterrupt leaves the context with a message
-    that says how to resume.
+    restart: the command was given --restart.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool, restart: bool = False, of: str = "") -> None:
-        self._restart = restart
-        self._before = of and f"{printable(of)}, "
-        self._json = as_json
-        self._quiet = quiet
-        self._bar: tqdm[NoReturn] | None = None
-        self._finished = 0
-        self._of = 0
+    _unit: ClassVar[str]  # of `_finished` and `_of`, the number of all
+
+    def __init__(self, *, as_json: bool, quiet: bool, restart: bool) -> None:
+        self._json, self._quiet, self._restart = as_json, quiet, restart
+        self._finished = self._of = 0
+
+    @abstractmethod
+    def close(self) -> None:
+        """Remove the bars."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.close()
         if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(self._stop_message()) from error
+            after = f" after {self._finished} of {self._of} {self._unit}" if self._of else ""
+            raise KeyboardInterrupt(f"stopped{after}; {resume_hint(self._restart)}") from error
+
+
+class Reporter(_Stoppable):
+    """Prints the events of a run as a bar on a terminal, or as JSON lines.
+
+    of: the name of the source in a batch.
+    """
+
+    _unit = "frames"
+
+    def __init__(self, *, as_json: bool, quiet: bool, restart: bool = False, of: str = "") -> None:
+        super().__init__(as_json=as_json, quiet=quiet, restart=restart)
+        self._prefix = of and f"{printable(of)}, "
+        self._bar: tqdm[NoReturn] | None = None
 
     def __call__(self, event: Event) -> None:
         """Print an event."""
@@ -85,25 +99,25 @@ class Reporter:
             if not isinstance(event, StepEvent | WeightsEvent):
                 print_json(event.to_json())
         elif isinstance(event, WarningEvent):
-            self._say(f"vidstyle: {event.message}", sys.stderr)
+            self._print(f"vidstyle: {event.message}", sys.stderr)
         elif not self._quiet:
-            self._show(event)
+            self._print_event(event)
 
-    def _show(self, event: Event) -> None:
+    def _print_event(self, event: Event) -> None:
         if isinstance(event, DoneEvent):
             self.close()
-            self._say(_outcome_in_words(event), sys.stdout)
+            self._print(_format_outcome(event), sys.stdout)
         elif isinstance(event, ShardEvent):
             self.close()
-            self._say(_shard_in_words(event), sys.stdout)
+            self._print(_format_shard(event), sys.stdout)
         elif isinstance(event, WeightsEvent):
             self._bar = bytes_bar(self._bar, event)
         elif isinstance(event, GuidesEvent):
-            if not self._before or event.taken == "keys":  # else one line per source of a batch
-                self._say(event.message, sys.stdout)
+            if not self._prefix or event.taken == "keys":  # else one line per source of a batch
+                self._print(event.message, sys.stdout)
         elif isinstance(event, StartEvent):
             self.close()
-            self._bar = new_bar(total=event.left, unit="evaluation", desc=self._place())
+            self._bar = new_bar(total=event.left, unit="evaluation", desc=self._position())
         elif self._bar is not None and isinstance(event, FrameEvent | StepEvent):
             self._advance(self._bar, event)
 
@@ -111,12 +125,12 @@ class Reporter:
         bar.update(1)
         if isinstance(event, FrameEvent):
             bar.total = bar.n + event.left
-            bar.set_description(self._place())
+            bar.set_description(self._position())
         else:
             bar.set_postfix(loss=f"{event.loss:.4g}")
 
-    def _place(self) -> str:
-        return f"{self._before}frame {min(self._finished + 1, self._of)} of {self._of}"
+    def _position(self) -> str:
+        return f"{self._prefix}frame {min(self._finished + 1, self._of)} of {self._of}"
 
     def close(self) -> None:
         """Remove the bar."""
@@ -124,91 +138,77 @@ class Reporter:
             self._bar.close()
         self._bar = None
 
-    def _say(self, text: str, stream: Any) -> None:
+    def _print(self, text: str, stream: Any) -> None:
         if self._bar is None:
             print(printable(text), file=stream)
         else:
             self._bar.write(printable(text), file=stream)
 
-    def _stop_message(self) -> str:
-        after = f" after {self._finished} of {self._of} frames" if self._of else ""
-        return f"stopped{after}; {resume_hint(self._restart)}"
 
-
-class BatchReporter:
+class BatchReporter(_Stoppable):
     """Prints the events of a batch as a bar per source and a summary, or as JSON lines."""
 
+    _unit = "sources"
+
     def __init__(self, *, as_json: bool, quiet: bool, verbose: bool, restart: bool) -> None:
-        self._json = as_json
-        self._quiet = quiet
+        super().__init__(as_json=as_json, quiet=quiet, restart=restart)
         self._verbose = verbose
-        self._restart = restart
-        self._finished = 0
-        self._of = 0
-        self._source = ""
-        self._left = ""
-        self._all: tqdm[NoReturn] | None = None  # of a cluster, which runs sources in parallel
-        self._run = self._reporter()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._close()
-        if isinstance(error, KeyboardInterrupt):
-            after = f" after {self._finished} of {self._of} sources" if self._of else ""
-            raise KeyboardInterrupt(f"stopped{after}; {resume_hint(self._restart)}") from error
+        self._source = self._time_left = ""
+        self._total_bar: tqdm[NoReturn] | None = (
+            None  # of a cluster, which runs sources in parallel
+        )
+        self._current = self._new_reporter()
 
     def __call__(self, event: Event) -> None:
         """Print an event."""
         if isinstance(event, BatchEvent):
             self._of = event.of
         elif isinstance(event, NextEvent):
-            self._begin(event)
+            self._start_item(event)
         elif isinstance(event, ItemEvent | PlannedItemEvent):
             self._finished += 1
-            self._tell(event)
+            self._print_item(event)
         elif isinstance(event, SummaryEvent | BatchPlanEvent):
-            self._sum_up(event)
+            self._print_summary(event)
         elif isinstance(event, WarningEvent):
-            self._run(replace(event, source=event.source or self._source))
+            self._current(replace(event, source=event.source or self._source))
         elif isinstance(event, TraceEvent):
             if self._verbose:
                 print(printable(event.text, keep="\n"), file=sys.stderr)
         elif isinstance(event, ClusterEvent):
-            self._begin_all(event)
-        elif self._all is None and not isinstance(event, DoneEvent) and not self._json:
-            self._run(event)
+            self._start_all(event)
+        elif self._total_bar is None and not isinstance(event, DoneEvent) and not self._json:
+            self._current(event)
 
-    def _begin(self, event: NextEvent) -> None:
+    def _start_item(self, event: NextEvent) -> None:
         self._source = event.source
-        self._run.close()
-        self._run = self._reporter(f"{event.index + 1} of {self._of}{self._left}: {self._source}")
+        self._current.close()
+        position = f"{event.index + 1} of {self._of}{self._time_left}"
+        self._current = self._new_reporter(f"{position}: {self._source}")
 
-    def _begin_all(self, event: ClusterEvent) -> None:
+    def _start_all(self, event: ClusterEvent) -> None:
         """Show one bar that counts sources, since a cluster runs several at once."""
         if not (self._json or self._quiet):
             desc = f"{self._of} sources, {event.workers} workers"
-            self._all = new_bar(total=self._of, unit="source", desc=desc)
+            self._total_bar = new_bar(total=self._of, unit="source", desc=desc)
 
-    def _close(self) -> None:
-        self._run.close()
-        if self._all is not None:
-            self._all.close()
+    def close(self) -> None:
+        """Remove the bars."""
+        self._current.close()
+        if self._total_bar is not None:
+            self._total_bar.close()
 
-    def _reporter(self, of: str = "") -> Reporter:
+    def _new_reporter(self, of: str = "") -> Reporter:
         return Reporter(as_json=self._json, quiet=self._quiet, of=of)
 
-    def _tell(self, event: ItemEvent | PlannedItemEvent) -> None:
+    def _print_item(self, event: ItemEvent | PlannedItemEvent) -> None:
         """Print the result of one source and keep the estimate for the rest."""
-        self._run.close()
+        self._current.close()
         left = event.left if isinstance(event, ItemEvent) else None
-        self._left = f", {duration(left)} left for all" if left else ""
-        if self._all is not None:
-            self._all.update(1)
-            self._all.clear()
+        self._time_left = f", {duration(left)} left for all" if left else ""
+        if self._total_bar is not None:
+            self._total_bar.update(1)
+            self._total_bar.clear()
         if self._json:
             print_json(event.to_json())
         elif event.message is not None:
@@ -218,12 +218,12 @@ class BatchReporter:
         elif isinstance(event, ItemEvent) and event.status == "done" and not self._quiet:
             print(printable(f"{event.output}: {duration(event.seconds)}"))
 
-    def _sum_up(self, event: SummaryEvent | BatchPlanEvent) -> None:
-        self._close()
+    def _print_summary(self, event: SummaryEvent | BatchPlanEvent) -> None:
+        self.close()
         if self._json:
             print_json(event.to_json())
         elif not self._quiet:
-            print(_summary_in_words(event))
+            print(_format_summary(event))
 
 
 def resume_hint(restart: bool = False) -> str:
@@ -313,14 +313,14 @@ def plan_in_words(found: PlanEvent) -> str:
     )
 
 
-def _outcome_in_words(event: DoneEvent) -> str:
+def _format_outcome(event: DoneEvent) -> str:
     kept = f"; its frames are kept in {event.kept}" if event.kept else ""
     if not event.stylized:
         return f"{event.output} is done, from frames of an earlier run{kept}"
     return f"{event.output}: {event.frames} frames, {duration(event.seconds)}{kept}"
 
 
-def _shard_in_words(event: ShardEvent) -> str:
+def _format_shard(event: ShardEvent) -> str:
     """Return the result of a shard and the next command to run."""
     text = f"shard {event.shard}/{event.of}: {event.stylized} frames"
     shots = event.shots
@@ -332,7 +332,7 @@ def _shard_in_words(event: ShardEvent) -> str:
     return f"{text}; {so_far}; {then} to write {event.output}"
 
 
-def _summary_in_words(event: SummaryEvent | BatchPlanEvent) -> str:
+def _format_summary(event: SummaryEvent | BatchPlanEvent) -> str:
     """Return the summary of a batch: counts, warnings, failures."""
     lost: list[str] = []
     rest = f"{event.skipped} skipped, {len(event.failed)} failed"
@@ -340,7 +340,7 @@ def _summary_in_words(event: SummaryEvent | BatchPlanEvent) -> str:
         text = f"{event.planned} planned, {rest}\n{event.frames} frames, "
         text += f"{event.evaluations} evaluations, about {duration(event.seconds)} on two CPU cores"
     else:
-        text, lost = f"{event.done} done, {rest}", _warnings_in_words(event.warnings)
+        text, lost = f"{event.done} done, {rest}", _format_warnings(event.warnings)
     left = [f"{count} {kind}" for kind, count in event.left_out.items() if count]
     text += f"; left out: {', '.join(left)}" if left else ""
     failed = [f"failed: {_failure(one.source, one.message)}" for one in event.failed]
@@ -350,16 +350,14 @@ def _summary_in_words(event: SummaryEvent | BatchPlanEvent) -> str:
 _MAX_SOURCES = 5  # named per warning; --json lists all
 
 
-def _warnings_in_words(warnings: Sequence[SourceWarning]) -> list[str]:
+def _format_warnings(warnings: Sequence[SourceWarning]) -> list[str]:
     """Return one line per distinct warning, with its sources."""
     sources: dict[str, list[str]] = {}
     for one in warnings:
         sources.setdefault(one.message, []).append(one.source)
     lines = []
     for message, names in sources.items():
-        more = len(names) - _MAX_SOURCES
-        named = ", ".join(names[:_MAX_SOURCES]) + (f" and {more} more" if more > 0 else "")
-        lines.append(printable(f"warning: {message} (in {named})"))
+        lines.append(printable(f"warning: {message} (in {name_list(names, _MAX_SOURCES)})"))
     return lines
 
 

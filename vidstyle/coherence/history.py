@@ -30,7 +30,7 @@ class FinishedFrame(Protocol):
 
 
 class FinishedFrames(Protocol):
-    """The finished frames of a run, by position: jobs.checkpoint.Workdir, or a stand-in."""
+    """The finished frames of a run, by position: jobs.checkpoint.Checkpoint, or in memory."""
 
     @property
     def path(self) -> Path: ...
@@ -47,5 +47,5 @@ class FinishedFrames(Protocol):
         ...
 
     def load_notes(self, index: int) -> dict[str, np.ndarray]:
-        """Return the notes saved with finished frame `index`: arrays by name, see `frame_notes`."""
+        """Return the notes saved with finished frame `index`: arrays by name, see `notes`."""
         ...

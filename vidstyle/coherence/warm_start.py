@@ -3,267 +3,305 @@
 Where the motion predicts the frame, the earlier result is warped; disoccluded pixels are filled.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from vidstyle.coherence import dissolves
 from vidstyle.coherence.deflicker import PreviousOutput
-from vidstyle.coherence.disocclusion import WarpedFrame, despeckled, exemplar_of, fill_disoccluded
+from vidstyle.coherence.disocclusion import (
+    Areas,
+    WarpedFrame,
+    despeckled,
+    exemplar_of,
+    fill_disoccluded,
+)
+from vidstyle.coherence.parameters import CoherenceParameters, WarmStartParameters
+from vidstyle.coherence.prior import StylizedFrame, TemporalPrior, UnstylizedFrame
 from vidstyle.coherence.quilting import Exemplar
 from vidstyle.image import Image
 from vidstyle.motion.bidirectional import Motion, motion
 from vidstyle.motion.occlusion import alike, inside, is_consistent
 from vidstyle.motion.warp import sample, warp
 
-__all__ = ["StylizedFrame", "TemporalPrior", "carried", "prior", "prior_along", "static"]
+__all__ = ["prior", "prior_along", "static"]
 
-_NEAR = 0.75  # node spacings; a node with no moved match within this distance is matched anew
-_DRAWN_OUT = 0.5  # ratio of areas; ground stretched to more than twice its area is disoccluded
-_CALM = 25  # pixels; side of the box filter that averages sensor noise
-_SLIGHTEST = 1 / 255  # of 1; a smaller mean change of the source counts as none
-_OTHER = 0.5  # plane weight; a larger change means that another style applies
-_HELD = 0.2  # share of the key frame's result in moving pixels, against accumulated error
-_FAINT = 0.02  # plane weight; smaller weights and changes are invisible
+_DEFAULTS = CoherenceParameters()
 
 
 @dataclass(frozen=True)
-class TemporalPrior:
-    """The temporal prior of a frame: its initial image, with per-pixel confidence.
+class _Prediction:
+    """How an earlier source frame, warped along the motion, predicts a frame; masks bool [H, W].
 
-    image: the earlier result, warped where the motion predicts the frame and filled elsewhere.
-    confidence: float32 [H, W, 1], 0..1, the weight of the temporal loss.
-    flow: float32 [H, W, 2], in pixels, to the earlier frame; None: no motion.
-    matches: the earlier frame's block matches, see `carried`; None: the technique has none.
-    static: bool [H, W, 1], pixels that keep the earlier result bit for bit; None: none.
-    change: the accumulated change of the source since its strokes were painted, see `dissolves`.
-    reinitialized: whether the frame should be initialised without this prior.
-    disoccluded: float32 [H, W, 1], 1 where no earlier frame shows the pixel; None: nowhere.
-    previous_output: for `deflicker`; None: the output is not deflickered.
+    warped: the warped source. planes_before, planes: float32 [H, W, K], of the earlier frame,
+    warped, and of this one. predicted: the warped source equals the frame. consistent: the flows
+    agree, though the light may have changed. uncovered: the earlier frame does not show the pixel.
+    restyled: another style applies than before. outdated: see `dissolves`.
     """
+
+    warped: Image
+    planes_before: np.ndarray
+    planes: np.ndarray
+    predicted: np.ndarray
+    consistent: np.ndarray
+    uncovered: np.ndarray
+    restyled: np.ndarray
+    change: np.ndarray
+    outdated: np.ndarray
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Where the earlier strokes still apply."""
+        return np.asarray(~self.outdated & ~self.restyled)
+
+    @property
+    def reinitializes(self) -> bool:
+        """Whether the whole frame should be optimised without a prior."""
+        first_style = self.planes.any() and not self.planes_before.any()
+        return bool(self.outdated.all() or first_style)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A prior before it is complete; see TemporalPrior. predicted, disoccluded: bool [H, W]."""
 
     image: Image
     confidence: np.ndarray
-    flow: np.ndarray | None = None
-    matches: np.ndarray | None = None
-    static: np.ndarray | None = None
-    change: np.ndarray | None = None
-    reinitialized: bool = False
-    disoccluded: np.ndarray | None = None
-    previous_output: PreviousOutput | None = None
-
-
-@dataclass(frozen=True)
-class StylizedFrame:
-    """A finished frame.
-
-    result: the optimised image. begun: the initial image without a prior; None: the source.
-    planes: float32 [H, W, K], of the guide; None: one style everywhere. shown: the deflickered
-    image; None: same as result. change, matches: of this frame, as in TemporalPrior.
-    """
-
-    source: Image
-    result: Image
-    begun: Image | None = None
-    change: np.ndarray | None = None
-    matches: np.ndarray | None = None
-    planes: np.ndarray | None = None
-    shown: Image | None = None
+    change: np.ndarray
+    predicted: np.ndarray
+    disoccluded: np.ndarray
 
 
 def prior(
     earlier_source: Image,
     source: Image,
     earlier_result: Image,
-    begun: tuple[Image, Image] | None = None,
+    initial_images: tuple[Image, Image] | None = None,
 ) -> TemporalPrior | None:
     """Return the prior that an earlier frame gives `source`, or None across a cut.
 
-    All images have the same size. begun: the initial images of the earlier frame and of this one;
-    None: their sources.
+    All images have the same size. initial_images: of the earlier frame and of this one; None: their
+    sources.
     """
     moved = motion(earlier_source, source)
     if moved is None:
         return None
-    before, now = begun or (None, None)
-    return prior_along(moved, StylizedFrame(earlier_source, earlier_result, before), source, now)
+    before, now = initial_images or (None, None)
+    earlier = StylizedFrame(earlier_source, earlier_result, before)
+    return prior_along(moved, earlier, UnstylizedFrame(source, now))
 
 
-def prior_along(  # noqa: PLR0913 - two frames, their motion and their guides
+def prior_along(
     moved: Motion,
     earlier: StylizedFrame,
-    source: Image,
-    begun: Image | None = None,
-    further: tuple[Motion, StylizedFrame] | None = None,
-    planes: np.ndarray | None = None,
+    frame: UnstylizedFrame,
     *,
+    key_frame: tuple[Motion, StylizedFrame] | None = None,
     first: StylizedFrame | None = None,
+    parameters: CoherenceParameters = _DEFAULTS,
 ) -> TemporalPrior:
-    """Return the prior that an earlier frame gives `source` along a known motion.
+    """Return the prior that an earlier frame gives a frame along a known motion.
 
-    begun: the initial image of this frame; None: `source`. planes: float32 [H, W, K], of this
-    frame; where another style applies than in `earlier`, confidence is 0. further: a key frame and
-    the motion from it; it restores pixels that are occluded in `earlier`. first: the first frame of
-    the shot, whose strokes fill disoccluded pixels; None: `earlier`. Long-term consistency as in
-    Ruder et al. (2016), section 4.4. Differs: it applies to the initial image too, and blends both
-    frames in moving pixels that both show.
+    Where another style applies than in `earlier`, confidence is 0. key_frame: a key frame and the
+    motion from it; it restores pixels that are occluded in `earlier`. first: the first frame of the
+    shot, whose strokes fill disoccluded pixels; None: `earlier`. Long-term consistency as in Ruder
+    et al. (2016), section 4.4. Differs: it applies to the initial image too, and blends both frames
+    in moving pixels that both show.
     """
-    backward, certainty = moved.backward, moved.confidence
-    carried = warp(earlier.source, backward)
-    same = alike(carried, source) & inside(backward)
-    seen = is_consistent(backward, moved.forward)
-    uncovered = (~same & ~seen) | _opening(backward)
-    known = same & ~(_widened(uncovered) & (certainty[..., 0] < 0.5))
-    change = dissolves.added(earlier.change, backward, source - carried, known)
-    new = dissolves.outdated(change, source)
-    if earlier.begun is not None:
-        carried = warp(earlier.begun, backward)
-    now = source if begun is None else begun
-    everywhere = np.ones((*uncovered.shape, 1), np.float32)
-    planes = everywhere if planes is None else planes
-    before = everywhere if earlier.planes is None else sample(earlier.planes, backward)
-    other = _other(before, planes)
-    image = fill_disoccluded(
-        WarpedFrame(warp(earlier.result, backward), carried, before),
-        now,
-        planes,
-        known & ~new & ~other,
-        seen & ~new & ~other,
-        other,
-        moving=(backward != 0).any(axis=2),
-        exemplar=_exemplar(earlier if first is None else first),
-    )
-    disoccluded = (uncovered | other) & ~new  # not `new`: titles must stay legible
-    known &= ~new
-    change = dissolves.at_rest(change, known, new)
-    known &= ~other
-    certainty = np.where(
-        (new | other)[..., None], np.float32(0), certainty * _grown(before, planes)
-    )
-    if further is not None:
-        valid, since, previous_output = _said_by(*further, source)
-        share = np.where(known[..., None], 0, valid)
-        moving = known & (backward != 0).any(axis=2)  # still pixels stay bit-identical
-        image += np.where(moving[..., None], _HELD * valid, share) * (previous_output - image)
-        certainty = np.maximum(certainty, share)
-        change = dissolves.where(share[..., 0] > 0.5, since, change)
-        disoccluded &= share[..., 0] <= 0.5
+    moving = (moved.backward != 0).any(axis=2)
+    prediction = _prediction(moved, earlier, frame, parameters)
+    exemplar = _exemplar(earlier if first is None else first, parameters)
+    draft = _draft(prediction, moved, earlier, frame, exemplar, parameters)
+    if key_frame is not None:
+        draft = _with_key_frame(draft, *key_frame, frame.source, moving, parameters)
     return TemporalPrior(
-        despeckled(image, (backward != 0).any(axis=2)),
-        certainty,
-        backward,
+        despeckled(draft.image, moving, parameters.disocclusion),
+        draft.confidence,
+        moved.backward,
         earlier.matches,
-        change=change,
-        reinitialized=bool(new.all() or (planes.any() and not before.any())),
-        disoccluded=disoccluded[..., None].astype(np.float32),
-        previous_output=_previous_output(moved, earlier, ~(new | other)),
+        change=draft.change,
+        reinitialized=prediction.reinitializes,
+        disoccluded=draft.disoccluded[..., None].astype(np.float32),
+        previous_output=_previous_output(moved, earlier, prediction.usable, parameters),
+        parameters=parameters,
     )
 
 
-def _exemplar(painted: StylizedFrame) -> Exemplar:
-    source = painted.source if painted.begun is None else painted.begun
+def _prediction(
+    moved: Motion, earlier: StylizedFrame, frame: UnstylizedFrame, parameters: CoherenceParameters
+) -> _Prediction:
+    backward, own, source = moved.backward, parameters.warm_start, frame.source
+    everywhere = np.ones((*source.shape[:2], 1), np.float32)
+    planes = everywhere if frame.planes is None else frame.planes
+    before = everywhere if earlier.planes is None else sample(earlier.planes, backward)
+    warped = warp(earlier.source, backward)
+    same = alike(warped, source, parameters.motion) & inside(backward)
+    consistent = is_consistent(backward, moved.forward, parameters.motion)
+    uncovered = (~same & ~consistent) | _stretched(backward, own)
+    unsure = moved.confidence[..., 0] < own.edge_confidence
+    predicted = same & ~(_dilated(uncovered, own.edge) & unsure)
+    change = dissolves.accumulated(
+        earlier.change, backward, source - warped, predicted, parameters.dissolves
+    )
+    return _Prediction(
+        warped,
+        before,
+        planes,
+        predicted,
+        consistent,
+        uncovered,
+        _restyled(before, planes, own),
+        change,
+        dissolves.outdated(change, source, parameters.dissolves),
+    )
+
+
+def _draft(
+    prediction: _Prediction,
+    moved: Motion,
+    earlier: StylizedFrame,
+    frame: UnstylizedFrame,
+    exemplar: Exemplar,
+    parameters: CoherenceParameters,
+) -> _Draft:
+    """Return the prior that the earlier frame alone gives."""
+    backward, usable, outdated = moved.backward, prediction.usable, prediction.outdated
+    before, planes = prediction.planes_before, prediction.planes
+    source = prediction.warped
+    if earlier.initial_image is not None:
+        source = warp(earlier.initial_image, backward)
+    warped = WarpedFrame(warp(earlier.optimised_image, backward), source, before)
+    initial = frame.source if frame.initial_image is None else frame.initial_image
+    areas = Areas(
+        prediction.predicted & usable,
+        prediction.consistent & usable,
+        prediction.restyled,
+        (backward != 0).any(axis=2),
+    )
+    ratio = _weight_ratio(before, planes, parameters.warm_start)
+    at_rest = dissolves.at_rest(
+        prediction.change, prediction.predicted & ~outdated, outdated, parameters.dissolves
+    )
+    return _Draft(
+        fill_disoccluded(warped, initial, planes, areas, exemplar, parameters),
+        np.where(usable[..., None], moved.confidence * ratio, np.float32(0)),
+        at_rest,
+        areas.predicted,
+        # Outdated pixels are not disoccluded: titles must stay legible.
+        (prediction.uncovered | prediction.restyled) & ~outdated,
+    )
+
+
+def _with_key_frame(
+    draft: _Draft,
+    moved: Motion,
+    key_frame: StylizedFrame,
+    source: Image,
+    moving: np.ndarray,
+    parameters: CoherenceParameters,
+) -> _Draft:
+    """Return the draft with pixels that only the key frame shows restored from it.
+
+    Moving pixels that both frames show take a share of it; still pixels stay bit-identical.
+    """
+    own = parameters.warm_start
+    difference = source - warp(key_frame.source, moved.backward)
+    since = dissolves.accumulated(
+        key_frame.change,
+        moved.backward,
+        difference,
+        moved.confidence[..., 0] > 0,
+        parameters.dissolves,
+    )
+    outdated = dissolves.outdated(since, source, parameters.dissolves)
+    valid = moved.confidence * ~outdated[..., None]
+    share = np.where(draft.predicted[..., None], 0, valid)
+    blended = np.where(
+        (draft.predicted & moving)[..., None], np.float32(own.keyframe_share) * valid, share
+    )
+    restored = share[..., 0] > own.keyframe_confidence
+    image = draft.image + blended * (warp(key_frame.optimised_image, moved.backward) - draft.image)
+    return replace(
+        draft,
+        image=image,
+        confidence=np.maximum(draft.confidence, share),
+        change=dissolves.where(restored, since, draft.change, parameters.dissolves),
+        disoccluded=draft.disoccluded & ~restored,
+    )
+
+
+def _exemplar(painted: StylizedFrame, parameters: CoherenceParameters) -> Exemplar:
+    source = painted.exemplar_source
     everywhere = np.ones((*source.shape[:2], 1), np.float32)
     planes = everywhere if painted.planes is None else painted.planes
-    return exemplar_of(source, painted.result, planes)
+    return exemplar_of(source, painted.optimised_image, planes, parameters.disocclusion)
 
 
-def _previous_output(moved: Motion, earlier: StylizedFrame, kept: np.ndarray) -> PreviousOutput:
-    """Return the earlier output for deflickering, where bool [H, W] `kept` is True.
+def _previous_output(
+    moved: Motion, earlier: StylizedFrame, usable: np.ndarray, parameters: CoherenceParameters
+) -> PreviousOutput:
+    """Return the earlier output for deflickering, where bool [H, W] `usable` is True.
 
     Warped along the measured flow: flicker is visible relative to the actual motion between two
     frames. The drift-corrected flow is for long-term alignment.
     """
-    back, forth = moved.measured or (moved.backward, moved.forward)
-    shown = earlier.result if earlier.shown is None else earlier.shown
-    seen = kept & is_consistent(back, forth)
-    return PreviousOutput.along(back, shown, earlier.result, seen)
+    back, ahead = moved.measured or (moved.backward, moved.forward)
+    optimised, output = earlier.optimised_image, earlier.unblended_image
+    valid = usable & is_consistent(back, ahead, parameters.motion)
+    return PreviousOutput.warped(back, optimised if output is None else output, optimised, valid)
 
 
-def _said_by(
-    back: Motion, old: StylizedFrame, source: Image
-) -> tuple[np.ndarray, np.ndarray, Image]:
-    """Return a key frame's confidence [H, W, 1], the change since, and its warped result."""
-    apart = source - warp(old.source, back.backward)
-    since = dissolves.added(old.change, back.backward, apart, back.confidence[..., 0] > 0)
-    valid = back.confidence * ~dissolves.outdated(since, source)[..., None]
-    return valid, since, warp(old.result, back.backward)
-
-
-def static(found: TemporalPrior, first: Image, frame: Image) -> np.ndarray:
+def static(
+    found: TemporalPrior, first: Image, frame: Image, parameters: CoherenceParameters = _DEFAULTS
+) -> np.ndarray:
     """Return bool [H, W, 1]: pixels without motion, unchanged since the first frame of the shot.
 
     Any change of the result there would be flicker. Changes are averaged over a box against sensor
     noise, and relative to the first frame, so that slow changes are detected too.
     """
+    own = parameters.warm_start
     still = found.confidence[..., 0] == 1
     if found.flow is not None:
         still &= (found.flow == 0).all(axis=2)
-    change = np.abs(cv2.blur(frame - first, (_CALM, _CALM))).max(axis=2)
-    return np.asarray(still & (change < _SLIGHTEST) & alike(first, frame))[..., None]
+    change = np.abs(cv2.blur(frame - first, (own.static_side, own.static_side))).max(axis=2)
+    still &= (change < own.static_change) & alike(first, frame, parameters.motion)
+    return np.asarray(still)[..., None]
 
 
-def _opening(backward: np.ndarray) -> np.ndarray:
-    """Return bool [H, W]: the flow stretches the ground to more than twice its area.
+def _stretched(backward: np.ndarray, parameters: WarmStartParameters) -> np.ndarray:
+    """Return bool [H, W]: the flow stretches the ground by more than the parameter allows.
 
     Behind a moving object the flow is stretched over disoccluded ground; warping would smear the
     object's edge over it. The area is the Jacobian determinant of p + flow(p).
     """
     across, down = (cv2.Sobel(backward, -1, *order, ksize=1) / 2 for order in ((1, 0), (0, 1)))
     area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
-    return np.asarray(area < _DRAWN_OUT)
+    return np.asarray(area < parameters.stretched)
 
 
-def _widened(places: np.ndarray) -> np.ndarray:
-    """Return bool [H, W], dilated by 4 pixels, to cover mixed pixels at the edge of an object."""
-    return cv2.dilate(places.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+def _dilated(places: np.ndarray, reach: int) -> np.ndarray:
+    """Return bool [H, W], dilated by `reach` pixels."""
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return cv2.dilate(places.astype(np.uint8), square) > 0
 
 
-def _other(before: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """Return bool [H, W]: another style applies than before, there or (if 3 wide) 2 pixels away.
+def _restyled(
+    before: np.ndarray, planes: np.ndarray, parameters: WarmStartParameters
+) -> np.ndarray:
+    """Return bool [H, W]: another style applies than before, there or beside a wide such area."""
+    change = np.abs(planes - before) > parameters.restyled
+    change |= (before == 0) & (planes > parameters.faint)
+    places = change.any(axis=2)
+    square = np.ones((parameters.restyled_width, parameters.restyled_width), np.uint8)
+    wide = cv2.morphologyEx(places.astype(np.uint8), cv2.MORPH_OPEN, square)
+    return np.asarray(places | _dilated(wide, parameters.restyled_edge))
 
-    The neighbours lay at the plane's former edge, which would remain visible as a line.
-    """
-    apart = (np.abs(planes - before) > _OTHER) | ((before == 0) & (planes > _FAINT))
-    places = apart.any(axis=2).astype(np.uint8)
-    wide = cv2.morphologyEx(places, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    return np.asarray((places | cv2.dilate(wide, np.ones((5, 5), np.uint8))) > 0)
 
-
-def _grown(before: np.ndarray, planes: np.ndarray) -> np.ndarray:
+def _weight_ratio(
+    before: np.ndarray, planes: np.ndarray, parameters: WarmStartParameters
+) -> np.ndarray:
     """Return float32 [H, W, 1], 0..1: the former plane weight as a share of the present one."""
-    share = np.where(planes - before < _FAINT, 1, before / np.maximum(planes, _FAINT))
-    return np.asarray(share.min(axis=2, keepdims=True), np.float32)
-
-
-def carried(prior: TemporalPrior) -> np.ndarray | None:
-    """Return the earlier frame's block matches moved along the flow; NaN to match a block anew.
-
-    Matches are float32 [rows, columns, 5], on nodes spread evenly from border to border. The last
-    two numbers are the offset of the matched content from its node, in pixels down and right. Each
-    node takes the match nearest to it; offsets accumulate motion smaller than a block. NaN where
-    confidence is at most 0.5 or no match is near.
-    """
-    if prior.matches is None:
-        return None
-    height, width = prior.confidence.shape[:2]
-    rows, columns = prior.matches.shape[:2]
-    last = (rows - 1, columns - 1)
-    spacing = np.maximum((height - 1, width - 1), 1) / np.maximum(last, 1)
-    node = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), axis=2)
-    here = node * spacing
-    at = tuple(np.rint(here).astype(int).transpose(2, 0, 1))
-    motion = 0 if prior.flow is None else prior.flow[at][..., ::-1]
-    there = here + motion
-    anchors = here + prior.matches[..., 3:]
-    near = np.clip(np.rint(there / spacing), 0, last).astype(int)
-    best, least = np.full(prior.matches.shape, np.nan, np.float32), np.full((rows, columns), np.inf)
-    for step in np.ndindex(3, 3):
-        row, column = np.clip(near + step - 1, 0, last).transpose(2, 0, 1)
-        offset = anchors[row, column] - there
-        away = np.hypot(*(offset / spacing).transpose(2, 0, 1))
-        nearer = (away < least) & (away <= _NEAR)
-        least = np.where(nearer, away, least)
-        moved = np.concatenate([prior.matches[row, column][..., :3], offset], axis=2)
-        best = np.where(nearer[..., None], moved, best)
-    return np.where(prior.confidence[at] > 0.5, best, np.nan).astype(np.float32)
+    faint = parameters.faint
+    ratio = np.where(planes - before < faint, 1, before / np.maximum(planes, faint))
+    return np.asarray(ratio.min(axis=2, keepdims=True), np.float32)

@@ -131,7 +131,7 @@ def open_guide(path: Path | str, source: Clip, indices: range) -> GuideFile:
     if clip.frames == source.frames:
         return GuideFile(clip=clip, files=_files(clip))
     if clip.frames > source.frames:
-        raise GuideError(_count_error(clip, source, indices))
+        raise GuideError(_count_message(clip, source, indices))
     if not _files(clip):
         return _series(clip, source, indices)
     return _numbered(clip, source, indices)
@@ -176,7 +176,7 @@ def missing(source: Path, folder: Path, name: str) -> str:
 
 def _series(clip: Clip, source: Clip, indices: range) -> GuideFile:
     if clip.frames != len(indices):
-        raise GuideError(_count_error(clip, source, indices))
+        raise GuideError(_count_message(clip, source, indices))
     return GuideFile(clip=clip, files=_files(clip), first=indices.start)
 
 
@@ -189,10 +189,10 @@ def _numbered(clip: Clip, source: Clip, indices: range) -> GuideFile:
         return _series(clip, source, indices)
     by_number = dict(zip(numbers, clip.files, strict=True))
     if len(by_number) < len(numbers):
-        raise GuideError(_duplicate_error(clip, numbers))
-    whole = max(numbers) - min(numbers) + 1 == len(numbers)
-    if whole and len(numbers) == len(indices) > 1:
-        return GuideFile(clip=clip, files=_in_order(by_number), first=indices.start)
+        raise GuideError(_duplicate_message(clip, numbers))
+    consecutive = max(numbers) - min(numbers) + 1 == len(numbers)
+    if consecutive and len(numbers) == len(indices) > 1:
+        return GuideFile(clip=clip, files=_by_ascending_number(by_number), first=indices.start)
     frames = _frames_of(by_number, source)
     keys = tuple(sorted(frames))
     return GuideFile(clip=clip, files=tuple(frames[key] for key in keys), keys=keys)
@@ -204,7 +204,7 @@ def _numbers(files: tuple[Path, ...]) -> list[int] | None:
     return [int(digits[-1]) for digits in found] if all(found) else None
 
 
-def _in_order(by_number: dict[int, Path]) -> tuple[Path, ...]:
+def _by_ascending_number(by_number: dict[int, Path]) -> tuple[Path, ...]:
     return tuple(by_number[number] for number in sorted(by_number))
 
 
@@ -222,7 +222,7 @@ def _frames_of(by_number: dict[int, Path], source: Clip) -> dict[int, Path]:
     return by_number
 
 
-def _duplicate_error(clip: Clip, numbers: list[int]) -> str:
+def _duplicate_message(clip: Clip, numbers: list[int]) -> str:
     twice = next(number for number in numbers if numbers.count(number) > 1)
     a, b = [file.name for file, n in zip(clip.files, numbers, strict=True) if n == twice][:2]
     return (
@@ -231,7 +231,7 @@ def _duplicate_error(clip: Clip, numbers: list[int]) -> str:
     )
 
 
-def _count_error(clip: Clip, source: Clip, indices: range) -> str:
+def _count_message(clip: Clip, source: Clip, indices: range) -> str:
     part = "" if len(indices) == source.frames else f", or {len(indices)} for the part to stylise"
     wanted = f"expected a picture for each of the {source.frames} frames of {source.path}{part}"
     if not _files(clip):

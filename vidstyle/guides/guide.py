@@ -17,9 +17,9 @@ from vidstyle.guides.palette import (
     TOLERANCE,
     Match,
     Palette,
-    closed,
     color_names,
-    labelled,
+    fill_unknown,
+    label_pixels,
     palette_of,
 )
 from vidstyle.image import is_opaque
@@ -27,15 +27,16 @@ from vidstyle.validation import check_range
 
 __all__ = [
     "Guide",
+    "adapted",
     "check_covers",
     "check_sizes",
-    "fitted",
-    "fitted_labels",
     "hard_labels",
     "hard_planes",
     "map_guide",
     "map_labels",
     "mask_plane",
+    "resize_labels",
+    "resize_to_frame",
     "unchanged",
 ]
 
@@ -44,7 +45,7 @@ _ASPECT = 0.01  # allowed relative difference of aspect ratios
 _UNCHANGED = 0.02  # of 1; drift of a propagated mask in a static scene
 _WHOLE = 1 - 1e-5  # sums of weights above it are 1 up to rounding; a 16-bit step is 1.5e-5
 _FAINT = 8.5 / 255  # of 1; a mask without higher values holds labels (0, 1, …) or noise
-_LABELLED = 0.01  # of the area; fewer pixels of such values are noise
+_MIN_LABEL_SHARE = 0.01  # of the area; fewer pixels of such values are noise
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Guide:
         map, the most frequent first; pass them for a clip. tolerance: RGB distance, see `palette`.
 
         Pixels of no colour of the map (smooth edges) get the nearest label. Raises GuideError for
-        another type, shape or range, and for what is no label map (see `palette_of`).
+        another type, shape or range, and for a picture that is no label map (see `palette_of`).
         """
         picture = _unit_range(label_map, "label map")
         if picture.ndim != 3 or picture.shape[2] not in (3, 4):
@@ -121,7 +122,7 @@ class Guide:
             picture = np.dstack([picture, np.ones(picture.shape[:2], np.float32)])
         palette = palette_of([("label map", picture)], "label map", tolerance)
         wanted = palette if colors is None else Palette("colors", color_names(colors), ())
-        labels = closed(labelled(picture, palette, tolerance)[0])
+        labels = fill_unknown(label_pixels(picture, palette, tolerance)[0])
         plane_of = [wanted.nearest(name, tolerance) for name in palette.names]
         members = (
             [label for label, owner in enumerate(plane_of) if owner == plane]
@@ -180,10 +181,15 @@ def mask_plane(picture: RgbaPicture, *, invert: bool = False, feather: float = 0
     invert: white keeps the source, black takes the style. feather: width in pixels of a blurred
     edge on either side: a Gaussian of sigma feather / 2, cut off at 2 × feather, border replicated.
     """
-    import cv2
-
     alpha = picture[..., 3]
     plane = _luminance(picture) if is_opaque(alpha) else alpha
+    return adapted(plane, invert=invert, feather=feather)
+
+
+def adapted(plane: np.ndarray, *, invert: bool, feather: float) -> np.ndarray:
+    """Return weights, float32 [H, W], inverted and feathered as `mask_plane` does."""
+    import cv2
+
     plane = 1 - plane if invert else plane
     if feather > 0:
         reach = max(1, round(2 * feather))
@@ -198,81 +204,83 @@ def _luminance(picture: RgbaPicture) -> np.ndarray:
     return np.asarray(weighed, np.float32)
 
 
-def check_covers(drawn: GuideFile, *, invert: bool = False) -> None:
+def check_covers(guide_file: GuideFile, *, invert: bool = False) -> None:
     """Raise GuideError if all masks are empty, or if their values are labels instead of weights.
 
     Reads masks until one covers something. A white mask is valid: it covers the whole frame.
     Labels (0 to 8, with or without a border of 255) as weights would silently keep the source.
     """
     brightest, raw, faint = 0.0, 0.0, False
-    for what, picture in drawn.pictures():
+    for origin, picture in guide_file.pictures():
         plane = mask_plane(picture)
         raw = max(raw, float(plane.max()))
         brightest = max(brightest, float(1 - plane.min() if invert else plane.max()))
-        labelled = _is_labelled(plane)
-        if labelled and plane.max() > _FAINT:
-            raise GuideError(_labelled_mask(what))
-        faint = faint or labelled  # also the start of a mask that fades in
+        is_labelled = _is_labelled(plane)
+        if is_labelled and plane.max() > _FAINT:
+            raise GuideError(_labels_message(origin))
+        faint = faint or is_labelled  # also the start of a mask that fades in
         if brightest > _FAINT and (raw > _FAINT or not faint):
             return
     if brightest > _FAINT:  # inverted labels: almost white everywhere
-        raise GuideError(_labelled_mask(str(drawn.clip.path)))
+        raise GuideError(_labels_message(str(guide_file.clip.path)))
     raise GuideError(
-        f"{drawn.clip.path}: expected a mask that is white (or opaque) where the style belongs, "
-        f"got weights of at most {brightest:.3f} of 1{' after --invert-mask' if invert else ''}; "
-        f"{_mend(brightest, invert)}"
+        f"{guide_file.clip.path}: expected a mask that is white (or opaque) where the style "
+        f"belongs, got weights of at most {brightest:.3f} of 1"
+        f"{' after --invert-mask' if invert else ''}; {_mask_remedy(brightest, invert)}"
     )
 
 
 def _is_labelled(plane: np.ndarray) -> bool:
     """Return whether weights are labels: only 0, values up to 8 of 255, and 255."""
     low = (plane > 0) & (plane <= _FAINT)
-    if not (plane == 0).any() or float(low.mean()) < _LABELLED:
+    if not (plane == 0).any() or float(low.mean()) < _MIN_LABEL_SHARE:
         return False
     return bool((low | (plane == 0) | (plane >= _WHOLE)).all())
 
 
-def _labelled_mask(what: str) -> str:
+def _labels_message(origin: str) -> str:
     return (
-        f"{what}: expected weights from 0 to 255, got a mask of labels (0 to 8, and at most "
+        f"{origin}: expected weights from 0 to 255, got a mask of labels (0 to 8, and at most "
         "255 beside them); save it as 0 where the source stays and 255 where the style belongs"
     )
 
 
-def _mend(brightest: float, invert: bool) -> str:
+def _mask_remedy(brightest: float, invert: bool) -> str:
     if brightest > 0 and not invert:
         return "if it was saved as 0 and 1, save it as 0 and 255"
     return "leave --invert-mask out" if invert else "redraw it, or invert it with --invert-mask"
 
 
-def check_sizes(drawn: GuideFile, indices: range, size: Callable[[int], tuple[int, int]]) -> None:
+def check_sizes(
+    guide_file: GuideFile, indices: range, size: Callable[[int], tuple[int, int]]
+) -> None:
     """Raise GuideError if a picture for a frame of `indices` has another aspect ratio than it.
 
     size: returns the (width, height) of a frame. Reads the headers of the pictures only.
     """
-    for frame in drawn.frames(indices):
-        _check_size(drawn.size(frame), size(frame), drawn.name(frame))
+    for frame in guide_file.frames(indices):
+        _check_size(guide_file.size(frame), size(frame), guide_file.name(frame))
 
 
-def _check_size(own: tuple[int, int], frame: tuple[int, int], what: str) -> None:
+def _check_size(own: tuple[int, int], frame: tuple[int, int], origin: str) -> None:
     """Raise GuideError if aspect ratios differ by 1 %, beyond rounding to even sides."""
     (a, b), (width, height) = own, frame
     off = abs(a * height - b * width)
     if off > max(_ASPECT * max(a * height, b * width), 1.0 * (a + b)):
         raise GuideError(
-            f"{what}: expected the proportions of the frame, {width}x{height}, got {a}x{b}; "
+            f"{origin}: expected the proportions of the frame, {width}x{height}, got {a}x{b}; "
             "make it from the frame, without cropping or stretching"
         )
 
 
-def fitted(picture: np.ndarray, width: int, height: int, what: str) -> RgbaPicture:
+def resize_to_frame(picture: np.ndarray, width: int, height: int, origin: str) -> RgbaPicture:
     """Return a soft picture, float32 [H, W] or [H, W, C], at the frame's size.
 
-    Area averaging when shrinking, bilinear when enlarging. what: its name in errors. Raises
+    Area averaging when shrinking, bilinear when enlarging. origin: its name in errors. Raises
     GuideError if the aspect ratio differs from the frame's by more than 1 %.
     """
     own = (picture.shape[1], picture.shape[0])
-    _check_size(own, (width, height), what)
+    _check_size(own, (width, height), origin)
     return _resized(picture, width, height)
 
 
@@ -286,13 +294,13 @@ def _resized(picture: np.ndarray, width: int, height: int) -> RgbaPicture:
     return np.clip(cv2.resize(picture, (width, height), interpolation=method), 0, 1)
 
 
-def fitted_labels(labels: np.ndarray, width: int, height: int, what: str) -> np.ndarray:
+def resize_labels(labels: np.ndarray, width: int, height: int, origin: str) -> np.ndarray:
     """Return labels, int16 [H, W], at the frame's size: the one with the largest area in a pixel.
 
-    Labels are not interpolated; ties go to the lower. Raises GuideError as `fitted` does.
+    Labels are not interpolated; ties go to the lower. Raises GuideError as `resize_to_frame` does.
     """
     own = (labels.shape[1], labels.shape[0])
-    _check_size(own, (width, height), what)
+    _check_size(own, (width, height), origin)
     if own == (width, height):
         return labels
     most = np.full((height, width), -1, np.float32)
@@ -310,7 +318,7 @@ def map_labels(
     width: int,
     height: int,
     *,
-    what: str,
+    origin: str,
     tolerance: float = TOLERANCE,
 ) -> tuple[np.ndarray, float]:
     """Return a map's labels at the frame's size, int16 [H, W], and the share of unassigned pixels.
@@ -319,13 +327,13 @@ def map_labels(
     the nearest label in the picture. Transparent pixels stay CLEAR. Raises GuideError if the aspect
     ratio differs or all pixels are unassigned.
     """
-    labels, unassigned = labelled(picture, palette, tolerance)
+    labels, unassigned = label_pixels(picture, palette, tolerance)
     if not (labels >= 0).any() and not (labels == CLEAR).all():
         raise GuideError(
-            f"{what}: expected the colours {', '.join(palette.names)}, got none of them; "
+            f"{origin}: expected the colours {', '.join(palette.names)}, got none of them; "
             "draw every map of a series with the same colours"
         )
-    return fitted_labels(closed(labels), width, height, what), unassigned
+    return resize_labels(fill_unknown(labels), width, height, origin), unassigned
 
 
 def hard_planes(labels: np.ndarray, count: int) -> np.ndarray:

@@ -16,26 +16,26 @@ from vidstyle.guides.files import RgbaPicture
 
 __all__ = [
     "CLEAR",
-    "MOST",
+    "MAX_COLORS",
     "TOLERANCE",
     "UNKNOWN",
     "Match",
     "Palette",
     "Region",
-    "closed",
     "color_names",
-    "labelled",
-    "matched",
+    "fill_unknown",
+    "label_pixels",
+    "match_palettes",
     "palette_of",
     "parse_regions",
 ]
 
 TOLERANCE = 0.14  # RGB distance; as in the original implementation
-MOST = 32  # colours of one map
+MAX_COLORS = 32  # colours of one map
 UNKNOWN, CLEAR = -1, -2  # labels of pixels near no colour, and of transparent pixels
 
-_LEAST = 0.0005  # of the pixels; minimum flat area of a colour
-_FEW = 9  # pixels; the same for small maps
+_MIN_SHARE = 0.0005  # of the pixels; minimum flat area of a colour
+_MIN_PIXELS = 9  # pixels; the same for small maps
 _ROUNDING = 1.5 / 255  # RGB distance of a blend from the line between its two colours
 
 Labels = np.ndarray  # int16 [H, W]: index in a Palette, UNKNOWN or CLEAR
@@ -47,21 +47,21 @@ Shares = dict[int, float]  # colour code -> share of the pixels, 0..1
 class Palette:
     """The colours of one map or of a series of maps, the most frequent first.
 
-    what: the path, for errors. names: '#rrggbb' of each. shares: of all pixels of all pictures.
+    origin: the path, for errors. names: '#rrggbb' of each. shares: of all pixels of all pictures.
     """
 
-    what: str
+    origin: str
     names: tuple[str, ...]
     shares: tuple[float, ...]
 
     @property
     def colors(self) -> np.ndarray:
         """Return the colours: float32 [K, 3], RGB, 0..1."""
-        return _parsed(self.names)
+        return _colors_of_names(self.names)
 
     def nearest(self, name: str, tolerance: float = TOLERANCE) -> int | None:
         """Return the index of the colour nearest to '#rrggbb', or None beyond the tolerance."""
-        far = np.linalg.norm(self.colors - _parsed([name]), axis=1)
+        far = np.linalg.norm(self.colors - _colors_of_names([name]), axis=1)
         return int(far.argmin()) if far.min() <= tolerance else None
 
 
@@ -87,7 +87,7 @@ class Match:
 
 
 def palette_of(
-    pictures: Iterable[tuple[str, RgbaPicture]], what: str, tolerance: float = TOLERANCE
+    pictures: Iterable[tuple[str, RgbaPicture]], origin: str, tolerance: float = TOLERANCE
 ) -> Palette:
     """Return the palette of a map or of a series of maps, given as (name, RgbaPicture).
 
@@ -97,42 +97,42 @@ def palette_of(
     at least 1 in 2000 pixels. Pixels with an alpha below 0.5 are in no region. Raises GuideError
     for more than 32 colours and for none.
     """
-    shares = _gathered(pictures, tolerance)
-    if len(shares) > MOST:
-        raise GuideError(_too_many(what, len(shares)))
+    shares = _shares_of_series(pictures, tolerance)
+    if len(shares) > MAX_COLORS:
+        raise GuideError(_too_many_message(origin, len(shares)))
     if not shares:
         raise GuideError(
-            f"{what}: expected a map with a flat colour for each region, got none; "
+            f"{origin}: expected a map with a flat colour for each region, got none; "
             "paint the regions in plain colours and save it as PNG"
         )
     order = sorted(shares, key=lambda code: (-shares[code], code))
     return Palette(
-        what=what,
+        origin=origin,
         names=tuple(_name(code) for code in order),
         shares=tuple(shares[code] for code in order),
     )
 
 
-def _gathered(pictures: Iterable[tuple[str, RgbaPicture]], tolerance: float) -> Shares:
+def _shares_of_series(pictures: Iterable[tuple[str, RgbaPicture]], tolerance: float) -> Shares:
     """Return the mean share of each colour in a series. Raises GuideError."""
     total: Shares = {}
     clean, count = True, 0
     for name, picture in pictures:
         shares, exact = _colors_of(picture, tolerance)
-        if len(shares) > MOST:
-            raise GuideError(_too_many(name, len(shares)))
+        if len(shares) > MAX_COLORS:
+            raise GuideError(_too_many_message(name, len(shares)))
         for code, share in shares.items():
             total[code] = total.get(code, 0) + share
         clean, count = clean and exact, count + 1
-    if not clean or len(total) > MOST:
-        total = _merged(total, tolerance)
+    if not clean or len(total) > MAX_COLORS:
+        total = _merge_similar(total, tolerance)
     return {code: share / count for code, share in total.items()}
 
 
-def _too_many(what: str, count: int) -> str:
+def _too_many_message(origin: str, count: int) -> str:
     return (
-        f"{what}: expected a map of at most {MOST} colours, got {count}; it was probably saved "
-        "with smoothing, or is a photo: save it as PNG without anti-aliasing"
+        f"{origin}: expected a map of at most {MAX_COLORS} colours, got {count}; it was probably "
+        "saved with smoothing, or is a photo: save it as PNG without anti-aliasing"
     )
 
 
@@ -140,21 +140,21 @@ def _colors_of(picture: RgbaPicture, tolerance: float) -> tuple[Shares, bool]:
     """Return the share of each colour of one map, and whether the map is clean."""
     codes, opaque = _codes(picture), picture[..., 3] >= 0.5
     distinct, counts = np.unique(codes[opaque], return_counts=True)
-    if len(distinct) <= MOST:
+    if len(distinct) <= MAX_COLORS:
         kept = ~_edge_artefacts(np.where(opaque, codes, -1), distinct, counts)
         shares = _shares(distinct[kept], counts[kept] / codes.size)
         return shares, True
     flat = opaque & (_contrast(picture[..., :3]) <= tolerance / 2)
     distinct, counts = np.unique(codes[flat], return_counts=True)
-    merged = _merged(_shares(distinct, counts), tolerance)
-    least = max(_FEW, _LEAST * codes.size)
+    merged = _merge_similar(_shares(distinct, counts), tolerance)
+    least = max(_MIN_PIXELS, _MIN_SHARE * codes.size)
     names = [_name(code) for code, flat_pixels in merged.items() if flat_pixels >= least]
-    return _covered(picture, names, tolerance), False
+    return _coverage(picture, names, tolerance), False
 
 
-def _covered(picture: RgbaPicture, names: Sequence[str], tolerance: float) -> Shares:
+def _coverage(picture: RgbaPicture, names: Sequence[str], tolerance: float) -> Shares:
     """Return the share of the pixels that each of these colours covers."""
-    labels, _ = labelled(picture, Palette("", tuple(names), ()), tolerance)
+    labels, _ = label_pixels(picture, Palette("", tuple(names), ()), tolerance)
     counts = np.bincount(labels[labels >= 0], minlength=len(names)) / labels.size
     return {int(name[1:], 16): float(count) for name, count in zip(names, counts, strict=True)}
 
@@ -175,7 +175,7 @@ def _name(code: int) -> str:
     return f"#{code:06x}"
 
 
-def _parsed(names: Sequence[str]) -> np.ndarray:
+def _colors_of_names(names: Sequence[str]) -> np.ndarray:
     """Return '#rrggbb' colours as float32 [K, 3], 0..1."""
     return _colors(np.array([int(name[1:], 16) for name in names], np.int32))
 
@@ -199,13 +199,13 @@ def _edge_artefacts(codes: Codes, distinct: Codes, counts: Codes) -> np.ndarray:
     """
     colors = _colors(distinct)
     solid = np.isin(distinct, codes[_contrast(_colors(codes)) == 0])
-    artefacts = counts < max(_FEW, _LEAST * codes.size)
+    artefacts = counts < max(_MIN_PIXELS, _MIN_SHARE * codes.size)
     for i in np.flatnonzero(~artefacts):
-        artefacts[i] = _between(colors[i], colors[solid])
+        artefacts[i] = _is_blend(colors[i], colors[solid])
     return artefacts & ~solid & solid.any()
 
 
-def _between(color: np.ndarray, ends: np.ndarray) -> bool:
+def _is_blend(color: np.ndarray, ends: np.ndarray) -> bool:
     """Return whether a colour is a blend of any two of `ends`, [K, 3]."""
     if len(ends) < 2:
         return False
@@ -217,7 +217,7 @@ def _between(color: np.ndarray, ends: np.ndarray) -> bool:
     return bool((off[inner] <= _ROUNDING).any())
 
 
-def _merged(shares: Shares, tolerance: float) -> Shares:
+def _merge_similar(shares: Shares, tolerance: float) -> Shares:
     """Add the share of each colour to the most frequent one within the tolerance, greedily."""
     order = sorted(shares, key=lambda code: (-shares[code], code))
     codes = np.array(order, np.int32)
@@ -231,7 +231,7 @@ def _merged(shares: Shares, tolerance: float) -> Shares:
     return merged
 
 
-def labelled(
+def label_pixels(
     picture: np.ndarray, palette: Palette, tolerance: float = TOLERANCE
 ) -> tuple[Labels, float]:
     """Return each pixel's label, int16 [H, W], and the share of pixels that are UNKNOWN, 0..1.
@@ -251,7 +251,7 @@ def labelled(
     return labels, float((labels == UNKNOWN).mean())
 
 
-def closed(labels: Labels) -> Labels:
+def fill_unknown(labels: Labels) -> Labels:
     """Return the labels with UNKNOWN pixels replaced by the nearest label or CLEAR in the picture.
 
     Unchanged if all are UNKNOWN.
@@ -297,7 +297,7 @@ def parse_regions(text: str) -> tuple[Region, ...]:
     return tuple(dict.fromkeys(regions))
 
 
-def matched(
+def match_palettes(
     content: Palette,
     palettes: Sequence[Palette],
     *,
@@ -306,7 +306,7 @@ def matched(
     untouched: bool = False,
     tolerance: float = TOLERANCE,
 ) -> tuple[Match, ...]:
-    """Return the colours of the frame's map that are stylised, matched with the styles' maps.
+    """Return the colours of the frame's map that are stylised, and where the styles have them.
 
     palettes: of the styles' maps. names: paths of the style pictures, for `regions`. regions:
     restricts colours and styles; empty: all. untouched: keep the source where no style has the
@@ -315,7 +315,7 @@ def matched(
 
     Raises GuideError for unmatched colours, UsageError for an unknown style in `regions`.
     """
-    wanted = _wanted(content, palettes, names, regions, tolerance)
+    wanted = _styles_by_color(content, palettes, names, regions, tolerance)
     matches, unmatched = [], []
     for color, styles in sorted(wanted.items()):
         pairs = (
@@ -327,18 +327,18 @@ def matched(
         else:
             unmatched.append(color)
     if not matches or (unmatched and not untouched):
-        raise GuideError(_unmatched(content, palettes, unmatched))
+        raise GuideError(_unmatched_message(content, palettes, unmatched))
     return tuple(matches)
 
 
-def _wanted(
+def _styles_by_color(
     content: Palette,
     palettes: Sequence[Palette],
     names: Sequence[str | Path],
     regions: Sequence[Region],
     tolerance: float,
 ) -> dict[int, list[int]]:
-    """Return the styles requested for each colour of the frame's map. Raises as `matched`."""
+    """Return the styles requested for each colour. Raises as `match_palettes`."""
     every = list(range(len(palettes)))
     if not regions:
         return dict.fromkeys(range(len(content.names)), every)
@@ -347,12 +347,12 @@ def _wanted(
         color = content.nearest(region.color, tolerance)
         if color is None:
             raise GuideError(
-                f"--regions: expected colours of {content.what} ({', '.join(content.names)}), "
+                f"--regions: expected colours of {content.origin} ({', '.join(content.names)}), "
                 f"got {region.color}"
             )
         styles = every if region.style is None else [_style(region.style, names)]
         if region.style and palettes[styles[0]].nearest(region.color, tolerance) is None:
-            raise GuideError(_unmatched(content, [palettes[styles[0]]], [color]))
+            raise GuideError(_unmatched_message(content, [palettes[styles[0]]], [color]))
         wanted.setdefault(color, set()).update(styles)
     return {color: sorted(styles) for color, styles in wanted.items()}
 
@@ -371,10 +371,12 @@ def _style(wanted: str, names: Sequence[str | Path]) -> int:
     )
 
 
-def _unmatched(content: Palette, palettes: Sequence[Palette], unmatched: Sequence[int]) -> str:
+def _unmatched_message(
+    content: Palette, palettes: Sequence[Palette], unmatched: Sequence[int]
+) -> str:
     colors = ", ".join(f"{content.names[i]} ({content.shares[i]:.2%} of it)" for i in unmatched)
-    maps = "; ".join(f"{one.what}: {', '.join(one.names)}" for one in palettes)
+    maps = "; ".join(f"{one.origin}: {', '.join(one.names)}" for one in palettes)
     return (
-        f"{content.what}: expected colours that a style's map has ({maps}), got {colors}; draw "
+        f"{content.origin}: expected colours that a style's map has ({maps}), got {colors}; draw "
         "them in a style's map, restrict with --regions, or leave them with --unmatched keep"
     )

@@ -17,7 +17,7 @@ from vidstyle.motion.occlusion import confidence, is_cut
 from vidstyle.motion.warp import warp
 from vidstyle.segmentation.matting import around, guided_filter, square
 
-__all__ = ["OpticalFlow", "Tracked", "track"]
+__all__ = ["Mend", "Opening", "OpticalFlow", "Tracked", "track"]
 
 OpticalFlow = Callable[[Image, Image], np.ndarray]
 Opening = Callable[[int, np.ndarray], np.ndarray]  # frame index, uint8 [H, W, 3] -> planes
@@ -41,11 +41,12 @@ _PATIENCE = 24  # frames after the last key frame that wait for a mended one, to
 
 @dataclass(frozen=True)
 class Tracked:
-    """Planes [H, W, K] of a frame, and the one or two key frames that they come from."""
+    """Planes [H, W, K] of a frame, uint8 [H, W, 3], and the key frames that they come from."""
 
     index: int
     planes: np.ndarray
     keys: tuple[int, ...]
+    frame: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def track(
         if buffered.flows is None:
             yield from _from_one_key(pending, propagated, hard, opening)
             pending, propagated = [], None
-        planes = keys[buffered.index] if buffered.index in keys else None
+        planes = keys.get(buffered.index)
         done = buffered.index > last and (mend is None or len(pending) >= _PATIENCE)
         if planes is None and done and buffered.flows is None and opening is not None:
             planes = opening(buffered.index, buffered.frame)
@@ -136,9 +137,8 @@ def track(
         if planes is not None:
             at_key = _at_key(buffered, planes, hard)
             yield from _between_keys(pending, propagated, buffered, at_key, hard)
-            yield Tracked(
-                buffered.index, _output(at_key.planes, at_key.binary, hard), (at_key.key,)
-            )
+            made = _output(at_key.planes, at_key.binary, hard)
+            yield Tracked(buffered.index, made, (at_key.key,), buffered.frame)
             pending, propagated = [], at_key
             continue
         pending.append(buffered)
@@ -226,7 +226,8 @@ def _from_one_key(
                 f"propagated across a cut; draw one for frame {buffered.index}"
             )
         planes = buffered.planes.astype(np.float32) / 255
-        yield Tracked(buffered.index, _output(planes, propagated.binary, hard), (propagated.key,))
+        made = _output(planes, propagated.binary, hard)
+        yield Tracked(buffered.index, made, (propagated.key,), buffered.frame)
 
 
 def _opened(pending: list[_PendingFrame], hard: bool, opening: Opening) -> _Propagated:
@@ -262,7 +263,8 @@ def _between_keys(
     keys = (right.key,) if left is None else (left.key, right.key)
     for buffered in pending:
         planes = np.asarray(buffered.planes, np.float32) / 255
-        yield Tracked(buffered.index, _output(planes, right.binary, hard), keys)
+        made = _output(planes, right.binary, hard)
+        yield Tracked(buffered.index, made, keys, buffered.frame)
 
 
 def _blended(buffered: _PendingFrame, right: _Propagated, share: float) -> np.ndarray:

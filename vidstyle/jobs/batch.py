@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vidstyle import media
-from vidstyle.errors import MediaError, OutputError, StateError, UsageError, explained, writing
+from vidstyle.errors import MediaError, OutputError, StateError, UsageError, describe_error, writing
 from vidstyle.jobs.batch_item import BatchWork, MakeJob, job_of
 from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.discovery import LEDGER, REASONS, Batch
@@ -92,7 +92,7 @@ def plan_batch(batch: Batch, make: MakeJob, notify: OnEvent) -> int:
                 StateFolder(job.output).check(restart=job.settings.restart)
                 plans.append(forecast(job))
         except Exception as error:
-            message, code = explained(error)
+            message, code = describe_error(error)
             event = replace(event, status="failed", message=message, exit_code=code)
             failed.append(FailedSource(str(item.source), message, code))
         notify(event)

@@ -17,10 +17,11 @@ from vidstyle.errors import (
     OutputError,
     StateError,
     WeightsError,
-    explained,
+    describe_error,
     writing,
 )
 from vidstyle.guides.files import missing
+from vidstyle.inputs import is_automatic
 from vidstyle.jobs import pipeline
 from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.discovery import Batch, Item, counterpart
@@ -39,7 +40,7 @@ from vidstyle.jobs.targets import is_whole
 from vidstyle.media.clip import MOVIES
 from vidstyle.media.codecs import PICTURE_CODECS
 
-__all__ = ["BatchWork", "MakeJob", "job_of", "when_free"]
+__all__ = ["BatchWork", "MakeJob", "job_of", "retry_while_locked"]
 
 _T = TypeVar("_T")
 MakeJob = Callable[[Path, Path], Job]  # of a source and an output
@@ -88,13 +89,13 @@ class BatchWork:
         notify(NextEvent(index=index, of=len(self), source=self.source(index)))
         try:
             if patient:
-                found = when_free(lambda: self._do(index, notify, cancel), notify, cancel)
+                found = retry_while_locked(lambda: self._do(index, notify, cancel), notify, cancel)
             else:
                 found = self._do(index, notify, cancel)
         except (BrokenPipeError, CancelledError):  # stdout is closed, or the caller has cancelled
             raise
         except Exception as error:
-            if _is_common(error):
+            if _affects_all_sources(error):
                 raise
             found = self.failed(index, error)
             notify(TraceEvent(text=traceback.format_exc()))
@@ -102,7 +103,7 @@ class BatchWork:
 
     def failed(self, index: int, error: Exception) -> ItemEvent:
         """Return the result of a source that could not be done because of `error`."""
-        message, code = explained(error)
+        message, code = describe_error(error)
         return self._item(index, "failed", message=message, exit_code=code)
 
     def _item(
@@ -119,9 +120,9 @@ class BatchWork:
 
     def _do(self, index: int, notify: OnEvent, cancel: Cancel | None) -> ItemEvent:
         job, clip = job_of(self.batch, self.make, self.batch.items[index])
-        asked = self.job().settings.codec
-        if job.settings.codec != asked:
-            message = f"{job.source}: --codec {asked} is for stills: it was not used here"
+        requested = self.job().settings.codec
+        if job.settings.codec != requested:
+            message = f"{job.source}: --codec {requested} is for stills; it was not used here"
             notify(WarningEvent(message=message))
         record = self.batch.record(job.output)
         check_own(record)
@@ -138,7 +139,7 @@ class BatchWork:
         return self._item(index, "done", job.output, warnings=outcome.warnings)
 
 
-def when_free(act: Callable[[], _T], notify: OnEvent, cancel: Cancel | None = None) -> _T:
+def retry_while_locked(act: Callable[[], _T], notify: OnEvent, cancel: Cancel | None = None) -> _T:
     """Return the result of `act`, called again each second while another run holds its state.
 
     Raises CancelledError.
@@ -165,18 +166,18 @@ def job_of(batch: Batch, make: MakeJob, item: Item) -> tuple[Job, media.Clip]:
     if codec in PICTURE_CODECS and result.suffix and clip.kind != "picture":
         job = replace(job, settings=replace(job.settings, codec=None))  # a codec for stills
     still = clip.kind == "picture"
-    own = [_own_guide(path, batch, item, still=still) for path in job.masks]
-    drawn = None if job.map is None else _own_guide(job.map, batch, item, still=still)
+    own = [_guide_of_item(path, batch, item, still=still) for path in job.masks]
+    drawn = None if job.map is None else _guide_of_item(job.map, batch, item, still=still)
     return replace(job, masks=tuple(own), map=drawn), clip
 
 
-def _own_guide(given: Path, batch: Batch, item: Item, *, still: bool) -> Path:
+def _guide_of_item(given: Path, batch: Batch, item: Item, *, still: bool) -> Path:
     """Return the mask or map of one source if the folder `given` mirrors the source tree.
 
     A folder with no file for any source is a series of frames, used for every clip. Raises
     GuideError if only this source has none.
     """
-    if not given.is_dir():
+    if is_automatic(given) or not given.is_dir():
         return given
     found = counterpart(given, item.relative_path)
     if found is not None:
@@ -217,7 +218,7 @@ def _has_state_to_delete(output: Path, made: dict[str, Any]) -> bool:
     return bool(not state["published"].get("kept") and not differences(made, state["job"]))
 
 
-def _is_common(error: Exception) -> bool:
+def _affects_all_sources(error: Exception) -> bool:
     """Return whether an error would occur with every other source too."""
     cause = error.__cause__
     full = isinstance(error, OutputError) and isinstance(cause, OSError) and cause.errno in _FULL

@@ -19,7 +19,7 @@ these exact names are deleted, see state_folder.py.
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from zipfile import BadZipFile
@@ -27,7 +27,15 @@ from zipfile import BadZipFile
 import numpy as np
 
 from vidstyle.atomic import commit, defer_signals, delete, lock, sha256_of, sync, sync_folder
-from vidstyle.errors import HeldError, MediaError, StateError, UsageError, reading, writing
+from vidstyle.errors import (
+    HeldError,
+    MediaError,
+    StateError,
+    UsageError,
+    name_list,
+    reading,
+    writing,
+)
 from vidstyle.jobs.manifest import MANIFEST, Manifest, check_own, differences, read_manifest
 from vidstyle.jobs.state_folder import StateFolder
 from vidstyle.jobs.targets import agrees, is_whole
@@ -86,30 +94,30 @@ class Checkpoint:
         self.published: Manifest = {}
         self._manifest = manifest
         self._restart = restart
-        self._mark = "" if shard is None else ".{}-of-{}".format(*shard)
-        self._ours = False
-        self._held = ExitStack()
+        self._shard_suffix = "" if shard is None else ".{}-of-{}".format(*shard)
+        self._is_own = False
+        self._locks = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as undo, writing(self.path):
             self._folder.check(restart=self._restart)
             self.path.mkdir(exist_ok=True)
-            if self._mark:
+            if self._shard_suffix:
                 with lock(self.path / "lock", patience=_PATIENCE):
-                    undo.enter_context(lock(self.path / f"lock{self._mark}"))
+                    undo.enter_context(lock(self.path / f"lock{self._shard_suffix}"))
                     self._open()
             else:
                 for path in dict.fromkeys((self.path / "lock", *self._folder.locks())):
                     undo.enter_context(lock(path))
-                undo.callback(self._leave)
+                undo.callback(self._remove_if_unused)
                 self._open()
-            self._held = undo.pop_all()
+            self._locks = undo.pop_all()
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        with self._held:
-            if error is not None and self._mark:
-                self._leave_shard()
+        with self._locks:
+            if error is not None and self._shard_suffix:
+                self._remove_after_failed_shard()
 
     def has(self, index: int) -> bool:
         """Whether frame `index` is finished."""
@@ -145,7 +153,7 @@ class Checkpoint:
         notes: arrays by name that the next frame needs; None values are left out.
         """
         final = self._frame(index)
-        draft = final.with_suffix(f"{self._mark}.tmp.png")
+        draft = final.with_suffix(f"{self._shard_suffix}.tmp.png")
         with writing(final):
             save_frame(draft, image)
             line = {"index": index, "sha256": sha256_of(draft), **report}
@@ -160,7 +168,7 @@ class Checkpoint:
     def _save_notes(self, index: int, notes: dict[str, np.ndarray]) -> str:
         """Save the arrays of a frame; return the sha256 of the file."""
         final = self._notes(index)
-        draft = final.with_suffix(f"{self._mark}.tmp.npz")
+        draft = final.with_suffix(f"{self._shard_suffix}.tmp.npz")
         with draft.open("wb") as file, defer_signals():
             np.savez_compressed(file, allow_pickle=False, **notes)
         sync(draft)
@@ -200,37 +208,30 @@ class Checkpoint:
             published = {"files": names, "frames": count, "form": output_options, "kept": kept}
             own = {target for target in pairs if agrees(target, before.get(target.name))}
             free = set(pairs) if overwrite else own
-            self._check_free(set(pairs) - free)
+            for target in set(pairs) - free:
+                with self._without_replacing(target):
+                    if os.path.lexists(target):
+                        raise FileExistsError(target)
             self._write_manifest(published)
             if part.is_dir():
-                self._make_output_folder()
+                with self._without_replacing(self.output):
+                    self.output.mkdir(exist_ok=True)
             for target, file in pairs.items():
-                self._rename(file, target, overwrite=target in free)
+                with self._without_replacing(target):
+                    commit(file, target, overwrite=target in free)
             sync_folder(self.output.absolute().parent)
 
-    def _check_free(self, targets: Iterable[Path]) -> None:
-        for target in targets:
-            if os.path.lexists(target):
-                raise UsageError(self._appeared(target))
-
-    def _make_output_folder(self) -> None:
+    @contextmanager
+    def _without_replacing(self, target: Path) -> Iterator[None]:
+        """Convert a FileExistsError to a UsageError: `target` has appeared during the run."""
         try:
-            self.output.mkdir(exist_ok=True)
+            yield
         except FileExistsError as error:
-            raise UsageError(self._appeared(self.output)) from error
-
-    def _rename(self, draft: Path, final: Path, *, overwrite: bool) -> None:
-        try:
-            commit(draft, final, overwrite=overwrite)
-        except FileExistsError as error:
-            raise UsageError(self._appeared(final)) from error
-
-    def _appeared(self, target: Path) -> str:
-        return (
-            f"{target} appeared while the run was at work, and is left as it is; move it away, or "
-            "add --overwrite to replace it, and run the same command again, or choose another "
-            f"output: the finished frames are kept in {self.path}"
-        )
+            raise UsageError(
+                f"{target} appeared during the run, and was not replaced; move it away, or add "
+                "--overwrite to replace it, and run the same command again, or choose another "
+                f"output: the finished frames are kept in {self.path}"
+            ) from error
 
     def is_published(self, *, output_options: Manifest) -> bool:
         """Return whether the output exists, intact, as an earlier run of this request wrote it."""
@@ -248,13 +249,13 @@ class Checkpoint:
             draft.write_text(self._stored(self.published), encoding="utf-8")
             commit(draft, path)
 
-    def remove(self) -> list[str]:
-        """Delete the state; return the names of files that vidstyle did not write, which remain.
+    def remove(self) -> str:
+        """Delete the state; name the files that vidstyle did not write, which remain; "" if none.
 
         The manifest is deleted last, so that an interrupted deletion can be continued.
         """
         with writing(self.path):
-            return self._folder.remove()
+            return name_list(self._folder.remove())
 
     @property
     def _frames(self) -> Path:
@@ -262,7 +263,7 @@ class Checkpoint:
 
     @property
     def _journal(self) -> Path:
-        return self.path / f"journal{self._mark}.jsonl"
+        return self.path / f"journal{self._shard_suffix}.jsonl"
 
     def _frame(self, index: int) -> Path:
         return self._frames / f"{index:06d}.png"
@@ -274,7 +275,7 @@ class Checkpoint:
         self._folder.check(restart=self._restart)
         stored = None if self._restart else read_manifest(self.path / MANIFEST)
         if stored is None:
-            self._ours = True
+            self._is_own = True
             self._folder.clear()
             self._write_manifest({})
         elif found := differences(stored["job"], self._manifest):
@@ -284,23 +285,23 @@ class Checkpoint:
             )
         else:
             self.published = stored["published"]
-            self._folder.sweep(self._mark)
+            self._folder.sweep(self._shard_suffix)
             self._read_journal()
-            self._ours = True
+            self._is_own = True
         self._frames.mkdir(exist_ok=True)
 
-    def _leave(self) -> None:
-        if self._ours and not self.finished and not self.published:
+    def _remove_if_unused(self) -> None:
+        if self._is_own and not self.finished and not self.published:
             self.remove()
 
-    def _leave_shard(self) -> None:
+    def _remove_after_failed_shard(self) -> None:
         """Delete the state if this shard failed and no shard has finished a frame."""
-        others = [path for path in self._folder.locks() if path.name != f"lock{self._mark}"]
+        others = [path for path in self._folder.locks() if path.name != f"lock{self._shard_suffix}"]
         with suppress(HeldError), ExitStack() as held:
             for path in others:
                 held.enter_context(lock(path))
             self._read_journal()
-            self._leave()
+            self._remove_if_unused()
 
     def _write_manifest(self, published: Manifest) -> None:
         draft = self.path / "manifest.tmp.json"
@@ -315,12 +316,12 @@ class Checkpoint:
         """Read the finished frames; truncate an incomplete last line of this run's journal."""
         reports: dict[int, Report] = {}
         for journal in self._folder.journals():
-            lines, whole = journal.read_bytes(), 0
+            lines, complete = journal.read_bytes(), 0
             for line, report in _records(lines):
-                whole += len(line)
+                complete += len(line)
                 reports[report["index"]] = report
-            if whole < len(lines) and journal == self._journal:
-                os.truncate(journal, whole)
+            if complete < len(lines) and journal == self._journal:
+                os.truncate(journal, complete)
         self.finished = {
             index: _finished(report)
             for index, report in reports.items()
@@ -339,9 +340,9 @@ def _records(lines: bytes) -> Iterator[tuple[bytes, Report]]:
     for line in lines.splitlines(keepends=True):
         try:
             report = json.loads(line)
-            whole = line.endswith(b"\n") and type(report["index"]) is int and report["sha256"]
+            complete = line.endswith(b"\n") and type(report["index"]) is int and report["sha256"]
         except (ValueError, KeyError, TypeError, RecursionError):
             return
-        if not whole:
+        if not complete:
             return
         yield line, report

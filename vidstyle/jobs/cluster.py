@@ -108,11 +108,11 @@ class Workers:
 
     client: Any
     count: int
-    surroundings: "_Surroundings"
+    environment: "_WorkerEnvironment"
 
     def do(self, tasks: Tasks, notify: OnEvent, cancel: Cancel | None = None) -> None:
         """Run all tasks; an exception cancels the remaining ones."""
-        _spread(self.client, tasks, self.surroundings, notify, cancel)
+        _run_tasks(self.client, tasks, self.environment, notify, cancel)
 
 
 @contextmanager
@@ -124,8 +124,8 @@ def workers_at(address: str, *, verbose: bool = False) -> Iterator[Workers]:
     """
     _set_up(verbose)
     with _connected(address, verbose) as client:
-        surroundings = _Surroundings()
-        yield Workers(client, _check_workers(client, address, surroundings), surroundings)
+        environment = _WorkerEnvironment()
+        yield Workers(client, _check_workers(client, address, environment), environment)
 
 
 @contextmanager
@@ -191,7 +191,7 @@ def _ignore_sigint() -> Any:
     return IgnoreSigint()
 
 
-def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> int:
+def _check_workers(client: Any, address: str, environment: "_WorkerEnvironment") -> int:
     """Return the number of workers. Raises VidstyleError if there is none, or one does not fit."""
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
@@ -201,7 +201,7 @@ def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> 
             f"`dask worker {address} --nthreads 1 --no-nanny`"
         ) from error
     try:
-        return len(client.run(surroundings.enter))
+        return len(client.run(environment.enter))
     except VidstyleError:
         raise
     except Exception as error:  # dask raises Exception if a worker cannot unpickle
@@ -211,7 +211,7 @@ def _check_workers(client: Any, address: str, surroundings: "_Surroundings") -> 
 
 
 @dataclass(frozen=True)
-class _Surroundings:
+class _WorkerEnvironment:
     """Working folder, versions and environment, in which client and workers must agree."""
 
     folder: str = field(default_factory=os.getcwd)
@@ -231,7 +231,7 @@ class _Surroundings:
                 f"--scheduler: a worker ({platform.node()}) does not see the folder "
                 f"{self.folder}; share it under the same path"
             ) from error
-        here = _Surroundings(self.folder)
+        here = _WorkerEnvironment(self.folder)
         found = [
             *changes("", self.versions, here.versions),
             *changes("", self.environment, here.environment),
@@ -244,19 +244,23 @@ class _Surroundings:
             )
 
 
-def _spread(
-    client: Any, work: Tasks, surroundings: _Surroundings, notify: OnEvent, cancel: Cancel | None
+def _run_tasks(
+    client: Any,
+    work: Tasks,
+    environment: _WorkerEnvironment,
+    notify: OnEvent,
+    cancel: Cancel | None,
 ) -> None:
     """Run all tasks; on any exception cancel the remaining ones."""
     topic = f"vidstyle-{uuid4().hex}"
     messages: SimpleQueue[Any] = SimpleQueue()
     client.subscribe_topic(topic, lambda stamped: messages.put(pickle.loads(stamped[1])))
     # a separate task, so that `work` is sent once per worker and not once per task
-    shared = client.submit(_Given(work), key=f"{topic}-work")
+    shared = client.submit(_Constant(work), key=f"{topic}-work")
     indices: dict[Any, int] = {}
     try:
         for index in range(len(work)):
-            task = _Task(index, surroundings, topic)
+            task = _Task(index, environment, topic)
             future = client.submit(task, shared, key=f"{topic}-{index}")
             indices[future] = index
             future.add_done_callback(messages.put)
@@ -312,7 +316,7 @@ def _result_of(work: Tasks, index: int, future: Any) -> Event:
 
 
 @dataclass(frozen=True)
-class _Given:
+class _Constant:
     """Returns the work that it holds."""
 
     work: Tasks
@@ -326,7 +330,7 @@ class _Task:
     """Runs one task in a worker; returns its result."""
 
     index: int
-    surroundings: _Surroundings
+    environment: _WorkerEnvironment
     topic: str
 
     def __call__(self, work: Tasks) -> Event:
@@ -344,13 +348,13 @@ class _Task:
                 named = replace(event, source=work.source(self.index), process=os.getpid())
                 worker.log_event(self.topic, pickle.dumps(named))
 
-        with _AT_WORK:
-            self.surroundings.enter()
+        with _WORKER_LOCK:
+            self.environment.enter()
             prepared = _prepared(self.topic, work)
             return prepared.do(self.index, report, patient=True, cancel=is_cancelled)
 
 
-_AT_WORK = threading.Lock()  # a worker may have several threads, but has one stylizer
+_WORKER_LOCK = threading.Lock()  # a worker may have several threads, but has one stylizer
 _PREPARED: dict[str, Tasks] = {}  # the work of this process by topic, with its stylizer
 
 

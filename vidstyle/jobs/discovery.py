@@ -111,15 +111,9 @@ def collect(  # noqa: PLR0913 - one argument for each option of a batch
         )
     _check_output(output)
     named = [[path] if isinstance(path, str) else path for path in guides]
-    aside = frozenset(os.path.realpath(path) for paths in named for path in paths)
-    search = _Search(recursive, sequences, output, aside, base)
-    found: dict[Path, Item] = {}
-    for given, in_list in (*((s, False) for s in sources), *((s, True) for s in listed)):
-        for item in search.of(given, in_list=in_list):
-            found.setdefault(_absolute(item.source), item)
-    if not found:
-        raise MediaError(_message_of_none([*sources, *listed], search))
-    items = _distinct(found.values(), output)
+    guide_paths = frozenset(os.path.realpath(path) for paths in named for path in paths)
+    search = _Search(recursive, sequences, output, guide_paths, base)
+    items = _distinct(search.all_of(sources, listed), output)
     number, of = shard
     return Batch(
         source=next((item.source for item in items if _exists(item.source)), Path(os.devnull)),
@@ -139,13 +133,23 @@ class _Search:
     recursive: bool
     sequences: bool
     output: Path
-    aside: frozenset[str]
+    guide_paths: frozenset[str]
     base: Path
     faults: list[tuple[Path, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     unread: list[str] = field(default_factory=list)
 
-    def of(self, given: Path, *, in_list: bool) -> Iterator[Item]:
+    def all_of(self, sources: Sequence[Path], listed: Sequence[Path]) -> list[Item]:
+        """Return the distinct sources of the arguments and of a list. Raises MediaError if none."""
+        found: dict[Path, Item] = {}
+        for given, in_list in (*((s, False) for s in sources), *((s, True) for s in listed)):
+            for item in self._of(given, in_list=in_list):
+                found.setdefault(_absolute(item.source), item)
+        if not found:
+            raise MediaError(_message_of_none([*sources, *listed], self))
+        return list(found.values())
+
+    def _of(self, given: Path, *, in_list: bool) -> Iterator[Item]:
         """Yield the sources of one argument or line of a list."""
         check_apart(self.output, (given,))
         below = given.is_relative_to(self.base)
@@ -173,7 +177,7 @@ class _Search:
                     self.left_out["hidden"] += 1
                 elif is_system(entry.name):
                     self.left_out["system"] += 1
-                elif os.path.realpath(entry.path) in self.aside:
+                elif os.path.realpath(entry.path) in self.guide_paths:
                     self.left_out["guides"] += 1
                 elif entry.is_dir(follow_symlinks=False):
                     if self._is_result(Path(entry.path)):
@@ -259,7 +263,7 @@ def _check_output(output: Path) -> None:
 def _message_of_none(sources: Sequence[Path], search: _Search) -> str:
     if search.faults:
         return search.faults[0][1]
-    deeper = "" if search.recursive else "; add -r for what is in folders below"
+    deeper = "" if search.recursive else "; add -r to search subfolders"
     others = sum(search.left_out.values())
     files = [name for name in search.unread if not name.endswith("/")]
     named = left_out_message(sorted(files, key=natural))
@@ -306,7 +310,7 @@ def _key(path: Path) -> str:
 def counterpart(folder: Path, path: Path) -> Path | None:
     """Return the file or folder for the source at `path` in a folder that mirrors the sources.
 
-    It has the same name, or the same stem with another suffix. None if there is none.
+    It has the same name, or the same stem with another suffix. None if it does not exist.
     """
     at = folder / path.parent
     if (at / path.name).exists():
@@ -338,7 +342,7 @@ def read_list(name: str, output: Path | None = None) -> list[Path]:
         ) from error
     if b"\0" in data:
         raise MediaError(
-            f"--list: expected a text with one source a line, but {name} is none; name another file"
+            f"--list: expected a text, one source a line, but {name} is binary; name another file"
         )
     lines = data.removeprefix(b"\xef\xbb\xbf").splitlines()
     return [Path(os.fsdecode(line)) for line in lines if line.strip()]

@@ -1,4 +1,4 @@
-"""Events: what a run, a batch or a cluster reports while it works, one frozen dataclass a kind.
+"""Events that a run, a batch or a cluster reports: one frozen dataclass for each kind.
 
 `on_event` of `stylize`, `run`, `preview` and `run_batch` receives them; the command line prints
 them as a progress bar, or with --json as the lines of `Event.to_json`.
@@ -116,7 +116,8 @@ class StepEvent(Event):
 class FrameEvent(Event):
     """A frame is finished.
 
-    losses: the last value of each loss term. cut: a shot begins with this frame. reinitialized:
+    losses: the last value of each loss term. frame_equivalents: evaluations in units of the whole
+    frame (see Stylized). cut: a shot begins with this frame. reinitialized:
     optimised without a prior although no shot begins here, since a dissolve has replaced the whole
     picture. back: the earlier frame that the prior was taken from if not the previous one (after a
     flash), else None.
@@ -127,6 +128,7 @@ class FrameEvent(Event):
     of: int
     losses: Mapping[str, float]
     evaluations: int
+    frame_equivalents: float
     seconds: float
     cut: bool
     reinitialized: bool
@@ -249,7 +251,7 @@ class FailedSource:
 
 @dataclass(frozen=True)
 class SourceWarning:
-    """A warning of one source: what of it could not be kept in its output."""
+    """A warning of one source."""
 
     source: str
     message: str
@@ -285,7 +287,7 @@ class PlanEvent(Event):
     width: int
     height: int
     steps: int
-    steps_next: int
+    steps_next: int | str
     evaluations: int
     seconds: float
     bytes: int

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from vidstyle.atomic import commit, delete, draft_beside, is_special
 from vidstyle.errors import MediaError, SettingsError, UsageError, reading, writing
+from vidstyle.inputs import is_automatic
 from vidstyle.jobs.job import parse_style
 from vidstyle.settings import Option, Settings, kinds_of, options
 from vidstyle.techniques import TECHNIQUES
@@ -281,7 +282,7 @@ def _with_flag(key: str, text: str) -> list[str]:
 
 
 def with_paths(request: Mapping[str, Any], move: Callable[[str], str]) -> Request:
-    """Return the request with `move` applied to every path in it."""
+    """Return the request with `move` applied to every path in it; automatic masks have none."""
     moved = dict(request)
     paths = {key for key, kind in _KEYS.items() if kind in ("path", "paths")}
     paths |= {name for name, (_, facts) in _declarations().items() if facts.is_path}
@@ -290,7 +291,7 @@ def with_paths(request: Mapping[str, Any], move: Callable[[str], str]) -> Reques
         if key == "style":
             moved[key] = tuple(_moved_style(one, move) for one in value)
         elif isinstance(value, tuple):
-            moved[key] = tuple(map(move, value))
+            moved[key] = tuple(one if is_automatic(Path(one)) else move(one) for one in value)
         elif value is not None and not (key == "list" and value == "-"):
             moved[key] = move(value)
     if request.get("regions"):

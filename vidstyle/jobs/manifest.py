@@ -1,4 +1,4 @@
-"""Manifests: what the pixels of an output depend on; reading and comparing them."""
+"""Manifests: everything that the pixels of an output depend on; reading and comparison."""
 
 import json
 import stat
@@ -124,10 +124,10 @@ def changes(prefix: str, old: Manifest, new: Manifest) -> Iterator[str]:
         was, now = old.get(name), new.get(name)
         if was != now:
             label = prefix + (name.replace("_", "-") if prefix == "--" else name)
-            yield f"{label} was {_in_words(was)}, is {_in_words(now)}"
+            yield f"{label} was {_text_of(was)}, is {_text_of(now)}"
 
 
-def _in_words(value: Any) -> str:
+def _text_of(value: Any) -> str:
     if value is None:
         return "unset"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

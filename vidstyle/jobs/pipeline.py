@@ -8,37 +8,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidstyle import media
-from vidstyle.coherence.shots import ShotTracker, frame_notes
-from vidstyle.coherence.stylized import Stylized
+from vidstyle.coherence.cold import NoCoherence
+from vidstyle.coherence.default import DefaultCoherence
+from vidstyle.coherence.interface import MakeCoherence, RunContext
+from vidstyle.coherence.parameters import CoherenceParameters
 from vidstyle.environment import preserved
-from vidstyle.errors import ContainerError, SettingsError, UsageError, VidstyleError, writing
+from vidstyle.errors import ContainerError, SettingsError, UsageError, writing
 from vidstyle.image import Image, recolored
 from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.events import (
     DoneEvent,
-    FrameEvent,
     OnEvent,
     PlanEvent,
     ShardEvent,
     StartEvent,
-    StepEvent,
     WarningEvent,
     each_warning_once,
     ignore,
 )
+from vidstyle.jobs.frame_loop import stylize_each
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.plan import Work, encoding, forecast, probe_source, survey
-from vidstyle.jobs.state_folder import listed
 from vidstyle.jobs.takeover import check_sizes, suggest_other_output, take_over
 from vidstyle.jobs.targets import check_space, check_target
 from vidstyle.stylizer.protocol import IdentityStylizer, Stylizes
 from vidstyle.stylizer.size_buckets import SizeBuckets
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.warm_start import TemporalPrior
-    from vidstyle.guides.guide import Guide
     from vidstyle.media import Clip
     from vidstyle.techniques.base import Style
 
@@ -50,7 +48,6 @@ __all__ = [
     "run",
     "run_shard",
     "stylize",
-    "stylize_frame",
 ]
 
 
@@ -67,6 +64,17 @@ class Outcome:
 
 
 MakeStylizer = Callable[[Job, "Sequence[Style]", Path | None], Stylizes]
+_PARAMETERS = CoherenceParameters()
+
+
+@dataclass(frozen=True)
+class _Method:
+    """How a run stylises: the stylizer's factory, its network, and the temporal method."""
+
+    make_stylizer: MakeStylizer
+    network: Network
+    coherence: MakeCoherence
+    parameters: CoherenceParameters
 
 
 def make_stylizer(job: Job, styles: "Sequence[Style]", network: Path | None) -> Stylizes:
@@ -118,7 +126,7 @@ def stylize(  # noqa: PLR0913 - one argument for each input of a job
     return run(job, on_event, cancel=cancel)
 
 
-def run(
+def run(  # noqa: PLR0913 - the job, and what a test or a benchmark replaces
     job: Job,
     on_event: OnEvent | None = None,
     *,
@@ -126,41 +134,37 @@ def run(
     make_stylizer: MakeStylizer = make_stylizer,
     network: Network | None = None,
     record: Path | None = None,
+    coherence: MakeCoherence = DefaultCoherence,
+    parameters: CoherenceParameters = _PARAMETERS,
 ) -> Outcome:
     """Run a job, or continue it from its last finished frame. Raises VidstyleError.
 
     An invalid request is refused before a frame is decoded. cancel: see `stylize`. network: the
     result of find_network, which is called by default. record: where to write the manifest, to be
-    kept when the state folder is deleted.
+    kept when the state folder is deleted. coherence, parameters: the temporal method of a clip and
+    its constants; the manifest does not hold them, so discard the state (restart) to change them.
     """
     began = time.monotonic()
     notify = each_warning_once(on_event or ignore)
     clip, styles = _prepare(job)
     network = network or find_network(job, notify)
+    method = _Method(make_stylizer, network, coherence, parameters)
     manifest = job.manifest(clip, network.digest)
     if job.settings.resume_from is not None:
         take_over(Path(job.settings.resume_from), job.output, manifest)
     with Checkpoint(job.output, manifest, restart=job.settings.restart) as state:
         stylized, warnings = 0, []
         if not state.is_published(output_options=job.settings.of_scope("output")):
-            work = survey(job, notify, cancel)
-            work.guidance.check()
-            guided = work.guidance.of_styles(styles)
-            before = len(state.finished)
-            _stylize_frames(work, state, lambda: make_stylizer(job, guided, network.path))
-            stylized = len(state.finished) - before
+            work, stylized, _ = _stylize_job(job, styles, method, state, (notify, cancel))
             warnings = _encode(work, state)
         if record is not None:
             state.record(record)
         frames, kept = state.published["frames"], _close(job, state, warnings, notify)
-        outcome = Outcome(
-            output=job.output,
-            frames=frames,
-            stylized=stylized,
-            seconds=time.monotonic() - began,
-            kept=kept,
-            warnings=tuple(warnings),
-        )
+    seconds, output = time.monotonic() - began, job.output
+    outcome = Outcome(
+        output=output, frames=frames, stylized=stylized, seconds=seconds, kept=kept,
+        warnings=tuple(warnings),
+    )  # fmt: skip
     notify(DoneEvent(**vars(outcome)))
     return outcome
 
@@ -185,26 +189,47 @@ def run_shard(
     _check_shareable(job)
     clip, styles = _prepare(job)
     network = network or find_network(job, notify)
+    method = _Method(make_stylizer, network, DefaultCoherence, _PARAMETERS)
     with Checkpoint(job.output, job.manifest(clip, network.digest), shard=shard) as state:
-        work = survey(job, notify, cancel)
-        work.guidance.check()
-        guided = work.guidance.of_styles(styles)
-        before = len(state.finished)
-        shots = _stylize_frames(
-            work, state, lambda: make_stylizer(job, guided, network.path), shard
-        )
+        found = _stylize_job(job, styles, method, state, (notify, cancel), shard)
+        work, stylized, shots = found
         done = ShardEvent(
             output=job.output,
             shard=shard[0],
             of=shard[1],
             shots=shots,
-            stylized=len(state.finished) - before,
+            stylized=stylized,
             finished=len(state.finished),
             frames=len(work.indices),
             seconds=round(time.monotonic() - began, 3),
         )
     notify(done)
     return done
+
+
+def _stylize_job(
+    job: Job,
+    styles: "list[Style]",
+    method: _Method,
+    state: Checkpoint,
+    watch: tuple[OnEvent, Cancel | None],
+    shard: tuple[int, int] = (1, 1),
+) -> tuple[Work, int, int | None]:
+    """Stylise the unfinished frames of a shard.
+
+    Returns the surveyed work, the number of frames made, and of shots in the clip (None if all
+    frames were finished already).
+    """
+    work = replace(survey(job, *watch), parameters=method.parameters)
+    work.guidance.check()
+    guided = work.guidance.of_styles(styles)
+    before = len(state.finished)
+
+    def make() -> Stylizes:
+        return method.make_stylizer(job, guided, method.network.path)
+
+    shots = _stylize_frames(work, state, make, method.coherence, shard)
+    return work, len(state.finished) - before, shots
 
 
 def _check_shareable(job: Job) -> None:
@@ -246,7 +271,8 @@ def _stylize_frames(
     work: Work,
     state: Checkpoint,
     make: Callable[[], Stylizes],
-    shard: tuple[int, int] = (1, 1),
+    coherence: MakeCoherence,
+    shard: tuple[int, int],
 ) -> int | None:
     """Stylise and save each unfinished frame of the shard.
 
@@ -273,77 +299,16 @@ def _stylize_frames(
     ):
         work.notify(WarningEvent(message=message))
     stylizer = make() if work.linked else SizeBuckets(make())
-    return _stylize_each(work, state, stylizer, work.left(todo), shard)
-
-
-def _stylize_each(
-    work: Work, state: Checkpoint, stylizer: Stylizes, left: int, shard: tuple[int, int]
-) -> int:
-    """Stylise and save the shots of a shard; return the number of shots in the clip."""
-    count = len(work.indices)
-    shots = ShotTracker(state, stylizer.begin, count, linked=work.linked, shard=shard)
-    for (position, frame), guide in zip(work.frames(), work.guidance.frames(), strict=True):
-        began = time.monotonic()
-        fade = work.fades.get(position)
-        out = fade is not None and fade.is_out
-        cut = shots.advance(position, frame, guide, fade)
-        if state.has(position):
-            continue
-        left -= work.left([position])
-        if shots.ours:
-            prior = shots.prior()
-            if out:
-                made = Stylized(frame)
-            else:
-                made = stylize_frame(work, stylizer, position, frame, guide, prior)
-            report = {
-                **_report(made, seconds=time.monotonic() - began),
-                "cut": cut,
-                "reinitialized": prior is None and not (cut or out),
-                "back": shots.back,
-            }
-            notes = frame_notes(made, prior) if work.linked else None
-            state.save(position, made.output_image, report, notes)
-            work.notify(FrameEvent(index=position, of=count, left=left, **report))
-    return shots.shots
-
-
-def _report(result: Stylized, *, seconds: float) -> dict[str, Any]:
-    """Return the losses, evaluations and seconds of a frame, for the journal and the events."""
-    return {
-        "losses": {name: float(value) for name, value in result.losses.items()},
-        "evaluations": result.evaluations,
-        "seconds": round(seconds, 3),
-    }
-
-
-def stylize_frame(
-    work: Work,
-    stylizer: Stylizes,
-    position: int,
-    frame: "Image",
-    guide: "Guide | None",
-    prior: "TemporalPrior | None",
-) -> Stylized:
-    """Stylise one frame and report each evaluation.
-
-    Raises CancelledError, and VidstyleError if memory runs out.
-    """
-
-    def progress(evaluation: int, loss: float, image: Callable[[], Image]) -> None:
-        work.notify(StepEvent(index=position, evaluation=evaluation, loss=float(loss), image=image))
-        work.check()
-
-    try:
-        return stylizer.stylize(frame, guide=guide, prior=prior, progress=progress)
-    except Exception as error:
-        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-            width, height = work.size(position)
-            raise VidstyleError(
-                f"memory ran out at {width} x {height} pixels; choose a smaller --size, then run "
-                "again"
-            ) from error
-        raise
+    context = RunContext(
+        history=state,
+        initial_image=stylizer.begin,
+        frame_count=len(sizes),
+        shard=shard,
+        deflickers=work.job.settings.temporal_weight > 0,
+        parameters=work.parameters,
+    )
+    method = coherence(context) if work.linked else NoCoherence(context)
+    return stylize_each(work, state, stylizer, method, work.left(todo))
 
 
 def _encode(work: Work, state: Checkpoint) -> list[str]:
@@ -389,7 +354,7 @@ def _close(job: Job, state: Checkpoint, warnings: list[str], notify: OnEvent) ->
     if others := state.remove():
         warnings.append(
             f"{state.path} stays, since it holds files that vidstyle did not write: "
-            f"{listed(others)}; move them away, or a later run of this output is refused"
+            f"{others}; move them away, or a later run of this output is refused"
         )
         notify(WarningEvent(message=warnings[-1]))
     return None

@@ -1,12 +1,13 @@
 """Plan: the frames of a job, their sizes and guides, and estimates of time and disk space."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vidstyle import media
 from vidstyle.coherence.fades import THUMBNAIL, Fade, fades, thumbnail
+from vidstyle.coherence.parameters import CoherenceParameters
 from vidstyle.errors import MediaError
 from vidstyle.guides.frame_guides import FrameGuides, GuideFiles, GuideSeries
 from vidstyle.image import Image, resize
@@ -34,6 +35,7 @@ class Work:
     """The frames `indices` of `clip` to stylise; events go to `notify`.
 
     check: called between frames and evaluations; raises CancelledError once the run is cancelled.
+    parameters: the constants of temporal coherence.
     """
 
     job: Job
@@ -41,6 +43,7 @@ class Work:
     indices: range
     notify: OnEvent
     check: Callable[[], None] = lambda: None
+    parameters: CoherenceParameters = field(default_factory=CoherenceParameters)
 
     @property
     def linked(self) -> bool:
@@ -66,7 +69,7 @@ class Work:
     def expected(self, position: int) -> int:
         """Return the number of evaluations of a frame; cuts, which take more, are not known yet."""
         settings = self.job.settings
-        return settings.steps_next if self.linked and position else settings.steps
+        return settings.usual_steps_next if self.linked and position else settings.steps
 
     def space(self, positions: list[int]) -> int:
         """Return the bytes needed to save these frames and to write the whole output."""
@@ -99,7 +102,7 @@ class Work:
         """The fade of each frame that is part of a fade from or to black; empty for pictures."""
         if not (self.linked and self.job.optimises):
             return {}
-        return fades(map(thumbnail, self._read(THUMBNAIL)))
+        return fades(map(thumbnail, self._read(THUMBNAIL)), self.parameters.fades)
 
     def faded(self, position: int, result: "Image") -> "Image":
         """Return a stylised frame with the fade of its source frame applied."""

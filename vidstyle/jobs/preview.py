@@ -9,8 +9,9 @@ from vidstyle.errors import UsageError
 from vidstyle.image import Image, recolored, resize
 from vidstyle.jobs.cancel import Cancel
 from vidstyle.jobs.events import OnEvent, each_warning_once, ignore
+from vidstyle.jobs.frame_loop import stylize_frame
 from vidstyle.jobs.job import Job, Network, find_network
-from vidstyle.jobs.pipeline import MakeStylizer, make_stylizer, stylize_frame
+from vidstyle.jobs.pipeline import MakeStylizer, make_stylizer
 from vidstyle.jobs.plan import Work, survey
 from vidstyle.stylizer.size_buckets import SizeBuckets
 

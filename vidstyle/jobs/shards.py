@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Self
 
-from vidstyle.jobs.batch_item import when_free
+from vidstyle.jobs.batch_item import retry_while_locked
 from vidstyle.jobs.cancel import Cancel
 from vidstyle.jobs.cluster import workers_at
 from vidstyle.jobs.events import (
@@ -72,7 +72,7 @@ class _Shards:
                 self.clip, shard, notify, cancel=cancel, make_stylizer=make, network=network
             )
 
-        return when_free(act, notify, cancel)
+        return retry_while_locked(act, notify, cancel)
 
     def failed(self, _: int, error: Exception) -> ShardEvent:
         raise error

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from vidstyle.atomic import commit, delete
-from vidstyle.errors import StateError, reading
+from vidstyle.errors import StateError, name_list, reading
 from vidstyle.jobs.manifest import MANIFEST, is_own_manifest, state_path
 
-__all__ = ["StateFolder", "listed"]
+__all__ = ["StateFolder"]
 
 _SHARD = r"(?:\.[0-9]+-of-[0-9]+)?"
 _LOCK = re.compile(rf"lock{_SHARD}")
@@ -40,7 +40,6 @@ _STARTS = {  # first bytes of the files that vidstyle writes
     re.compile(r"frames/.*\.png"): _PNG,
     re.compile(r"frames/.*\.npz"): b"PK\x03\x04",
 }
-_LISTED = 3  # names in a message
 
 _Kind = Literal["file", "folder", "link", "other"]
 _NOUNS: dict[_Kind, str] = {
@@ -176,13 +175,13 @@ class StateFolder:
             strange += [entry.name for entry in found if entry.name.startswith("part")]
         if strange:
             raise StateError(
-                f"{self.path} has no {MANIFEST} of vidstyle and holds {listed(strange)}, which "
+                f"{self.path} has no {MANIFEST} of vidstyle and holds {name_list(strange)}, which "
                 "vidstyle did not write; move that away, or choose another output"
             )
         if state and not restart:
             raise StateError(
-                f"{self.path} holds {listed(state)}, but no {MANIFEST} that tells what they were "
-                "made of; add --restart to discard them, or choose another output"
+                f"{self.path} holds {name_list(state)}, but no {MANIFEST}, so their "
+                "request is unknown; add --restart to discard them, or choose another output"
             )
 
     def _is_own(self, entry: _Entry) -> bool:
@@ -257,9 +256,3 @@ def _remove_if_empty(folder: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-
-
-def listed(names: list[str]) -> str:
-    """Return the first names and the number of the others, for a message."""
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -17,9 +17,9 @@ __all__ = [
     "another_output",
     "check_sizes",
     "command_for",
+    "message_with_command",
     "suggest_other_output",
     "take_over",
-    "told_with_command",
 ]
 
 
@@ -46,7 +46,7 @@ def take_over(old: Path, output: Path, manifest: Manifest) -> None:
     if found := differences(stored["job"], manifest):
         raise StateError(
             f"{source} holds frames of another request: {'; '.join(found)}; repeat the earlier "
-            "request but for its output"
+            "request with another output only"
         )
     with writing(target), ExitStack() as held:
         folder = StateFolder(old)
@@ -96,7 +96,7 @@ def suggest_other_output(output: Path, state: Checkpoint, error: ContainerError)
     return found
 
 
-def told_with_command(error: ContainerError, given: Sequence[str]) -> str:
+def message_with_command(error: ContainerError, given: Sequence[str]) -> str:
     """Return the message of an error; if frames were kept, with the command that continues.
 
     given: the arguments of the command that failed.

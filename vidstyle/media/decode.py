@@ -89,6 +89,7 @@ def open_video(path: Path) -> Iterator[InputContainer]:
 
 
 def reason(error: BaseException) -> str:
+    """Return the message of an exception, else the name of its class."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
@@ -133,7 +134,7 @@ def _scanned(path: Path, changed: int, size: int) -> Timeline:
     with open_video(path) as container:
         found = Continuity(container.format.name)
         for seen in _file_order(found, _raw_packets(container, list(container.streams), [])):
-            found.place(seen)
+            found.assign(seen)
         streams = candidates(container)
         main = choose_main_stream(streams, found.timeline(None)).index if streams else None
         return found.timeline(main)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from vidstyle.errors import MediaError
+from vidstyle.errors import MediaError, name_list
 from vidstyle.inputs import NUMBER, pattern_of
 from vidstyle.media.pictures import PICTURES
 from vidstyle.media.raws import is_raw
@@ -14,7 +14,7 @@ __all__ = [
     "is_pattern",
     "is_system",
     "left_out_message",
-    "listed",
+    "list_pictures",
     "missing_numbers",
     "natural",
 ]
@@ -54,7 +54,7 @@ def is_pattern(path: Path) -> bool:
     return bool(NUMBER.search(path.name)) and not path.exists()
 
 
-def listed(path: Path, expected: str) -> tuple[list[Path], tuple[str, ...]]:
+def list_pictures(path: Path, expected: str) -> tuple[list[Path], tuple[str, ...]]:
     """Return (pictures in natural order, notes on files left out or numbers missing).
 
     path: a folder or a numbered pattern. expected: the beginning of error messages. Raises
@@ -100,14 +100,12 @@ def left_out_message(names: list[str]) -> str:
     """Return a message that names the files and folders (name/) left out, "" for none."""
     if not names:
         return ""
-    shown = ", ".join(names[:_MAX_NAMED])
-    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
     advice = [
         ("camera raw must be developed to TIFF first", any(map(is_raw, names))),
         ("-r includes videos and folders", any(map(_is_for_batch, names))),
     ]
     detail = "; ".join(sentence for sentence, applies in advice if applies)
-    return f"left out: {shown}{more}" + (f" ({detail})" if detail else "")
+    return f"left out: {name_list(names, _MAX_NAMED)}" + (f" ({detail})" if detail else "")
 
 
 def _is_for_batch(name: str) -> bool:

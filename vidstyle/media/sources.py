@@ -22,7 +22,7 @@ from vidstyle.media.large import (
     reduced_size,
     side_factor,
 )
-from vidstyle.media.listing import is_pattern, listed
+from vidstyle.media.listing import is_pattern, list_pictures
 from vidstyle.media.pictures import (
     is_picture,
     is_transparent,
@@ -158,7 +158,7 @@ def _file_notes(files: list[Path], found: list[_Measured]) -> tuple[str, ...]:
 
 
 def _probe_pictures(path: Path, rate: Fraction | None, count: bool) -> Clip:
-    files, notes = listed(path, _EXPECTED)
+    files, notes = list_pictures(path, _EXPECTED)
     found = _measured(path, files, count, rate is None)
     sizes = tuple(one.size for one in found)
     clip = Clip(

@@ -101,8 +101,8 @@ def probe_video(path: Path, count: bool) -> Clip:
             moved = round(timeline.shift / _time_base(stream))
             scan.declared_end = stream.start_time + stream.duration + moved
         clip = _clip(path, container, stream, scan)
-        began = scan.stamps[0] * _time_base(stream)
-        notes = (*_stream_notes(container, stream, timeline), *_time_notes(timeline, began))
+        first_time = scan.stamps[0] * _time_base(stream)
+        notes = (*_stream_notes(container, stream, timeline), *_time_notes(timeline, first_time))
         notes += _joined_file_notes(path, container.format.name, timeline.reach)
         cut = _cut_short(container, scan, timeline)
     if count:
@@ -239,11 +239,11 @@ def _stream_notes(
     return () if declared is None else (declared,)
 
 
-def _time_notes(timeline: Timeline, began: Fraction) -> tuple[str, ...]:
+def _time_notes(timeline: Timeline, first_time: Fraction) -> tuple[str, ...]:
     """Return notes on changed timestamps. began: seconds of the first main video frame."""
     notes = []
     if timeline.joins:
-        first = max(0.0, float(timeline.joins[0] - began))
+        first = max(0.0, float(timeline.joins[0] - first_time))
         notes.append(
             f"its timestamps jump {len(timeline.joins)} time(s), first {first:.2f} s after its "
             "start: the parts were joined, with picture, sound and subtitles in sync"

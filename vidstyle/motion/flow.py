@@ -7,22 +7,24 @@ import cv2
 import numpy as np
 
 from vidstyle.image import Image
+from vidstyle.motion.parameters import MotionParameters
 from vidstyle.motion.warp import warp
 
 __all__ = ["NEIGHBOURHOOD", "contrast", "difference", "optical_flow", "squared_length"]
 
 NEIGHBOURHOOD = np.ones((5, 5), np.uint8)  # of contrast, erosion and dilation
 
+_DEFAULTS = MotionParameters()
 _MIN_SIDE = 32  # pixels; below 16, DIS of OpenCV 5.0 returns NaN or aborts the process
-_FULL_RESOLUTION = 1_000_000  # pixels; larger frames are refined at half resolution only
-_LEAKED_FLOW = 0.5  # pixels; DIS leaks up to this much from moving ground into a static logo
-_UNCHANGED = 0.01  # of 1; smaller differences are noise
-_MIN_GAIN = 0.3  # of the remaining difference; a flow that removes less does not explain it
 _ROUNDING = 1e-6  # of 1, squared; smaller differences are rounding
-_TEXTURED = 0.1  # of 1; contrast at which motion is visible
 
 
-def optical_flow(a: Image, b: Image, near: np.ndarray | None = None) -> np.ndarray:
+def optical_flow(
+    a: Image,
+    b: Image,
+    near: np.ndarray | None = None,
+    parameters: MotionParameters = _DEFAULTS,
+) -> np.ndarray:
     """Return the flow from `a` to `b`: float32 [H, W, 2], (dx, dy) in pixels.
 
     near: an initial flow, for distant frames: the composition of the flows between them.
@@ -33,11 +35,11 @@ def optical_flow(a: Image, b: Image, near: np.ndarray | None = None) -> np.ndarr
     """
     height, width = a.shape[:2]
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    dis.setFinestScale(0 if width * height <= _FULL_RESOLUTION else 1)
-    dis.setVariationalRefinementIterations(10)
+    dis.setFinestScale(0 if width * height <= parameters.full_resolution else 1)
+    dis.setVariationalRefinementIterations(parameters.refinement_iterations)
     initial = None if near is None else _padded(near)
     flow = dis.calc(_grey(a), _grey(b), initial)[:height, :width]
-    return np.where(_is_static(a, b, flow)[..., None], np.float32(0), flow)
+    return np.where(_is_static(a, b, flow, parameters)[..., None], np.float32(0), flow)
 
 
 def _grey(image: Image) -> np.ndarray:
@@ -51,39 +53,38 @@ def _padded(values: np.ndarray) -> np.ndarray:
     return np.pad(values, ((0, down), (0, right), *[(0, 0)] * (values.ndim - 2)), mode="edge")
 
 
-def _is_static(a: Image, b: Image, flow: np.ndarray) -> np.ndarray:
+def _is_static(a: Image, b: Image, flow: np.ndarray, parameters: MotionParameters) -> np.ndarray:
     """Return bool [H, W]: pixels without motion, even where DIS finds some. Any of three tests.
 
     1. The pixel's whole row or column is unchanged (black bars; DIS leaks motion into them).
     2. Its neighbourhood is bit-identical and the flow is short (a logo).
     3. The camera is static, and the flow explains `a` no better than zero flow here and nearby.
     """
-    changed = difference(a, b, 1) > _UNCHANGED
+    changed = difference(a, b, 1) > parameters.unchanged
     static = ~(changed.any(axis=0) & changed.any(axis=1, keepdims=True))
     same = cv2.erode(np.all(a == b, axis=2).astype(np.uint8), NEIGHBOURHOOD) > 0
-    static |= same & (squared_length(flow) < _LEAKED_FLOW**2)
-    moving = _explains(flow, a, b)
-    textured = contrast(a) > _TEXTURED
-    if moving[textured].sum() <= textured.sum() / 2:
-        side = max(a.shape[:2]) // 8 + 1
-        static |= cv2.blur(moving.astype(np.float32), (side, side)) < 0.01
+    static |= same & (squared_length(flow) < parameters.leaked_flow**2)
+    moving = _explains(flow, a, b, parameters)
+    textured = contrast(a) > parameters.textured
+    if moving[textured].sum() <= textured.sum() * parameters.moving_camera:
+        side = int(max(a.shape[:2]) * parameters.static_side) + 1
+        static |= cv2.blur(moving.astype(np.float32), (side, side)) < parameters.static_share
     return np.asarray(static)
 
 
-def _explains(flow: np.ndarray, a: Image, b: Image) -> np.ndarray:
+def _explains(flow: np.ndarray, a: Image, b: Image, parameters: MotionParameters) -> np.ndarray:
     """Return bool [H, W]: warping along the flow removes enough of the local difference.
 
     Relative, not absolute: a slow pan changes a soft picture by less than noise does per frame,
-    but moves strokes visibly within a second. Measured: where frames differ by noise alone (up to
-    8/255 on real frames) warping removes at most a tenth; at half a pixel of motion, most.
+    but moves strokes visibly within a second.
     """
-    first, other = (cv2.GaussianBlur(image, (0, 0), 1) for image in (a, b))
-    side = max(17, max(a.shape[:2]) // 16)
+    first, other = (cv2.GaussianBlur(image, (0, 0), parameters.gain_blur) for image in (a, b))
+    side = max(parameters.gain_side_least, int(max(a.shape[:2]) * parameters.gain_side))
     without, within = (
         cv2.blur(np.square(first - compared).sum(axis=2), (side, side))
         for compared in (other, warp(other, flow))
     )
-    return np.asarray(without - within > _MIN_GAIN * within + _ROUNDING)
+    return np.asarray(without - within > parameters.least_gain * within + _ROUNDING)
 
 
 def difference(a: Image, b: Image, side: int) -> np.ndarray:

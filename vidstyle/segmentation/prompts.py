@@ -13,7 +13,7 @@ Box = tuple[float, float, float, float]  # (x0, y0, x1, y1): two opposite corner
 
 @dataclass(frozen=True)
 class Prompt:
-    """Clicks on an object, clicks beside it, and a box around it; at least one of the first or last.
+    """Clicks on an object, clicks beside it, a box around it; at least a click on it or a box.
 
     Raises UsageError for none, and for a box of no area.
     """

@@ -92,6 +92,18 @@ class Selector:
         """
         return self.mask(Prompt.of(points, labels, box), previous)
 
+    def stepwise(self, prompt: Prompt) -> np.ndarray:
+        """Return the mask of a prompt, found with one more click each time.
+
+        As the network was trained; measured better than all clicks at once.
+        """
+        found, inside, outside = None, prompt.inside, prompt.outside
+        if prompt.box is None:
+            for count in range(1, len(inside) + len(outside)):
+                part = Prompt(inside[:count], outside[: max(0, count - len(inside))])
+                found = self.mask(part, found)
+        return self.mask(prompt, found)
+
     def mask(self, prompt: Prompt, previous: np.ndarray | None = None) -> np.ndarray:
         """Return the mask of a prompt; see `select`."""
         height, width = self._image.shape[:2]
@@ -131,9 +143,9 @@ class Selector:
         places = np.array([place for place, _ in marked], np.float32) * np.float32(self._scale)
         return places, np.array([kind for _, kind in marked], np.float32)
 
-    def _filled(self) -> tuple[int, int]:
+    def _filled(self) -> tuple[int, ...]:
         """Return the (rows, columns) of the decoder's masks that show the image."""
-        return tuple(max(1, -(-side * _LOW // _SIDE)) for side in self._size[::-1])  # type: ignore[return-value]
+        return tuple(max(1, -(-side * _LOW // _SIDE)) for side in self._size[::-1])
 
     def _enlarged(self, logits: np.ndarray) -> np.ndarray:
         """Return the decoder's mask at the size of the image: probabilities [H, W]."""

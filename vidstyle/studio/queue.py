@@ -30,7 +30,7 @@ from typing import Any, Self
 from platformdirs import user_state_path
 
 from vidstyle.atomic import lock
-from vidstyle.errors import HeldError, UsageError, explained, writing
+from vidstyle.errors import HeldError, UsageError, describe_error, writing
 from vidstyle.jobs.job_file import Request, check_request, dump_job, with_paths
 from vidstyle.jobs.request import check_files, is_batch, single_job
 from vidstyle.jobs.targets import check_target
@@ -207,7 +207,7 @@ class JobQueue:
             except HeldError:
                 self._observe()
             except Exception as error:  # a full disk, for instance, which may pass
-                self.fault = explained(error)[0]
+                self.fault = describe_error(error)[0]
                 self._pause_loop()
 
     def _observe(self) -> None:

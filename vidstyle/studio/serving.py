@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from vidstyle.errors import UsageError, VidstyleError, explained
+from vidstyle.errors import UsageError, VidstyleError, describe_error
 from vidstyle.studio.drawings import Drawings
 from vidstyle.studio.folders import Folders
 from vidstyle.studio.queue import JobQueue
@@ -53,7 +53,7 @@ def route(path: str, answer: Answer, method: str = "GET") -> Route:
         try:
             found = await answer(request, request.app.state.studio)
         except Exception as error:
-            message, code = explained(error)
+            message, code = describe_error(error)
             status = 400 if isinstance(error, VidstyleError) else 500
             return JSONResponse({"error": message, "exit_code": code}, status)
         return found if isinstance(found, Response) else JSONResponse(found)
@@ -91,7 +91,7 @@ def events(source: AsyncIterator[dict[str, Any]]) -> StreamingResponse:
             async for one in source:
                 yield b"data: " + json.dumps(one).encode() + b"\n\n"
         except Exception as error:
-            message, code = explained(error)
+            message, code = describe_error(error)
             last = {"error": message, "exit_code": code}
             yield b"data: " + json.dumps(last).encode() + b"\n\n"
 

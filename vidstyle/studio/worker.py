@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from typing import Any
 
-from vidstyle.errors import explained
+from vidstyle.errors import describe_error
 
 __all__ = ["main"]
 
@@ -56,7 +56,7 @@ def _answers(
             yield {"last": False, **head}, body
         yield {"last": True, "end": True}, b""
     except Exception as error:
-        message, code = explained(error)
+        message, code = describe_error(error)
         yield {"error": message, "exit_code": code}, b""
 
 

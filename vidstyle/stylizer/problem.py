@@ -6,17 +6,13 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from vidstyle.coherence.deflicker import filtered
-from vidstyle.coherence.warm_start import TemporalPrior
+from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image, resize
 
 __all__ = ["FrameProblem"]
 
-_HELD = 0.1  # TV weight where the prior's confidence is 1, relative to a first frame
-_LOOSE = 0.6  # TV weight where the confidence is 0, relative to a first frame
-_RIM = 8.0  # TV weight at the edge of the support
-_FRESH = 3.0  # TV weight of disoccluded pixels: their strong style loss left colour specks
+_RIM = 8.0  # TV weight at the edge of the support, relative to its inside
 
 
 @dataclass(frozen=True)
@@ -50,37 +46,27 @@ class FrameProblem:
 
         More at the edge of the support, where single pixels turned white or black, and on
         disoccluded pixels; less in a later frame, and least where the temporal loss already
-        constrains the pixel. Without any, specks of colour grew from frame to frame.
+        constrains the pixel: see TvWeights.
         """
         inside, square = self.support[..., 0], np.ones((3, 3), np.uint8)
         rim = (cv2.dilate(inside, square) - cv2.erode(inside, square))[..., None]
-        usual = 1.0 if self.prior is None else _LOOSE + (_HELD - _LOOSE) * self.prior.confidence
+        if self.prior is None:
+            return np.asarray(1.0 + (_RIM - 1.0) * rim, np.float32)
+        tv = self.prior.parameters.tv
+        usual = tv.unconstrained + (tv.constrained - tv.unconstrained) * self.prior.confidence
         smooth = usual + (_RIM - usual) * rim
-        if self.prior is not None and self.prior.disoccluded is not None:
-            smooth = smooth + (_FRESH - usual) * self.prior.disoccluded
+        if self.prior.disoccluded is not None:
+            smooth = smooth + (tv.disoccluded - usual) * self.prior.disoccluded
         return np.asarray(smooth, np.float32)
 
     def kept(self, image: Image) -> Image:
         """Return the image inside the support, and the frame outside it."""
         return np.asarray(np.where(self.support > 0, image, self.frame))
 
-    def shown(self, image: Image, *, steady: bool = True) -> Image:
-        """Return the deflickered image; the image itself without a previous output or `steady`."""
-        previous_output = None if self.prior is None else self.prior.previous_output
-        if previous_output is None or not steady:
-            return image
-        return self.kept(filtered(image, previous_output, self.support))
-
-    def blended(self, image: Image) -> Image:
-        """Return the output image: frame + weight · (image - frame); weight: see Guide.weight.
-
-        Bit-identical to `image` where the weight is 1, and if the technique is not confined.
-        """
-        if self.guide is None or not self.confined:
-            return image
-        weight = self.guide.weight
-        soft = np.clip(self.frame + weight * (image - self.frame), 0, 1)
-        return np.asarray(np.where(weight == 1, image, soft))
+    @property
+    def opacity(self) -> np.ndarray | None:
+        """Return Guide.weight: float32 [H, W, 1]; None (1 everywhere) if it is not confined."""
+        return None if self.guide is None or not self.confined else self.guide.weight
 
     def resized(self, width: int, height: int) -> "FrameProblem":
         guide = None if self.guide is None else self.guide.resized(width, height)

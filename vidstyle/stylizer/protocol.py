@@ -7,7 +7,7 @@ from vidstyle.coherence.stylized import Stylized
 from vidstyle.image import Image
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.warm_start import TemporalPrior
+    from vidstyle.coherence.prior import TemporalPrior
     from vidstyle.guides.guide import Guide
 
 __all__ = ["IdentityStylizer", "Progress", "Stylized", "Stylizes"]
@@ -45,12 +45,7 @@ class IdentityStylizer:
         return content
 
     def stylize(
-        self,
-        content: Image,
-        *,
-        guide: "Guide | None" = None,
-        prior: "TemporalPrior | None" = None,
-        progress: Progress | None = None,
+        self, content: Image, *, prior: "TemporalPrior | None" = None, **_: object
     ) -> Stylized:
         """Return the prior's image, or the frame if there is no prior."""
         return Stylized(content if prior is None else prior.image)

@@ -1,5 +1,6 @@
 """SizeBuckets: pads photos of many sizes to few sizes, since the step is traced once a size."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from vidstyle.guides.guide import Guide
 from vidstyle.stylizer.protocol import Progress, Stylized, Stylizes
 
 if TYPE_CHECKING:
-    from vidstyle.coherence.warm_start import TemporalPrior
+    from vidstyle.coherence.prior import TemporalPrior
     from vidstyle.image import Image
 
 __all__ = ["SizeBuckets", "padded_side"]
@@ -50,7 +51,14 @@ class SizeBuckets:
             progress = _without_padding(progress, padded.shape, rows, columns)
         found = self._stylizer.stylize(padded, guide=guide, prior=prior, progress=progress)
         image = np.ascontiguousarray(found.output_image[:rows, :columns])
-        return Stylized(image, found.losses, found.evaluations, found.matches)
+        share = math.prod(padded.shape[:2]) / (rows * columns)
+        return Stylized(
+            image,
+            found.losses,
+            found.evaluations,
+            found.matches,
+            frame_equivalents=share * found.frame_equivalents,
+        )
 
 
 def _without_padding(

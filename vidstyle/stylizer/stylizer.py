@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vidstyle.coherence.stylized import Stylized
-from vidstyle.coherence.warm_start import TemporalPrior
+from vidstyle.coherence.prior import TemporalPrior
+from vidstyle.coherence.stylized import Stylized, blended
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image
 from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import Progress
-from vidstyle.stylizer.pyramid import coarse_to_fine
+from vidstyle.stylizer.pyramid import coarse_to_fine, evaluations_at
 from vidstyle.stylizer.step import LARGE, Step
 from vidstyle.techniques import Style, Technique
 from vidstyle.techniques.basic import Basic
@@ -83,19 +83,20 @@ class Stylizer:
         check_frame(
             content, guide, prior, guide_required=self.technique.inputs.frame_guide_required
         )
-        count = self.settings.steps if prior is None else self.settings.steps_next
+        count = self.settings.steps if prior is None else self.settings.most_steps_next
         problem = FrameProblem(content, guide, self.technique.confined, prior)
         start = problem.kept(content if prior is None else prior.image)
         if count == 0 or not problem.free.any():
             found = Stylized(start, matches=None if prior is None else prior.matches)
-            return self._with_output(found, problem)
+            return _with_output(found, problem)
 
         def improve(
             problem: FrameProblem, start: Image, made: int, coarsest: Image | None
         ) -> Stylized:
             counted = _counted(progress, made)
             step = self.step_at(problem.frame)
-            return step.improve(start, problem, count, counted, coarsest=coarsest)
+            own = evaluations_at(count, finer=coarsest is not None)
+            return step.improve(start, problem, own, counted, coarsest=coarsest)
 
         if prior is None:
             found = coarse_to_fine(problem, self.begin, improve, self.settings.seed)
@@ -103,14 +104,7 @@ class Stylizer:
             found = improve(problem, start, 0, None)
         if math.prod(content.shape[:2]) >= LARGE:
             release_memory()  # before the optical flow of the next frame
-        return self._with_output(found, problem)
-
-    def _with_output(self, found: Stylized, problem: FrameProblem) -> Stylized:
-        """Return the result with its output image: deflickered, then blended by a soft guide."""
-        steady = self.settings.temporal_weight > 0
-        unblended = problem.shown(found.optimised_image, steady=steady)
-        output = problem.blended(unblended)
-        return replace(found, output_image=output, unblended_image=unblended)
+        return _with_output(found, problem)
 
     def step_at(self, image: Image) -> Step:
         """Return the step for the size of `image`, made at the first call for that size."""
@@ -132,6 +126,12 @@ class Stylizer:
             len(self._steps) > _SIZES_KEPT or sum(map(math.prod, self._steps)) > _PIXELS_KEPT
         ):
             self._steps.popitem(last=False)
+
+
+def _with_output(found: Stylized, problem: FrameProblem) -> Stylized:
+    """Return the result with its output image, blended by a soft guide but not deflickered."""
+    output = blended(found.optimised_image, problem.frame, problem.opacity)
+    return replace(found, output_image=output, opacity=problem.opacity)
 
 
 def _counted(progress: Progress | None, before: int) -> Progress:

@@ -34,7 +34,7 @@ Targets = dict[str, Any]  # a nested structure of tensors, Planes among them
 
 @dataclass(frozen=True)
 class StyleFeatures:
-    """The features of a style or a frame at the style layers, and what belongs to them.
+    """The features of a style or a frame at the style layers, and related data.
 
     size: (rows, columns) of the image in pixels.
     weight: of a style, its share of the blend; the shares of a run add up to 1.
@@ -57,6 +57,7 @@ class StyleFeatures:
 
     @property
     def early_layers(self) -> tuple[str, ...]:
+        """The layers that are computed in strips."""
         return () if self.early is None else self.early.layers
 
 

@@ -30,7 +30,11 @@ class FrameFeatures:
 
 
 class ForwardPass:
-    """encode: a function from an image tensor to features; strips: the same in strips, or None."""
+    """Runs the network on frames of one size.
+
+    encode: a function from an image tensor [H, W, 3] to features; strips: the same computed in
+    strips; None: not available.
+    """
 
     def __init__(self, encode: Callable[[Any], Features], strips: Strips | None) -> None:
         self._encode, self._strips = encode, strips
@@ -54,16 +58,17 @@ class ForwardPass:
         features, around = self._around(frame, corner, (window.rows, window.columns))
         return FrameFeatures(features, window, around)
 
-    def again(
+    def recompute(
         self,
         image: Any,
         around: Surroundings | None,
         part: tuple[int, int] | None,
         sums: Callable[[Features, Strip], dict[str, Share]],
     ) -> tuple[Features, Sums | None]:
-        """Return the features of a changed image, within the same window, and sums over strips.
+        """Return the features of a changed image, in the same window, and sums over its strips.
 
-        part: the window's (rows, columns), static in a trace; None: the whole image.
+        around: as returned by `of_frame`. part: the window's (rows, columns), static in a trace;
+        None: the whole image. sums: see tiling.Sums.
         """
         encoder: Any = self._encode
         if part is not None:

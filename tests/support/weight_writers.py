@@ -1,4 +1,4 @@
-"""Networks with VGG-19's layers but few channels, and files of every kind that hold them."""
+"""Networks with VGG-19's layers but few channels, written in each supported file format."""
 
 import io
 import itertools
@@ -48,14 +48,14 @@ def write_npz(path, network):
 
 
 class Storage:
-    """What torch's legacy pickles refer to by a persistent id."""
+    """A tensor storage: torch's legacy pickles refer to it by a persistent id."""
 
     def __init__(self, key, array):
         self.id = ("storage", Named("torch", "FloatStorage"), key, "cpu", array.size, None)
 
 
 class Named:
-    """Is pickled as the global `module`.`name`, whether or not that can be imported."""
+    """Is pickled as the global `module`.`name`, which need not exist."""
 
     def __init__(self, module, name):
         self.module, self.name = module, name
@@ -76,7 +76,7 @@ class State:
 
 
 class Pickler(pickle._Pickler):
-    """Writes globals that are not there, torch's persistent ids and, if asked, Python 2's text."""
+    """Pickles missing globals, torch's persistent ids and, with python2, str as Python 2 did."""
 
     python2 = False
     dispatch = pickle._Pickler.dispatch.copy()

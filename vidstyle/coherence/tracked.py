@@ -1,0 +1,96 @@
+"""TrackedCoherence: what the temporal methods that follow shots have in common."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from vidstyle.coherence.deflicker import deflickered
+from vidstyle.coherence.interface import FrameRecord, RunContext, SourceFrame
+from vidstyle.coherence.notes import frame_notes, load_stylized
+from vidstyle.coherence.shots import ShotTracker
+
+if TYPE_CHECKING:
+    from vidstyle.coherence.prior import StylizedFrame, TemporalPrior
+    from vidstyle.coherence.stylized import Stylized
+    from vidstyle.image import Image
+    from vidstyle.motion.bidirectional import Motion
+
+__all__ = ["TrackedCoherence"]
+
+
+class TrackedCoherence(ABC):
+    """A Coherence with shots; a subclass says how the prior follows from the earlier frames."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.tracker = ShotTracker(context)
+        self._newest: SourceFrame | None = None
+        self._prior: TemporalPrior | None = None
+
+    @property
+    def shots(self) -> int:
+        """See Coherence."""
+        return self.tracker.shots
+
+    @property
+    def is_assigned(self) -> bool:
+        """See Coherence."""
+        return self.tracker.is_assigned
+
+    @property
+    def needed_positions(self) -> set[int]:
+        """See Coherence."""
+        return self.tracker.needed_positions
+
+    def advance(self, frame: SourceFrame) -> bool:
+        """See Coherence."""
+        self._newest, self._prior = frame, None
+        return self.tracker.advance(frame)
+
+    def prior(self) -> "TemporalPrior | None":
+        """See Coherence. Earlier results are read as they were saved: a resumed run gets the same.
+
+        None too if the shot began in the dark and the frame is light, or if the method asks for it.
+        """
+        tracker = self.tracker
+        moved, tracker.motion = tracker.motion, None  # freed early: it is large
+        first, current = tracker.first, tracker.current
+        if moved is None or first is None or current is None:
+            return None
+        if first.gain < self.context.parameters.shots.clear_gain <= current.gain:
+            self.reinitialize()
+            return None
+        found = self.prior_from(moved)
+        if found.reinitialized:
+            self.reinitialize()
+            return None
+        self._prior = found
+        return found
+
+    @abstractmethod
+    def prior_from(self, moved: "Motion") -> "TemporalPrior":
+        """Return the prior of the tracker's current frame; moved: the motion from its previous."""
+
+    def reinitialize(self) -> None:
+        """Make the newest frame the reference of all that follow."""
+        self.tracker.make_reference()
+
+    def load(self, frame: SourceFrame, *, initial: bool = False) -> "StylizedFrame":
+        """Return a finished frame; initial: with its initial image, as the stylizer makes it."""
+        image = self.context.initial_image(frame.image, frame.guide) if initial else None
+        return load_stylized(self.context.history, frame, image)
+
+    def finish(self, stylized: "Stylized") -> "tuple[Image, FrameRecord]":
+        """See Coherence. The output is deflickered if the prior has the previous output."""
+        assert self._newest is not None, "advance was not called"
+        prior, frame, is_cut = self._prior, self._newest, self.tracker.is_cut
+        self._prior = None
+        if self.context.deflickers and prior is not None and prior.previous_output is not None:
+            own = self.context.parameters.deflicker
+            stylized = deflickered(stylized, frame.image, prior.previous_output, own)
+        record = FrameRecord(
+            cut=is_cut,
+            reinitialized=prior is None and not (is_cut or frame.is_faded_out),
+            resumed_from=self.tracker.resumed_from,
+            notes=frame_notes(stylized, prior),
+        )
+        return stylized.output_image, record

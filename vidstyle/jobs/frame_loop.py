@@ -1,0 +1,106 @@
+"""The loop over the frames of a job: advance the temporal method, stylise, save."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from vidstyle.coherence.interface import Coherence, SourceFrame
+from vidstyle.coherence.stylized import Stylized
+from vidstyle.errors import VidstyleError
+from vidstyle.jobs.checkpoint import Checkpoint
+from vidstyle.jobs.events import FrameEvent, StepEvent
+from vidstyle.jobs.plan import Work
+from vidstyle.stylizer.protocol import Stylizes
+
+if TYPE_CHECKING:
+    from vidstyle.coherence.prior import TemporalPrior
+    from vidstyle.guides.guide import Guide
+    from vidstyle.image import Image
+
+__all__ = ["stylize_each", "stylize_frame"]
+
+
+def stylize_each(
+    work: Work, state: Checkpoint, stylizer: Stylizes, coherence: Coherence, left: int
+) -> int:
+    """Stylise and save the shots of a shard; return the number of shots in the clip."""
+    for frame in _source_frames(work):
+        began = time.monotonic()
+        coherence.advance(frame)
+        if state.has(frame.position):
+            continue
+        left -= work.left([frame.position])
+        if coherence.is_assigned:
+            report = _stylize_and_save(work, state, stylizer, coherence, frame, began)
+            count = len(work.indices)
+            work.notify(FrameEvent(index=frame.position, of=count, left=left, **report))
+    return coherence.shots
+
+
+def _source_frames(work: Work) -> Iterator[SourceFrame]:
+    for (position, image), guide in zip(work.frames(), work.guidance.frames(), strict=True):
+        yield SourceFrame(position, image, guide, work.fades.get(position))
+
+
+def _stylize_and_save(
+    work: Work,
+    state: Checkpoint,
+    stylizer: Stylizes,
+    coherence: Coherence,
+    frame: SourceFrame,
+    began: float,
+) -> dict[str, Any]:
+    """Stylise and save one frame; return its report. A frame that is faded out is kept as it is."""
+    prior = coherence.prior()
+    if frame.is_faded_out:
+        made = Stylized(frame.image)
+    else:
+        made = stylize_frame(work, stylizer, frame.position, frame.image, frame.guide, prior)
+    output_image, record = coherence.finish(made)
+    report = {
+        **_report(made, seconds=time.monotonic() - began),
+        "cut": record.cut,
+        "reinitialized": record.reinitialized,
+        "back": record.resumed_from,
+    }
+    state.save(frame.position, output_image, report, record.notes)
+    return report
+
+
+def _report(result: Stylized, *, seconds: float) -> dict[str, Any]:
+    """Return the losses, evaluations and seconds of a frame, for the journal and the events."""
+    return {
+        "losses": {name: float(value) for name, value in result.losses.items()},
+        "evaluations": result.evaluations,
+        "frame_equivalents": round(result.frame_equivalents, 3),
+        "seconds": round(seconds, 3),
+    }
+
+
+def stylize_frame(
+    work: Work,
+    stylizer: Stylizes,
+    position: int,
+    frame: "Image",
+    guide: "Guide | None",
+    prior: "TemporalPrior | None",
+) -> Stylized:
+    """Stylise one frame and report each evaluation.
+
+    Raises CancelledError, and VidstyleError if memory runs out.
+    """
+
+    def progress(evaluation: int, loss: float, image: "Callable[[], Image]") -> None:
+        work.notify(StepEvent(index=position, evaluation=evaluation, loss=float(loss), image=image))
+        work.check()
+
+    try:
+        return stylizer.stylize(frame, guide=guide, prior=prior, progress=progress)
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            width, height = work.size(position)
+            raise VidstyleError(
+                f"memory ran out at {width} x {height} pixels; choose a smaller --size, then run "
+                "again"
+            ) from error
+        raise
