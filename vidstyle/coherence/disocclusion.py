@@ -59,11 +59,10 @@ def fill_disoccluded(
     frame, planes: this frame's source and float32 [H, W, K] planes.
     Filled pixels get their colour from affine maps of the source's colour to result minus source,
     fitted to the predicted pixels of each plane: neither the source's colours nor those of the
-    object that covered them. Their strokes are quilted from the exemplar (None: none), since a
-    later frame has too few steps to form any; in restyled pixels they are the nearest of the new
-    plane, mirrored. Moving pixels follow the change of the source:
-    result(t) = map(source(t)) + warp(result(t-1) - map(source(t-1))). Flow errors do not displace
-    contours, and the changes telescope: errors accumulate only in detail finer than contour_sigma.
+    object that covered them. Their strokes are quilted from the exemplar (None: none), since later
+    frames have too few steps; in restyled pixels, the nearest of the new plane, mirrored. Moving
+    pixels follow the source: result(t) = map(source(t)) + warp(result(t-1) - map(source(t-1))).
+    Changes telescope: errors accumulate only in detail finer than contour_sigma.
     """
     own = parameters.disocclusion
     shares_before, shares = _shares(warped.planes), _shares(planes, rest=1)
@@ -83,9 +82,8 @@ def fill_disoccluded(
     relit = warped.result + cv2.GaussianBlur(change, (0, 0), own.light_sigma)
     followed = warped.result
     if areas.moving is not None:
-        followed = followed + areas.moving[..., None] * cv2.GaussianBlur(
-            change, (0, 0), own.contour_sigma
-        )
+        contours = cv2.GaussianBlur(change, (0, 0), own.contour_sigma)
+        followed = followed + areas.moving[..., None] * contours
     below = _over(relit, filled, areas.relit, own)
     return np.clip(_over(followed, below, areas.predicted, own), 0, 1)
 

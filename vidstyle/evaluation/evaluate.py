@@ -148,10 +148,6 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     return Evaluation(result.frames, tuple(figures.cuts), _summary(figures), figures.values)
 
 
-def _masks(path: Path | str | None, series: GuideSeries) -> Iterator[np.ndarray] | None:
-    return None if path is None else series.all_masks(Path(path))
-
-
 def _probe_both(
     output: Path | str, source: Path | str, rate: Fraction | None, warn: Callable[[str], None]
 ) -> tuple[Clip, Clip]:

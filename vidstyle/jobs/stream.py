@@ -1,4 +1,18 @@
-"""Streaming: stylise arrays from any iterable, in memory, with the coherence of a run."""
+"""Streaming: stylise arrays from any iterable, in memory, with the coherence of a run.
+
+    frames = imageio.v3.imiter("clip.mp4", plugin="pyav")
+    for frame in vidstyle.stylize_frames(frames, style="wave.jpg"): ...
+
+With OpenCV, whose frames are BGR:
+
+    read = iter(cv2.VideoCapture("clip.mp4").read, (False, None))
+    frames = (cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) for _, frame in read)
+
+Masks in memory: masks=[mask, …], one a frame. Label maps, for "region", "patch" and "doodle":
+
+    guides = (Guide.from_label_map(map, colors) for map in maps)
+    style = Style(picture, guide=Guide.from_label_map(style_map, colors))
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +100,7 @@ def stylize_frames(  # noqa: PLR0913 - one argument for each input of a stream
     *,
     style: "Styles | Style | Sequence[Style] | None" = None,
     technique: str = "basic",
-    masks: np.ndarray | Iterable[Masks] | None = None,
+    masks: Masks | Iterable[Masks] | None = None,
     guides: Iterable[Guide] | None = None,
     weights: str | Path | None = None,
     stylizer: "Stylizer | None" = None,
@@ -94,45 +108,29 @@ def stylize_frames(  # noqa: PLR0913 - one argument for each input of a stream
     cancel: Cancel | None = None,
     **settings: Any,
 ) -> Iterator[np.ndarray]:
-    """Stylise frames from any iterable, and yield each as soon as it is finished.
+    """Stylise frames from any iterable, and yield each when it is finished; see jobs.stream.
 
-        frames = imageio.v3.imiter("clip.mp4", plugin="pyav")
-        for frame in vidstyle.stylize_frames(frames, style="wave.jpg"): ...
+    frames: [H, W, 3], RGB, of one size; uint8, uint16, or float in 0..1. Yields the same dtype, at
+        the size of the setting `size` (default: up to 512 pixels; "source": unchanged).
+    style: as in `stylize`, or one or more Style. masks: for "mask": an array [H, W], or one array
+        or list of arrays a frame, see Guide.from_arrays. guides: instead, one Guide a frame, for
+        any guided technique. weights, on_event (steps only), cancel, settings: as in `stylize`.
+    stylizer: one to use again, in place of style, technique, weights and settings.
 
-    With OpenCV, whose frames are BGR:
-
-        read = iter(cv2.VideoCapture("clip.mp4").read, (False, None))
-        frames = (cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) for _, frame in read)
-
-    frames: [H, W, 3], RGB, all of one size and dtype: uint8 or uint16 of the full range, or float
-        in 0..1. What is yielded has that dtype, and the size that the setting `size` gives: by
-        default up to 512 pixels; with size="source" that of the frames.
-    style: as in `stylize`; or a Style or several, for style pictures in memory.
-    masks: for the technique "mask": an array [H, W] for all frames, or an iterable of one array, or
-        one list of arrays, for each frame; see Guide.from_arrays.
-    guides: instead of masks, a Guide for each frame. For "region", "patch" and "doodle":
-        Guide.from_label_map of each frame, with Styles that have guides of the same names.
-    weights, on_event, cancel: as in `stylize`; step events only, as the frames are not counted.
-    stylizer: one to use again, instead of style, technique, weights and settings.
-    settings: as in `stylize`, except those of a source file, an output and a saved state.
-
-    The frames are those of a run on a file, except that fades and flashes, which a run finds by
-    reading the clip beforehand, are not compensated: a faded frame is stylised as it is, and a
-    fade to black ends the shot. Nothing is saved, and nothing can be resumed. In memory are at most
-    five finished frames and their sources.
-
-    Raises VidstyleError: at the call for options that do not fit, while iterating for frames.
+    The frames equal those of a run on a file, except that fades and flashes, for which a run reads
+    the clip beforehand, are not compensated: a faded frame is stylised as it is, and a fade to
+    black ends the shot. Nothing is saved or resumed. Keeps at most five finished frames. Raises
+    VidstyleError: at the call for options that do not fit, while iterating for frames.
     """
-    check = _stream_check(cancel)
-    notify = each_warning_once(on_event or ignore)
+    check, notify = _stream_check(cancel), each_warning_once(on_event or ignore)
     if stylizer is None:
-        stylizer_, chosen, look = _make_stylizer(style, technique, settings, weights, notify)
+        parts = _make_stylizer(style, technique, settings, weights, notify)
     else:
         _check_alone(style, settings, weights)
-        stylizer_, chosen, look = stylizer, stylizer.technique, stylizer.settings
-    _check_guides(chosen, masks, guides)
+        parts = stylizer, stylizer.technique, stylizer.settings
+    _check_guides(parts[1], masks, guides)
     _check_iterable(frames, "frames")
-    stream = _Stream(stylizer_, look, notify, check)
+    stream = _Stream(parts[0], parts[2], notify, check)
     return stream.run(frames, guides if masks is None else _mask_guides(masks))
 
 
