@@ -59,12 +59,14 @@ def test_a_ball_is_found_by_click_and_by_box() -> None:
 _ENCODE = """
 import numpy as np
 from vidstyle import segmentation
-segmentation.Selector(np.full((32, 32, 3), 0.5, np.float32)).select(box=(4, 4, 20, 20))
+image = np.full((64, 64, 3), 0.2, np.float32)
+image[16:48, 16:48] = 0.9
+assert segmentation.Selector(image).select(box=(16, 16, 48, 48))[32, 32] > 0.5
 """
 _CONVOLVE = """
 import tensorflow as tf
-total = tf.nn.conv2d(tf.ones((1, 8, 8, 1)), tf.ones((3, 3, 1, 1)), 1, "VALID")
-assert float(total[0, 0, 0, 0]) == 9
+found = tf.nn.conv2d(tf.ones((1, 8, 8, 1)), tf.ones((3, 3, 1, 1)), 1, "VALID")
+assert float(found[0, 0, 0, 0]) == 9
 """
 
 
@@ -72,6 +74,7 @@ assert float(total[0, 0, 0, 0]) == 9
 @pytest.mark.parametrize("order", [_ENCODE + _CONVOLVE, _CONVOLVE + _ENCODE], ids=["onnx", "tf"])
 def test_onnxruntime_and_tensorflow_work_in_either_order(order: str) -> None:
     pytest.importorskip("onnxruntime", reason="the extra subject is not installed")
-    asked = [sys.executable, "-c", f"{order}{_CONVOLVE}"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 or "GuideError" in done.stderr, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", order], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

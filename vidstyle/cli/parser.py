@@ -7,7 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from vidstyle.cli.commands import evaluate, preview, probe, run, select, stylize, track, weights
+from vidstyle.cli.commands import (
+    evaluate,
+    preview,
+    probe,
+    run,
+    select,
+    studio,
+    stylize,
+    track,
+    weights,
+)
 from vidstyle.errors import UsageError
 from vidstyle.techniques import TECHNIQUES
 
@@ -68,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("track", track),
         ("eval", evaluate),
         ("probe", probe),
+        ("studio", studio),
     ):
         _add_command(commands, name, command.SUMMARY, command.add_arguments, command.run)
     _add_command(commands, "weights", weights.SUMMARY, weights.add_arguments, weights.run)
