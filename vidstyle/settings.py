@@ -12,6 +12,7 @@ from vidstyle.errors import SettingsError
 
 __all__ = [
     "LAYERS",
+    "MOST_STEPS_NEXT",
     "Option",
     "Scope",
     "Settings",
@@ -20,6 +21,9 @@ __all__ = [
     "option",
     "options",
 ]
+
+MOST_STEPS_NEXT = 15  # evaluations of a later frame, at most, with --steps-next auto
+_USUAL_STEPS_NEXT = 5  # about their mean on moving clips, for forecasts
 
 # What an option affects. look: the pixels of a frame, so saved state of another value is refused.
 # output: how finished frames are encoded. run: the execution only.
@@ -144,8 +148,13 @@ class Settings:
         low=0,
         high=10000,
     )
-    steps_next: int = option(
-        15, "optimiser evaluations for a frame initialised from the previous one", low=0, high=10000
+    steps_next: int | str = option(
+        "auto",
+        "optimiser evaluations for a frame initialised from the previous one; 'auto': until the "
+        f"loss hardly falls, at most {MOST_STEPS_NEXT}",
+        low=0,
+        high=10000,
+        words=("auto",),
     )
     style_weight: float = option(1.0, "weight of the style loss", low=0, high=1e6)
     content_weight: float = option(0.1, "weight of the content loss", low=0, high=1e6)
@@ -224,6 +233,16 @@ class Settings:
             raise SettingsError(
                 f"--end: expected a time after the start at {begin:g} s, got {self.end:g} s"
             )
+
+    @property
+    def most_steps_next(self) -> int:
+        """The largest number of evaluations of a frame initialised from the previous one."""
+        return MOST_STEPS_NEXT if self.steps_next == "auto" else int(self.steps_next)
+
+    @property
+    def usual_steps_next(self) -> int:
+        """The expected number of evaluations of a frame initialised from the previous one."""
+        return _USUAL_STEPS_NEXT if self.steps_next == "auto" else int(self.steps_next)
 
     def of_scope(self, *scopes: Scope) -> dict[str, Any]:
         """Return the options of these scopes by name, as JSON values for the manifest."""

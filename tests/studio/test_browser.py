@@ -112,10 +112,14 @@ class Page:
             self.page.fill(f"#option-{name}", str(value))
             self.page.dispatch_event(f"#option-{name}", "change")
 
+    def until(self, expression: str) -> None:
+        """Wait until an expression is true. Not wait_for_function, which the page's policy bars."""
+        wait_for(lambda: self.page.evaluate(expression), 120)
+
     def paint_tab(self) -> None:
         self.page.click("#tab-where")
         self.page.wait_for_selector("#tools [data-tool=brush]")
-        self.page.wait_for_function("document.getElementById('badge').textContent !== ''")
+        self.until("document.getElementById('badge').textContent !== ''")
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Return where a pixel of the 128 x 96 frame is on the page, by the stage's own place."""
@@ -252,11 +256,9 @@ def test_key_frames_are_tracked_to_all_frames(browser: Any, server: Server) -> N
     user.brush(size=32, hardness=1)
     user.drag(server, (24, 46), (24, 47))
     user.page.fill("#scrub", "4")
-    user.page.wait_for_function("document.getElementById('badge').textContent.includes('nearest')")
+    user.until("document.getElementById('badge').textContent.includes('nearest')")
     user.page.click("#track")
-    user.page.wait_for_function(
-        "document.getElementById('badge').textContent === 'Tracked'", timeout=120_000
-    )
+    user.until("document.getElementById('badge').textContent === 'Tracked'")
     tracked = sorted(server.folder.glob("vidstyle-studio/layers/mask-*/tracked/*.png"))
     assert len(tracked) == 6
     centres = [
@@ -265,7 +267,7 @@ def test_key_frames_are_tracked_to_all_frames(browser: Any, server: Server) -> N
     assert 12 < centres[5] - centres[0] < 28  # the square moves by 20 pixels
     assert len(user.page.query_selector_all("#marks i")) == 1
     user.drag(server, (100, 20), (101, 20), index=4)  # a wrong frame becomes a key frame
-    assert len(user.page.query_selector_all("#marks i")) == 2
+    wait_for(lambda: len(user.page.query_selector_all("#marks i")) == 2)
     assert user.faults == []
 
 
@@ -286,7 +288,7 @@ def test_a_map_is_painted_beside_the_style_map(browser: Any, server: Server) -> 
     for path in server.folder.glob("vidstyle-studio/layers/*/keys/*.png"):
         colors = {color for _, color in PIL.Image.open(path).convert("RGB").getcolors()}
         assert colors == {(0, 0, 255), (255, 0, 0)}  # labels have no soft edges
-    user.page.wait_for_function("document.getElementById('command').textContent.includes('--map')")
+    user.until("document.getElementById('command').textContent.includes('--map')")
     assert "--style-map" in user.page.inner_text("#command")
     assert user.faults == []
 
@@ -294,9 +296,7 @@ def test_a_map_is_painted_beside_the_style_map(browser: Any, server: Server) -> 
 def test_a_job_file_is_saved_and_loaded(browser: Any, server: Server, tmp_path: Path) -> None:
     user = open_page(browser, server)
     user.use(server, **QUICK)
-    user.page.wait_for_function(
-        "document.getElementById('command').textContent.includes('--size 64')"
-    )
+    user.until("document.getElementById('command').textContent.includes('--size 64')")
     command = user.page.inner_text("#command")
     with user.page.expect_download() as found:
         user.page.click("#save-job")
@@ -304,15 +304,12 @@ def test_a_job_file_is_saved_and_loaded(browser: Any, server: Server, tmp_path: 
     job = read_job(tmp_path / "job.toml")
     assert (job["technique"], job["size"], job["steps"]) == ("basic", 64, 3)
     user.page.fill("#option-size", "128")
-    user.page.wait_for_function(
-        "document.getElementById('command').textContent.includes('--size 128')"
-    )
+    user.page.dispatch_event("#option-size", "change")
+    user.until("document.getElementById('command').textContent.includes('--size 128')")
     with user.page.expect_file_chooser() as chooser:
         user.page.click("#load-job")
     chooser.value.set_files(str(tmp_path / "job.toml"))
-    user.page.wait_for_function(
-        "document.getElementById('command').textContent.includes('--size 64')"
-    )
+    user.until("document.getElementById('command').textContent.includes('--size 64')")
     assert user.page.inner_text("#command") == command
     assert user.faults == []
 

@@ -69,7 +69,7 @@ class Work:
     def expected(self, position: int) -> int:
         """Return the number of evaluations of a frame; cuts, which take more, are not known yet."""
         settings = self.job.settings
-        return settings.steps_next if self.linked and position else settings.steps
+        return settings.usual_steps_next if self.linked and position else settings.steps
 
     def space(self, positions: list[int]) -> int:
         """Return the bytes needed to save these frames and to write the whole output."""

@@ -24,6 +24,7 @@ class Worker:
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
+        self.closed = False
 
     async def stream(self, name: str, **values: Any) -> AsyncIterator[tuple[dict[str, Any], bytes]]:
         """Yield the answers to a call as they come. Raises VidstyleError."""
@@ -67,6 +68,8 @@ class Worker:
         self._process = None
 
     async def _started(self) -> asyncio.subprocess.Process:
+        if self.closed:
+            raise VidstyleError("the studio is closing; start it again")
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-m", "vidstyle.studio.worker",
@@ -84,16 +87,14 @@ class Workers:
 
     def __init__(self) -> None:
         self._by_use: dict[str, Worker] = {}
-        self._closed = False
 
     def __getitem__(self, use: str) -> Worker:
-        if self._closed:
-            raise VidstyleError("the studio is closing; start it again")
         return self._by_use.setdefault(use, Worker())
 
     def close(self) -> None:
         """Kill all, and start none any more."""
-        self._closed = True
+        for worker in self._by_use.values():
+            worker.closed = True
         self.stop()
 
     def stop(self) -> None:

@@ -55,13 +55,19 @@ def coarse_to_fine(
     problem = whole.resized(columns, rows)
     start = problem.kept(_with_noise(begin(problem.frame, problem.guide), seed))
     found = improve(problem, start, 0, None)
-    coarsest, made = found.optimised_image, found.evaluations
+    coarsest, made, work = found.optimised_image, found.evaluations, _pixels(found)
     for rows, columns in finer:
         problem = whole.resized(columns, rows)
         start = problem.kept(resize(found.optimised_image, columns, rows))
         found = improve(problem, start, made, coarsest)
-        made += found.evaluations
-    return replace(found, evaluations=made)
+        made, work = made + found.evaluations, work + _pixels(found)
+    area = math.prod(whole.frame.shape[:2])
+    return replace(found, evaluations=made, frame_equivalents=work / area)
+
+
+def _pixels(found: Stylized) -> float:
+    """Return the number of pixels evaluated for a level."""
+    return found.frame_equivalents * math.prod(found.optimised_image.shape[:2])
 
 
 def _with_noise(image: Image, seed: int) -> Image:

@@ -1,5 +1,6 @@
 """Step: one evaluation of the loss and its gradient at one frame size, traced once."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,10 +13,11 @@ from vidstyle.coherence.stylized import Stylized
 from vidstyle.image import Image, resize
 from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
-from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, minimise
+from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, Minimise, Minimum, minimise
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import Progress
 from vidstyle.stylizer.pyramid import levels
+from vidstyle.stylizer.stopping import SlowProgress
 from vidstyle.techniques import Share, Strip, Style, StyleFeatures, Targets, Technique
 from vidstyle.vgg import losses
 from vidstyle.vgg.crop import Window
@@ -34,10 +36,10 @@ class Step:
     """Optimises frames of one size: the style features at that size and the traced graph.
 
     If only a window of the frame may change, one graph is traced for each size of the window.
-    traced: called once for each trace.
+    traced: called once for each trace. minimise: the minimiser, called as lbfgs.minimise is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one size needs of a stylizer
         self,
         styles: Sequence[Style],
         technique: Technique,
@@ -45,9 +47,12 @@ class Step:
         encode: Callable[[Any], Features],
         size: tuple[int, int],
         traced: Callable[[], None],
+        *,
+        minimise: Minimise = minimise,
     ) -> None:
         self._styles, self._technique, self._settings = styles, technique, settings
         self._count_trace = traced
+        self._minimise = minimise
         self._content_layers = settings.content_layers if technique.has_content else ()
         self.forward = forward_pass_for(encode, technique.strip_rows(size), self._content_layers)
         self._area, self._encoded = size[0] * size[1], list[StyleFeatures]()
@@ -92,10 +97,26 @@ class Step:
 
         weights = self._settings.temporal_weight * inputs["confidence"]
         inverse = self._filter if problem.prior is None else self._filter.near(weights)
-        found = minimise(evaluate, tf.constant(start), evaluations, inverse, report, support)
-        named = {"total": found.last.total, **found.last.terms}
+        limits = evaluations, inverse, report, support, self._stop(problem)
+        found = self._minimise(evaluate, tf.constant(start), *limits)
+        return self._result(found, targets, part)
+
+    def _result(self, found: Minimum, targets: Targets, part: tuple[int, int] | None) -> Stylized:
         matches = targets["matches"].numpy() if "matches" in targets else None
-        return Stylized(found.image.numpy(), named, found.evaluations, matches)
+        share = 1.0 if part is None else math.prod(part) / self._area
+        return Stylized(
+            found.image.numpy(),
+            {"total": found.last.total, **found.last.terms},
+            found.evaluations,
+            matches,
+            frame_equivalents=share * found.evaluations,
+        )
+
+    def _stop(self, problem: FrameProblem) -> Callable[[Evaluation], bool]:
+        """Return the criterion that ends the optimisation before its last evaluation."""
+        if problem.prior is None or self._settings.steps_next != "auto":
+            return lambda here: False
+        return SlowProgress(self._settings)
 
     def evaluate(
         self, image: Any, targets: Targets, inputs: dict[str, Any], part: tuple[int, int] | None

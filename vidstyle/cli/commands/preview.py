@@ -108,7 +108,9 @@ def _request(args: argparse.Namespace) -> "Request":
     named = vars(args)
     whole = {"sources": [args.source], "recursive": False}
     whole |= {"list": None, "shard": None, "scheduler": None}
-    return stylize.given_request(argparse.Namespace(**{**named, **whole}))
+    whole["technique"] = None  # options of all techniques: those of another are refused later
+    request = stylize.given_request(argparse.Namespace(**{**named, **whole}))
+    return {**request, "technique": args.technique}
 
 
 def _is_one_look(request: "Request") -> bool:

@@ -3,7 +3,7 @@ import { get, postJson, send, tell, tried } from "./api.js";
 import { byId, el } from "./dom.js";
 import { chooseTool, current, drawTools, painted, tool } from "./masks.js";
 import { dropStyles, refresh, showPlan } from "./panels.js";
-import { dropped, openClip, play, seek, showClip } from "./player.js";
+import { dropped, openClip, play, showClip, step } from "./player.js";
 import { cancelPreview, drawViews, preview, watchJobs } from "./runs.js";
 import { change, facts, newId, onChange, request, state } from "./state.js";
 import { stage, styleStage } from "./stage.js";
@@ -27,14 +27,17 @@ async function start() {
 
 // The command line and the job file of what was clicked.
 let described = { command: "", job: "" };
+let asked = "";
 let timer = 0;
 async function describe() {
   const values = request(painted());
-  if (typeof values === "string") { described = {}; byId("command").textContent = values; return; }
+  if (typeof values === "string") { described = {}; asked = ""; byId("command").textContent = values; return; }
+  if (JSON.stringify(values) === asked) return;
+  asked = JSON.stringify(values);
   try {
     described = await postJson("/api/describe", values);
     byId("command").textContent = described.command;
-  } catch (error) { described = {}; byId("command").textContent = error.message; }
+  } catch (error) { described = {}; asked = ""; byId("command").textContent = error.message; }
 }
 onChange(() => { drawViews(); drawTools(); clearTimeout(timer); timer = setTimeout(() => { describe(); showPlan(); }, 250); });
 
@@ -71,7 +74,7 @@ const loadJob = tried(async (file) => {
 
 // Keyboard.
 const KEYS = {
-  " ": play, ArrowLeft: (e) => seek(state.index - (e.shiftKey ? 10 : 1)), ArrowRight: (e) => seek(state.index + (e.shiftKey ? 10 : 1)),
+  " ": play, ArrowLeft: (e) => step(e.shiftKey ? -10 : -1), ArrowRight: (e) => step(e.shiftKey ? 10 : 1),
   "[": () => brush(1 / 1.25), "]": () => brush(1.25), "?": () => byId("keys").showModal(),
   "+": () => stage.zoomBy(1.25), "-": () => stage.zoomBy(0.8), 0: () => stage.fit(),
   b: () => chooseTool("brush"), e: () => chooseTool("eraser"), f: () => chooseTool("fill"),

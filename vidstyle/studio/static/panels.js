@@ -213,25 +213,31 @@ function field(one, id, value, set) {
     } }), listed ? el("small", {}, `or ${one.words.join(", ")}`) : null);
 }
 
-let planTurn = 0;
+// One plan is asked for at a time: the newest request, and only if it is another one.
+const planned = { key: "", box: null, busy: false };
 export const showPlan = tried(async () => {
-  const values = request(painted());
   const box = byId("plan");
   if (!box) return;
+  const values = request(painted());
   if (typeof values === "string") { box.replaceChildren(el("p", { class: "muted" }, values)); return; }
-  const turn = ++planTurn;
-  if (!box.firstChild) box.replaceChildren(el("p", { class: "muted" }, "Planning…"));
-  try {
-    const plan = await postJson("/api/plan", values);
-    if (turn !== planTurn || !byId("plan")) return;
-    state.first = plan.first;
-    byId("plan").replaceChildren(el("div", { class: "plan", "aria-label": "What it would take" },
-      ...[[plan.frames, "frames"], [`${plan.width}×${plan.height}`, "pixels"], [seconds(plan.seconds), "about"],
-        [bytes(plan.bytes), "disk"]].map(([value, name]) => el("div", {}, el("b", {}, String(value)), el("small", {}, name)))));
-  } catch (error) {
-    if (turn === planTurn && byId("plan")) byId("plan").replaceChildren(el("p", { class: "error" }, error.message));
+  const key = JSON.stringify(values);
+  if (key === planned.key) { box.replaceChildren(planned.box); return; }
+  box.replaceChildren(el("p", { class: "muted" }, "Planning…"));
+  if (planned.busy) return;
+  planned.busy = true;
+  try { planned.box = planBox(await postJson("/api/plan", values)); } catch (error) {
+    planned.box = el("p", { class: "error" }, error.message);
   }
+  Object.assign(planned, { key, busy: false });
+  await showPlan();
 });
+
+function planBox(plan) {
+  state.first = plan.first;
+  return el("div", { class: "plan", "aria-label": "What it would take" },
+    ...[[plan.frames, "frames"], [`${plan.width}×${plan.height}`, "pixels"], [seconds(plan.seconds), "about"],
+      [bytes(plan.bytes), "disk"]].map(([value, name]) => el("div", {}, el("b", {}, String(value)), el("small", {}, name))));
+}
 
 // The panels by name; others add theirs.
 export const PANELS = { open: ["Open", openPanel], style: ["Style", stylePanel], where: ["Where", wherePanel], settings: ["Settings", settingsPanel] };

@@ -46,10 +46,12 @@ export async function showClip() {
 }
 
 let wanted = null;
+let aim = 0; // the frame that was asked for last
 let busy = false;
+export const step = (by) => seek(aim + by);
 export async function seek(index) {
   if (!state.clip) return;
-  wanted = Math.max(0, Math.min(state.clip.frames - 1, index));
+  wanted = aim = Math.max(0, Math.min(state.clip.frames - 1, index));
   byId("scrub").value = wanted;
   showTime(wanted);
   if (busy) return;
