@@ -12,16 +12,17 @@ import numpy as np
 
 from vidstyle.errors import GuideError
 from vidstyle.guides.label_edges import Samples, reclassified, samples_of
+from vidstyle.guides.mending import Mend
 from vidstyle.image import Image
 from vidstyle.motion.flow import optical_flow
 from vidstyle.motion.occlusion import confidence, is_cut
 from vidstyle.motion.warp import warp
 
-__all__ = ["Mend", "Opening", "OpticalFlow", "Tracked", "track"]
+__all__ = ["Opening", "OpticalFlow", "Tracked", "track"]
 
 OpticalFlow = Callable[[Image, Image], np.ndarray]
 Opening = Callable[[int, np.ndarray], np.ndarray]  # frame index, uint8 [H, W, 3] -> planes
-Mend = Callable[[int, np.ndarray, np.ndarray], np.ndarray | None]  # …, its planes -> planes
+
 
 _KEY_WEIGHT = 4.0  # of a pixel of the key frame, relative to one of the previous frame
 _CONSISTENCY = 2.0  # pixels; forward-backward error at which the confidence falls to 1 / e
@@ -138,7 +139,10 @@ class _Tracker:
     def _key_planes(self, buffered: _PendingFrame, is_last: bool) -> np.ndarray | None:
         """Return the planes of a key frame; propagate to any other frame, and mend its planes."""
         if buffered.index in self.keys:
-            return self.keys[buffered.index]
+            planes = self.keys[buffered.index]
+            if self.mend is not None:
+                self.mend.at_key(buffered.index, buffered.frame, planes)
+            return planes
         if buffered.flows is None:
             if is_last and self.opening is not None:
                 return self.opening(buffered.index, buffered.frame)
