@@ -2,7 +2,7 @@
 
 A request is a dict by option name: "technique", "source" (a tuple), "output", "style" (a tuple of
 'PATH' or 'PATH=WEIGHT'), the guides, "weights", "recursive", "list", "shard", "scheduler", and the
-options of `Settings` and of the technique. It holds what was given, not the defaults. Paths are
+options of `Settings` and of the technique. It holds the given options, not the defaults. Paths are
 text. In a file, keys are spelt as on the command line ("style-weight"; "_" is accepted), and
 relative paths count from the folder of the file.
 """
