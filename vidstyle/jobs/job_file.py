@@ -285,7 +285,7 @@ def with_paths(request: Mapping[str, Any], move: Callable[[str], str]) -> Reques
     """Return the request with `move` applied to every path in it; automatic masks have none."""
     moved = dict(request)
     paths = {key for key, kind in _KEYS.items() if kind in ("path", "paths")}
-    paths |= {name for name, (_, facts) in _declarations().items() if facts.is_path}
+    paths |= {name for name, (_, spec) in _declarations().items() if spec.is_path}
     for key in paths & request.keys():
         value = request[key]
         if key == "style":
