@@ -126,7 +126,6 @@ class RuderMinimiser:
         enough: Callable[[Any], bool] = lambda here: False,
     ) -> Any:
         """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter."""
-        del enough  # this minimiser has its own criterion
         from vidstyle.stylizer.lbfgs import FrequencyFilter, Minimum, minimise
 
         if isinstance(inverse, FrequencyFilter):
