@@ -1,98 +1,107 @@
-"""The temporal methods that `scripts/bench coherence` compares with the default."""
+"""The temporal methods that `scripts/bench coherence` compares, each a class of Coherence.
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from typing import Any
-from unittest import mock
+NoCoherence and DefaultCoherence are those of vidstyle; the others are baselines that only the
+benchmark runs. They follow the same shots and take the same flow as the default, from frame to
+frame and without key frames, and none has its extras: static pixels, disocclusions, dissolves,
+deflickering, a lower total variation weight in later frames.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidstyle.coherence import warm_start
-from vidstyle.coherence.keyframe import KeyframeTrack, Step
+from vidstyle.coherence.cold import NoCoherence
+from vidstyle.coherence.default import DefaultCoherence
+from vidstyle.coherence.interface import MakeCoherence
+from vidstyle.coherence.parameters import CoherenceParameters, TvWeights
+from vidstyle.coherence.prior import StylizedFrame, TemporalPrior
+from vidstyle.coherence.tracked import TrackedCoherence
 from vidstyle.evaluation import metrics
-from vidstyle.motion import bidirectional
+from vidstyle.jobs.job import Job
+from vidstyle.jobs.pipeline import MakeStylizer, make_stylizer
 from vidstyle.motion.bidirectional import Motion
 from vidstyle.motion.flow import optical_flow
 from vidstyle.motion.warp import sample
-from vidstyle.stylizer import problem
 
-WEIGHT = 1.6  # of the temporal loss, for the ruder arm: see Ruder
+if TYPE_CHECKING:
+    from vidstyle.techniques.base import Style
+
+__all__ = [
+    "ARMS",
+    "Arm",
+    "PlainWarmStart",
+    "RuderMinimiser",
+    "RuderSinglePass",
+    "WarpedStart",
+    "arm_of",
+    "varied",
+]
+
+WEIGHT = 1.6  # of the temporal loss, for the ruder arm: see RuderMinimiser
 TOLERANCE, INTERVAL = 1e-4, 50  # of the loss, and evaluations: Ruder's stopping criterion
 
-
-@contextmanager
-def following(arm: str) -> Iterator[None]:
-    """Patch the coherence of a run with the method of an arm."""
-    default = warm_start.prior_along
-    methods = {"plain": _plain, "warped": _warped, "ruder": _ruder}
-    if arm == "default":
-        yield
-        return
-
-    def prior(
-        moved: Motion, earlier: warm_start.StylizedFrame, frame: np.ndarray, *_: Any, **__: Any
-    ) -> warm_start.TemporalPrior:
-        source, result = earlier.source, earlier.result
-        found = default(moved, warm_start.StylizedFrame(source, result), frame)
-        without_extras = warm_start.TemporalPrior(found.image, found.confidence, found.flow)
-        return methods[arm](without_extras, source, frame, result)
-
-    with ExitStack() as patched:
-        if arm == "cold":
-            patched.enter_context(mock.patch.object(bidirectional, "motion", _none))
-        patched.enter_context(mock.patch.object(warm_start, "prior_along", prior))
-        patched.enter_context(mock.patch.object(warm_start, "static", _no_static))
-        patched.enter_context(mock.patch.object(KeyframeTrack, "along", _without_keyframes))
-        for name in ("_HELD", "_LOOSE"):
-            patched.enter_context(mock.patch.object(problem, name, 1.0))
-        if arm == "ruder":
-            from vidstyle.stylizer import step
-
-            patched.enter_context(mock.patch.object(step, "minimise", Ruder(step.minimise)))
-        yield
+_SAME_TV = TvWeights(constrained=1.0, unconstrained=1.0)
 
 
-def _none(*_: Any) -> None:
-    """Return no motion: every frame is the first of a shot."""
+class PlainWarmStart(TrackedCoherence):
+    """Initialised with the previous result: no warping, no temporal loss."""
+
+    def prior_from(self, moved: Motion) -> TemporalPrior:
+        """See TrackedCoherence."""
+        return _prior_without_extras(self, _previous(self).optimised_image, moved)
 
 
-def _without_keyframes(
-    track: KeyframeTrack, motion: Motion, frame: np.ndarray, *_: Any
-) -> tuple[Step, KeyframeTrack]:
-    """Use the motion between consecutive frames only."""
-    return Step(motion), track.past(frame)
+class WarpedStart(TrackedCoherence):
+    """Initialised with the previous result, warped bilinearly: no temporal loss."""
+
+    def prior_from(self, moved: Motion) -> TemporalPrior:
+        """See TrackedCoherence."""
+        image = sample(_previous(self).optimised_image, moved.backward)
+        return _prior_without_extras(self, image, moved)
 
 
-def _no_static(found: warm_start.TemporalPrior, *_: Any) -> np.ndarray:
-    """Return no static pixels."""
-    return np.zeros(found.confidence.shape, bool)
+class RuderSinglePass(TrackedCoherence):
+    """Single pass of Ruder, Dosovitskiy & Brox (2016), as in artistic-videos.
+
+    The 8-bit result is warped bilinearly along the measured flow; the confidence is their
+    reliability. To be run with RuderMinimiser.
+    """
+
+    def prior_from(self, moved: Motion) -> TemporalPrior:
+        """See TrackedCoherence."""
+        earlier, current = _previous(self), self.tracker.current
+        assert current is not None
+        source, frame, parameters = earlier.source, current.image, self.context.parameters.motion
+        back = optical_flow(frame, source, parameters=parameters)
+        ahead = optical_flow(source, frame, parameters=parameters)
+        result = np.rint(earlier.optimised_image * 255).astype(np.float32) / 255
+        reliable = metrics.visible(back, ahead)[..., None].astype(np.float32)
+        return _prior_without_extras(self, sample(result, back), moved, reliable)
 
 
-def _plain(
-    found: warm_start.TemporalPrior, _: Any, __: Any, result: np.ndarray
-) -> warm_start.TemporalPrior:
-    return replace(found, image=result, confidence=np.zeros_like(found.confidence))
+def _previous(method: TrackedCoherence) -> StylizedFrame:
+    """Return the previous frame as it was finished."""
+    assert method.tracker.previous is not None, "prior_from is called within a shot"
+    return method.load(method.tracker.previous)
 
 
-def _warped(
-    found: warm_start.TemporalPrior, _: Any, __: Any, result: np.ndarray
-) -> warm_start.TemporalPrior:
-    image = sample(result, found.flow)
-    return replace(found, image=image, confidence=np.zeros_like(found.confidence))
+def _prior_without_extras(
+    method: TrackedCoherence,
+    image: np.ndarray,
+    moved: Motion,
+    confidence: np.ndarray | None = None,
+) -> TemporalPrior:
+    """Return a prior with none of the extras of the default; confidence: default 0."""
+    if confidence is None:
+        confidence = np.zeros_like(moved.confidence)
+    parameters = replace(method.context.parameters, tv=_SAME_TV)
+    return TemporalPrior(image, confidence, moved.backward, parameters=parameters)
 
 
-def _ruder(
-    found: warm_start.TemporalPrior, source: np.ndarray, frame: np.ndarray, result: np.ndarray
-) -> warm_start.TemporalPrior:
-    """Warp the 8-bit result bilinearly; the confidence is Ruder's reliability."""
-    back, forth = optical_flow(frame, source), optical_flow(source, frame)
-    image = sample(np.rint(result * 255).astype(np.float32) / 255, back)
-    reliable = metrics.visible(back, forth)[..., None].astype(np.float32)
-    return warm_start.TemporalPrior(image, reliable, found.flow)
-
-
-class Ruder:
+class RuderMinimiser:
     """Minimise a warm frame as artistic-videos does: L-BFGS until its stopping criterion.
 
     Stops when the loss has fallen by less than 1e-4 of itself over 50 evaluations, or after --cap
@@ -106,23 +115,22 @@ class Ruder:
     Relative to style, which weighs 1 in all arms, it thus weighs 1.6 (0.5 relative to content).
     """
 
-    def __init__(self, default: Any) -> None:
-        self._default = default
-
-    def __call__(
+    def __call__(  # noqa: PLR0913, PLR0917 - the arguments of lbfgs.minimise
         self,
-        evaluate: Any,
+        evaluate: Callable[[Any], Any],
         start: Any,
-        steps: int,
-        filtered: Any,
-        progress: Any,
+        evaluations: int,
+        inverse: Callable[[Any], Any],
+        progress: Callable[[int, float, Any], None],
         support: Any,
-        *_: Any,
+        enough: Callable[[Any], bool] = lambda here: False,
     ) -> Any:
-        from vidstyle.settings import Settings
+        """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter."""
+        del enough  # this minimiser has its own criterion
+        from vidstyle.stylizer.lbfgs import FrequencyFilter, Minimum, minimise
 
-        if steps == Settings().steps:
-            return self._default(evaluate, start, steps, filtered, progress, support)
+        if isinstance(inverse, FrequencyFilter):
+            return minimise(evaluate, start, evaluations, inverse, progress, support, enough)
         best: list[tuple[Any, Any]] = []
         totals: list[float] = []
 
@@ -138,12 +146,70 @@ class Ruder:
             return found
 
         try:
-            return self._default(checked, start, steps, lambda x: x, progress, support)
+            return minimise(checked, start, evaluations, lambda x: x, progress, support)
         except _ConvergedError:
-            from vidstyle.stylizer.lbfgs import Minimum
-
             return Minimum(*best[-1], len(totals))
 
 
 class _ConvergedError(Exception):
     """The stopping criterion is met."""
+
+
+def _ruder_stylizer(job: Job, styles: "Sequence[Style]", network: Path | None) -> Any:
+    """Return the stylizer of a job, with RuderMinimiser."""
+    from vidstyle.stylizer.stylizer import Stylizer
+
+    return Stylizer(
+        styles,
+        technique=job.technique,
+        settings=job.settings,
+        weights=network,
+        minimise=RuderMinimiser(),
+    )
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A temporal method, with the settings of its job and the stylizer that it needs."""
+
+    coherence: MakeCoherence
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    make_stylizer: MakeStylizer = make_stylizer
+    parameters: CoherenceParameters = field(default_factory=CoherenceParameters)
+
+
+_NO_LOSS = {"temporal_weight": 0.0, "steps_next": 15}  # adaptive steps suit a temporal loss
+ARMS = {
+    "cold": Arm(NoCoherence, _NO_LOSS),
+    "plain": Arm(PlainWarmStart, _NO_LOSS),
+    "warped": Arm(WarpedStart, _NO_LOSS),
+    "ruder": Arm(RuderSinglePass, {"temporal_weight": WEIGHT}, _ruder_stylizer),
+    "default": Arm(DefaultCoherence),
+}
+
+
+def arm_of(name: str) -> Arm:
+    """Return the arm of a name, or the default with one constant varied: deflicker.most=0.9."""
+    if name in ARMS:
+        return ARMS[name]
+    path, sign, value = name.partition("=")
+    if not sign:
+        raise SystemExit(
+            f"{name}: expected one of {', '.join(ARMS)} or SUBJECT.CONSTANT=VALUE; choose one"
+        )
+    return Arm(DefaultCoherence, parameters=varied(CoherenceParameters(), path, value))
+
+
+def varied(parameters: CoherenceParameters, path: str, value: str) -> CoherenceParameters:
+    """Return the parameters with the number at SUBJECT.CONSTANT replaced."""
+    subject, _, name = path.partition(".")
+    group = getattr(parameters, subject, None)
+    old = getattr(group, name, None)
+    if group is None or not isinstance(old, (int, float)):
+        known = ", ".join(one.name for one in fields(parameters if group is None else group))
+        raise SystemExit(f"{path}: expected SUBJECT.CONSTANT of a number, got none; known: {known}")
+    try:
+        number = type(old)(value)
+    except ValueError:
+        raise SystemExit(f"{path}: expected a number, got {value!r}; give one") from None
+    return replace(parameters, **{subject: replace(group, **{name: number})})

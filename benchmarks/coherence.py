@@ -5,13 +5,15 @@ scripts/bench coherence FOLDER       a folder with davis/NAME/frames and davis/N
     --arms cold,default --output coherence --cap 1000 --seed 0
 
 A case is a sequence, a technique and a style (a file, or the name of one in samples/). An arm is a
-temporal method; all arms run through jobs.pipeline, with the same reading, flow and cuts:
+temporal method; all arms run through jobs.pipeline, with the same reading, flow and cuts (see
+arms.py):
 
     cold     every frame independently
     plain    initialised with the previous result: no warping, no temporal loss
     warped   initialised with the previous result, warped: no temporal loss
-    ruder    single pass of Ruder, Dosovitskiy & Brox (2016), as in artistic-videos: see arms.Ruder
+    ruder    single pass of Ruder, Dosovitskiy & Brox (2016), as in artistic-videos
     default  the defaults of vidstyle
+    deflicker.most=0.9   the default with one constant varied, see coherence/parameters.py
 
 Finished arms in the output folder are measured, not run again. difference.mp4 in the folder of a
 case shows the frames of all arms and their warping errors (see pictures).
@@ -21,7 +23,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -29,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arms import WEIGHT, following
+from benchmarks.arms import Arm, arm_of
 from benchmarks.pictures import show_differences
 from vidstyle import media
 from vidstyle.evaluation import evaluate
@@ -166,12 +168,8 @@ class Case:
         found = self.source.with_name(f"{self.source.name}_masks")
         return found if found.is_dir() else None
 
-    def job(self, arm: str, place: Path) -> Job:
-        """Return the job of an arm: the defaults, except for the temporal loss."""
-        options: dict[str, dict[str, Any]] = {
-            "default": {},
-            "ruder": {"temporal_weight": WEIGHT, "steps_next": self.cap},
-        }
+    def job(self, arm: Arm, place: Path) -> Job:
+        """Return the job of an arm: the defaults, except for its own settings."""
         return make_job(
             self.source,
             place,
@@ -183,7 +181,7 @@ class Case:
             seed=self.seed,
             restart=True,
             overwrite=True,
-            **options.get(arm, {"temporal_weight": 0.0, "steps_next": 15}),
+            **arm.settings,
         )
 
 
@@ -213,8 +211,16 @@ def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
             warm.append(event)
 
     began = time.monotonic()
-    with following(arm):
-        runs.run(case.job(arm, place), watch)
+    method = arm_of(arm)
+    if arm == "ruder":
+        method = replace(method, settings={**method.settings, "steps_next": case.cap})
+    runs.run(
+        case.job(method, place),
+        watch,
+        make_stylizer=method.make_stylizer,
+        coherence=method.coherence,
+        parameters=method.parameters,
+    )
     return {
         "evaluations": float(np.mean([event.frame_equivalents for event in warm])),
         "seconds_a_frame": float(np.mean([event.seconds for event in warm])),

@@ -25,13 +25,16 @@ from vidstyle.settings import Settings
 if TYPE_CHECKING:
     from vidstyle.coherence.prior import TemporalPrior
     from vidstyle.coherence.stylized import Stylized
+    from vidstyle.guides.guide import Guide
     from vidstyle.jobs.pipeline import Outcome, stylize
+    from vidstyle.jobs.stream import stylize_frames
     from vidstyle.media import probe, read_picture
     from vidstyle.stylizer.stylizer import Stylizer
     from vidstyle.techniques.base import Style
 
 __all__ = [
     "CancelledError",
+    "Guide",
     "GuideError",
     "InputError",
     "MediaError",
@@ -50,9 +53,11 @@ __all__ = [
     "probe",
     "read_picture",
     "stylize",
+    "stylize_frames",
 ]
 
 _LAZY = {
+    "Guide": "vidstyle.guides.guide",
     "Outcome": "vidstyle.jobs.pipeline",
     "TemporalPrior": "vidstyle.coherence.prior",
     "Style": "vidstyle.techniques.base",
@@ -61,6 +66,7 @@ _LAZY = {
     "probe": "vidstyle.media",
     "read_picture": "vidstyle.media",
     "stylize": "vidstyle.jobs.pipeline",
+    "stylize_frames": "vidstyle.jobs.stream",
 }
 
 

@@ -10,6 +10,7 @@ from vidstyle.coherence.warm_start import TemporalPrior
 from vidstyle.errors import SettingsError
 from vidstyle.settings import MOST_STEPS_NEXT, Settings
 from vidstyle.stylizer.lbfgs import Evaluation
+from vidstyle.stylizer.pyramid import evaluations_at
 from vidstyle.stylizer.stopping import SlowProgress
 from vidstyle.stylizer.stylizer import Style, Stylizer
 
@@ -18,7 +19,8 @@ TRUSTED = np.ones((32, 48, 1), np.float32)
 
 
 def stylizer(**options: Any) -> Stylizer:
-    settings = Settings(steps=60, style_layers=LAYERS, content_layers=LAYERS[1:2], **options)
+    layers: dict[str, Any] = {"style_layers": LAYERS, "content_layers": LAYERS[1:2]}
+    settings = Settings(**{"steps": 60, **layers, **options})
     return Stylizer([Style(stripes(40, 48))], settings=settings, encoder=TinyEncoder())
 
 
@@ -69,11 +71,11 @@ def test_a_first_frame_is_not_ended_early() -> None:
 
 
 def test_frame_equivalents_count_the_levels_by_their_pixels() -> None:
-    result = stylizer().stylize(disc(20, 700))
-    assert result.evaluations == 3 * 60
-    assert result.frame_equivalents == pytest.approx(
-        60 * (1 + (15 * 512) / (20 * 700) + (8 * 256) / (20 * 700))
-    )
+    result = stylizer(steps=4).stylize(disc(20, 700))
+    finer = evaluations_at(4, finer=True)
+    assert result.evaluations == 4 + 2 * finer
+    whole = (4 * 8 * 256 + finer * 15 * 512) / (20 * 700) + finer
+    assert result.frame_equivalents == pytest.approx(whole)
 
 
 @pytest.mark.parametrize("value", ["never", -1, 2.5])

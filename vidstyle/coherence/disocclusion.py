@@ -57,41 +57,35 @@ def fill_disoccluded(
     """Return the warped result, filled where it does not predict the frame: float32, 0..1.
 
     frame, planes: this frame's source and float32 [H, W, K] planes.
-
     Filled pixels get their colour from affine maps of the source's colour to result minus source,
-    fitted to the predicted pixels of each plane, so that they show neither the source's colours nor
-    those of the object that covered them. Their strokes are quilted from the exemplar (None: no
-    strokes), since a later frame has too few steps to form strokes; in restyled pixels they are the
-    nearest strokes of the new plane, mirrored.
-
-    Moving pixels follow the change of the source:
-    result(t) = map(source(t)) + warp(result(t-1) - map(source(t-1))). Flow errors do not displace
-    contours, and the changes telescope: errors accumulate only in detail finer than contour_sigma.
+    fitted to the predicted pixels of each plane: neither the source's colours nor those of the
+    object that covered them. Their strokes are quilted from the exemplar (None: none), since later
+    frames have too few steps; in restyled pixels, the nearest of the new plane, mirrored. Moving
+    pixels follow the source: result(t) = map(source(t)) + warp(result(t-1) - map(source(t-1))).
+    Changes telescope: errors accumulate only in detail finer than contour_sigma.
     """
-    own, predicted, restyled = parameters.disocclusion, areas.predicted, areas.restyled
-    result, source, planes_before = warped
-    shares_before, shares = _shares(planes_before), _shares(planes, rest=1)
+    own = parameters.disocclusion
+    shares_before, shares = _shares(warped.planes), _shares(planes, rest=1)
     maps = [
-        _color_map(source, result, predicted * share, own)
+        _color_map(warped.source, warped.result, areas.predicted * share, own)
         for share in shares_before.transpose(2, 0, 1)
     ]
     filled = _recolored(frame, shares, maps, own)
-    strokes = result - source - _tint(source, shares_before, maps)
+    strokes = warped.result - warped.source - _tint(warped.source, shares_before, maps)
     if exemplar is not None:
-        copied = quilted(frame, planes, strokes, predicted, exemplar, parameters.quilting)
-        filled += copied * ~restyled[..., None]
-    if restyled.any():
-        bands = _stroke_band(strokes, own)
-        filled += _nearest_strokes(bands, shares_before, shares, predicted, restyled, own)
-    change = frame - source
+        given = (strokes, areas.predicted, exemplar, parameters.quilting)
+        filled += quilted(frame, planes, *given) * ~areas.restyled[..., None]
+    if areas.restyled.any():
+        filled += _nearest_strokes(_stroke_band(strokes, own), shares_before, shares, areas, own)
+    change = frame - warped.source
     change += _tint(change, shares, maps, 0)
-    relit = result + cv2.GaussianBlur(change, (0, 0), own.light_sigma)
-    followed = result
+    relit = warped.result + cv2.GaussianBlur(change, (0, 0), own.light_sigma)
+    followed = warped.result
     if areas.moving is not None:
         contours = cv2.GaussianBlur(change, (0, 0), own.contour_sigma)
-        followed = result + areas.moving[..., None] * contours
+        followed = followed + areas.moving[..., None] * contours
     below = _over(relit, filled, areas.relit, own)
-    return np.clip(_over(followed, below, predicted, own), 0, 1)
+    return np.clip(_over(followed, below, areas.predicted, own), 0, 1)
 
 
 def exemplar_of(
@@ -130,20 +124,19 @@ def _nearest_strokes(
     strokes: np.ndarray,
     shares_before: np.ndarray,
     shares: np.ndarray,
-    predicted: np.ndarray,
-    restyled: np.ndarray,
+    areas: Areas,
     parameters: DisocclusionParameters,
 ) -> np.ndarray:
-    """Return clipped strokes where bool [H, W] `restyled` is True, else 0.
+    """Return clipped strokes in restyled pixels, else 0: the nearest of the same plane.
 
-    They are the nearest of the same plane. shares_before, shares: [H, W, K], of the planes.
+    shares_before, shares: [H, W, K], of the planes.
     """
-    painted = predicted & shares_before.any(axis=2)
+    painted = areas.predicted & shares_before.any(axis=2)
     plane_before, plane_now = shares_before.argmax(axis=2), shares.argmax(axis=2)
     found = np.zeros_like(strokes)
-    for plane in np.unique(plane_now[restyled]):
+    for plane in np.unique(plane_now[areas.restyled]):
         mirrored = _mirrored(strokes, painted & (plane_before == plane))
-        found = np.where((restyled & (plane_now == plane))[..., None], mirrored, found)
+        found = np.where((areas.restyled & (plane_now == plane))[..., None], mirrored, found)
     return _clipped(found, strokes, painted, parameters)
 
 

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vidstyle.coherence.interface import Coherence, SourceFrame
 from vidstyle.coherence.stylized import Stylized
 from vidstyle.errors import VidstyleError
 from vidstyle.jobs.checkpoint import Checkpoint
-from vidstyle.jobs.events import FrameEvent, StepEvent
+from vidstyle.jobs.events import FrameEvent, OnEvent, StepEvent
 from vidstyle.jobs.plan import Work
 from vidstyle.stylizer.protocol import Stylizes
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vidstyle.guides.guide import Guide
     from vidstyle.image import Image
 
-__all__ = ["stylize_each", "stylize_frame"]
+__all__ = ["Watch", "stylize_each", "stylize_frame"]
 
 
 def stylize_each(
@@ -77,8 +77,22 @@ def _report(result: Stylized, *, seconds: float) -> dict[str, Any]:
     }
 
 
+class Watch(Protocol):
+    """Who watches a frame being stylised: a Work, or a stream."""
+
+    @property
+    def notify(self) -> OnEvent:
+        """Receives the events."""
+        ...
+
+    @property
+    def check(self) -> Callable[[], None]:
+        """Raises CancelledError once the run is cancelled."""
+        ...
+
+
 def stylize_frame(
-    work: Work,
+    watch: Watch,
     stylizer: Stylizes,
     position: int,
     frame: "Image",
@@ -91,14 +105,16 @@ def stylize_frame(
     """
 
     def progress(evaluation: int, loss: float, image: "Callable[[], Image]") -> None:
-        work.notify(StepEvent(index=position, evaluation=evaluation, loss=float(loss), image=image))
-        work.check()
+        watch.notify(
+            StepEvent(index=position, evaluation=evaluation, loss=float(loss), image=image)
+        )
+        watch.check()
 
     try:
         return stylizer.stylize(frame, guide=guide, prior=prior, progress=progress)
     except Exception as error:
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-            width, height = work.size(position)
+            height, width = frame.shape[:2]
             raise VidstyleError(
                 f"memory ran out at {width} x {height} pixels; choose a smaller --size, then run "
                 "again"

@@ -3,7 +3,7 @@
 import difflib
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,9 +28,12 @@ __all__ = [
     "StyleLike",
     "Styles",
     "find_network",
+    "find_weights",
     "fingerprint",
     "make_job",
+    "parse_options",
     "parse_style",
+    "read_styles",
     "target_size",
     "version_of",
 ]
@@ -105,10 +108,7 @@ class Job:
 
     def read_styles(self) -> "list[Style]":
         """Read the style pictures. Raises MediaError, naming the picture."""
-        from vidstyle.media import read_style
-        from vidstyle.techniques.base import Style
-
-        return [Style(image=read_style(path), weight=weight) for path, weight in self.styles]
+        return _read(self.styles)
 
     def manifest(self, clip: "Clip", network: str | None) -> dict[str, Any]:
         """Return everything that the pixels depend on, as JSON values.
@@ -149,6 +149,25 @@ def make_job(  # noqa: PLR0913 - one argument for each input of a job
     style: a path, 'path=weight', a (path, weight) pair, or several of them. mask, style_map: a
     path or several. Raises VidstyleError.
     """
+    chosen, settings = parse_options(technique, values)
+    return Job(
+        source=as_path(source, "source", SettingsError),
+        output=as_path(output, "output", SettingsError),
+        technique=chosen,
+        styles=tuple(_weighted(style)),
+        settings=settings,
+        masks=_paths(mask, "mask"),
+        map=None if map is None else as_path(map, "map", SettingsError),
+        style_maps=_paths(style_map, "style_map"),
+        weights=None if weights is None else as_path(weights, "weights", SettingsError),
+    )
+
+
+def parse_options(technique: str, values: Mapping[str, Any]) -> "tuple[Technique, Settings]":
+    """Return the technique of a name, and the settings, from option values by name.
+
+    Raises UsageError or SettingsError.
+    """
     from vidstyle.techniques import TECHNIQUES
 
     if not isinstance(technique, str) or technique not in TECHNIQUES:
@@ -156,17 +175,12 @@ def make_job(  # noqa: PLR0913 - one argument for each input of a job
     kind = TECHNIQUES[technique]
     _check_names(values, (*options(Settings), *options(kind)))
     own = {name: value for name, value in values.items() if name in options(kind)}
-    return Job(
-        source=as_path(source, "source", SettingsError),
-        output=as_path(output, "output", SettingsError),
-        technique=kind(**own),
-        styles=tuple(_weighted(style)),
-        settings=Settings(**{k: v for k, v in values.items() if k not in own}),
-        masks=_paths(mask, "mask"),
-        map=None if map is None else as_path(map, "map", SettingsError),
-        style_maps=_paths(style_map, "style_map"),
-        weights=None if weights is None else as_path(weights, "weights", SettingsError),
-    )
+    return kind(**own), Settings(**{k: v for k, v in values.items() if k not in own})
+
+
+def read_styles(style: Styles) -> "list[Style]":
+    """Read style pictures, given as to `make_job`. Raises VidstyleError, naming the picture."""
+    return _read(_blend(_weighted(style)))
 
 
 @dataclass(frozen=True)
@@ -179,14 +193,17 @@ class Network:
 
 def find_network(job: Job, notify: OnEvent) -> Network:
     """Find or download the VGG-19 file if the job optimises. Raises WeightsError."""
-    if not job.optimises:
-        return Network()
+    return find_weights(job.weights, notify) if job.optimises else Network()
+
+
+def find_weights(path: Path | None, notify: OnEvent) -> Network:
+    """Find or download the VGG-19 file; path: the one to take. Raises WeightsError."""
     from vidstyle.vgg import weights
 
     def progress(received: int, total: int) -> None:
         notify(WeightsEvent(received=received, total=total))
 
-    found = weights.find(job.weights, progress=progress)
+    found = weights.find(path, progress=progress)
     if not weights.is_verified(found):
         weights.load(found)  # an invalid file is refused before TensorFlow is imported
     return Network(found, weights.digest(found))
@@ -301,6 +318,13 @@ def _files_of(path: Path) -> Sequence[Path]:
     from vidstyle.media import probe
 
     return probe(path, count=False).files or (path,)
+
+
+def _read(styles: Iterable[tuple[Path, float]]) -> "list[Style]":
+    from vidstyle.media import read_style
+    from vidstyle.techniques.base import Style
+
+    return [Style(image=read_style(path), weight=weight) for path, weight in styles]
 
 
 def _blend(styles: Iterable[tuple[Path, float]]) -> tuple[tuple[Path, float], ...]:

@@ -142,7 +142,7 @@ def run(  # noqa: PLR0913 - the job, and what a test or a benchmark replaces
     An invalid request is refused before a frame is decoded. cancel: see `stylize`. network: the
     result of find_network, which is called by default. record: where to write the manifest, to be
     kept when the state folder is deleted. coherence, parameters: the temporal method of a clip and
-    its constants; the manifest does not hold them, so discard the state (restart) to change them.
+    its constants, which the manifest does not hold: add restart to change them.
     """
     began = time.monotonic()
     notify = each_warning_once(on_event or ignore)
@@ -160,11 +160,8 @@ def run(  # noqa: PLR0913 - the job, and what a test or a benchmark replaces
         if record is not None:
             state.record(record)
         frames, kept = state.published["frames"], _close(job, state, warnings, notify)
-    seconds, output = time.monotonic() - began, job.output
-    outcome = Outcome(
-        output=output, frames=frames, stylized=stylized, seconds=seconds, kept=kept,
-        warnings=tuple(warnings),
-    )  # fmt: skip
+    made = {"output": job.output, "frames": frames, "stylized": stylized, "kept": kept}
+    outcome = Outcome(**made, seconds=time.monotonic() - began, warnings=tuple(warnings))
     notify(DoneEvent(**vars(outcome)))
     return outcome
 
@@ -281,15 +278,11 @@ def _stylize_frames(
     sizes = work.sizes()
     todo = [position for position in range(len(sizes)) if not state.has(position)]
     check_space(work.job.output, work.space(todo), len(todo))
-    work.notify(
-        StartEvent(
-            of=len(sizes),
-            finished=len(sizes) - len(todo),
-            width=sizes[0][0],
-            height=sizes[0][1],
-            left=work.left(todo),
-        )
-    )
+    start = StartEvent(
+        of=len(sizes), finished=len(sizes) - len(todo), width=sizes[0][0], height=sizes[0][1],
+        left=work.left(todo),
+    )  # fmt: skip
+    work.notify(start)
     if not todo:
         return None
     if work.job.settings.resume_from is not None:
@@ -299,16 +292,22 @@ def _stylize_frames(
     ):
         work.notify(WarningEvent(message=message))
     stylizer = make() if work.linked else SizeBuckets(make())
-    context = RunContext(
+    context = _context(work, state, stylizer, shard)
+    method = coherence(context) if work.linked else NoCoherence(context)
+    return stylize_each(work, state, stylizer, method, work.left(todo))
+
+
+def _context(
+    work: Work, state: Checkpoint, stylizer: Stylizes, shard: tuple[int, int]
+) -> RunContext:
+    return RunContext(
         history=state,
         initial_image=stylizer.begin,
-        frame_count=len(sizes),
+        frame_count=len(work.indices),
         shard=shard,
         deflickers=work.job.settings.temporal_weight > 0,
         parameters=work.parameters,
     )
-    method = coherence(context) if work.linked else NoCoherence(context)
-    return stylize_each(work, state, stylizer, method, work.left(todo))
 
 
 def _encode(work: Work, state: Checkpoint) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Evaluation", "FrequencyFilter", "Minimum", "minimise"]
+__all__ = ["Evaluation", "FrequencyFilter", "Minimise", "Minimum", "minimise"]
 
 _F0 = 0.02  # cycles a pixel, below which the filter is flat
 _F0_NEAR = 0.08  # the same near the minimum; with 0.5 the mean colour drifted in few evaluations
@@ -76,6 +76,9 @@ class FrequencyFilter:
         spectrum = self._rows @ planes @ tf.transpose(self._columns)
         planes = tf.transpose(self._rows) @ (spectrum * gain) @ self._columns
         return tf.transpose(planes, (1, 2, 0))
+
+
+Minimise = Callable[..., Minimum]  # takes the arguments of `minimise`, by position
 
 
 def _gain(height: int, width: int, flat: float) -> Any:

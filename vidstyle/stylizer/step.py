@@ -13,7 +13,7 @@ from vidstyle.coherence.stylized import Stylized
 from vidstyle.image import Image, resize
 from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
-from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, Minimum, minimise
+from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, Minimise, Minimum, minimise
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import Progress
 from vidstyle.stylizer.pyramid import levels
@@ -36,10 +36,10 @@ class Step:
     """Optimises frames of one size: the style features at that size and the traced graph.
 
     If only a window of the frame may change, one graph is traced for each size of the window.
-    traced: called once for each trace.
+    traced: called once for each trace. minimise: the minimiser, called as lbfgs.minimise is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one size needs of a stylizer
         self,
         styles: Sequence[Style],
         technique: Technique,
@@ -47,9 +47,12 @@ class Step:
         encode: Callable[[Any], Features],
         size: tuple[int, int],
         traced: Callable[[], None],
+        *,
+        minimise: Minimise = minimise,
     ) -> None:
         self._styles, self._technique, self._settings = styles, technique, settings
         self._count_trace = traced
+        self._minimise = minimise
         self._content_layers = settings.content_layers if technique.has_content else ()
         self.forward = forward_pass_for(encode, technique.strip_rows(size), self._content_layers)
         self._area, self._encoded = size[0] * size[1], list[StyleFeatures]()
@@ -95,7 +98,8 @@ class Step:
         weights = self._settings.temporal_weight * inputs["confidence"]
         inverse = self._filter if problem.prior is None else self._filter.near(weights)
         limits = evaluations, inverse, report, support, self._stop(problem)
-        return self._result(minimise(evaluate, tf.constant(start), *limits), targets, part)
+        found = self._minimise(evaluate, tf.constant(start), *limits)
+        return self._result(found, targets, part)
 
     def _result(self, found: Minimum, targets: Targets, part: tuple[int, int] | None) -> Stylized:
         matches = targets["matches"].numpy() if "matches" in targets else None

@@ -13,6 +13,7 @@ from vidstyle.guides.guide import Guide
 from vidstyle.image import Image
 from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
+from vidstyle.stylizer.lbfgs import Minimise, minimise
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import Progress
 from vidstyle.stylizer.pyramid import coarse_to_fine, evaluations_at
@@ -35,6 +36,7 @@ class Stylizer:
     styles: one or more Style; their weights are normalised to add up to 1.
     encoder: a function from an image tensor [H, W, 3] to features by layer; default: the VGG-19 of
         the file `weights`, or of the file that vidstyle finds or fetches.
+    minimise: the minimiser, called as lbfgs.minimise is.
     traces: the number of steps traced so far.
     Raises WeightsError if the network cannot be loaded, UsageError or SettingsError for arguments
     of a wrong type.
@@ -48,6 +50,7 @@ class Stylizer:
         settings: Settings | None = None,
         weights: Path | None = None,
         encoder: Callable[[Any], Features] | None = None,
+        minimise: Minimise = minimise,
     ) -> None:
         self.settings, self.technique = settings or Settings(), technique or Basic()
         check_parts(styles, Style, self.settings, Settings, self.technique, Technique)
@@ -56,6 +59,7 @@ class Stylizer:
         layers = (*self.settings.style_layers, *self.settings.content_layers)
         self.encode = encoder or load_encoder(weights, layers)
         release_memory()
+        self._minimise = minimise
         self._steps: OrderedDict[tuple[int, int], Step] = OrderedDict()
         self.traces = 0
 
@@ -111,7 +115,13 @@ class Stylizer:
         size = (image.shape[0], image.shape[1])
         if size not in self._steps:
             self._steps[size] = Step(
-                self._styles, self.technique, self.settings, self.encode, size, self._count_trace
+                self._styles,
+                self.technique,
+                self.settings,
+                self.encode,
+                size,
+                self._count_trace,
+                minimise=self._minimise,
             )
             self._evict()
         self._steps.move_to_end(size)
