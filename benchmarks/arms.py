@@ -125,7 +125,10 @@ class RuderMinimiser:
         support: Any,
         enough: Callable[[Any], bool] = lambda here: False,
     ) -> Any:
-        """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter."""
+        """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter.
+
+        A later frame ends by the criterion of this class, not by `enough`.
+        """
         from vidstyle.stylizer.lbfgs import FrequencyFilter, Minimum, minimise
 
         if isinstance(inverse, FrequencyFilter):

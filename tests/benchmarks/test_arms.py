@@ -14,7 +14,7 @@ from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.coherence.stylized import Stylized
 from vidstyle.jobs.stream import MemoryHistory
 from vidstyle.motion.warp import sample
-from vidstyle.stylizer.lbfgs import Evaluation, Minimum
+from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, Minimum
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import IdentityStylizer
 
@@ -103,3 +103,6 @@ def test_ruders_minimiser_stops_when_the_loss_no_longer_falls() -> None:
     made = RuderMinimiser()(flat, start, 1000, lambda x: x, lambda *_: None, tf.ones((2, 2, 1)))
     assert isinstance(made, Minimum)
     assert made.evaluations < 60
+    first = FrequencyFilter(2, 2)  # of a frame without a prior: the default minimiser
+    stopped = RuderMinimiser()(flat, start, 9, first, lambda *_: None, 1.0, lambda here: True)
+    assert stopped.evaluations == 1

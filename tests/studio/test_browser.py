@@ -31,7 +31,7 @@ QUICK = {"size": 64, "steps": 3, "steps_next": 1}
 
 
 class Server:
-    """A studio in a process of its own, in a folder with clip.mp4 and wave.png."""
+    """A studio in a separate process, in a folder with clip.mp4 and wave.png."""
 
     def __init__(self, folder: Path, state: Path) -> None:
         self.folder, self.state = folder, state
