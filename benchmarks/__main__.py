@@ -10,7 +10,9 @@ scripts/bench greys [FOLDER]         change of a photo by masks of five greys
 scripts/bench window                 one evaluation of a crop of a quarter, against the frame
 scripts/bench patch                  memory and matching time of a 1920x1080 frame of patch
 scripts/bench coherence FOLDER …     warping errors of the default and of other methods
+scripts/bench sheet CLIP [CLIP …]    contact sheets, and late frames beside frames made alone
 scripts/bench tracking FOLDER        intersection over union of propagated masks
+scripts/bench segmentation FOLDER    automatic, selected and mended masks against the true ones
 scripts/bench sizes                  style distance at 256 pixels of results at 256 and 768
 """
 
@@ -32,8 +34,10 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.coherence import coherence
+from benchmarks.looks import sheet
 from benchmarks.masks import greys, masks, window
 from benchmarks.patch import patch
+from benchmarks.segmentation import segmentation
 from benchmarks.tracking import tracking
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -57,16 +61,20 @@ def main() -> None:
         window,
         patch,
         tracking,
+        segmentation,
         sizes,
     )
     named: dict[str, Callable[..., None]] = {measure.__name__: measure for measure in measurements}
-    parser.add_argument("what", choices=[*named, "coherence"])
+    parser.add_argument("what", choices=[*named, "coherence", "sheet"])
     parser.add_argument("clips", nargs="*", type=Path)
     arguments, rest = parser.parse_known_args()
     if arguments.what == "coherence" and len(arguments.clips) == 1:
         coherence(arguments.clips[0], rest)
         return
-    if rest or arguments.what == "coherence":
+    if arguments.what == "sheet" and arguments.clips:
+        sheet(arguments.clips, rest)
+        return
+    if rest or arguments.what in ("coherence", "sheet"):
         parser.error(f"{arguments.what}: expected paths that exist, got {arguments.clips, rest}")
     if arguments.what == "warm" and not arguments.clips:
         parser.error("warm: name one or more clips")
@@ -288,7 +296,6 @@ def warm(*clips: Path) -> None:
     from vidstyle.coherence import warm_start
     from vidstyle.jobs.job import target_size
     from vidstyle.settings import Settings
-    from vidstyle.stylizer.pyramid import levels
     from vidstyle.stylizer.stylizer import Stylizer
 
     style = _style(media.read_picture(SAMPLES / "style.jpg"))
@@ -304,7 +311,7 @@ def warm(*clips: Path) -> None:
             prior = warm_start.prior(before, frame, result)
             if frame is not frames[-1]:
                 result = usual.stylize(frame, prior=prior).image
-        steps = 150 // len(levels(size[1], size[0]))
+        steps = 15000 // sum(_counts(100, size[::-1]))
         settings = Settings(steps=steps, steps_next=15, temporal_weight=0)
         compared = Stylizer([style], settings=settings)
         cold, warm = (_curve(compared, frames[-1], start) for start in (None, prior))
@@ -328,10 +335,19 @@ def _curve(stylizer: Any, frame: Any, prior: Any) -> list[float]:
             for name, value in terms.items() if name != "temporal")
         for _, (_, _, terms) in calls
     ]  # fmt: skip
-    per_level = settings.steps_next if prior is not None else settings.steps
-    for first in range(0, len(best), per_level):  # each level has its own minimum
-        best[first : first + per_level] = np.minimum.accumulate(best[first : first + per_level])
+    first = 0
+    counts = _counts(settings.steps, frame.shape[:2]) if prior is None else [settings.steps_next]
+    for own in counts:  # each level has its own minimum
+        best[first : first + own] = np.minimum.accumulate(best[first : first + own])
+        first += own
     return best
+
+
+def _counts(steps: int, size: Any) -> list[int]:
+    """Return the evaluations of a first frame of `size` (rows, columns) at each of its levels."""
+    from vidstyle.stylizer.pyramid import evaluations_at, levels
+
+    return [evaluations_at(steps, finer=place > 0) for place in range(len(levels(*size)))]
 
 
 def sizes() -> None:

@@ -24,6 +24,7 @@ from vidstyle.jobs.job import Job
 from vidstyle.jobs.pipeline import MakeStylizer, make_stylizer
 from vidstyle.motion.bidirectional import Motion
 from vidstyle.motion.flow import optical_flow
+from vidstyle.motion.warp import sample
 
 if TYPE_CHECKING:
     from vidstyle.techniques.base import Style
@@ -58,7 +59,7 @@ class WarpedStart(TrackedCoherence):
 
     def prior_from(self, moved: Motion) -> TemporalPrior:
         """See TrackedCoherence."""
-        image = metrics.warped(_previous(self).optimised_image, moved.backward)
+        image = sample(_previous(self).optimised_image, moved.backward)
         return _prior_without_extras(self, image, moved)
 
 
@@ -78,7 +79,7 @@ class RuderSinglePass(TrackedCoherence):
         ahead = optical_flow(source, frame, parameters=parameters)
         result = np.rint(earlier.optimised_image * 255).astype(np.float32) / 255
         reliable = metrics.visible(back, ahead)[..., None].astype(np.float32)
-        return _prior_without_extras(self, metrics.warped(result, back), moved, reliable)
+        return _prior_without_extras(self, sample(result, back), moved, reliable)
 
 
 def _previous(method: TrackedCoherence) -> StylizedFrame:
@@ -114,7 +115,7 @@ class RuderMinimiser:
     Relative to style, which weighs 1 in all arms, it thus weighs 1.6 (0.5 relative to content).
     """
 
-    def __call__(
+    def __call__(  # noqa: PLR0913, PLR0917 - the arguments of lbfgs.minimise
         self,
         evaluate: Callable[[Any], Any],
         start: Any,
@@ -122,12 +123,14 @@ class RuderMinimiser:
         inverse: Callable[[Any], Any],
         progress: Callable[[int, float, Any], None],
         support: Any,
+        enough: Callable[[Any], bool] = lambda here: False,
     ) -> Any:
         """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter."""
+        del enough  # this minimiser has its own criterion
         from vidstyle.stylizer.lbfgs import FrequencyFilter, Minimum, minimise
 
         if isinstance(inverse, FrequencyFilter):
-            return minimise(evaluate, start, evaluations, inverse, progress, support)
+            return minimise(evaluate, start, evaluations, inverse, progress, support, enough)
         best: list[tuple[Any, Any]] = []
         totals: list[float] = []
 
@@ -175,7 +178,7 @@ class Arm:
     parameters: CoherenceParameters = field(default_factory=CoherenceParameters)
 
 
-_NO_LOSS = {"temporal_weight": 0.0}
+_NO_LOSS = {"temporal_weight": 0.0, "steps_next": 15}  # adaptive steps suit a temporal loss
 ARMS = {
     "cold": Arm(NoCoherence, _NO_LOSS),
     "plain": Arm(PlainWarmStart, _NO_LOSS),

@@ -96,7 +96,7 @@ def _source(folder: Path, name: str, made: Path, arguments: argparse.Namespace) 
     if place.is_dir():
         return place
     if name == STILL:
-        _write(place, _static_with_noise(arguments.frames, arguments.size))
+        write_frames(place, _static_with_noise(arguments.frames, arguments.size))
         return place
     davis = folder / "davis" / name
     clips = sorted((folder / "clips").glob(f"{name}.*"))
@@ -106,10 +106,10 @@ def _source(folder: Path, name: str, made: Path, arguments: argparse.Namespace) 
     rate = Fraction(24) if davis.is_dir() else None
     clip = media.probe(origin, rate=rate)
     size = target_size(arguments.size, clip.width, clip.height)
-    _write(place, _first(clip, arguments.frames, size))
+    write_frames(place, first_frames(clip, arguments.frames, size))
     if davis.is_dir():
         masks = media.probe(davis / "masks", rate=rate)
-        _write(place.with_name(f"{name}_masks"), _first(masks, arguments.frames, size))
+        write_frames(place.with_name(f"{name}_masks"), first_frames(masks, arguments.frames, size))
     return place
 
 
@@ -123,12 +123,14 @@ def _static_with_noise(count: int, side: int) -> Iterator[np.ndarray]:
         yield np.clip(picture + noise, 0, 1)
 
 
-def _first(clip: media.Clip, count: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+def first_frames(clip: media.Clip, count: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield the first frames of a clip, at most `count`, at `size` (width, height)."""
     for frame in media.read(clip, range(min(count, clip.frames))):
         yield media.resize(frame, *size)
 
 
-def _write(folder: Path, frames: Iterator[np.ndarray]) -> None:
+def write_frames(folder: Path, frames: Iterator[np.ndarray]) -> None:
+    """Write a folder of pictures 000000.png, 000001.png, …; it exists only when complete."""
     draft = folder.with_name(f"{folder.name}.tmp")
     draft.mkdir(parents=True, exist_ok=True)
     for index, frame in enumerate(frames):
@@ -200,7 +202,7 @@ def _compared(case: Case, arms: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
-    """Stylise the frames of an arm; return the mean evaluations and times."""
+    """Stylise the frames of an arm; return the mean frame-equivalents and times."""
     place.parent.mkdir(parents=True, exist_ok=True)
     warm: list[Any] = []
 
@@ -220,7 +222,7 @@ def _made(case: Case, arm: str, place: Path) -> dict[str, Any]:
         parameters=method.parameters,
     )
     return {
-        "evaluations": float(np.mean([event.evaluations for event in warm])),
+        "evaluations": float(np.mean([event.frame_equivalents for event in warm])),
         "seconds_a_frame": float(np.mean([event.seconds for event in warm])),
         "seconds": time.monotonic() - began,
     }

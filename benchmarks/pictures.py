@@ -11,6 +11,7 @@ import numpy as np
 from vidstyle import media
 from vidstyle.evaluation import metrics
 from vidstyle.motion.flow import optical_flow
+from vidstyle.motion.warp import sample
 
 _GAIN = 4.0  # brightness of the differences
 _SCALE = 3  # pixels per pixel
@@ -41,7 +42,7 @@ def _rows(source: Path, arms: Sequence[Path]) -> Iterator[np.ndarray]:
         visible = metrics.visible(there, back)[..., None]
         columns = []
         for frames in results:
-            error = np.abs(frames[index] - metrics.warped(frames[index + 1], there)) * visible
+            error = np.abs(frames[index] - sample(frames[index + 1], there)) * visible
             columns.append(np.vstack([frames[index], np.clip(_GAIN * error, 0, 1)]))
         row = np.rint(np.hstack(columns) * 255).astype(np.uint8)
         yield cv2.resize(row, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_NEAREST)

@@ -27,7 +27,7 @@ NO_STEPS = ["--steps", "0", "--steps-next", "0", "--overwrite"]
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """A folder `in` of numbered pictures beside a file, and links to them."""
     (tmp_path / "in" / "deep").mkdir(parents=True)
     for name in ("in/001.png", "in/002.png", "in/deep/a.png", "file.mp4", "other.mp4"):
@@ -42,7 +42,7 @@ def there(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("output", "given", "words"),
+    ("output", "input_name", "message"),
     [
         ("file.mp4", "file.mp4", "is also an input"),
         ("link.mp4", "file.mp4", "is also an input"),
@@ -69,27 +69,29 @@ def there(tmp_path: Path) -> Path:
     ],
 )
 def test_an_output_that_touches_an_input_is_refused(
-    there: Path, output: str, given: str, words: str
+    folder: Path, output: str, input_name: str, message: str
 ) -> None:
-    with pytest.raises(UsageError, match=words) as refused:
-        check_apart(there / output, [there / "other", there / given])
+    with pytest.raises(UsageError, match=message) as refused:
+        check_apart(folder / output, [folder / "other", folder / input_name])
     assert str(refused.value).endswith("; choose an output apart from all inputs")
 
 
 @pytest.mark.parametrize(
-    ("output", "given"),
+    ("output", "input_name"),
     [
         ("new.mp4", "file.mp4"), ("in/new.mp4", "in/001.png"), ("in2", "in"), ("i", "in"),
         ("in/new.mp4", "in/%03d.png"), ("in/0001.mp4", "in/%03d.png"), ("new", "in"),
         ("in", "in/none.png"), ("in", "in/x%03d.jpg.png/y"), ("link.mp4", "other.mp4"),
     ],
 )  # fmt: skip
-def test_the_folder_of_an_input_file_is_not_an_input(there: Path, output: str, given: str) -> None:
-    check_apart(there / output, [there / given])
+def test_the_folder_of_an_input_file_is_not_an_input(
+    folder: Path, output: str, input_name: str
+) -> None:
+    check_apart(folder / output, [folder / input_name])
 
 
 def test_a_case_insensitive_file_system_is_respected(
-    there: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On macOS and Windows, IN and in are the same folder."""
     same = Path.samefile
@@ -99,7 +101,7 @@ def test_a_case_insensitive_file_system_is_respected(
 
     monkeypatch.setattr(inputs.Path, "samefile", ignoring)
     with pytest.raises(UsageError, match="lies in the input folder"):
-        check_apart(there / "IN" / "new.png", [there / "in"])
+        check_apart(folder / "IN" / "new.png", [folder / "in"])
 
 
 def grey(path: Path, value: int = 255) -> Path:
@@ -114,7 +116,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, clip: Path, style: Path) -> Path:
+def workspace(tmp_path: Path, clip: Path, style: Path) -> Path:
     """A folder with an input of every kind; the clip is in a folder of its own too."""
     for number in (0, 3):
         grey(tmp_path / "keys" / f"{number:06d}.png")
@@ -158,34 +160,37 @@ COMMANDS = (
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_overwrites_an_input(
-    place: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workspace: Path,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(place)
-    grey(place / "run.png")
+    monkeypatch.chdir(workspace)
+    grey(workspace / "run.png")
     shutil.copy("clip.mp4", "run.mp4")
     shutil.copy("list.txt", "shoot/list.txt")
-    before = contents(place)
+    before = contents(workspace)
     more = ["--overwrite"] if command.startswith(("track", "eval")) else NO_STEPS
     assert main.main([*command.split(), *more]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("; choose an output apart from all inputs")
-    assert contents(place) == before
+    assert contents(workspace) == before
 
 
 def test_weights_from_the_environment_are_an_input(
-    place: Path, clip: Path, style: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, clip: Path, style: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VIDSTYLE_WEIGHTS", str(place / "run.mp4"))
-    (place / "run.mp4").touch()
+    monkeypatch.setenv("VIDSTYLE_WEIGHTS", str(workspace / "run.mp4"))
+    (workspace / "run.mp4").touch()
     with pytest.raises(UsageError, match="is also an input"):
-        make_job(clip, place / "run.mp4", style=style)
+        make_job(clip, workspace / "run.mp4", style=style)
 
 
 def test_pictures_that_appear_during_tracking_are_not_replaced(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The fourth picture finds a file of another program."""
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(workspace)
     write = propagate._write
 
     def writing(path: Path, *given: object, **named: object) -> None:
@@ -197,12 +202,12 @@ def test_pictures_that_appear_during_tracking_are_not_replaced(
     arguments = ["track", "shoot/clip.mp4", "--mask", "keys", "-o", "all"]
     assert main.main(arguments) == 2
     assert "all/000003.png appeared while frames were tracked" in capsys.readouterr().err
-    assert (place / "all" / "000003.png").read_text() == "mine"
-    assert sorted(path.name for path in (place / "all").iterdir()) == [
+    assert (workspace / "all" / "000003.png").read_text() == "mine"
+    assert sorted(path.name for path in (workspace / "all").iterdir()) == [
         f"{number:06d}.png" for number in range(4)
     ]
     assert main.main([*arguments, "--overwrite"]) == 0
-    assert len(list((place / "all").iterdir())) == FRAMES
+    assert len(list((workspace / "all").iterdir())) == FRAMES
 
 
 def test_a_page_that_appears_during_the_measurement_is_not_replaced(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from vidstyle.errors import HeldError
@@ -27,19 +27,20 @@ __all__ = [
     "sha256_of",
     "sync",
     "sync_folder",
+    "sync_open",
 ]
 
 # errno of link() on file systems without hard links: FAT, exFAT, some network file systems.
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # of Linux's renameat2
 _RENAME_EXCL = 4  # of macOS's renamex_np
-_STOPS = tuple(
+_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
 
 def is_special(path: Path) -> bool:
-    """Tell whether a path is a pipe, a device or a socket, neither a file nor a folder.
+    """Whether a path is a pipe, a device or a socket, neither a file nor a folder.
 
     Reading one may block or never end, and cannot be repeated.
     """
@@ -119,7 +120,13 @@ def draft_beside(final: Path) -> Path:
 def sync(path: Path) -> None:
     """Flush the content of a file to the disk."""
     with path.open("rb+") as file:
-        os.fsync(file.fileno())
+        sync_open(file)
+
+
+def sync_open(file: IO[bytes]) -> None:
+    """Flush an open file to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -145,9 +152,9 @@ def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    held = FileLock(path)
+    file_lock = FileLock(path)
     try:
-        held.acquire(timeout=patience)
+        file_lock.acquire(timeout=patience)
     except Timeout as error:
         raise HeldError(
             f"another run holds {path.parent}; wait until it ends, or choose another output"
@@ -155,7 +162,7 @@ def lock(path: Path, *, patience: float = 0) -> Iterator[None]:
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()
 
 
 @contextmanager
@@ -171,7 +178,7 @@ def defer_signals() -> Iterator[None]:
     pending: list[int] = []
     previous: dict[signal.Signals, Any] = {}
     try:
-        for number in _STOPS:
+        for number in _SIGNALS:
             previous[number] = signal.signal(number, lambda stop, _: pending.append(stop))
         yield
     finally:

@@ -55,7 +55,7 @@ def difference_of_gaussians(image: np.ndarray, fine: float, coarse: float) -> np
     """Return the blur of [H, W, …] with sigma `fine` minus that with sigma `coarse`, in pixels."""
     import cv2
 
-    narrow, wide = (cv2.GaussianBlur(image, (0, 0), size) for size in (fine, coarse))
+    narrow, wide = (cv2.GaussianBlur(image, (0, 0), sigma) for sigma in (fine, coarse))
     return np.asarray(narrow - wide)
 
 

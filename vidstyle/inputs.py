@@ -7,10 +7,19 @@ from pathlib import Path
 
 from vidstyle.errors import UsageError
 
-__all__ = ["NUMBER", "check_apart", "pattern_of"]
+__all__ = ["AUTO", "BACKGROUND", "NUMBER", "check_apart", "is_automatic", "pattern_of"]
 
+AUTO, BACKGROUND = "auto", "auto:background"  # in place of the path of a mask
 NUMBER = re.compile(r"%0?(\d*)d")  # the number in a pattern: frames/%05d.png
 _ANY = re.compile(r".*", re.DOTALL)
+
+
+def is_automatic(mask: Path) -> bool:
+    """Return whether a mask is made by vidstyle: "auto" or "auto:background".
+
+    A file of such a name is given by its absolute path.
+    """
+    return str(mask) in (AUTO, BACKGROUND)
 
 
 def pattern_of(path: Path) -> re.Pattern[str]:
@@ -24,8 +33,8 @@ def check_apart(output: Path, inputs: Iterable[Path], name: str = "output") -> N
 
     All commands apply this rule. The folder of an input file is not an input. Symbolic and hard
     links are resolved, and letter case is ignored where the file system ignores it. A numbered
-    pattern means the files that match it. An input that does not exist is skipped. name: what the
-    message calls `output`.
+    pattern stands for the files that match it. An input that does not exist is skipped. name: of
+    `output` in the message.
     """
     for path in inputs:
         if relation := _relation(output, path):
@@ -44,11 +53,11 @@ def _relation(output: Path, path: Path) -> str | None:
             return "is also an input: it matches {}"
     elif _is_same(output, path):
         return "is also an input"
-    elif _is_dir(path) and any(_is_same(above, path) for above in _above(output)):
+    elif _is_dir(path) and any(_is_same(above, path) for above in _parents(output)):
         return "lies in the input folder {}"
     if _is_dir(folder) and _is_entry(output, folder, pattern):
         return "is also an input: it is a file of {}"
-    contains = _is_dir(output) and any(_is_same(above, output) for above in _above(path))
+    contains = _is_dir(output) and any(_is_same(above, output) for above in _parents(path))
     return "contains the input {}" if contains and (exists or pattern is not _ANY) else None
 
 
@@ -63,14 +72,14 @@ def _is_same(one: Path, other: Path) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _above(path: Path) -> Iterator[Path]:
-    """Yield the folders above a path, as written and with its last link resolved."""
+def _parents(path: Path) -> Iterator[Path]:
+    """Yield the parent folders of a path, as written and with its last link resolved."""
     named = Path(os.path.realpath(path.absolute().parent))
     yield from dict.fromkeys((named, *named.parents, *Path(os.path.realpath(path)).parents))
 
 
 def _is_entry(output: Path, folder: Path, pattern: re.Pattern[str]) -> bool:
-    """Tell whether a file in `folder` is a symbolic or hard link to the output."""
+    """Whether a file in `folder` is a symbolic or hard link to the output."""
     try:
         own = output.stat().st_ino
         with os.scandir(folder) as entries:

@@ -55,7 +55,7 @@ def _available_in_machine() -> Iterator[int]:
 
 
 def _available_in_group() -> Iterator[int]:
-    """Yield the bytes that the limits of the control group leave, as seen in a container."""
+    """Yield the bytes still available under the limits of the control group of a container."""
     for limit, used, counters, cached in _LIMITS:
         with suppress(OSError, ValueError):  # another version, or no limit ("max")
             most, now = (int((_GROUP / name).read_text(encoding="ascii")) for name in (limit, used))

@@ -12,6 +12,7 @@ from vidstyle.errors import SettingsError
 
 __all__ = [
     "LAYERS",
+    "MOST_STEPS_NEXT",
     "Option",
     "Scope",
     "Settings",
@@ -20,6 +21,9 @@ __all__ = [
     "option",
     "options",
 ]
+
+MOST_STEPS_NEXT = 15  # evaluations of a later frame, at most, with --steps-next auto
+_USUAL_STEPS_NEXT = 5  # about their mean on moving clips, for forecasts
 
 # What an option affects. look: the pixels of a frame, so saved state of another value is refused.
 # output: how finished frames are encoded. run: the execution only.
@@ -37,7 +41,8 @@ class Option:
     """Declaration of an option, besides its name, type and default.
 
     meaning: one line for --help. unit: "" for none. low, high: inclusive bounds of a number.
-    words: literal values that are allowed. choices: allowed entries of a list.
+    words: literal values that are allowed. choices: allowed entries of a list. is_path: the text is
+    a path. scope: see Scope.
     """
 
     meaning: str
@@ -47,11 +52,12 @@ class Option:
     words: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     scope: Scope = "look"
+    is_path: bool = False
 
 
-def option(default: Any, meaning: str, **facts: Any) -> Any:
-    """Declare a dataclass field as an option; facts: the other fields of Option."""
-    return field(default=default, metadata={"option": Option(meaning=meaning, **facts)})
+def option(default: Any, meaning: str, **properties: Any) -> Any:
+    """Declare a dataclass field as an option; properties: the other fields of Option."""
+    return field(default=default, metadata={"option": Option(meaning=meaning, **properties)})
 
 
 def options(owner: Any) -> dict[str, tuple[Field[Any], Option]]:
@@ -61,10 +67,10 @@ def options(owner: Any) -> dict[str, tuple[Field[Any], Option]]:
 
 def check_options(owner: Any) -> None:
     """Raise SettingsError if an option of the instance `owner` has a wrong type or value."""
-    for name, (declared, facts) in options(owner).items():
+    for name, (declared, spec) in options(owner).items():
         value = getattr(owner, name)
         if value is not None or declared.default is not None:
-            _check(f"--{name.replace('_', '-')}", value, declared, facts)
+            _check_value(f"--{name.replace('_', '-')}", value, declared, spec)
 
 
 def kinds_of(declared: Field[Any]) -> tuple[type, ...]:
@@ -73,54 +79,54 @@ def kinds_of(declared: Field[Any]) -> tuple[type, ...]:
     return tuple(kind for kind in kinds if kind is not type(None))
 
 
-def _check(flag: str, value: Any, declared: Field[Any], facts: Option) -> None:
+def _check_value(flag: str, value: Any, declared: Field[Any], spec: Option) -> None:
     kinds = kinds_of(declared)
-    if facts.choices:
-        _check_list(flag, value, facts)
+    if spec.choices:
+        _check_list(flag, value, spec)
         return
     if bool in kinds or isinstance(value, bool):
         fits = bool in kinds and isinstance(value, bool)
     elif isinstance(value, str):
-        fits = str in kinds and (not facts.words or value in facts.words)
+        fits = str in kinds and (not spec.words or value in spec.words)
     else:
-        fits = _is_number(value, kinds, facts)
+        fits = _is_number(value, kinds, spec)
     if not fits:
-        expected = "true or false" if bool in kinds else _expected(kinds, facts)
+        expected = "true or false" if bool in kinds else _expected(kinds, spec)
         raise SettingsError(f"{flag}: expected {expected}, got {value!r}")
 
 
-def _check_list(flag: str, value: Any, facts: Option) -> None:
+def _check_list(flag: str, value: Any, spec: Option) -> None:
     if not value or not isinstance(value, (tuple, list)):
-        listed = ", ".join(facts.choices)
-        raise SettingsError(f"{flag}: expected one or more of {listed}, got {value!r}")
-    unknown = [entry for entry in value if entry not in facts.choices]
+        names = ", ".join(spec.choices)
+        raise SettingsError(f"{flag}: expected one or more of {names}, got {value!r}")
+    unknown = [entry for entry in value if entry not in spec.choices]
     if unknown:
         raise SettingsError(
-            f"{flag}: expected names from {facts.choices[0]} to {facts.choices[-1]}, "
+            f"{flag}: expected names from {spec.choices[0]} to {spec.choices[-1]}, "
             f"got {unknown[0]!r}"
         )
 
 
-def _is_number(value: Any, kinds: tuple[type, ...], facts: Option) -> bool:
-    """Tell whether a value is a finite number of these types within the bounds."""
+def _is_number(value: Any, kinds: tuple[type, ...], spec: Option) -> bool:
+    """Whether a value is a finite number of one of these types within the bounds."""
     numbers = (int, float, Fraction) if {float, Fraction} & {*kinds} else (int,)
     if not isinstance(value, numbers) or not {int, float, Fraction} & {*kinds}:
         return False
-    low = -math.inf if facts.low is None else facts.low
-    high = math.inf if facts.high is None else facts.high
+    low = -math.inf if spec.low is None else spec.low
+    high = math.inf if spec.high is None else spec.high
     try:
         return math.isfinite(value) and low <= value <= high
     except OverflowError:  # an int too large for a float
         return False
 
 
-def _expected(kinds: tuple[type, ...], facts: Option) -> str:
-    words = "".join(f"'{word}' or " for word in facts.words)
-    if facts.low is None and facts.high is None:
+def _expected(kinds: tuple[type, ...], spec: Option) -> str:
+    words = "".join(f"'{word}' or " for word in spec.words)
+    if spec.low is None and spec.high is None:
         return words.removesuffix(" or ") or ("text" if str in kinds else "a number")
-    upper = "" if facts.high is None else f" to {facts.high:g}"
-    bounds = f"from {facts.low:g}{upper}"
-    return f"{words}a number {bounds}{' ' + facts.unit if facts.unit else ''}"
+    upper = "" if spec.high is None else f" to {spec.high:g}"
+    bounds = f"from {spec.low:g}{upper}"
+    return f"{words}a number {bounds}{' ' + spec.unit if spec.unit else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +143,18 @@ class Settings:
     )
     steps: int = option(
         150,
-        "optimiser evaluations for a photo or the first frame of a shot, at each of its "
-        "resolutions: 256, 512, … pixels and the final size",
+        "optimiser evaluations for a photo or the first frame of a shot at its coarsest "
+        "resolution, 256 pixels; about half as many at each finer one",
         low=0,
         high=10000,
     )
-    steps_next: int = option(
-        15, "optimiser evaluations for a frame initialised from the previous one", low=0, high=10000
+    steps_next: int | str = option(
+        "auto",
+        "optimiser evaluations for a frame initialised from the previous one; 'auto': until the "
+        f"loss hardly falls, at most {MOST_STEPS_NEXT}",
+        low=0,
+        high=10000,
+        words=("auto",),
     )
     style_weight: float = option(1.0, "weight of the style loss", low=0, high=1e6)
     content_weight: float = option(0.1, "weight of the content loss", low=0, high=1e6)
@@ -206,6 +217,7 @@ class Settings:
         None,
         "continue from the frames of an earlier run of the same request with this other output",
         scope="run",
+        is_path=True,
     )
     overwrite: bool = option(False, "replace an existing output", scope="run")
     restart: bool = option(False, "discard the state of an earlier run and start over", scope="run")
@@ -222,17 +234,27 @@ class Settings:
                 f"--end: expected a time after the start at {begin:g} s, got {self.end:g} s"
             )
 
+    @property
+    def most_steps_next(self) -> int:
+        """The largest number of evaluations of a frame initialised from the previous one."""
+        return MOST_STEPS_NEXT if self.steps_next == "auto" else int(self.steps_next)
+
+    @property
+    def usual_steps_next(self) -> int:
+        """The expected number of evaluations of a frame initialised from the previous one."""
+        return _USUAL_STEPS_NEXT if self.steps_next == "auto" else int(self.steps_next)
+
     def of_scope(self, *scopes: Scope) -> dict[str, Any]:
         """Return the options of these scopes by name, as JSON values for the manifest."""
         values = asdict(self)
         return {
-            name: _plain(values[name])
-            for name, (_, facts) in options(self).items()
-            if facts.scope in scopes
+            name: _json_value(values[name])
+            for name, (_, spec) in options(self).items()
+            if spec.scope in scopes
         }
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Fraction):
         return str(value)
     return list(value) if isinstance(value, tuple) else value

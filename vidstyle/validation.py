@@ -42,17 +42,24 @@ def check_weight(weight: Any, name: str) -> None:
 def check_parts(styles: Any, *parts: Any) -> None:
     """Check the arguments of a Stylizer.
 
-    styles: a list of parts[0] with a total weight above 0, else UsageError. The rest of parts:
-    alternating values and classes; SettingsError unless each value is an instance of its class.
+    styles: a list of parts[0] with a total weight above 0, else UsageError is raised. The rest of
+    parts: alternating values and classes; SettingsError is raised unless each value is an instance
+    of its class.
     """
-    kind, *rest = parts
-    if not isinstance(styles, (list, tuple)) or not all(isinstance(one, kind) for one in styles):
-        raise UsageError(f"styles: expected a list of {kind.__name__}, got {_type_name(styles)}")
+    style_type, *pairs = parts
+    if not isinstance(styles, (list, tuple)) or not all(
+        isinstance(one, style_type) for one in styles
+    ):
+        raise UsageError(
+            f"styles: expected a list of {style_type.__name__}, got {_type_name(styles)}"
+        )
     if sum(style.weight for style in styles) <= 0:
         raise UsageError("expected a style of weight above 0, got none; add --style PICTURE")
-    for value, of in zip(rest[::2], rest[1::2], strict=True):
-        if not isinstance(value, of):
-            raise SettingsError(f"expected {of.__name__}, got {_type_name(value)}; make one")
+    for value, expected_type in zip(pairs[::2], pairs[1::2], strict=True):
+        if not isinstance(value, expected_type):
+            raise SettingsError(
+                f"expected {expected_type.__name__}, got {_type_name(value)}; make one"
+            )
 
 
 def _type_name(value: Any) -> str:

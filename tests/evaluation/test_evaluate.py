@@ -12,10 +12,9 @@ import pytest
 
 from vidstyle.cli.main import main
 from vidstyle.errors import MediaError
-from vidstyle.evaluation import metrics
 from vidstyle.evaluation.evaluate import Evaluation, evaluate
 from vidstyle.evaluation.report import Album, write_report
-from vidstyle.motion.warp import warp
+from vidstyle.motion.warp import sample, warp
 
 HEIGHT, WIDTH, FRAMES, CUT = 72, 96, 14, 12
 RANDOM = np.random.default_rng(5)
@@ -152,9 +151,7 @@ def test_repeated_bilinear_warping_has_a_high_error_only_by_lai(tmp_path: Path) 
         for i in range(6)
     ]
     step = np.full((HEIGHT, WIDTH, 2), (0.4, 0), np.float32)
-    warped = list(
-        accumulate(range(1, 6), lambda made, _: metrics.warped(made, step), initial=panned[0])
-    )
+    warped = list(accumulate(range(1, 6), lambda made, _: sample(made, step), initial=panned[0]))
     source = video(tmp_path / "pan.mkv", panned)
     found = evaluate(video(tmp_path / "warped.mkv", warped), source).summary
     lai, ruder = (found[f"warping_error_{whose}_short"] or 0 for whose in ("lai", "ruder"))
@@ -274,7 +271,7 @@ def test_a_bad_page_or_log_is_refused_before_the_measurement(
     assert not Path(page).exists()
 
 
-def test_late_frames_are_compared_with_frames_made_alone(
+def test_late_frames_are_compared_with_independent_frames(
     clips: dict[str, Path], tmp_path: Path
 ) -> None:
     """The last third dissolves, is sharper, and has specks and stripes."""
@@ -295,7 +292,7 @@ def test_late_frames_are_compared_with_frames_made_alone(
     assert (summary[late] or 0) > (summary[all_frames] or 0)
 
 
-def test_the_legibility_is_of_the_subject_alone(clips: dict[str, Path], tmp_path: Path) -> None:
+def test_legibility_is_measured_on_the_subject_only(clips: dict[str, Path], tmp_path: Path) -> None:
     made = [stylised(source_frame(index)) for index in range(FRAMES)]
     for frame in made:
         frame[:, : WIDTH // 2] = 0.5 + 0.1 * RANDOM.standard_normal((HEIGHT, WIDTH // 2, 1))
@@ -304,17 +301,17 @@ def test_the_legibility_is_of_the_subject_alone(clips: dict[str, Path], tmp_path
     for name, picture in (("left", left), ("right", left[:, ::-1])):
         PIL.Image.fromarray(picture).save(tmp_path / f"{name}.png")
     output = video(tmp_path / "half.mkv", [np.clip(frame, 0, 1) for frame in made])
-    told = [
+    evaluations = [
         evaluate(output, clips["source"], cold=clips["faithful"], subject=tmp_path / f"{name}.png")
         for name in ("left", "right")
     ]
-    lost, kept = (found.summary["cold_legibility_ratio"] or 0 for found in told)
+    lost, kept = (found.summary["cold_legibility_ratio"] or 0 for found in evaluations)
     assert lost < 0.2
     assert kept > 0.95
 
 
 class _Looked:
-    """Stands in for Distances: the style distance is how far an image is from grey inside."""
+    """A fake of PerceptualDistances: the style distance is the distance from grey in the area."""
 
     def __init__(self) -> None:
         self.areas: list[float] = []
@@ -324,7 +321,7 @@ class _Looked:
         return {"style_distance": float(np.abs(image - 0.5)[inside].mean())}
 
 
-def test_what_a_pan_brings_in_has_a_style_distance_of_its_own(
+def test_areas_that_enter_in_a_pan_have_their_own_style_distance(
     clips: dict[str, Path], tmp_path: Path
 ) -> None:
     look = _Looked()

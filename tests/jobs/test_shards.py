@@ -102,6 +102,24 @@ def test_shards_together_write_the_bytes_of_one_run(make: Callable[..., Job], of
     assert job.output.read_bytes() == whole.output.read_bytes()
 
 
+def test_shards_with_adaptive_steps_write_the_bytes_of_one_run(make: Callable[..., Job]) -> None:
+    look = {"size": 64, "steps": 2, "steps_next": "auto", "style_layers": LAYERS,
+            "content_layers": LAYERS[1:2], "keep_frames": True}  # fmt: skip
+    whole, job, counts = make("whole.mp4", **look), make(**look), list[int]()
+
+    def watch(event: Any) -> None:
+        if event.name == "frame" and not event.cut:
+            counts.append(event.evaluations)
+
+    run(whole, watch, make_stylizer=tiny, network=NONE)
+    assert len(set(counts)) > 1
+    for shard in ((2, 2), (1, 2)):
+        run_shard(job, shard, make_stylizer=tiny, network=NONE)
+    run(job, make_stylizer=tiny, network=NONE)
+    assert frames(job) == frames(whole)
+    assert job.output.read_bytes() == whole.output.read_bytes()
+
+
 def test_the_last_run_finishes_what_shards_left(make: Callable[..., Job]) -> None:
     whole, job = make("whole.mp4"), make()
     run(whole, make_stylizer=Inverter())

@@ -39,20 +39,20 @@ class _Piece:
     late: float = 0
     at: float = 0
 
-    def write(self, path: Path, form: str) -> bytes:
-        video, audio = _CODECS[form]
+    def write(self, path: Path, format_name: str) -> bytes:
+        video, audio = _CODECS[format_name]
         ffmpeg(
             "-f", "lavfi", "-i", f"testsrc2=s=64x48:r=25:d={self.seconds}",
             "-itsoffset", str(self.late), "-f", "lavfi", "-i", f"sine=d={self.sound}",
             "-map", "0", "-map", "1", "-c:v", video, "-c:a", audio,
-            "-output_ts_offset", str(self.at), "-f", form, str(path),
+            "-output_ts_offset", str(self.at), "-f", format_name, str(path),
         )  # fmt: skip
         return path.read_bytes()
 
 
-def _joined(tmp_path: Path, *pieces: _Piece, form: str = "mpegts") -> Path:
+def _joined(tmp_path: Path, *pieces: _Piece, format_name: str = "mpegts") -> Path:
     path = tmp_path / "joined"
-    path.write_bytes(b"".join(piece.write(tmp_path / "piece", form) for piece in pieces))
+    path.write_bytes(b"".join(piece.write(tmp_path / "piece", format_name) for piece in pieces))
     return path
 
 
@@ -82,9 +82,11 @@ def _encoded(path: Path, suffix: str, start: float | None = None, end: float | N
     return part, warnings
 
 
-@pytest.mark.parametrize("form", ["mpegts", "vob"])
-def test_segments_of_a_joined_file_are_consecutive(tmp_path: Path, form: str) -> None:
-    path = _joined(tmp_path, _Piece(), _Piece(seconds=0.6, sound=0.6), _Piece(), form=form)
+@pytest.mark.parametrize("format_name", ["mpegts", "vob"])
+def test_segments_of_a_joined_file_are_consecutive(tmp_path: Path, format_name: str) -> None:
+    path = _joined(
+        tmp_path, _Piece(), _Piece(seconds=0.6, sound=0.6), _Piece(), format_name=format_name
+    )
     clip = media.probe(path)
     assert clip.frames == 65
     assert clip.duration == pytest.approx(2.6, abs=0.06)
@@ -95,21 +97,23 @@ def test_segments_of_a_joined_file_are_consecutive(tmp_path: Path, form: str) ->
     assert media.probe(path, count=False).duration == pytest.approx(clip.duration, abs=0.02)
 
 
-@pytest.mark.parametrize("form", ["matroska", "webm"])
-def test_a_restart_in_other_containers_is_joined_too(tmp_path: Path, form: str) -> None:
-    clip = media.probe(_joined(tmp_path, _Piece(), _Piece(), form=form))
+@pytest.mark.parametrize("format_name", ["matroska", "webm"])
+def test_a_restart_in_other_containers_is_joined_too(tmp_path: Path, format_name: str) -> None:
+    clip = media.probe(_joined(tmp_path, _Piece(), _Piece(), format_name=format_name))
     assert clip.frames == 50
     assert clip.duration == pytest.approx(2, abs=0.02)
 
 
-@pytest.mark.parametrize(("form", "count", "read"), [("flv", 2, 1), ("matroska", 3, 2)])
+@pytest.mark.parametrize(("format_name", "count", "read"), [("flv", 2, 1), ("matroska", 3, 2)])
 def test_an_appended_file_that_ffmpeg_does_not_read_is_noted(
-    tmp_path: Path, form: str, count: int, read: int
+    tmp_path: Path, format_name: str, count: int, read: int
 ) -> None:
-    clip = media.probe(_joined(tmp_path, *count * [_Piece(seconds=0.4, sound=0.4)], form=form))
+    clip = media.probe(
+        _joined(tmp_path, *count * [_Piece(seconds=0.4, sound=0.4)], format_name=format_name)
+    )
     assert clip.frames == 10 * read
     assert sum("another file was appended to it at byte" in note for note in clip.notes) == 1
-    alone = media.probe(_joined(tmp_path, _Piece(seconds=0.4, sound=0.4), form=form))
+    alone = media.probe(_joined(tmp_path, _Piece(seconds=0.4, sound=0.4), format_name=format_name))
     assert alone.notes == ()
 
 
@@ -229,19 +233,19 @@ def test_subtitles_follow_their_segment(tmp_path: Path) -> None:
 def test_evaluation_reads_joined_files_on_both_sides(tmp_path: Path) -> None:
     path = _joined(tmp_path, _Piece(seconds=0.2), _Piece(seconds=0.2))
     part, _ = _encoded(path, ".mp4", 0.12, 0.32)
-    told: list[str] = []
-    found = evaluate(part, path, start=0.12, end=0.32, warn=told.append)
+    warnings: list[str] = []
+    found = evaluate(part, path, start=0.12, end=0.32, warn=warnings.append)
     assert found.frames == len(media.select(media.probe(path), 0.12, 0.32))
-    assert any("its timestamps jump" in message for message in told)
+    assert any("its timestamps jump" in message for message in warnings)
 
 
-@pytest.mark.parametrize("form", ["matroska", "mpegts"])
+@pytest.mark.parametrize("format_name", ["matroska", "mpegts"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_a_frame_before_time_0_shifts_all_streams_equally(
-    tmp_path: Path, form: str, suffix: str
+    tmp_path: Path, format_name: str, suffix: str
 ) -> None:
-    source = tmp_path / f"early.{'mkv' if form == 'matroska' else 'ts'}"
-    _write_early(source, form)
+    source = tmp_path / f"early.{'mkv' if format_name == 'matroska' else 'ts'}"
+    _write_early(source, format_name)
     clip = media.probe(source)
     assert clip.timestamps[0] == 0
     assert sum("starts 0.400 s before time 0" in note for note in clip.notes) == 1
@@ -253,9 +257,11 @@ def test_a_frame_before_time_0_shifts_all_streams_equally(
     assert len(times["video"]) == 20
 
 
-def _write_early(path: Path, form: str) -> None:
+def _write_early(path: Path, format_name: str) -> None:
     """Write 20 frames from -0.4 s on, and sound from 0 s on."""
-    with av.open(str(path), "w", format=form, options={"avoid_negative_ts": "disabled"}) as out:
+    with av.open(
+        str(path), "w", format=format_name, options={"avoid_negative_ts": "disabled"}
+    ) as out:
         film = out.add_stream("mpeg4", rate=25)
         film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
         sound = out.add_stream("mp2", rate=48000)
@@ -289,7 +295,7 @@ def _moved(packets: list[Any]) -> list[int]:
     """Return the change of each packet's time."""
     found = Continuity("matroska,webm")
     for packet in packets:
-        found.place(found.read(packet))
+        found.assign(found.read(packet))
     clock, before = Clock(found.timeline(0)), [packet.pts for packet in packets]
     for packet in packets:
         clock.set(packet)

@@ -71,7 +71,9 @@ STRACE = shutil.which("strace")
 
 
 @pytest.mark.skipif(STRACE is None, reason="needs strace")
-def test_nothing_but_the_named_file_is_opened_in_any_role(tmp_path: Path, beside: Path) -> None:
+def test_only_the_named_file_is_opened_as_source_style_mask_or_map(
+    tmp_path: Path, beside: Path
+) -> None:
     picture = tmp_path / "picture.png"
     PIL.Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(picture)
     for name, text in PLAYLISTS.items():
@@ -103,13 +105,13 @@ for name in {names!r}:
     command = [*trace, str(log), sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    told = log.read_text()
-    assert str(picture) in told  # strace logs opened files
-    assert beside.name not in "\n".join(line for line in told.splitlines() if "open" in line)
-    assert "AF_INET" not in told
+    trace = log.read_text()
+    assert str(picture) in trace  # strace logs opened files
+    assert beside.name not in "\n".join(line for line in trace.splitlines() if "open" in line)
+    assert "AF_INET" not in trace
 
 
-def test_no_demuxer_is_one_that_opens_other_files() -> None:
+def test_no_allowed_demuxer_opens_other_files() -> None:
     others = ("hls", "dash", "concat", "concatf", "imf", "image2", "sdp", "rtsp", "rtp", "lavfi")
     others += ("tty", "srt", "webvtt", "ass", "webm_dash_manifest", "vobsub", "ffmetadata", "v4l2")
     assert not set(DEMUXERS) & set(others)

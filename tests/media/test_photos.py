@@ -180,7 +180,7 @@ def test_files_left_out_of_a_folder_are_named_in_one_line(
     assert not any(name in line for name in ("1.jpg", "hidden", "Thumbs", "eaDir"))
 
 
-def test_a_dry_run_of_a_batch_names_it_too(
+def test_a_dry_run_of_a_batch_names_left_out_files(
     tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shoot(tmp_path / "in", "1.jpg", "2.CR2")
@@ -261,7 +261,7 @@ def test_a_jpeg_cut_between_scans_or_restarts_is_refused(tmp_path: Path) -> None
 # Damaged photos among others
 
 
-def test_all_bad_photos_are_named_before_any_work_and_how_to_go_on(
+def test_all_bad_photos_are_named_with_a_remedy_before_any_work(
     tmp_path: Path, style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shoot(tmp_path / "roll", "1.jpg", "5.jpg")
@@ -331,7 +331,7 @@ def test_a_codec_for_stills_works_in_a_batch_as_in_a_folder(
     assert (summary["done"], summary["skipped"]) == (0, 4)
 
 
-def test_a_codec_for_stills_leaves_the_videos_of_a_batch_and_says_so(
+def test_a_codec_for_stills_is_not_used_for_videos_of_a_batch_with_a_warning(
     tmp_path: Path, style: Path, clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shoot(tmp_path / "in", "a.png")

@@ -145,7 +145,7 @@ def test_a_missing_saved_frame_is_an_output_error(tmp_path: Path) -> None:
         media.load_frame(tmp_path / "a.png")
 
 
-def test_a_frame_that_cannot_be_written_says_why(tmp_path: Path) -> None:
+def test_a_frame_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         media.save_frame(tmp_path / "no" / "a.png", disc(0))
 

@@ -80,7 +80,7 @@ _LOST = "cannot hold it, so it was left out"
 
 
 @pytest.mark.parametrize(
-    ("suffix", "kinds", "told"),
+    ("suffix", "kinds", "expected_warnings"),
     [
         (
             ".mkv",
@@ -110,12 +110,12 @@ _LOST = "cannot hold it, so it was left out"
     ],
 )  # fmt: skip
 def test_every_stream_is_copied_converted_or_reported(
-    full: Path, suffix: str, kinds: list[tuple[str, str]], told: list[str]
+    full: Path, suffix: str, kinds: list[tuple[str, str]], expected_warnings: list[str]
 ) -> None:
     part, warnings = _copy(full, suffix)
     assert _kinds(part) == kinds
-    assert len(warnings) == len(told)
-    for warning, words in zip(warnings, told, strict=True):
+    assert len(warnings) == len(expected_warnings)
+    for warning, words in zip(warnings, expected_warnings, strict=True):
         assert words in warning
     assert "00:00:00,100 --> 00:00:00,500\nwords" in _subtitles(part)
     assert "00:00:01,000 --> 00:00:01,800\nmore" in _subtitles(part)
@@ -145,7 +145,7 @@ def test_converted_subtitles_keep_italics(full: Path) -> None:
     assert "<i>here</i>" in _subtitles(back)
 
 
-def test_a_part_has_its_own_subtitles_at_their_own_times(full: Path) -> None:
+def test_a_part_has_the_subtitles_of_its_interval_at_their_times(full: Path) -> None:
     for suffix in (".mkv", ".mp4"):
         part, _ = _copy(full, suffix, start=0.8)
         assert _subtitles(part).strip() == "1\n00:00:00,200 --> 00:00:01,000\nmore"

@@ -47,7 +47,7 @@ LOSSLESS = {"truehd.mkv", "bluray.m2ts"}  # stays lossless in .mov and .mkv
 
 
 def _in_place(tones: list[int], name: str) -> list[int]:
-    """Return the tones without the LFE of DTS, which FFmpeg's encoder spoils."""
+    """Return the tones without the LFE of DTS, which FFmpeg's encoder distorts."""
     return [TONES[3] if name == "dts.mkv" and place == 3 else t for place, t in enumerate(tones)]
 
 
@@ -85,16 +85,16 @@ def test_every_codec_keeps_tones_channels_and_times(
     assert after.end == pytest.approx(before.end, abs=0.015)
     length = len(after.samples) / after.rate - len(before.samples) / before.rate
     assert -0.005 < length < max(AAC, 1100 / after.rate)
-    told = [one for one in warnings if one.startswith("audio stream")]
-    assert len(told) == (name not in KEPT[suffix])
+    audio_warnings = [warning for warning in warnings if warning.startswith("audio stream")]
+    assert len(audio_warnings) == (name not in KEPT[suffix])
     assert (codec_in(part) == codec_in(source)) == (name in KEPT[suffix])
     if name in LOSSLESS and suffix in (".mov", ".mkv"):
         assert codec_in(part) in ("pcm_s24le", "truehd")
-    assert all("so it was re-encoded as" in one for one in told)
+    assert all("so it was re-encoded as" in warning for warning in audio_warnings)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_speex_is_heard(tmp_path: Path, suffix: str) -> None:
+def test_speex_is_re_encoded_audibly(tmp_path: Path, suffix: str) -> None:
     source = write_speex(tmp_path / "a.flv")
     part, warnings = copy(source, suffix)
     before, after = heard(source), heard(part)
@@ -138,7 +138,7 @@ _AS_7_1 = (0, 1, 2, 3, 6, 7, 4, 5)  # FL FR FC LFE BL BR SL SR: the back ones be
 
 
 @pytest.mark.parametrize(
-    ("layout", "suffix", "tones", "told"),
+    ("layout", "suffix", "tones", "expected"),
     [
         ("2.1", ".mp4", (0, 1, None, 2, None, None), "as AAC"),
         ("quad", ".mp4", (0, 1, None, 2, 3), "as AAC"),
@@ -150,21 +150,21 @@ _AS_7_1 = (0, 1, 2, 3, 6, 7, 4, 5)  # FL FR FC LFE BL BR SL SR: the back ones be
         ("hexadecagonal", ".mov", tuple(range(16)), None),
     ],
 )
-def test_each_channel_has_its_place_in_a_layout_that_the_codec_has(
-    tmp_path: Path, layout: str, suffix: str, tones: tuple[int | None, ...], told: str | None
+def test_each_channel_keeps_its_speaker_in_a_layout_of_the_codec(
+    tmp_path: Path, layout: str, suffix: str, tones: tuple[int | None, ...], expected: str | None
 ) -> None:
     source = write_film(tmp_path / "a.mov", "pcm_s16le", layout=layout)
     part, warnings = copy(source, suffix)
     found = heard(part).tones
-    want = [0 if place is None else TONES[place] for place in tones]
-    lfe = [place for place, tone in enumerate(want) if place == 3 and tone > 120]
-    for place in lfe:  # AAC removes higher frequencies from the LFE
-        found[place] = want[place]
-    assert found == pytest.approx(want, abs=2)
-    assert [told in one for one in warnings if told] == ([True] if told else [])
+    expected_tones = [0 if index is None else TONES[index] for index in tones]
+    lfe = [index for index, tone in enumerate(expected_tones) if index == 3 and tone > 120]
+    for index in lfe:  # AAC removes higher frequencies from the LFE
+        found[index] = expected_tones[index]
+    assert found == pytest.approx(expected_tones, abs=2)
+    assert [expected in warning for warning in warnings if expected] == ([True] if expected else [])
 
 
-def test_channels_without_any_names_are_mixed_where_they_cannot_stay(tmp_path: Path) -> None:
+def test_unnamed_channels_are_mixed_where_the_codec_cannot_hold_them(tmp_path: Path) -> None:
     nine = "|".join(f"c{place}=c{place}" for place in range(9))
     words = ["-af", f"pan=9C|{nine}"]
     source = write_film(tmp_path / "a.mkv", "pcm_s16le", *words, layout="5.1.4")
@@ -218,7 +218,7 @@ def test_rates_that_an_encoder_lacks_are_resampled(
 @pytest.mark.parametrize(
     ("late", "length"), [(0.2, 0.6), (0.0, 1.4), (0.0, 0.6)], ids=["late", "longer", "shorter"]
 )
-def test_sound_begins_and_ends_when_it_does(
+def test_sound_keeps_its_start_and_end_times(
     tmp_path: Path, codec: str, suffix: str, late: float, length: float
 ) -> None:
     source = write_film(tmp_path / "a.mkv", codec, late=late, length=length, begin=0.0)
@@ -232,7 +232,7 @@ def test_sound_begins_and_ends_when_it_does(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_sound_that_begins_before_the_picture_stays_before_it(tmp_path: Path, suffix: str) -> None:
+def test_sound_that_starts_before_the_picture_keeps_its_offset(tmp_path: Path, suffix: str) -> None:
     film = write_film(tmp_path / "a.mkv", "pcm_s16le", begin=0.0)
     source = tmp_path / "early.mkv"
     ffmpeg("-itsoffset", "0.4", "-i", str(film), "-i", str(film), "-map", "0:v", "-map", "1:a",
@@ -249,7 +249,7 @@ def test_sound_that_begins_before_the_picture_stays_before_it(tmp_path: Path, su
 @pytest.mark.parametrize(
     "name", ["windows.wmv", "real.rm", "disc.mkv", "dts.mkv", "bluray.m2ts", "aac.mp4", "flac.mkv"]
 )
-def test_a_part_has_the_sound_of_its_own_time(
+def test_a_part_has_the_sound_of_its_interval(
     film: Callable[[str], Path], name: str, suffix: str
 ) -> None:
     source = film(name)
@@ -274,7 +274,7 @@ def test_a_part_of_pcm_is_cut_to_the_sample(tmp_path: Path, suffix: str) -> None
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_part_before_the_sound_begins_says_that_it_has_none(tmp_path: Path, suffix: str) -> None:
+def test_a_part_before_the_sound_is_reported_as_silent(tmp_path: Path, suffix: str) -> None:
     source = write_film(tmp_path / "a.mkv", "ac3", late=0.6, length=0.4)
     part, warnings = copy(source, suffix, 0.0, 0.32)
     with av.open(str(part)) as container:
@@ -312,8 +312,8 @@ def test_tracks_keep_their_languages_titles_and_roles(tmp_path: Path, suffix: st
         assert [bool(stream.disposition & 1) for stream in found] == [False, True, False]
     tones = [heard(part, track).tones[0] for track in range(3)]
     assert tones == pytest.approx([300, 500, 700], abs=2)
-    told = {one.partition("(")[2].partition(")")[0] for one in warnings}
-    assert told == _ENCODED[suffix]
+    named = {warning.partition("(")[2].partition(")")[0] for warning in warnings}
+    assert named == _ENCODED[suffix]
 
 
 _ENCODED = {
@@ -324,7 +324,7 @@ _ENCODED = {
 }
 
 
-def test_titles_of_tracks_come_back_from_an_mp4(tmp_path: Path) -> None:
+def test_track_titles_of_an_mp4_are_copied(tmp_path: Path) -> None:
     part, _ = copy(_tracks(tmp_path), ".mp4")
     back, _ = copy(part.rename(tmp_path / "again.mp4"), ".mkv")
     with av.open(str(back)) as container:

@@ -75,7 +75,7 @@ def test_a_truncated_file_is_noted(tmp_path: Path) -> None:
     assert any("cut short" in note for note in clip.notes)
 
 
-def test_a_gif_has_exact_durations_and_none_means_a_tenth(tmp_path: Path) -> None:
+def test_a_gif_has_exact_durations_and_0_is_read_as_a_tenth_of_a_second(tmp_path: Path) -> None:
     clip = media.probe(write_gif(tmp_path / "a.gif", [50, 200, 0, 70]))
     assert (clip.kind, clip.frames, clip.variable) == ("animation", 4, True)
     assert (clip.timestamps, clip.end) == ((0, 50, 250, 350), 420)
@@ -95,7 +95,7 @@ def test_a_folder_is_photos_in_natural_order_and_a_sequence_with_a_rate(tmp_path
     assert {image.shape[1] for image in media.read(photos, range(3))} == {9, 17, 18}
 
 
-def test_a_pattern_names_its_pictures_and_tells_of_gaps(tmp_path: Path) -> None:
+def test_a_pattern_lists_its_pictures_and_notes_missing_numbers(tmp_path: Path) -> None:
     for number in (1, 2, 4):
         PIL.Image.new("RGB", (8, 6)).save(tmp_path / f"{number:05d}.png")
     clip = media.probe(tmp_path / "%05d.png", rate=Fraction(25))
@@ -161,7 +161,7 @@ def test_a_damaged_photo_is_found_before_any_work(tmp_path: Path) -> None:
         media.probe(tmp_path)
 
 
-def test_a_rate_is_for_pictures(tmp_path: Path) -> None:
+def test_a_rate_for_a_single_file_is_refused(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", [0, 1])
     with pytest.raises(UsageError, match="--rate"):
         media.probe(path, rate=Fraction(24))

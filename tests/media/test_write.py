@@ -234,7 +234,7 @@ def test_a_sequence_becomes_a_video_of_its_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("name", ["out.mp4", "out.gif", "out"])
-def test_a_wrong_number_of_frames_is_never_a_result(tmp_path: Path, name: str, count: int) -> None:
+def test_a_wrong_number_of_frames_is_refused(tmp_path: Path, name: str, count: int) -> None:
     clip = media.probe(write_clip(tmp_path / "a.mp4", [0, 1, 2]))
     frames = [disc(0)] * count
     part = tmp_path / f"part{Path(name).suffix}"

@@ -35,9 +35,9 @@ def test_an_initial_flow_finds_a_large_displacement():
     far = (61.0, 0.0)
     moved = np.roll(picture, -61, axis=1)
     there = np.s_[16:-16, 8:60]
-    alone, begun = optical_flow(moved, picture), optical_flow(moved, picture, constant(59, 1))
+    alone, initialised = optical_flow(moved, picture), optical_flow(moved, picture, constant(59, 1))
     assert np.linalg.norm(alone - far, axis=2)[there].mean() > 10
-    assert np.linalg.norm(begun - far, axis=2)[there].mean() < 0.1
+    assert np.linalg.norm(initialised - far, axis=2)[there].mean() < 0.1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (9, 40)])

@@ -11,6 +11,7 @@ from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.errors import SettingsError, UsageError
 from vidstyle.image import Image, resize
 from vidstyle.settings import Settings
+from vidstyle.stylizer.pyramid import evaluations_at
 from vidstyle.stylizer.stylizer import Style, Stylizer
 
 
@@ -69,10 +70,16 @@ def test_a_large_first_frame_starts_at_256_pixels() -> None:
         counts.append(count)
         widths.append(image().shape[1])
 
-    result = stylizer(steps=2).stylize(disc(20, 700), progress=progress)
-    assert result.evaluations == 6  # two at 256, two at 512, two at 700
-    assert counts == [1, 2, 3, 4, 5, 6]
-    assert widths == [256, 256, 512, 512, 700, 700]
+    result = stylizer(steps=4).stylize(disc(20, 700), progress=progress)
+    assert result.evaluations == 8  # four at 256, two at 512, two at 700
+    assert counts == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert widths == [256] * 4 + [512] * 2 + [700] * 2
+
+
+def test_a_first_frame_of_512_pixels_costs_at_most_110_evaluations_of_it() -> None:
+    steps = Settings().steps
+    cost = evaluations_at(steps, finer=False) / 4 + evaluations_at(steps, finer=True)
+    assert 100 < cost <= 110
 
 
 def test_a_finer_level_is_pulled_to_the_coarsest_level(

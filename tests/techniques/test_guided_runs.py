@@ -1,4 +1,4 @@
-"""Runs with masks and maps: read, tracked, refused; every technique on every kind of source."""
+"""Runs with masks and maps: reading, tracking, refusals; all techniques on all kinds of source."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +24,8 @@ from vidstyle.techniques import TECHNIQUES
 RED, BLUE, GREEN = (255, 0, 0), (0, 0, 255), (0, 255, 0)
 
 
-class Watcher(IdentityStylizer):
-    """A stylizer that changes nothing and keeps the guides that it was given."""
+class RecordingStylizer(IdentityStylizer):
+    """A stylizer that returns the content and records the guides it is given."""
 
     def __init__(self) -> None:
         self.guides: list[Guide] = []
@@ -35,13 +35,13 @@ class Watcher(IdentityStylizer):
         self.guides.append(guide)
         return Stylized(content, {})
 
-    def __call__(self, job: Job, styles: Any, network: Any) -> "Watcher":
+    def __call__(self, job: Job, styles: Any, network: Any) -> "RecordingStylizer":
         self.styles = styles
         return self
 
 
 def square(index: int) -> np.ndarray:
-    """Where the bright square of conftest's scene is: bool [H, W]."""
+    """Return the area of the bright square of conftest's scene, bool [H, W]."""
     inside = np.zeros((HEIGHT, WIDTH), bool)
     inside[30:62, 8 + 4 * index : 40 + 4 * index] = True
     return inside
@@ -84,14 +84,14 @@ def maps(tmp_path: Path) -> dict[str, Path]:
     }
 
 
-def watched(job: Job) -> list[Guide]:
-    watcher = Watcher()
-    run(job, make_stylizer=watcher)
-    return watcher.guides
+def guides_of_run(job: Job) -> list[Guide]:
+    recorder = RecordingStylizer()
+    run(job, make_stylizer=recorder)
+    return recorder.guides
 
 
-def test_a_still_mask_serves_every_frame(make: Callable[..., Job], tmp_path: Path) -> None:
-    found = watched(make("mask", mask=save_mask(tmp_path / "m.png", 2)))
+def test_a_single_mask_is_used_for_every_frame(make: Callable[..., Job], tmp_path: Path) -> None:
+    found = guides_of_run(make("mask", mask=save_mask(tmp_path / "m.png", 2)))
     assert len(found) == FRAMES
     for guide in found:
         assert np.array_equal(guide.planes[..., 0], square(2))
@@ -99,13 +99,13 @@ def test_a_still_mask_serves_every_frame(make: Callable[..., Job], tmp_path: Pat
 
 def test_each_frame_has_its_own_mask(make: Callable[..., Job], tmp_path: Path) -> None:
     masks = folder_of(tmp_path / "masks", save_mask, range(FRAMES))
-    for index, guide in enumerate(watched(make("mask", mask=masks))):
+    for index, guide in enumerate(guides_of_run(make("mask", mask=masks))):
         assert np.array_equal(guide.planes[..., 0], square(index))
 
 
-def test_masks_go_with_the_frames_of_a_part(make: Callable[..., Job], tmp_path: Path) -> None:
+def test_masks_are_those_of_the_selected_frames(make: Callable[..., Job], tmp_path: Path) -> None:
     masks = folder_of(tmp_path / "masks", save_mask, range(FRAMES))
-    found = watched(make("mask", mask=masks, start=0.1))
+    found = guides_of_run(make("mask", mask=masks, start=0.1))
     assert len(found) == 3
     for index, guide in enumerate(found, start=3):
         assert np.array_equal(guide.planes[..., 0], square(index))
@@ -115,56 +115,56 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
-def test_key_frames_are_carried_to_the_frames_between(
+def test_key_frames_are_propagated_to_the_frames_between(
     make: Callable[..., Job], tmp_path: Path
 ) -> None:
     keys = folder_of(tmp_path / "keys", save_mask, [0, FRAMES - 1])
-    for index, guide in enumerate(watched(make("mask", mask=keys))):
+    for index, guide in enumerate(guides_of_run(make("mask", mask=keys))):
         assert overlap(guide.planes[..., 0] > 0.5, square(index)) > 0.85
 
 
-def test_a_part_is_tracked_from_the_key_before_it(
+def test_a_part_is_tracked_from_the_key_frame_before_it(
     make: Callable[..., Job], tmp_path: Path, maps: dict[str, Path]
 ) -> None:
     keys = folder_of(tmp_path / "keys", lambda path, i: save_map(path, square(i)), [0])
-    found = watched(make("region", map=keys, style_map=maps["style_map"], start=0.1))
+    found = guides_of_run(make("region", map=keys, style_map=maps["style_map"], start=0.1))
     for index, guide in enumerate(found, start=3):
         red = guide.planes[..., guide.names.index("#ff0000")] > 0.5
         assert overlap(red, square(index)) > 0.85
 
 
-def test_regions_of_frame_and_style_answer_by_colour(
+def test_regions_of_frame_and_style_correspond_by_colour(
     make: Callable[..., Job], maps: dict[str, Path]
 ) -> None:
-    watcher = Watcher()
-    run(make("region", **maps), make_stylizer=watcher)
-    guide, theirs = watcher.guides[0], watcher.styles[0].guide
-    assert sorted(guide.names) == sorted(theirs.names) == ["#0000ff", "#ff0000"]
+    recorder = RecordingStylizer()
+    run(make("region", **maps), make_stylizer=recorder)
+    guide, style_guide = recorder.guides[0], recorder.styles[0].guide
+    assert sorted(guide.names) == sorted(style_guide.names) == ["#0000ff", "#ff0000"]
     assert np.array_equal(guide.planes[..., guide.names.index("#ff0000")], square(0))
-    assert theirs.planes[60:, :, theirs.names.index("#ff0000")].all()
-    assert not theirs.planes[:50, :, theirs.names.index("#ff0000")].any()
+    assert style_guide.planes[60:, :, style_guide.names.index("#ff0000")].all()
+    assert not style_guide.planes[:50, :, style_guide.names.index("#ff0000")].any()
 
 
-def test_only_the_regions_that_are_listed_take_part(
+def test_regions_restricts_the_labels_of_the_map(
     make: Callable[..., Job], maps: dict[str, Path]
 ) -> None:
-    found = watched(make("region", regions="#ff0000", **maps))
+    found = guides_of_run(make("region", regions="#ff0000", **maps))
     assert found[0].names == ("#ff0000",)
 
 
-def test_the_drawing_is_the_map_of_a_doodle(
+def test_the_source_of_a_doodle_is_its_map(
     make: Callable[..., Job], tmp_path: Path, maps: dict[str, Path]
 ) -> None:
     doodles = folder_of(
         tmp_path / "doodles", lambda path, i: save_map(path, square(i)), range(FRAMES)
     )
-    found = watched(make("doodle", doodles, rate=12, style_map=maps["style_map"]))
+    found = guides_of_run(make("doodle", doodles, rate=12, style_map=maps["style_map"]))
     for index, guide in enumerate(found):
         assert np.array_equal(guide.planes[..., guide.names.index("#ff0000")], square(index))
 
 
 def refusals(folder: Path) -> dict[str, tuple[dict[str, Any], type[VidstyleError], str]]:
-    """What is wrong, by name: a technique's values, the error and a part of its sentence."""
+    """Return invalid requests by name: the job's values, the error and a part of its message."""
     tall = PIL.Image.new("L", (96, 128), 255)
     tall.save(folder / "tall.png")
     PIL.Image.new("L", (WIDTH, HEIGHT), 0).save(folder / "black.png")
@@ -212,27 +212,27 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_does_not_fit_is_told_in_one_sentence(
+def test_an_invalid_guide_is_refused_in_one_sentence(
     make: Callable[..., Job], tmp_path: Path, name: str
 ) -> None:
     values, error, words = refusals(tmp_path)[name]
     with pytest.raises(error) as caught:
-        run(make(**values), make_stylizer=Watcher())
+        run(make(**values), make_stylizer=RecordingStylizer())
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_colour_that_no_style_has_may_be_left_alone(
+def test_unmatched_keep_leaves_a_colour_that_no_style_has_unchanged(
     make: Callable[..., Job], tmp_path: Path, maps: dict[str, Path]
 ) -> None:
     green = save_map(tmp_path / "green.png", square(0), (GREEN, BLUE))
-    found = watched(make("region", map=green, style_map=maps["style_map"], unmatched="keep"))
+    found = guides_of_run(make("region", map=green, style_map=maps["style_map"], unmatched="keep"))
     assert found[0].names == ("#0000ff",)
     assert not found[0].planes[square(0)].any()
 
 
 def guides_of(technique: str, folder: Path, maps: dict[str, Path]) -> dict[str, Any]:
-    """What a technique needs beside a style."""
+    """Return the guides that a technique accepts."""
     accepted = TECHNIQUES[technique].inputs.accepted
     mask = {"mask": save_mask(folder / "mask.png", 0)} if "mask" in accepted else {}
     return {**mask, **{name: path for name, path in maps.items() if name in accepted}}
@@ -275,7 +275,7 @@ def test_every_technique_runs_on_a_still_on_photos_and_on_a_clip(
 
 @pytest.mark.usefixtures("without_weights")
 @pytest.mark.parametrize("technique", ["mask", "patch"])
-def test_an_interrupted_run_goes_on_to_the_same_bytes(
+def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(
     make: Callable[..., Job], tmp_path: Path, maps: dict[str, Path], technique: str
 ) -> None:
     values = {**SMALL, **guides_of(technique, tmp_path, maps)}
@@ -283,7 +283,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     run(whole, make_stylizer=tiny)
 
     class BreakError(Exception):
-        """Stands for any end in the midst of a run."""
+        """Stands for any exception that ends a run early."""
 
     def stop(event: Any) -> None:
         if event.name == "frame" and event.index == 2:
@@ -295,7 +295,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert broken.output.read_bytes() == whole.output.read_bytes()
 
 
-def test_another_mask_is_another_request(make: Callable[..., Job], tmp_path: Path) -> None:
+def test_a_changed_mask_is_refused_on_resume(make: Callable[..., Job], tmp_path: Path) -> None:
     mask = save_mask(tmp_path / "m.png", 0)
 
     def stop(event: Any) -> None:
@@ -303,10 +303,10 @@ def test_another_mask_is_another_request(make: Callable[..., Job], tmp_path: Pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(make("mask", mask=mask), stop, make_stylizer=Watcher())
+        run(make("mask", mask=mask), stop, make_stylizer=RecordingStylizer())
     save_mask(mask, 3)
     with pytest.raises(VidstyleError, match="mask"):
-        run(make("mask", mask=mask), make_stylizer=Watcher())
+        run(make("mask", mask=mask), make_stylizer=RecordingStylizer())
 
 
 def test_options_of_a_technique_appear_under_its_command_only(
@@ -319,7 +319,7 @@ def test_options_of_a_technique_appear_under_its_command_only(
     assert "--invert-mask" in capsys.readouterr().err
 
 
-def test_tracked_masks_are_written_one_a_frame(
+def test_tracked_masks_are_written_one_per_frame(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys = folder_of(tmp_path / "keys", save_mask, [0])

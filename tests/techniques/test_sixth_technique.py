@@ -25,7 +25,7 @@ from vidstyle.techniques.guided import MaskedTechnique
 
 @dataclass(frozen=True, kw_only=True)
 class Brightness(MaskedTechnique):
-    """A sixth technique: mean features, pulled to those of the style, inside a mask."""
+    """A sixth technique: compares the mean features inside a mask with those of the style."""
 
     name: ClassVar[str] = "brightness"
     summary: ClassVar[str] = "the mean features of the style inside a mask"
@@ -84,7 +84,7 @@ def test_the_command_line_has_its_command_guides_and_options(
     assert "--mask" in capsys.readouterr().err
 
 
-def test_a_job_checks_its_guides_records_its_name_and_runs(
+def test_a_job_checks_its_guides_records_its_technique_and_runs(
     clip: Path, style: Path, mask: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.mp4"

@@ -22,8 +22,8 @@ FRAME = disc(32, 48)
 GREYS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def masked(*planes: np.ndarray) -> Stylized:
-    """FRAME stylised in the planes."""
+def stylised_with(*planes: np.ndarray) -> Stylized:
+    """Return FRAME stylised with these planes as masks."""
     settings = Settings(steps=12, style_layers=LAYERS, content_layers=LAYERS[1:2])
     stylizer = Stylizer(
         [Style(stripes(40, 48))], technique=Mask(), settings=settings, encoder=TinyEncoder()
@@ -32,8 +32,8 @@ def masked(*planes: np.ndarray) -> Stylized:
     return stylizer.stylize(FRAME, guide=Guide(np.dstack(planes).astype(np.float32), names))
 
 
-def test_the_change_fades_with_a_grey_mask() -> None:
-    found = [masked(np.full(FRAME.shape[:2], grey)) for grey in GREYS]
+def test_the_change_is_proportional_to_a_grey_mask() -> None:
+    found = [stylised_with(np.full(FRAME.shape[:2], grey)) for grey in GREYS]
     changes = [float(np.abs(one.image - FRAME).mean()) for one in found]
     assert changes[0] == 0
     assert np.array_equal(found[0].image, FRAME)
@@ -42,9 +42,9 @@ def test_the_change_fades_with_a_grey_mask() -> None:
     assert np.array_equal(found[-1].image, found[-1].optimised_image)
 
 
-def test_a_gradient_fades_pixel_by_pixel() -> None:
+def test_a_gradient_mask_blends_pixel_by_pixel() -> None:
     ramp = np.tile(np.linspace(-0.2, 1.2, 48, dtype=np.float32).clip(0, 1), (32, 1))
-    found = masked(ramp)
+    found = stylised_with(ramp)
     expected = FRAME + ramp[..., None] * (found.optimised_image - FRAME)
     assert np.allclose(found.image, expected, atol=1e-6)
     assert np.array_equal(found.image[ramp == 0], FRAME[ramp == 0])
@@ -62,7 +62,7 @@ def test_weights_that_add_up_to_1_or_more_are_opaque(count: int) -> None:
     assert weight[1, 0] == pytest.approx(0.5)
 
 
-def soft(index: int) -> Image:
+def soft_mask(index: int) -> Image:
     """A mask that moves right 4 pixels a frame, with a wide gradient at either side."""
     across = np.abs(np.arange(WIDTH) - (20 + 4 * index)) / 18
     plane = np.clip(1.4 - across, 0, 1).astype(np.float32)
@@ -70,7 +70,7 @@ def soft(index: int) -> Image:
 
 
 def soft_job(film: Film, tmp_path: Path, name: str, **settings: Any) -> Any:
-    masks = save(tmp_path / f"{name}_masks", [soft(index) for index in range(LENGTH)])
+    masks = save(tmp_path / f"{name}_masks", [soft_mask(index) for index in range(LENGTH)])
     return film.job(name, shot(1), technique="mask", mask=masks, **settings)
 
 
@@ -85,7 +85,7 @@ def test_a_run_continues_from_the_optimised_image_not_from_the_output_image(
     assert len(made) == len(files) == len(earlier) + 1
     step = 1 / 65535
     for index, (found, source) in enumerate(zip(made, shot(1), strict=True)):
-        kept, plane = media.load_frame(files[index]), soft(index)[..., :1]
+        kept, plane = media.load_frame(files[index]), soft_mask(index)[..., :1]
         blend = source + plane * (found.unblended_image - source)
         assert np.abs(kept - blend).max() < 0.01  # masks and sources are stored in 8 bits
         assert np.abs(kept - found.image).max() < step
@@ -96,14 +96,14 @@ def test_a_run_continues_from_the_optimised_image_not_from_the_output_image(
             assert np.abs(earlier[index].shown - found.unblended_image).max() < step
 
 
-def test_a_stopped_run_with_a_soft_mask_goes_on_to_the_same_bytes(
+def test_a_resumed_run_with_a_soft_mask_gives_the_bytes_of_an_uninterrupted_one(
     film: Film, tmp_path: Path
 ) -> None:
     whole, broken = (soft_job(film, tmp_path, name) for name in ("whole", "broken"))
     expected = film.run(whole)
 
     class BreakError(Exception):
-        """Stands for any end in the midst of a run."""
+        """Stands for any exception that ends a run early."""
 
     def stop(event: Any) -> None:
         if event.name == "frame" and event.index == 1:

@@ -1,4 +1,4 @@
-"""What the techniques have in common, and the equalities between them; on a tiny fixed encoder."""
+"""Properties that all techniques share, and equalities between them; on a tiny fixed encoder."""
 
 from dataclasses import replace
 from typing import Any
@@ -67,20 +67,20 @@ def assert_equal(one: tuple[float, np.ndarray], other: tuple[float, np.ndarray])
     np.testing.assert_allclose(one[1], other[1], atol=1e-5 * abs(other[1]).max())
 
 
-def ones(count: int = 1, part: float = 1.0) -> Guide:
+def uniform_guide(count: int = 1, part: float = 1.0) -> Guide:
     planes = np.full((32, 48, count), part, np.float32)
     return Guide(planes, tuple(f"#0000{index:02x}" for index in range(count)))
 
 
 def test_a_mask_of_ones_is_basic() -> None:
     basic = loss_and_gradient("basic", None, Style(STYLE))
-    assert_equal(loss_and_gradient("mask", ones(), Style(STYLE)), basic)
+    assert_equal(loss_and_gradient("mask", uniform_guide(), Style(STYLE)), basic)
 
 
 def test_one_region_is_basic() -> None:
-    whole = Guide(np.ones((40, 48, 1), np.float32), ones().names)
+    whole = Guide(np.ones((40, 48, 1), np.float32), uniform_guide().names)
     basic = loss_and_gradient("basic", None, Style(STYLE))
-    assert_equal(loss_and_gradient("region", ones(), Style(STYLE, guide=whole)), basic)
+    assert_equal(loss_and_gradient("region", uniform_guide(), Style(STYLE, guide=whole)), basic)
 
 
 @pytest.mark.parametrize("name", ["patch", "doodle"])
@@ -89,45 +89,49 @@ def test_one_block_as_large_as_the_picture_is_basic(name: str) -> None:
     assert_equal(loss_and_gradient(name, None, Style(STYLE), block=16384), basic)
 
 
-@pytest.mark.parametrize("of_it", [ones().planes, halves(32, 48)[..., :1]], ids=["all", "half"])
+@pytest.mark.parametrize(
+    "area", [uniform_guide().planes, halves(32, 48)[..., :1]], ids=["all", "half"]
+)
 @pytest.mark.parametrize("count", [2, 5])
-def test_equal_masks_are_one_mask(count: int, of_it: np.ndarray) -> None:
-    one = loss_and_gradient("mask", Guide(of_it, ("a",)), Style(STYLE))
-    equal = Guide(np.repeat(of_it / np.float32(count), count, axis=2), ones(count).names)
+def test_equal_masks_are_one_mask(count: int, area: np.ndarray) -> None:
+    one = loss_and_gradient("mask", Guide(area, ("a",)), Style(STYLE))
+    equal = Guide(np.repeat(area / np.float32(count), count, axis=2), uniform_guide(count).names)
     assert_equal(loss_and_gradient("mask", equal, Style(STYLE)), one)
 
 
-def weights_of(planes: np.ndarray, layer: str) -> np.ndarray:
-    """With what weights a layer at the size of the frame counts for the first mask, [H, W]."""
+def first_mask_weights(planes: np.ndarray, layer: str) -> np.ndarray:
+    """Return the weights [H, W] of the first mask at a layer as large as the frame."""
     frame = StyleFeatures({layer: tf.zeros((*planes.shape[:2], 2))}, planes.shape[:2])
     frame = replace(frame, guide=Guide(planes, tuple(map(str, range(planes.shape[2])))))
     style = StyleFeatures({layer: tf.zeros((4, 4, 2))}, (4, 4))
-    over = TECHNIQUES["mask"]().targets([style], frame)["planes"][layer]
-    first = over.starts[1]
-    found = np.zeros(planes.shape[:2], np.float32)
-    found.flat[over.places[:first].numpy()] = over.weights[:first, 0].numpy()
-    return found
+    sparse = TECHNIQUES["mask"]().targets([style], frame)["planes"][layer]
+    first = sparse.starts[1]
+    weights = np.zeros(planes.shape[:2], np.float32)
+    weights.flat[sparse.positions[:first].numpy()] = sparse.weights[:first, 0].numpy()
+    return weights
 
 
 @pytest.mark.parametrize("layer", ["relu1_1", "relu2_1", "relu3_1"])
-def test_at_a_mask_s_edge_a_feature_counts_for_what_of_it_may_change(layer: str) -> None:
+def test_at_a_mask_edge_weights_are_the_covered_share_of_the_receptive_field(layer: str) -> None:
     half = halves(64, 128)[..., :1] * np.float32(0.5)
-    found = weights_of(half, layer)
+    found = first_mask_weights(half, layer)
     offsets = np.arange(-40, 41)
     gaussian = np.exp(-0.5 * (offsets / (receptive_field(layer) / 8)) ** 2)
     seen = [gaussian[column + offsets < 64].sum() / gaussian.sum() for column in range(64)]
     np.testing.assert_allclose(found[:, :64] / found[0, 0], np.tile(seen, (64, 1)), atol=0.002)
     assert not found[:, 64:].any()
-    assert found.sum() == pytest.approx(half.sum(), rel=1e-5), "it pulls as its area does"
+    assert found.sum() == pytest.approx(half.sum(), rel=1e-5)
 
 
-def test_a_mask_of_few_cells_pulls_less_however_soft_it_is() -> None:
+def test_the_weights_of_a_mask_of_few_cells_are_reduced_at_any_opacity() -> None:
     small = np.zeros((64, 128, 1), np.float32)
     small[30:34, 60:64] = 1
-    parts = [weights_of(small * np.float32(part), "relu3_1").sum() / part for part in (1, 0.25)]
+    parts = [
+        first_mask_weights(small * np.float32(part), "relu3_1").sum() / part for part in (1, 0.25)
+    ]
     assert parts[0] < 0.5 * small.sum()
     assert parts[1] == pytest.approx(parts[0], rel=1e-4)
-    assert weights_of(small, "relu1_1").sum() == pytest.approx(small.sum(), rel=1e-4)
+    assert first_mask_weights(small, "relu1_1").sum() == pytest.approx(small.sum(), rel=1e-4)
 
 
 def test_receptive_fields_are_those_of_vgg_19() -> None:
@@ -136,13 +140,15 @@ def test_receptive_fields_are_those_of_vgg_19() -> None:
     assert [receptive_field(layer) for layer in layers] == [3, 10, 24, 68, 156]
 
 
-def test_between_masks_that_cover_all_there_is_no_edge() -> None:
+def test_masks_that_together_cover_the_frame_have_no_edge_weights() -> None:
     hard = halves(64, 128)
-    np.testing.assert_array_equal(weights_of(hard, "relu3_1"), hard[..., 0])
+    np.testing.assert_array_equal(first_mask_weights(hard, "relu3_1"), hard[..., 0])
 
 
-def test_a_mask_of_a_half_asks_for_the_whole_style_at_half_the_pull() -> None:
-    whole, half = (loss_and_gradient("mask", ones(1, part), Style(STYLE)) for part in (1, 0.5))
+def test_a_uniform_mask_of_one_half_has_the_same_target_and_half_the_loss() -> None:
+    whole, half = (
+        loss_and_gradient("mask", uniform_guide(1, part), Style(STYLE)) for part in (1, 0.5)
+    )
     assert_equal((2 * half[0], 2 * half[1]), whole)
 
 
@@ -165,7 +171,7 @@ def test_each_mask_has_its_own_style() -> None:
     assert_equal((parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]), both)
 
 
-def test_each_region_has_the_style_of_its_own_region() -> None:
+def test_each_region_takes_the_style_of_the_region_of_the_same_name() -> None:
     names = ("a", "b")
     style_planes = halves(40, 48)
     forth = loss_and_gradient(
@@ -200,7 +206,7 @@ def test_the_gradient_is_that_of_finite_differences(name: str) -> None:
     assert (gradient * direction).sum() == pytest.approx((ahead - behind) / (2 * step), rel=0.02)
 
 
-def made(name: str, **options: Any) -> Stylizer:
+def stylizer_of(name: str, **options: Any) -> Stylizer:
     defaults = {"steps": 8, "steps_next": 4, "style_layers": LAYERS, "content_layers": LAYERS[1:2]}
     technique: Technique = TECHNIQUES[name]()
     return Stylizer(
@@ -213,28 +219,28 @@ def made(name: str, **options: Any) -> Stylizer:
 
 @pytest.mark.parametrize("name", TECHNIQUES)
 def test_the_loss_falls(name: str) -> None:
-    one, many = (made(name, steps=n).stylize(FRAME, guide=GUIDES[name][0]) for n in (1, 25))
+    one, many = (stylizer_of(name, steps=n).stylize(FRAME, guide=GUIDES[name][0]) for n in (1, 25))
     assert many.losses["style"] < 0.7 * one.losses["style"]
 
 
 @pytest.mark.parametrize("name", TECHNIQUES)
 def test_three_frames_take_one_trace(name: str) -> None:
-    engine, guide = made(name), GUIDES[name][0]
-    trusted, image = np.ones((32, 48, 1), np.float32), None
+    engine, guide = stylizer_of(name), GUIDES[name][0]
+    confidence, image = np.ones((32, 48, 1), np.float32), None
     for shift in (0, 3, 5):
         moved = guide and Guide(np.roll(guide.planes, shift, axis=1) * guide.planes, guide.names)
-        prior = None if image is None else TemporalPrior(image, trusted)
+        prior = None if image is None else TemporalPrior(image, confidence)
         image = engine.stylize(disc(32, 48, x=0.5 + shift / 48), guide=moved, prior=prior).image
     assert engine.traces == 1
 
 
 @pytest.mark.parametrize("name", [name for name, kind in TECHNIQUES.items() if kind.confined])
-def test_outside_every_plane_the_source_stays_to_the_bit(name: str) -> None:
+def test_outside_all_planes_the_output_is_the_source_bit_for_bit(name: str) -> None:
     guide, _ = GUIDES[name]
     assert guide is not None
     planes = guide.planes.copy()
     planes[:10] = 0
-    engine = made(name)
+    engine = stylizer_of(name)
     empty = Guide(planes, guide.names)
     first = engine.stylize(FRAME, guide=empty).image
     assert np.array_equal(first[:10], FRAME[:10])

@@ -52,13 +52,13 @@ def test_a_support_of_most_of_the_frame_has_no_window() -> None:
     assert window_around(support(10, 10, HEIGHT - 10, WIDTH - 10)) is None
 
 
-def test_a_region_that_moves_a_little_keeps_its_windows_size() -> None:
+def test_a_region_that_moves_slightly_keeps_its_window_size() -> None:
     windows = [window_around(support(60 + i, 80, 110 + i, 140)) for i in range(12)]
     assert len({(w.rows, w.columns) for w in windows if w is not None}) <= 2
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_features_of_an_unchanged_window_are_those_of_the_whole(
+def test_features_of_an_unchanged_window_equal_those_of_the_whole_frame(
     encoder: Encoder, place: tuple[int, int, int, int]
 ) -> None:
     window = window_around(support(*place))
@@ -84,7 +84,7 @@ def test_the_edge_of_the_support_has_a_higher_tv_weight() -> None:
 def gradient(
     encoder: Encoder, name: str, covered: np.ndarray, content: tuple[str, ...]
 ) -> tuple[np.ndarray, dict[str, float], int]:
-    """Return the gradient at a roughened frame, the loss terms, and the traces made."""
+    """Return the gradient at a noisy frame, the loss terms, and the number of traces."""
     settings = Settings(
         steps_next=1, style_layers=("relu1_1", "relu2_1", "relu4_1"), content_layers=content
     )
@@ -105,7 +105,7 @@ def gradient(
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("name", ["mask", "region"])
-def test_the_gradient_within_is_that_of_the_whole(
+def test_the_gradient_in_a_window_equals_that_of_the_whole_frame(
     encoder: Encoder,
     name: str,
     place: tuple[int, int, int, int],

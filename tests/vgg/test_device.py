@@ -10,7 +10,7 @@ from vidstyle.vgg import device
 
 
 @pytest.mark.parametrize("gpus", [0, 1])
-def test_a_gpu_is_to_add_up_in_one_order(gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_operations_are_made_deterministic(gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind] * gpus)
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))

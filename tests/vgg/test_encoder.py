@@ -44,7 +44,7 @@ def test_winograd_equals_plain_convolution_at_every_size(
         np.testing.assert_allclose(fast, plain, atol=1e-4 * np.abs(plain).max())
 
 
-def test_a_repeated_border_is_one_row_more_of_the_same() -> None:
+def test_a_repeated_border_equals_one_more_row_of_the_image() -> None:
     kernel = RANDOM.normal(0, 0.1, (3, 3, 4, 5)).astype(np.float32)
     x = RANDOM.random((6, 7, 4)).astype(np.float32)
     wider = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge")
@@ -52,13 +52,13 @@ def test_a_repeated_border_is_one_row_more_of_the_same() -> None:
     np.testing.assert_allclose(conv2d(kernel, bordered=True)(tf.constant(x)), inner, atol=1e-5)
 
 
-def test_pooling_halves_a_side_upwards(network: weights.Network) -> None:
+def test_pooling_halves_sides_rounding_up(network: weights.Network) -> None:
     features = Encoder(network, EARLY)(tf.zeros((9, 6, 3)))
     assert features["relu1_2"].shape == (9, 6, 64)
     assert features["relu2_1"].shape == (5, 3, 128)
 
 
-def test_only_the_asked_layers_are_given(network: weights.Network) -> None:
+def test_only_the_requested_layers_are_returned(network: weights.Network) -> None:
     assert list(Encoder(network, ["relu2_1", "relu1_1"])(tf.zeros((8, 8, 3)))) == [
         "relu1_1",
         "relu2_1",
@@ -86,12 +86,14 @@ def rescaled(network: weights.Network) -> weights.Network:
 def test_the_source_of_the_weights_does_not_change_the_features() -> None:
     network = weights.load(weights.find())
     picture = tf.constant(RANDOM.random((64, 64, 3)), tf.float32)
-    ours, theirs = (
+    features, rescaled_features = (
         Encoder(normalized(copy), LAYERS[:13])(picture) for copy in (network, rescaled(network))
     )
-    for layer in ours:
+    for layer in features:
         np.testing.assert_allclose(
-            theirs[layer], ours[layer], atol=1e-4 * float(tf.reduce_max(ours[layer]))
+            rescaled_features[layer],
+            features[layer],
+            atol=1e-4 * float(tf.reduce_max(features[layer])),
         )
 
 

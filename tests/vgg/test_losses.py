@@ -67,7 +67,7 @@ def test_the_style_distance_is_relative() -> None:
 
 
 @pytest.mark.parametrize("goal", [np.full((5, 6, 4), 0.5), np.zeros((5, 6, 4))], ids=["flat", "0"])
-def test_a_style_without_any_variance_gives_a_finite_pull(goal: np.ndarray) -> None:
+def test_a_style_without_variance_gives_a_finite_gradient(goal: np.ndarray) -> None:
     aim = losses.moments(goal.astype(np.float32))
     pull = gradient(lambda x: losses.style(losses.moments(x), aim), 0.5 + 0.01 * FEATURES)
     assert np.isfinite(pull).all()
@@ -75,12 +75,12 @@ def test_a_style_without_any_variance_gives_a_finite_pull(goal: np.ndarray) -> N
         assert np.abs(pull).max() < 1
 
 
-def test_equal_moments_have_a_finite_pull() -> None:
+def test_equal_moments_have_a_finite_gradient() -> None:
     aim = losses.moments(FEATURES)
     assert not gradient(lambda x: losses.style(losses.moments(x), aim), FEATURES).any()
 
 
-def test_shallow_layers_count_more_and_all_together_one() -> None:
+def test_shallow_layers_weigh_more_and_weights_add_up_to_one() -> None:
     layers = [f"relu{block}_1" for block in range(1, 6)]
     assert float(losses.over_layers(dict.fromkeys(layers, tf.constant(3.0)))) == pytest.approx(3)
     each = [float(losses.over_layers({layer: tf.constant(1.0)}, layers)) for layer in layers]
@@ -95,7 +95,7 @@ def test_gram_does_not_depend_on_how_often_a_texture_repeats() -> None:
     )
 
 
-def test_a_relative_distance_is_one_from_nothing_and_zero_from_itself() -> None:
+def test_a_relative_distance_is_1_from_zeros_and_0_if_equal() -> None:
     assert float(losses.relative(np.zeros_like(GRAM), GRAM)) == pytest.approx(1)
     assert float(losses.relative(GRAM, GRAM)) == 0
 
@@ -128,14 +128,14 @@ def test_total_variation_of_an_enlarged_ramp_is_that_of_the_ramp() -> None:
     assert values[1] == pytest.approx(values[0], rel=0.05)
 
 
-def test_temporal_is_the_trusted_mean_of_squared_differences() -> None:
+def test_temporal_is_the_confidence_weighted_mean_of_squared_differences() -> None:
     expected = (TRUST * (IMAGE - PRIOR) ** 2).sum() / TRUST.sum()
     assert float(losses.temporal(tf.constant(IMAGE), PRIOR, TRUST)) == pytest.approx(
         expected, rel=1e-4
     )
 
 
-def test_temporal_pulls_only_where_the_prior_is_trusted() -> None:
+def test_temporal_has_a_gradient_only_where_the_confidence_is_above_0() -> None:
     confidence = TRUST.copy()
     confidence[:3] = 0
     pull = gradient(lambda x: losses.temporal(x, PRIOR, confidence), IMAGE)
@@ -143,7 +143,7 @@ def test_temporal_pulls_only_where_the_prior_is_trusted() -> None:
     assert np.all(pull[3:] != 0)
 
 
-def test_a_position_that_counts_more_is_smoothed_more() -> None:
+def test_a_position_of_higher_tv_weight_is_smoothed_more() -> None:
     image = np.zeros((6, 8, 3), np.float32)
     image[2, 3] = image[2, 6] = 1
     weights = np.ones((6, 8, 1), np.float32)

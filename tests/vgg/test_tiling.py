@@ -13,7 +13,7 @@ from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques import TECHNIQUES, Share, _patch_gram, basic, patch
 from vidstyle.techniques._patch_gram_tiled import StripGrams, WindowMoments
 from vidstyle.vgg import forward, losses
-from vidstyle.vgg.tiling import Early, Strips
+from vidstyle.vgg.tiling import EarlyFeatures, Strips
 
 EARLY, LATE = ("relu1_1", "relu2_1"), ("relu3_1", "relu4_1")
 ENCODER = narrow_encoder(*EARLY, *LATE)
@@ -32,7 +32,7 @@ def shares(features: Any, number: Any) -> Any:
 
 
 @pytest.mark.parametrize("height", [20, 32, 96, 97, 101, 133])
-def test_features_sums_and_gradient_are_those_of_the_whole(height: int) -> None:
+def test_features_sums_and_gradient_equal_those_of_the_whole_image(height: int) -> None:
     image, strips = tf.constant(noise(height, 52, 3)), Strips(ENCODER, 32)
 
     def loss(late: Any, sums: Any) -> Any:
@@ -54,7 +54,7 @@ def test_features_sums_and_gradient_are_those_of_the_whole(height: int) -> None:
     late, total, gradient = in_strips(image)
     for layer in LATE:
         np.testing.assert_allclose(late[layer], whole[layer], atol=1e-5)
-    pieces = list(Early(strips, image))
+    pieces = list(EarlyFeatures(strips, image))
     for layer in EARLY:
         joined = np.concatenate([piece[layer] for piece in pieces])
         np.testing.assert_allclose(joined, whole[layer], atol=1e-5)
@@ -75,7 +75,7 @@ SIZES = [
 
 @pytest.mark.parametrize(("size", "side"), SIZES)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_sums_over_strips_are_what_windows_gather(
+def test_sums_over_strips_equal_those_of_gathered_windows(
     size: tuple[int, int], side: int, stride: int
 ) -> None:
     bands, half = StripGrams(size, side), side // 2 // stride
@@ -98,14 +98,14 @@ def test_sums_over_strips_are_what_windows_gather(
 
 
 def moments(features: np.ndarray, over: _patch_gram.Windows) -> np.ndarray:
-    rows = features.reshape(-1, features.shape[2])[over.places]
+    rows = features.reshape(-1, features.shape[2])[over.positions]
     weights = over.weights[..., None] / over.weights.sum(axis=1)[:, None, None]
     products = np.einsum("mnc,mnd->mcd", rows * weights, rows)
     return np.concatenate([products, (rows * weights).sum(axis=1, keepdims=True)], axis=1)
 
 
 @pytest.mark.parametrize("rows", [7, 16, 100])
-def test_windows_anywhere_add_up_strip_by_strip(rows: int) -> None:
+def test_moments_of_arbitrary_windows_add_up_over_strips(rows: int) -> None:
     style, random, nodes = noise(57, 83, 4), np.random.default_rng(1), (4, 5)
     centres = np.stack([random.integers(0, length, 20) for length in (57, 83)], axis=1)
     spans = _patch_gram.spans_at((57, 83), centres, nodes, 16)
@@ -117,7 +117,7 @@ def test_windows_anywhere_add_up_strip_by_strip(rows: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["basic", "patch", "doodle"])
-def test_a_technique_asks_the_same_of_strips_as_of_the_whole(
+def test_the_loss_in_strips_equals_that_of_the_whole_image(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def evaluated(*, strips: bool) -> Any:
@@ -149,7 +149,7 @@ def test_a_technique_asks_the_same_of_strips_as_of_the_whole(
     assert np.linalg.norm(gradient - wanted) < 1e-3 * np.linalg.norm(wanted)
 
 
-def test_what_is_held_to_an_early_layer_is_seen_whole() -> None:
+def test_strips_are_not_used_if_the_loss_needs_an_early_layer_whole() -> None:
     assert forward.forward_pass_for(ENCODER, 32, ["relu4_1"])._strips is not None
     assert forward.forward_pass_for(ENCODER, 32, ["relu2_1"])._strips is None
     assert forward.forward_pass_for(ENCODER, None, ["relu4_1"])._strips is None

@@ -45,7 +45,7 @@ def test_every_kind_of_file_gives_the_same_network(tmp_path, name, write):
     assert same(load(tmp_path / name), make_network())
 
 
-def test_the_kind_is_told_by_content_not_by_name(tmp_path):
+def test_the_format_is_recognised_by_content_not_by_name(tmp_path):
     write_torch(tmp_path / "weights.bin", make_network())
     assert same(load(tmp_path / "weights.bin"), make_network())
 
@@ -85,7 +85,7 @@ def test_a_truncated_file_is_refused(tmp_path, write, share):
         load(path)
 
 
-def test_one_flipped_bit_in_our_own_file_is_noticed(tmp_path):
+def test_a_flipped_bit_in_a_saved_npz_is_detected(tmp_path):
     path = tmp_path / "vgg19.npz"
     save(make_network(), path)
     value = make_network()["conv3_2"][0].tobytes()[:64]
@@ -140,14 +140,14 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content, reason):
         load(tmp_path / "a")
 
 
-def test_a_pickled_npy_is_refused_with_what_to_give_instead(tmp_path):
+def test_a_pickled_npy_is_refused_with_alternatives(tmp_path):
     write_npy(tmp_path / "vgg19.npy", make_network())
     with pytest.raises(WeightsError, match=r"vgg19\.npz, .* no longer read .* give another file"):
         load(tmp_path / "vgg19.npy")
     assert "vgg19.npy" not in weight_files.NAMES
 
 
-def test_a_zip_of_something_else_is_refused(tmp_path):
+def test_a_zip_without_layers_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as file:
         file.writestr("archive/data.pkl", "x")
     with pytest.raises(WeightsError, match="conv1_1 is missing"):
@@ -176,12 +176,12 @@ def test_a_pickle_that_calls_anything_else_is_refused_and_runs_nothing(tmp_path,
     touch = {"system": f"touch {mark}", "eval": f"open({str(mark)!r}, 'w')"}[function.name]
     tensors = {"0.weight": Call(function, touch)}
     (tmp_path / "a").write_bytes(torch_bytes(make_network(), tensors=tensors))
-    with pytest.raises(WeightsError, match=f"it asks for {function.module}.{function.name}"):
+    with pytest.raises(WeightsError, match=f"it names {function.module}.{function.name}"):
         load(tmp_path / "a")
     assert not mark.exists()
 
 
-def test_the_hostile_pickle_would_run_if_it_were_let(tmp_path):
+def test_the_hostile_pickle_runs_code_with_the_standard_unpickler(tmp_path):
     mark = tmp_path / "ran"
     pickle.loads(pickled(Call(Named("os", "system"), f"touch {mark}")))
     assert mark.exists()
@@ -212,7 +212,7 @@ STORE = ("storage", FLOATS, "1000", "cpu", 9, None)
     "value",
     [
         State(FLOATS, {"a": 1}),
-        State(REBUILD, {"within": 1}),
+        State(REBUILD, {"values_from": 1}),
         State(REBUILD, (None, {"__call__": 1})),
         Call(FLOATS, b"12345678"),
         Call(REBUILD, STORE, -4, (3,), (1,), False, None),
@@ -227,7 +227,7 @@ STORE = ("storage", FLOATS, "1000", "cpu", 9, None)
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_names_stand_for_values_without_behaviour(tmp_path, value):
+def test_names_in_a_pickle_become_inert_values(tmp_path, value):
     (tmp_path / "a").write_bytes(torch_bytes(make_network(), tensors={"0.weight": value}))
     with pytest.raises(WeightsError):
         load(tmp_path / "a")
@@ -238,7 +238,7 @@ def test_names_stand_for_values_without_behaviour(tmp_path, value):
 @pytest.mark.parametrize(
     ("operation", "reason"),
     [
-        (b"r\xff\xff\xff\x7f", "2147483647 places"),  # LONG_BINPUT: allocates 16 GB
+        (b"r\xff\xff\xff\x7f", "memo of 2147483647 entries"),  # LONG_BINPUT: allocates 16 GB
         (b"2", "operation DUP"),
         (b"i__main__\nx\n", "operation INST"),
         (b"\x81", "operation NEWOBJ"),
@@ -261,8 +261,8 @@ def zipped(path, content, compression=zipfile.ZIP_DEFLATED):
 
 def header(shape):
     file = io.BytesIO()
-    facts = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, facts)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
     return file.getvalue()
 
 
@@ -286,7 +286,7 @@ def test_sizes_in_an_npz_are_checked_before_it_is_unpacked(tmp_path, content, co
 
 
 def in_another_file(path, kind):
-    """A file of Keras whose first kernel has its values elsewhere."""
+    """A Keras file whose first kernel stores its values in another file."""
     import h5py
 
     write_keras(path, make_network())
@@ -315,7 +315,7 @@ def in_another_file(path, kind):
 @pytest.mark.parametrize("kind", ["storage", "virtual", "link", "group"])
 def test_a_keras_file_with_values_in_another_file_is_refused(tmp_path, kind):
     in_another_file(tmp_path / "a.h5", kind)
-    with pytest.raises(WeightsError, match="cannot be read as that"):
+    with pytest.raises(WeightsError, match="cannot be read as such"):
         load(tmp_path / "a.h5")
 
 

@@ -15,17 +15,18 @@ import numpy as np
 import pytest
 from weight_writers import NAMES, WIDTHS, make_archive, make_network, same, torch_bytes, write_npz
 
+from vidstyle.downloads import package_index, store
+from vidstyle.downloads.package_index import Pinned
 from vidstyle.errors import OutputError, WeightsError
-from vidstyle.vgg import package_index, weight_files, weights
-from vidstyle.vgg.package_index import Pinned
+from vidstyle.vgg import weight_files, weights
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path):
     """Layers of few channels; a cache and a checkout of the test's own; no VIDSTYLE_WEIGHTS."""
     monkeypatch.setattr(weight_files, "_WIDTHS", WIDTHS)
-    monkeypatch.setattr(weights, "_cache", lambda: tmp_path / "cache")
-    monkeypatch.setattr(weights, "_checkout", lambda: tmp_path / "checkout")
+    monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(weights, "checkout_folder", lambda: tmp_path / "checkout")
     monkeypatch.delenv("VIDSTYLE_WEIGHTS", raising=False)
 
 
@@ -86,9 +87,9 @@ def test_a_given_file_that_is_missing_is_refused_by_name(tmp_path, monkeypatch):
 
 def test_the_checkout_is_the_folder_with_our_readme(monkeypatch):
     monkeypatch.undo()
-    assert weights._checkout() == Path(__file__).resolve().parents[2] / "weights"
-    monkeypatch.setattr(weights, "__file__", "/site-packages/vidstyle/vgg/weights.py")
-    assert weights._checkout() is None
+    assert weights.checkout_folder() == Path(__file__).resolve().parents[2] / "weights"
+    monkeypatch.setattr(store, "__file__", "/site-packages/vidstyle/vgg/weights.py")
+    assert weights.checkout_folder() is None
 
 
 # Fetching
@@ -241,7 +242,7 @@ def test_a_login_in_the_index_url_is_sent_and_not_shown(pip, index):
     weights.find()
     assert [login for _, login in asked] == ["Basic bWU6c2VjcmV0"] * 2
     pip(f"""echo ":env:.index-url='{named}/none'" """)
-    (weights._cache() / "vgg19.npz").unlink()
+    (weights.cache_folder() / "vgg19.npz").unlink()
     with pytest.raises(WeightsError, match="Not Found") as caught:
         weights.find()
     assert "secret" not in str(caught.value)
@@ -268,22 +269,22 @@ def test_a_file_of_another_size_or_hash_is_refused(tmp_path, pip, pinned, conten
     pip(f"""echo "global.find-links='{tmp_path}/links'"; echo "global.no-index='1'" """)
     with pytest.raises(WeightsError, match=f"not {weights.ARCHIVE_BYTES} with"):
         weights.find()
-    assert not list(weights._cache().rglob("*.gz"))
+    assert not list(weights.cache_folder().rglob("*.gz"))
 
 
 def test_a_relative_cache_works(tmp_path, pip, pinned, monkeypatch):
     pip(f"""echo "global.find-links='{tmp_path}'"; echo "global.no-index='1'" """)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(weights, "_cache", lambda: Path("cache"))
+    monkeypatch.setattr(weights, "cache_folder", lambda: Path("cache"))
     assert same(weights.load(weights.find()), make_network())
     assert (tmp_path / "here" / "cache" / "vgg19.npz").is_file()
 
 
 def test_the_cache_is_absolute(monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setattr(weights, "user_cache_path", lambda name: Path("relative") / name)
-    assert weights._cache() == Path.cwd() / "relative" / "vidstyle"
+    monkeypatch.setattr(store, "user_cache_path", lambda name: Path("relative") / name)
+    assert weights.cache_folder() == Path.cwd() / "relative" / "vidstyle"
 
 
 @pytest.mark.parametrize(

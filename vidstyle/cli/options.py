@@ -14,7 +14,9 @@ __all__ = [
     "RANGE",
     "SERIES_HELP",
     "SOURCE_HELP",
+    "TRACKED_MASK_HELP",
     "add_options",
+    "add_preview",
     "add_printing",
     "add_weights",
     "given_options",
@@ -25,7 +27,8 @@ SOURCE_HELP = (
     "a video, an animation, a picture, a folder of pictures or a pattern (frames/%%05d.png)"
 )
 GUIDE_HELP = {
-    "mask": "area to stylise: white or opaque; several masks go with several styles, in order",
+    "mask": "area to stylise: white or opaque; 'auto' for what stands out in each frame, "
+    "'auto:background' for the rest; several masks go with several styles, in order",
     "map": "regions of the frame, by colour",
     "style_map": "regions of the style picture, by colour; one for each --style",
 }
@@ -33,6 +36,20 @@ SERIES_HELP = (
     "; one picture for all frames, or a folder, pattern or video with one for each frame or for "
     "key frames"
 )
+
+
+TRACKED_MASK_HELP = (
+    "area: white or opaque; 'auto' for what stands out in each frame, 'auto:background' for the "
+    "rest"
+)
+
+
+def add_preview(parser: argparse.ArgumentParser) -> None:
+    """Add --preview."""
+    parser.add_argument(
+        "--preview", metavar="PICTURE", type=Path,
+        help="also write a picture of some frames under their masks",
+    )  # fmt: skip
 
 
 def add_options(

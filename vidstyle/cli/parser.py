@@ -5,13 +5,26 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from vidstyle.cli.commands import evaluate, probe, stylize, track, weights
+from vidstyle.cli.commands import (
+    evaluate,
+    preview,
+    probe,
+    run,
+    select,
+    studio,
+    stylize,
+    track,
+    weights,
+)
 from vidstyle.errors import UsageError
 from vidstyle.techniques import TECHNIQUES
 
-__all__ = ["build_parser", "parse"]
+if TYPE_CHECKING:
+    from vidstyle.jobs.job_file import Request
+
+__all__ = ["build_parser", "command_to_job", "parse"]
 
 Add = Callable[[argparse.ArgumentParser], None]
 Run = Callable[[argparse.Namespace], int | None]
@@ -31,6 +44,21 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return args
 
 
+def command_to_job(arguments: Sequence[str]) -> "Request":
+    """Return the request (see jobs.job_file) of a command line, without the program's name.
+
+    Raises UsageError or SettingsError.
+    """
+    from vidstyle.jobs.job_file import check_request
+
+    args = parse(arguments)
+    if getattr(args, "technique", None) is None:
+        raise UsageError(
+            f"expected a command that stylises ({', '.join(TECHNIQUES)}), got {arguments[0]!r}"
+        )
+    return check_request(stylize.given_request(args), "the command line")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands: one per technique, then the tools."""
     parser = _Parser(
@@ -43,7 +71,15 @@ def build_parser() -> argparse.ArgumentParser:
     for name, technique in TECHNIQUES.items():
         add = partial(stylize.add_arguments, name=name, technique=technique)
         _add_command(commands, name, technique.summary, add, stylize.run)
-    for name, command in (("track", track), ("eval", evaluate), ("probe", probe)):
+    for name, command in (
+        ("run", run),
+        ("preview", preview),
+        ("select", select),
+        ("track", track),
+        ("eval", evaluate),
+        ("probe", probe),
+        ("studio", studio),
+    ):
         _add_command(commands, name, command.SUMMARY, command.add_arguments, command.run)
     _add_command(commands, "weights", weights.SUMMARY, weights.add_arguments, weights.run)
     return parser

@@ -15,7 +15,8 @@ class Stylized:
 
     output_image: the image that is shown and saved.
     losses: the total loss and each unweighted term by name, at the last accepted step.
-    evaluations: the number of evaluations of the loss.
+    evaluations: the number of evaluations of the loss. frame_equivalents: the same in evaluations
+        of the whole frame at its own size: evaluated pixels / pixels of the frame.
     matches: float32 [rows, columns, 5], the style block matched to each block (patch, doodle).
     optimised_image: the minimiser's result, from which the next frame's optimisation starts;
         default: `output_image`.
@@ -31,6 +32,7 @@ class Stylized:
     matches: np.ndarray | None = None
     optimised_image: Image = None  # type: ignore[assignment]  # set by __post_init__
     unblended_image: Image = None  # type: ignore[assignment]  # set by __post_init__
+    frame_equivalents: float = 0.0
     opacity: np.ndarray | None = None
 
     def __post_init__(self) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 from vidstyle import media
 from vidstyle.errors import MediaError
 from vidstyle.evaluation import metrics
-from vidstyle.guides import guide
 from vidstyle.guides.frame_guides import GuideSeries
 from vidstyle.image import Image, resize
 from vidstyle.media import Clip
@@ -30,16 +29,16 @@ __all__ = ["Evaluation", "as_json", "evaluate", "format_summary", "make_distance
 
 _LONG_TERM = 10  # frames between the two that the long-term errors compare
 _SAMPLES = 20  # evenly spread frames whose perceptual distances are computed
-_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # none is a layer of the optimiser
+_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # unlike those of the optimiser
 _CONTENT = "relu3_3"
 _COMPARED_TO_COLD = (
     "sharpness", "sharpness_visible", "legibility", "specks", "texture_periodicity",
     "style_distance_new",
 )  # fmt: skip
-_LATE = 3  # late frames: the last third, where errors have accumulated
-_FEWEST = 1.0  # specks per 10,000 pixels: the least denominator of a ratio
-_NEW = 0.005  # of the frame: no style distance is taken over a smaller area
-_SIDE = 384  # pixels, long side of the network's input: no level of the optimiser has it
+_LATE = 3  # the late frames, in which errors have accumulated, are the last third
+_MIN_SPECKS = 1.0  # specks per 10,000 pixels: the smallest denominator of a ratio
+_MIN_NEW_AREA = 0.005  # of the frame; no style distance is computed over a smaller area
+_SIDE = 384  # pixels: long side of the network's input, unlike any level of the optimiser
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,8 @@ class Evaluation:
     """Metrics of a video: summary by name, and series by name with one value per frame or None.
 
     Errors are mean squares of values in 0..1 (see metrics). `source_NAME` is the metric of the
-    source, i.e. the noise floor, and `NAME_ratio` the result over it. cuts: first frames of shots.
+    source, i.e. the noise floor, and `NAME_ratio` the result's metric divided by it. cuts: indices
+    of the first frames of shots.
     """
 
     frames: int
@@ -65,7 +65,7 @@ class _Pair:
 
     inside: bool [H, W], the area to measure. cold: the frame stylised independently, if given.
     subject: bool [H, W], the moving subject.
-    flows: optical flow of the source to the previous frame and back, once known.
+    flows: optical flow of the source to the previous frame and back; None until computed.
     """
 
     result: Image
@@ -98,7 +98,7 @@ def make_distances(
     style: Path, weights: Path | None, size: tuple[int, int]
 ) -> "PerceptualDistances":
     """Return the distances from a style picture for frames of `size` (width, height)."""
-    picture = media.read_style(style)  # its errors come before the slow import of TensorFlow
+    picture = media.read_style(style)  # before the slow import of TensorFlow, for early errors
     from vidstyle.evaluation.perceptual import PerceptualDistances
 
     scale = _SIDE / max(size)
@@ -124,28 +124,23 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     warn: Callable[[str], None] = lambda message: None,
     note: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> Evaluation:
-    """Measure the stylised video `output`, from any program, against its source.
+    """Measure the stylised video `output`, made by any program, against its source.
 
     style: style picture, for the style distance. mask: area to measure. cold: the same frames
-    stylised independently, to compare with. subject: a mask of the moving subject, for the
-    legibility (default: mask, or all of the frame). start, end: range of the source that `output`
-    covers, in seconds. rate: of a folder of pictures. on_frame(index, frame count, frame, source
-    frame, area), notify(frames done, frame count) and warn(message) are called back, and note as in
-    GuideSeries. Raises VidstyleError.
+    stylised independently, to compare with. subject: mask of the moving subject for the legibility,
+    default `mask`. start, end: seconds of the source that `output` covers. rate: frames per second
+    of a folder of pictures. weights: VGG-19. on_frame(index, count, frame, source frame, area),
+    notify(done, count), warn(message), note (see GuideSeries): callbacks. Raises VidstyleError.
     """
     result, clip = _probe_both(output, source, rate, warn)
     indices = media.select(clip, start, end)
     _check_count(result, indices, source)
     size = (result.width, result.height)
-    distances = None if style is None else make_distances(Path(style), weights, size)
     series = GuideSeries(clip, indices, lambda _: size, warn, note)
-    masks, subjects = (
-        None if path is None else _masks(Path(path), series)
-        for path in (mask, mask if subject is None else subject)
-    )
-    cold_clip = None if cold is None else _probed_cold(Path(cold), result)
+    distances = None if style is None else make_distances(Path(style), weights, size)
+    masks = _masks(series, mask), _masks(series, mask if subject is None else subject)
     figures = _Series(result.frames)
-    pairs = _pairs(result, clip, indices, (masks, subjects), cold_clip)
+    pairs = _pairs(result, clip, indices, masks, _probed_cold(cold, result))
     for pair in _measured(pairs, figures, distances):
         if on_frame is not None:
             on_frame(pair.index, result.frames, pair.result, pair.source, pair.inside)
@@ -191,17 +186,16 @@ def _check_count(result: Clip, indices: range, source: Path | str) -> None:
         )
 
 
-def _probed_cold(path: Path, result: Clip) -> Clip:
+def _probed_cold(path: Path | str | None, result: Clip) -> Clip | None:
+    if path is None:
+        return None
     clip = media.probe(path)
     _check_count(clip, range(result.frames), result.path)
     return clip
 
 
-def _masks(path: Path, series: GuideSeries) -> Iterator[np.ndarray]:
-    drawn = series.open(path)
-    guide.check_covers(drawn)
-    series.report(drawn)
-    return series.masks(drawn)
+def _masks(series: GuideSeries, path: Path | str | None) -> Iterator[np.ndarray] | None:
+    return None if path is None else series.all_masks(Path(path))
 
 
 def _pairs(
@@ -212,11 +206,11 @@ def _pairs(
     cold_clip: Clip | None,
 ) -> Iterator[_Pair]:
     """Yield the frames of all clips at the size of the result. guides: masks, and subject's."""
-    every = range(result.frames)
+    all_frames = range(result.frames)
     side = max(result.width, result.height)
-    colds = repeat(None) if cold_clip is None else media.read(cold_clip, every, side)
-    both = zip(media.read(result, every), media.read(clip, indices, side), strict=True)
-    for index, ((frame, source), cold) in enumerate(zip(both, colds, strict=False)):
+    cold_frames = repeat(None) if cold_clip is None else media.read(cold_clip, all_frames, side)
+    pairs = zip(media.read(result, all_frames), media.read(clip, indices, side), strict=True)
+    for index, ((frame, source), cold) in enumerate(zip(pairs, cold_frames, strict=False)):
         height, width = frame.shape[:2]
         inside, subject = (
             np.ones((height, width), bool) if masks is None else next(masks)[..., 0] > 0.5
@@ -249,9 +243,9 @@ def _measure_motion(pair: _Pair, shot: Sequence[_Pair], figures: _Series) -> boo
 
 def _flows(pair: _Pair, other: _Pair, initial: tuple[Any, Any] = (None, None)) -> _Flows:
     """Return the flows from the source of `pair` to that of `other` and back."""
-    there, back = initial
+    flow, back = initial
     return (
-        optical_flow(pair.source, other.source, there),
+        optical_flow(pair.source, other.source, flow),
         optical_flow(other.source, pair.source, back),
     )
 
@@ -260,7 +254,7 @@ def _composed_flows(pairs: Sequence[_Pair]) -> _Flows:
     """Return the flows from the last pair to the frame before the first pair, and back."""
     flows = [pair.flows for pair in pairs if pair.flows is not None]
     return (
-        reduce(compose_flows, [there for there, _ in reversed(flows)]),
+        reduce(compose_flows, [flow for flow, _ in reversed(flows)]),
         reduce(compose_flows, [back for _, back in flows]),
     )
 
@@ -324,7 +318,7 @@ def _measure_new_areas(
     back, forth = _flows(pair, shot[0], _composed_flows([*list(shot)[1:], pair]))
     new = ~metrics.visible(back, forth) & pair.inside
     figures.put("coverage_new", pair.index, metrics.coverage(new))
-    if new.mean() < _NEW:
+    if new.mean() < _MIN_NEW_AREA:
         return
     for prefix, image in _with_cold(pair):
         distance = distances(image, pair.source, new)["style_distance"]
@@ -333,32 +327,32 @@ def _measure_new_areas(
 
 def _summary(figures: _Series) -> dict[str, float | None]:
     """Return the means, their ratios to the source and to `cold`, and the drifts."""
-    found = {name: figures.mean(name) for name in sorted(figures.values)}
-    for name in list(found):
-        if (floor := found.get(f"source_{name}")) and (value := found[name]) is not None:
-            found[f"{name}_ratio"] = value / floor
-    found |= _cold_ratios(figures)
+    summary = {name: figures.mean(name) for name in sorted(figures.values)}
+    for name in list(summary):
+        if (floor := summary.get(f"source_{name}")) and (value := summary[name]) is not None:
+            summary[f"{name}_ratio"] = value / floor
+    summary |= _cold_ratios(figures)
     tenth = max(1, figures.count // 10)
     first, last = slice(0, tenth), slice(-tenth, None)
     colors = [(figures.mean(f"mean_{c}", first), figures.mean(f"mean_{c}", last)) for c in "rgb"]
-    found["drift_color"] = max(abs(b - a) for a, b in colors if a is not None and b is not None)
+    summary["drift_color"] = max(abs(b - a) for a, b in colors if a is not None and b is not None)
     for name in ("contrast", "style_distance"):
-        begin, finish = figures.mean(name, first), figures.mean(name, last)
-        if begin and finish is not None:
-            found[f"drift_{name}"] = finish / begin - 1
-    return found
+        early, late = figures.mean(name, first), figures.mean(name, last)
+        if early and late is not None:
+            summary[f"drift_{name}"] = late / early - 1
+    return summary
 
 
 def _cold_ratios(figures: _Series) -> dict[str, float]:
     """Return metrics relative to the frames stylised independently, of all and of late frames."""
-    found: dict[str, float] = {}
+    ratios: dict[str, float] = {}
     late = slice(-max(1, figures.count // _LATE), None)
     for name, (term, chosen) in product(_COMPARED_TO_COLD, (("", slice(None)), ("_late", late))):
-        least = _FEWEST if name == "specks" else 0.0
+        minimum = _MIN_SPECKS if name == "specks" else 0.0
         value, cold = figures.mean(name, chosen), figures.mean(f"cold_{name}", chosen)
-        if value is not None and cold is not None and max(cold, least) > 0:
-            found[f"cold_{name}{term}_ratio"] = value / max(cold, least)
-    return found
+        if value is not None and cold is not None and max(cold, minimum) > 0:
+            ratios[f"cold_{name}{term}_ratio"] = value / max(cold, minimum)
+    return ratios
 
 
 def as_json(found: Evaluation, *, series: bool = True) -> dict[str, Any]:

@@ -8,7 +8,8 @@ Frames are Images: float32 [H, W, 3], RGB, 0..1. `flow` is float32 [H, W, 2], in
 first frame argument to the second. `visible` is bool [H, W]: the pixels of the first frame that are
 visible in the second. Lai's flow goes from the earlier frame to the later, Ruder's from the later
 to the earlier. Hence a frame made by bilinear warping of the previous frame has a Ruder error of 0,
-but a Lai error from its blur.
+but a Lai error above 0, from its blur. Both papers warp bilinearly (motion.warp.sample); the
+stylizer warps with Lanczos (motion.warp.warp).
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import numpy as np
 
 from vidstyle.image import Image
 from vidstyle.motion.occlusion import is_consistent
-from vidstyle.motion.warp import warp
+from vidstyle.motion.warp import sample, warp
 
 __all__ = [
     "contrast",
@@ -30,7 +31,6 @@ __all__ = [
     "specks",
     "texture_periodicity",
     "visible",
-    "warped",
     "warping_error_lai",
     "warping_error_lanczos",
     "warping_error_ruder",
@@ -38,29 +38,12 @@ __all__ = [
 
 _STATIC = 0.1  # pixels: a smaller flow counts as static
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
-_EDGES = 1.0  # pixels, sigma: edges finer than that are grain
-_RIM = 2  # pixels around a subject that belong to it: its outline
-_SPECK = 15 / 255  # of 1, in Cb or Cr: what differs more from its neighbours is a speck
-_TEXTURE = 3.0  # pixels, sigma: coarser structure is the picture's, not the texture's
-_TILE = 48  # pixels, side: a mesh is local, and holds several of its periods in that
+_EDGE_SIGMA = 1.0  # pixels; finer edges are grain
+_OUTLINE = 2  # pixels around a subject that are measured with it
+_SPECK = 15 / 255  # of 1, in Cb or Cr: deviation from the median above which a pixel is a speck
+_TEXTURE_SIGMA = 3.0  # pixels; coarser structure is picture content, not texture
+_TILE = 48  # pixels: side of a tile, which holds several periods of a mesh
 _PERIODS = (5.0, 20.0)  # pixels: periods of a mesh or of stripes
-
-
-def warped(image: Image, flow: np.ndarray) -> Image:
-    """Return `image` sampled at p + flow(p): bilinear, border replicated, as in both papers.
-
-    The stylizer itself warps with Lanczos: see motion.warp.
-    """
-    rows, columns = np.indices(flow.shape[:2], np.float32)
-    return np.asarray(
-        cv2.remap(
-            image,
-            columns + flow[..., 0],
-            rows + flow[..., 1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-    )
 
 
 def visible(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
@@ -80,7 +63,7 @@ def warping_error_lai(earlier: Image, later: Image, flow: np.ndarray, visible: n
     (2018), equation 10; the error of a video is the mean over its pairs of frames. Differs in the
     flow: Lai et al. use FlowNet2.
     """
-    return _masked_mean_square(earlier, warped(later, flow), visible)
+    return _masked_mean_square(earlier, sample(later, flow), visible)
 
 
 def warping_error_lanczos(
@@ -109,7 +92,7 @@ def warping_error_ruder(
     Its square root is the stability error of Huang et al. (2017) and ReCoNet (2018). Unlike Lai's,
     it shrinks with the visible area.
     """
-    squares = np.square(later - warped(earlier, flow), dtype=np.float64).mean(axis=2)
+    squares = np.square(later - sample(earlier, flow), dtype=np.float64).mean(axis=2)
     return float((squares * visible).mean())
 
 
@@ -148,51 +131,51 @@ def sharpness(frame: Image, inside: np.ndarray | None = None) -> float:
 
 
 def legibility(frame: Image, source: Image, subject: np.ndarray) -> float:
-    """Return how well the edges of `source` are kept on a subject: at most 1; nan without one.
+    """Return how well the edges of `source` are preserved on a subject, -1..1; nan without one.
 
     The correlation of the luma's gradients, both directions, after a Gaussian of 1 pixel, over
-    `subject` (bool [H, W]) and 2 pixels around it. A weaker style has more of it, so it is compared
-    with that of the same frame stylised alone.
+    `subject` (bool [H, W]) and 2 pixels around it. A weaker style raises it, so compare it with
+    that of the same frame stylised independently.
     """
-    side = 2 * _RIM + 1
-    where = cv2.dilate(subject.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
-    if not where.any():
+    side = 2 * _OUTLINE + 1
+    area = cv2.dilate(subject.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    if not area.any():
         return float("nan")
-    drawn, shown = _slopes(frame, where), _slopes(source, where)
-    size = np.linalg.norm(drawn) * np.linalg.norm(shown)
-    return float(drawn @ shown / size) if size > 0 else 0.0
+    frame_slopes, source_slopes = _slopes(frame, area), _slopes(source, area)
+    norm = np.linalg.norm(frame_slopes) * np.linalg.norm(source_slopes)
+    return float(frame_slopes @ source_slopes / norm) if norm > 0 else 0.0
 
 
-def _slopes(image: Image, where: np.ndarray) -> np.ndarray:
-    """Return both derivatives of the smoothed luma where bool [H, W] says, less their means."""
-    smooth = cv2.GaussianBlur(image @ _LUMA, (0, 0), _EDGES).astype(np.float64)
-    return np.concatenate([slope[where] - slope[where].mean() for slope in np.gradient(smooth)])
+def _slopes(image: Image, area: np.ndarray) -> np.ndarray:
+    """Return both derivatives of the smoothed luma in an area, bool [H, W], less their means."""
+    smooth = cv2.GaussianBlur(image @ _LUMA, (0, 0), _EDGE_SIGMA).astype(np.float64)
+    return np.concatenate([slope[area] - slope[area].mean() for slope in np.gradient(smooth)])
 
 
 def specks(frame: Image) -> float:
-    """Return how many of 10,000 pixels are colour noise.
+    """Return the number of colour specks per 10,000 pixels.
 
-    Pixels whose Cb or Cr (Rec. 601) differs by more than 15 of 255 from the median of the nine
-    around.
+    A speck is a pixel whose Cb or Cr (Rec. 601) differs by more than 15 of 255 from the median of
+    its 3x3 neighbourhood.
     """
     chroma = cv2.split(cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb))[1:]
-    apart = [np.abs(plane - cv2.medianBlur(plane, 3)) for plane in chroma]
-    return float((np.max(apart, axis=0) > _SPECK).mean() * 1e4)
+    deviations = [np.abs(plane - cv2.medianBlur(plane, 3)) for plane in chroma]
+    return float((np.max(deviations, axis=0) > _SPECK).mean() * 1e4)
 
 
 def texture_periodicity(frame: Image) -> float:
-    """Return how much the fine texture repeats itself 5 to 20 pixels away: 0..1.
+    """Return the largest autocorrelation of the fine texture 5 to 20 pixels away: 0..1.
 
-    Mesh and stripes: in each tile of 48 pixels the largest autocorrelation of the luma, less its
-    Gaussian of 3 pixels, at displacements of that length in any direction; the mean over tiles,
-    weighted by their energy. 0 without texture. Straight edges have some, so it is compared with
-    that of the same frame stylised alone.
+    It is high for mesh and stripes. The texture is the luma less its Gaussian of 3 pixels. For each
+    tile of 48 pixels, the largest autocorrelation over displacements of that length; averaged over
+    tiles, weighted by their energy. 0 without texture. Straight edges raise it, so compare it with
+    that of the same frame stylised independently.
     """
     luma = frame @ _LUMA
-    texture = luma - cv2.GaussianBlur(luma, (0, 0), _TEXTURE)
-    found = [_repeated(tile) for tile in _tiles(texture)]
-    energy = sum(own for _, own in found)
-    return sum(most for most, _ in found) / energy if energy > 0 else 0.0
+    texture = luma - cv2.GaussianBlur(luma, (0, 0), _TEXTURE_SIGMA)
+    tiles = [_autocovariance_peak(tile) for tile in _tiles(texture)]
+    energy = sum(variance for _, variance in tiles)
+    return sum(peak for peak, _ in tiles) / energy if energy > 0 else 0.0
 
 
 def _tiles(texture: np.ndarray) -> Iterator[np.ndarray]:
@@ -203,10 +186,10 @@ def _tiles(texture: np.ndarray) -> Iterator[np.ndarray]:
             yield texture[row : row + _TILE, column : column + _TILE]
 
 
-def _repeated(tile: np.ndarray) -> tuple[float, float]:
-    """Return the largest autocovariance of a tile at the displacements of a mesh, and at none.
+def _autocovariance_peak(tile: np.ndarray) -> tuple[float, float]:
+    """Return the largest autocovariance of a tile at the displacements of a mesh, and its variance.
 
-    By the Fourier transform, padded so that nothing wraps around, and unbiased.
+    Unbiased; computed by a Fourier transform padded against wrap-around.
     """
     padded = [2 * side for side in tile.shape]
     power, overlap = (
@@ -214,7 +197,7 @@ def _repeated(tile: np.ndarray) -> tuple[float, float]:
         for values in (tile, np.ones_like(tile))
     )
     covariance = power / np.maximum(np.rint(overlap), 1)
-    apart = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n, 1 / n) for n in padded), indexing="ij"))
+    distances = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n, 1 / n) for n in padded), indexing="ij"))
     low, high = _PERIODS
-    away = (apart >= low) & (apart <= high) & (np.rint(overlap) > 0)
-    return max(float(covariance[away].max(initial=0.0)), 0.0), float(covariance[0, 0])
+    displaced = (distances >= low) & (distances <= high) & (np.rint(overlap) > 0)
+    return max(float(covariance[displaced].max(initial=0.0)), 0.0), float(covariance[0, 0])

@@ -1,8 +1,8 @@
 """Style and content distances of an image in VGG-19 feature space.
 
 Relative squared distances of Gram matrices and of features after Gatys, Ecker & Bethge (2016). The
-layers, the size and the plain Gram matrix are not those of the optimiser (see losses.style), which
-drives its own terms towards 0.
+layers, the size and the Gram matrix, which is not centred, differ from those of the optimiser (see
+losses.style), which drives its own terms towards 0.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from vidstyle.image import Image, resize
 from vidstyle.techniques._masked_gram import plane_moments, planes_of
+from vidstyle.techniques._receptive_field import area_averaged
 from vidstyle.vgg import losses
 from vidstyle.vgg.encoder import load_encoder
 
@@ -50,7 +51,7 @@ class PerceptualDistances:
         inside: bool [H, W], the area whose style is compared; the content is compared everywhere.
         """
         result, target = (
-            self._encode(tf.constant(resize(one, *self._size))) for one in (image, source)
+            self._encode(tf.constant(resize(picture, *self._size))) for picture in (image, source)
         )
         distances = [
             losses.relative(self._gram(result[name], inside), self._goals[name])
@@ -65,9 +66,5 @@ class PerceptualDistances:
     def _gram(self, features: tf.Tensor, inside: np.ndarray) -> tf.Tensor:
         if inside.all() or not inside.any():
             return losses.gram(features)
-        rows, columns = (
-            losses.area_average(long, short)
-            for long, short in zip(inside.shape, features.shape[:2], strict=True)
-        )
-        weights = (rows @ inside.astype(np.float32) @ columns.T)[..., None]
+        weights = area_averaged(inside[..., None].astype(np.float32), *features.shape[:2])
         return plane_moments(features, planes_of(weights))[0, :-1]

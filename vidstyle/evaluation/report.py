@@ -229,15 +229,17 @@ def _table(found: Evaluation) -> str:
     """Return the metrics as a table with columns for the source and for independent frames."""
     known = found.summary
     columns = {
-        head: form
-        for head, form in _COLUMNS.items()
-        if any(form.format(name) in known for name in known)
+        head: pattern
+        for head, pattern in _COLUMNS.items()
+        if any(pattern.format(name) in known for name in known)
     }
-    beside = {form.format(name) for name in known for form in columns.values() if form != "{}"}
+    in_columns = {
+        pattern.format(name) for name in known for pattern in columns.values() if pattern != "{}"
+    }
     rows = "".join(
         f"<tr><td>{name.replace('_', ' ')}"
-        + "".join(_cell(known.get(form.format(name))) for form in columns.values())
-        for name in sorted(known.keys() - beside)
+        + "".join(_cell(known.get(pattern.format(name))) for pattern in columns.values())
+        for name in sorted(known.keys() - in_columns)
     )
     return f"<table><tr><th>{''.join(f'<th>{head}' for head in columns)}{rows}</table>"
 
@@ -250,20 +252,22 @@ def _curve(title: str, lines: Sequence[tuple[str, list[float | None]]], cuts: Se
     """Return an SVG chart of series on one scale from 0, with gaps where a value is None."""
     top = max((v for _, row in lines for v in row if v is not None), default=0) or 1.0
     frames = max(len(row) for _, row in lines)
-    drawn, legend = [_cut_line(_x(cut - 0.5, frames)) for cut in cuts], []
+    paths, legend = [_cut_line(_x(cut - 0.5, frames)) for cut in cuts], []
     for (label, row), color in zip(lines, _COLORS, strict=False):
-        path, pen = [], "M"
+        points, pen = [], "M"
         for index, value in enumerate(row):
             if value is None:
                 pen = "M"
                 continue
-            path.append(f"{pen}{_x(index, frames):.1f} {170 - 150 * value / top:.1f}")
+            points.append(f"{pen}{_x(index, frames):.1f} {170 - 150 * value / top:.1f}")
             pen = "L"
-        drawn.append(f'<path d="{" ".join(path)}" fill="none" stroke="{color}" stroke-width="2"/>')
+        paths.append(
+            f'<path d="{" ".join(points)}" fill="none" stroke="{color}" stroke-width="2"/>'
+        )
         legend.append(f'<span style="color: {color}">{label}</span>')
     return (
         f"<figure><figcaption>{title}, up to {top:.4g}: {', '.join(legend)}</figcaption>"
-        f'<svg viewBox="0 0 800 180" role="img" aria-label="{title}">{"".join(drawn)}</svg>'
+        f'<svg viewBox="0 0 800 180" role="img" aria-label="{title}">{"".join(paths)}</svg>'
         "</figure>"
     )
 

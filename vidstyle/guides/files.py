@@ -109,7 +109,7 @@ class GuideFile:
 def open_guide(path: Path | str, source: Clip, indices: range) -> GuideFile:
     """Assign the masks or maps at `path` to the frames of `source`.
 
-    source: the counted clip. indices: its frames that are stylised.
+    source: the clip; if it is counted, the guides are too. indices: its frames that are stylised.
 
     A single picture is for all frames. A video or an animation has a picture for each frame of the
     source, or for each of `indices`; so has a folder or pattern of as many pictures, in natural
@@ -123,7 +123,7 @@ def open_guide(path: Path | str, source: Clip, indices: range) -> GuideFile:
 
     Raises MediaError for unreadable files, GuideError for a count or number that does not fit.
     """
-    clip = sources.probe(path)
+    clip = sources.probe(path) if source.counted else sources.probe_headers(path)
     if clip.kind == "picture":
         return GuideFile(clip=clip, files=clip.files, still=True)
     if source.kind == "photos" and (named := _named(clip, source, indices)):

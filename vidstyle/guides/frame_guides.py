@@ -3,19 +3,26 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vidstyle import media
-from vidstyle.guides import guide, propagation
+from vidstyle.errors import UsageError
+from vidstyle.guides import guide
 from vidstyle.guides import palette as palettes
+from vidstyle.guides.auto_masks import AutoMasks
 from vidstyle.guides.files import GuideFile, RgbaPicture, open_guide, read_rgba
 from vidstyle.guides.guide import Guide
+from vidstyle.guides.mending import Mend
+from vidstyle.guides.propagation import Tracked, track
 from vidstyle.guides.style import Style
 from vidstyle.image import resize
+from vidstyle.inputs import BACKGROUND, is_automatic
 from vidstyle.media import Clip
+from vidstyle.segmentation.matting import matted
 
 __all__ = ["FrameGuides", "GuideFiles", "GuideSeries"]
 
@@ -75,6 +82,48 @@ class GuideSeries:
             return guide.mask_plane(resized, invert=invert, feather=feather)[..., None]
 
         return self._planes(guides, convert, hard=False)
+
+    def all_masks(self, path: Path, mend: Mend | None = None) -> Iterator[np.ndarray]:
+        """Return the soft planes [H, W, 1] of the masks at `path`, or of automatic ones, checked.
+
+        mend: improves masks that are propagated from key frames, see `propagation.track`. Raises
+        GuideError for masks that do not fit, UsageError for `mend` without key frames.
+        """
+        if is_automatic(path):
+            auto = AutoMasks(self.clip, self.indices, self.size, self.warn)
+            auto.check()
+            return (
+                guide.adapted(plane, invert=str(path) == BACKGROUND, feather=0)[..., None]
+                for plane in auto.masks()
+            )
+        drawn = self.open(path)
+        guide.check_covers(drawn)
+        self.report(drawn)
+        if mend is None:
+            return self.masks(drawn)
+        if drawn.keys is None:
+            raise UsageError(
+                f"--refine: expected key frames in {path}, which are tracked and mended, got "
+                f"{'one picture' if drawn.still else 'a picture for each frame'}; leave --refine "
+                "out, or give fewer pictures, named by frame number (000024.png)"
+            )
+        return self._mended(drawn, drawn.keys, mend)
+
+    def _mended(self, guides: GuideFile, keys: tuple[int, ...], mend: Mend) -> Iterator[np.ndarray]:
+        """Yield planes [H, W, 1] propagated as binary masks and mended; key frames as they are."""
+
+        def convert(picture: RgbaPicture, size: tuple[int, int], what: str) -> np.ndarray:
+            return guide.mask_plane(guide.resize_to_frame(picture, *size, what))[..., None]
+
+        def hard(picture: RgbaPicture, size: tuple[int, int], what: str) -> np.ndarray:
+            return (convert(picture, size, what) > 0.5).astype(np.float32)
+
+        for tracked, index in self._propagated(guides, keys, hard, hard=True, mend=mend):
+            if index in keys:
+                yield convert(guides.at(index), self.size(0), guides.name(index))
+            else:
+                frame = tracked.frame.astype(np.float32) / 255
+                yield matted(frame, tracked.planes[..., 0])[..., None]
 
     def maps(
         self,
@@ -141,14 +190,22 @@ class GuideSeries:
             yield planes
 
     def _tracked(
+        self, guides: GuideFile, keys: tuple[int, ...], convert: Convert, *, hard: bool
+    ) -> Iterator[np.ndarray]:
+        """Yield planes propagated from the key frames in and next to `indices`."""
+        for tracked, _ in self._propagated(guides, keys, convert, hard=hard):
+            yield tracked.planes
+
+    def _propagated(
         self,
         guides: GuideFile,
         keys: tuple[int, ...],
         convert: Convert,
         *,
         hard: bool,
-    ) -> Iterator[np.ndarray]:
-        """Yield planes propagated from the key frames in and next to `indices`."""
+        mend: Mend | None = None,
+    ) -> Iterator[tuple[Tracked, int]]:
+        """Yield what `track` makes of the frames of `indices`, with their indices in the clip."""
         size, (begin, end) = self.size(0), (self.indices.start, self.indices.stop - 1)
         first = max((key for key in keys if key <= begin), default=begin)
         last = min((key for key in keys if key >= end), default=end)
@@ -159,9 +216,9 @@ class GuideSeries:
             tuple(key - first for key in keys if key in span),
             lambda key: convert(guides.at(key + first), size, guides.name(key + first)),
         )
-        for tracked in propagation.track(frames, read, hard=hard):
+        for tracked in track(frames, read, hard=hard, mend=mend):
             if tracked.index + first in self.indices:
-                yield tracked.planes
+                yield tracked, tracked.index + first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +249,11 @@ class FrameGuides:
 
     def check(self) -> None:
         """Raise for files that do not fit, and report how they are assigned to the frames."""
-        for guides in self._masks:
+        for guides in self._masks.values():
             guide.check_covers(guides, invert=self.files.options["invert_mask"])
             self.series.report(guides)
+        if self._automatic:
+            self._auto.check()
         if self._map is not None:
             _ = self._matches
             if self.files.map is not None:
@@ -213,16 +272,39 @@ class FrameGuides:
             tolerance = self.files.options["tolerance"]
             maps = self.series.maps(self._map, self._palette, self._matches, tolerance)
             return (Guide(planes, names) for planes in maps)
-        if self._masks:
-            names = tuple(f"mask {number}" for number in range(1, len(self._masks) + 1))
-            invert, feather = self.files.options["invert_mask"], self.files.options["feather"]
-            masks = [self.series.masks(m, invert=invert, feather=feather) for m in self._masks]
+        if self.files.masks:
+            names = tuple(f"mask {number}" for number in range(1, len(self.files.masks) + 1))
+            masks = self._mask_planes()
             return (Guide(np.dstack(planes), names) for planes in zip(*masks, strict=True))
         return (None for _ in self.series.indices)
 
+    def _mask_planes(self) -> list[Iterator[np.ndarray]]:
+        """Return the plane [H, W, 1] of each frame, for each mask."""
+        invert, feather = self.files.options["invert_mask"], self.files.options["feather"]
+        subjects = iter(tee(self._auto.masks(), len(self._automatic)) if self._automatic else ())
+        return [
+            self._auto_planes(next(subjects), str(path) == BACKGROUND)
+            if is_automatic(path)
+            else self.series.masks(self._masks[path], invert=invert, feather=feather)
+            for path in self.files.masks
+        ]
+
+    def _auto_planes(self, subject: Iterator[np.ndarray], background: bool) -> Iterator[np.ndarray]:
+        invert, feather = self.files.options["invert_mask"], self.files.options["feather"]
+        for plane in subject:
+            yield guide.adapted(plane, invert=invert != background, feather=feather)[..., None]
+
     @cached_property
-    def _masks(self) -> list[GuideFile]:
-        return [self.series.open(path) for path in self.files.masks]
+    def _automatic(self) -> list[Path]:
+        return [path for path in self.files.masks if is_automatic(path)]
+
+    @cached_property
+    def _auto(self) -> AutoMasks:
+        return AutoMasks(self.series.clip, self.series.indices, self.series.size, self.series.warn)
+
+    @cached_property
+    def _masks(self) -> dict[Path, GuideFile]:
+        return {p: self.series.open(p) for p in self.files.masks if not is_automatic(p)}
 
     @cached_property
     def _map(self) -> GuideFile | None:

@@ -27,6 +27,7 @@ from vidstyle.validation import check_range
 
 __all__ = [
     "Guide",
+    "adapted",
     "check_covers",
     "check_sizes",
     "hard_labels",
@@ -180,10 +181,15 @@ def mask_plane(picture: RgbaPicture, *, invert: bool = False, feather: float = 0
     invert: white keeps the source, black takes the style. feather: width in pixels of a blurred
     edge on either side: a Gaussian of sigma feather / 2, cut off at 2 × feather, border replicated.
     """
-    import cv2
-
     alpha = picture[..., 3]
     plane = _luminance(picture) if is_opaque(alpha) else alpha
+    return adapted(plane, invert=invert, feather=feather)
+
+
+def adapted(plane: np.ndarray, *, invert: bool, feather: float) -> np.ndarray:
+    """Return weights, float32 [H, W], inverted and feathered as `mask_plane` does."""
+    import cv2
+
     plane = 1 - plane if invert else plane
     if feather > 0:
         reach = max(1, round(2 * feather))

@@ -11,14 +11,18 @@ import cv2
 import numpy as np
 
 from vidstyle.errors import GuideError
+from vidstyle.guides.mending import Mend
 from vidstyle.image import Image
 from vidstyle.motion.flow import optical_flow
 from vidstyle.motion.occlusion import confidence, is_cut
 from vidstyle.motion.warp import warp
+from vidstyle.segmentation.matting import around, guided_filter, square
 
-__all__ = ["OpticalFlow", "Tracked", "track"]
+__all__ = ["Opening", "OpticalFlow", "Tracked", "track"]
 
 OpticalFlow = Callable[[Image, Image], np.ndarray]
+Opening = Callable[[int, np.ndarray], np.ndarray]  # frame index, uint8 [H, W, 3] -> planes
+
 
 # Edges of hard planes: sizes in pixels of a frame of _WIDTH, tuned on DAVIS; others in proportion.
 _WIDTH = 854
@@ -33,15 +37,17 @@ _FLOW, _CONSISTENT_FLOW, _COLOUR = 0.5, 1.0, 0.5  # exponents of the propagated 
 _MIN_PROBABILITY = 0.01  # of either term
 _CONSISTENCY = 2.0  # pixels; forward-backward error at which the confidence falls to 1 / e
 _MIN_CONFIDENCE = 0.02  # added to both sides of a blend
+_PATIENCE = 24  # frames after the last key frame that wait for a mended one, to be blended
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """Planes [H, W, K] of a frame, and the one or two key frames that they come from."""
+    """Planes [H, W, K] of a frame, uint8 [H, W, 3], and the key frames that they come from."""
 
     index: int
     planes: np.ndarray
     keys: tuple[int, ...]
+    frame: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -94,15 +100,21 @@ def track(
     *,
     hard: bool,
     flow: OpticalFlow = optical_flow,
+    opening: Opening | None = None,
+    mend: Mend | None = None,
 ) -> Iterator[Tracked]:
     """Propagate the planes of key frames to all frames, and yield them in order.
 
     keys: planes [H, W, K] by frame index. hard: the planes are a label map and stay one-hot; their
-    edges are reclassified by colour. flow: the optical flow between two frames.
+    edges are reclassified by colour. flow: the optical flow between two frames. opening: returns
+    the planes of the first frame of a shot without key frame. mend: called with each frame after a
+    key frame and the planes propagated to it; returns better planes, which make it a key frame, or
+    None.
 
     Between two key frames, planes are propagated from both and blended by confidence and distance;
     before the first and after the last, from one. Nothing is propagated across a cut. Raises
-    GuideError for planes that do not fit the frame or each other, and for a shot without key frame.
+    GuideError for planes that do not fit the frame or each other, and for a shot without key frame
+    and without `opening`.
 
     Reads each frame and key once, in order. Buffers the frames between two keys at 12 + K bytes
     per pixel; after the last key, one frame.
@@ -112,25 +124,40 @@ def track(
     propagated: _Propagated | None = None
     for buffered in _with_flows(frames, flow):
         if buffered.flows is None:
-            yield from _from_one_key(pending, propagated, hard)
+            yield from _from_one_key(pending, propagated, hard, opening)
             pending, propagated = [], None
-        if buffered.index in keys:
-            at_key = _at_key(buffered, keys[buffered.index], hard)
+        planes = keys.get(buffered.index)
+        if planes is not None and mend is not None:
+            mend.at_key(buffered.index, buffered.frame, planes)
+        done = buffered.index > last and (mend is None or len(pending) >= _PATIENCE)
+        if planes is None and done and buffered.flows is None and opening is not None:
+            planes = opening(buffered.index, buffered.frame)
+        if planes is None and propagated is not None and buffered.flows is not None:
+            propagated = _carried(propagated, buffered, hard)
+            if mend is not None:
+                carried = _output(propagated.planes, propagated.binary, hard)
+                planes = mend(buffered.index, buffered.frame, carried)
+        if planes is not None:
+            at_key = _at_key(buffered, planes, hard)
             yield from _between_keys(pending, propagated, buffered, at_key, hard)
-            yield Tracked(
-                buffered.index, _output(at_key.planes, at_key.binary, hard), (at_key.key,)
-            )
+            made = _output(at_key.planes, at_key.binary, hard)
+            yield Tracked(buffered.index, made, (at_key.key,), buffered.frame)
             pending, propagated = [], at_key
             continue
-        if propagated is not None and buffered.flows is not None:
-            propagated = _propagate(propagated, buffered.frame, buffered.flows, hard)
-            buffered.planes = _uint8(propagated.planes)
-            buffered.confidence = _uint8(propagated.confidence)
         pending.append(buffered)
-        if buffered.index > last:
-            yield from _from_one_key(pending, propagated, hard)
+        if done:
+            yield from _from_one_key(pending, propagated, hard, opening)
             pending = []
-    yield from _from_one_key(pending, propagated, hard)
+    yield from _from_one_key(pending, propagated, hard, opening)
+
+
+def _carried(propagated: _Propagated, buffered: _PendingFrame, hard: bool) -> _Propagated:
+    """Propagate to the next frame, and keep the planes and their confidence with it."""
+    assert buffered.flows is not None
+    propagated = _propagate(propagated, buffered.frame, buffered.flows, hard)
+    buffered.planes = _uint8(propagated.planes)
+    buffered.confidence = _uint8(propagated.confidence)
+    return propagated
 
 
 def _with_flows(frames: Iterable[Image], flow: OpticalFlow) -> Iterator[_PendingFrame]:
@@ -187,9 +214,14 @@ def _samples(frame: np.ndarray, planes: np.ndarray, positions: np.ndarray) -> _S
 
 
 def _from_one_key(
-    pending: list[_PendingFrame], propagated: _Propagated | None, hard: bool
+    pending: list[_PendingFrame],
+    propagated: _Propagated | None,
+    hard: bool,
+    opening: Opening | None,
 ) -> Iterator[Tracked]:
     """Yield the frames after the last key frame of a shot. Raises GuideError without one."""
+    if pending and propagated is None and opening is not None:
+        propagated = _opened(pending, hard, opening)
     for buffered in pending:
         if buffered.planes is None or propagated is None:
             raise GuideError(
@@ -197,7 +229,18 @@ def _from_one_key(
                 f"propagated across a cut; draw one for frame {buffered.index}"
             )
         planes = buffered.planes.astype(np.float32) / 255
-        yield Tracked(buffered.index, _output(planes, propagated.binary, hard), (propagated.key,))
+        made = _output(planes, propagated.binary, hard)
+        yield Tracked(buffered.index, made, (propagated.key,), buffered.frame)
+
+
+def _opened(pending: list[_PendingFrame], hard: bool, opening: Opening) -> _Propagated:
+    """Propagate the planes of `opening` at the first frame of a shot to the others."""
+    first, *others = pending
+    propagated = _at_key(first, opening(first.index, first.frame), hard)
+    first.planes = _uint8(propagated.planes)
+    for buffered in others:
+        propagated = _carried(propagated, buffered, hard)
+    return propagated
 
 
 def _between_keys(
@@ -223,7 +266,8 @@ def _between_keys(
     keys = (right.key,) if left is None else (left.key, right.key)
     for buffered in pending:
         planes = np.asarray(buffered.planes, np.float32) / 255
-        yield Tracked(buffered.index, _output(planes, right.binary, hard), keys)
+        made = _output(planes, right.binary, hard)
+        yield Tracked(buffered.index, made, keys, buffered.frame)
 
 
 def _blended(buffered: _PendingFrame, right: _Propagated, share: float) -> np.ndarray:
@@ -285,7 +329,7 @@ def _refined(
     a graph cut. Static pixels keep their planes.
     """
     scale = max(frame.shape) / _WIDTH
-    near = cv2.split(cv2.blur(planes, _square(_BAND * scale)))
+    near = cv2.split(cv2.blur(planes, square(_BAND * scale)))
     band = (np.maximum.reduce(near) < 0.999) & ~static
     if not band.any():
         return planes
@@ -295,9 +339,9 @@ def _refined(
     shares[band] = _normal(
         np.maximum(planes[band], _MIN_PROBABILITY) ** power * likelihood**_COLOUR
     )
-    part = _around(band, round(2 * _EDGE * scale) + 2)
+    part = around(band, round(2 * _EDGE * scale) + 2)
     colours = frame[part].astype(np.float32) / 255
-    shares[part] = _guided(colours, shares[part], band[part], _square(_EDGE * scale))
+    shares[part] = guided_filter(colours, shares[part], band[part], square(_EDGE * scale), _FLAT)
     sharp = _normal(np.clip(shares[band], 0, 1) ** 2 + 1e-9)
     refined = planes.copy()
     refined[band] = _normal(np.where(sharp < 0.04 / planes.shape[2], 0, sharp))
@@ -306,18 +350,6 @@ def _refined(
 
 def _normal(shares: np.ndarray) -> np.ndarray:
     return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
-
-
-def _square(radius: float) -> tuple[int, int]:
-    side = 2 * max(2, round(radius)) + 1
-    return side, side
-
-
-def _around(band: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """Return the bounding box of the band, grown by a margin."""
-    spans = (np.flatnonzero(band.any(axis=axis)) for axis in (1, 0))
-    rows, columns = (slice(max(0, s[0] - margin), s[-1] + margin + 1) for s in spans)
-    return rows, columns
 
 
 def _colour_likelihood(
@@ -361,29 +393,3 @@ def _bins(
     column, row = (np.rint(positions[..., i] / cell).astype(np.intp) for i in (0, 1))
     red, green, blue = (colours[..., i].astype(np.intp) * _BINS // 256 for i in range(3))
     return np.ravel_multi_index((row, column, red, green, blue), shape[:5], mode="clip")
-
-
-def _guided(
-    image: Image, planes: np.ndarray, band: np.ndarray, square: tuple[int, int]
-) -> np.ndarray:
-    """Align planes with the edges of the image (He et al., "Guided Image Filtering", 2010).
-
-    Differs: the result is valid in the band only, to solve fewer linear systems.
-    """
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return cv2.blur(values.reshape(*band.shape, -1), square).reshape(values.shape)
-
-    wide = cv2.dilate(band.astype(np.uint8), np.ones(square, np.uint8)) > 0
-    colour, share = mean(image), mean(planes)
-    spread = mean(_outer(image, image))[wide]
-    spread += _FLAT * np.eye(3, dtype=np.float32) - _outer(colour[wide], colour[wide])
-    common = mean(_outer(image, planes))[wide]
-    slope = np.zeros((*band.shape, 3, planes.shape[2]), np.float32)
-    slope[wide] = np.linalg.solve(spread, common - _outer(colour[wide], share[wide]))
-    offset = share - np.einsum("hwc,hwck->hwk", colour, slope)
-    return np.einsum("hwc,hwck->hwk", image, mean(slope)) + mean(offset)
-
-
-def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.asarray(a[..., :, None] * b[..., None, :])

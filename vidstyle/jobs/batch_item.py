@@ -21,6 +21,7 @@ from vidstyle.errors import (
     writing,
 )
 from vidstyle.guides.files import missing
+from vidstyle.inputs import is_automatic
 from vidstyle.jobs import pipeline
 from vidstyle.jobs.cancel import Cancel, check_of
 from vidstyle.jobs.discovery import Batch, Item, counterpart
@@ -176,7 +177,7 @@ def _guide_of_item(given: Path, batch: Batch, item: Item, *, still: bool) -> Pat
     A folder with no file for any source is a series of frames, used for every clip. Raises
     GuideError if only this source has none.
     """
-    if not given.is_dir():
+    if is_automatic(given) or not given.is_dir():
         return given
     found = counterpart(given, item.relative_path)
     if found is not None:

@@ -93,12 +93,14 @@ def collect(  # noqa: PLR0913 - one argument for each option of a batch
     shard: tuple[int, int] = (1, 1),
     guides: Iterable[str | Sequence[str]] = (),
     listed: Sequence[Path] = (),
+    base: Path = Path(),
 ) -> Batch:
     """Return the batch of these sources: files, patterns, and the files in folders.
 
     listed: more sources, from a list. recursive: search subfolders. sequences: a folder is one
     source, a sequence of frames. shard: (i, n), every n-th item starting with the i-th. guides:
-    masks and maps, not used as sources. Raises UsageError or MediaError.
+    masks and maps, not used as sources. base: the folder that paths "as written" count from, the
+    start of those below it. Raises UsageError or MediaError.
     """
     if not (sources or listed):
         raise UsageError("expected a SOURCE, or a list of them in --list FILE, got none; name one")
@@ -110,7 +112,7 @@ def collect(  # noqa: PLR0913 - one argument for each option of a batch
     _check_output(output)
     named = [[path] if isinstance(path, str) else path for path in guides]
     guide_paths = frozenset(os.path.realpath(path) for paths in named for path in paths)
-    search = _Search(recursive, sequences, output, guide_paths)
+    search = _Search(recursive, sequences, output, guide_paths, base)
     items = _distinct(search.all_of(sources, listed), output)
     number, of = shard
     return Batch(
@@ -132,6 +134,7 @@ class _Search:
     sequences: bool
     output: Path
     guide_paths: frozenset[str]
+    base: Path
     faults: list[tuple[Path, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     unread: list[str] = field(default_factory=list)
@@ -149,7 +152,8 @@ class _Search:
     def _of(self, given: Path, *, in_list: bool) -> Iterator[Item]:
         """Yield the sources of one argument or line of a list."""
         check_apart(self.output, (given,))
-        path = _as_written(given)
+        below = given.is_relative_to(self.base)
+        path = _as_written(given.relative_to(self.base) if below else given)
         if given.is_dir() and not self.sequences:
             top = path if in_list else Path()
             yield from (Item(given / below, top / below, given) for below in self._below(given))

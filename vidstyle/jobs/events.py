@@ -116,7 +116,8 @@ class StepEvent(Event):
 class FrameEvent(Event):
     """A frame is finished.
 
-    losses: the last value of each loss term. cut: a shot begins with this frame. reinitialized:
+    losses: the last value of each loss term. frame_equivalents: evaluations in units of the whole
+    frame (see Stylized). cut: a shot begins with this frame. reinitialized:
     optimised without a prior although no shot begins here, since a dissolve has replaced the whole
     picture. back: the earlier frame that the prior was taken from if not the previous one (after a
     flash), else None.
@@ -127,6 +128,7 @@ class FrameEvent(Event):
     of: int
     losses: Mapping[str, float]
     evaluations: int
+    frame_equivalents: float
     seconds: float
     cut: bool
     reinitialized: bool
@@ -285,7 +287,7 @@ class PlanEvent(Event):
     width: int
     height: int
     steps: int
-    steps_next: int
+    steps_next: int | str
     evaluations: int
     seconds: float
     bytes: int

@@ -72,6 +72,7 @@ def _report(result: Stylized, *, seconds: float) -> dict[str, Any]:
     return {
         "losses": {name: float(value) for name, value in result.losses.items()},
         "evaluations": result.evaluations,
+        "frame_equivalents": round(result.frame_equivalents, 3),
         "seconds": round(seconds, 3),
     }
 

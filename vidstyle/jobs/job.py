@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidstyle.atomic import is_special, sha256_of
 from vidstyle.errors import MediaError, SettingsError, UsageError, as_path
-from vidstyle.inputs import check_apart
+from vidstyle.inputs import AUTO, check_apart, is_automatic
 from vidstyle.jobs.events import OnEvent, WeightsEvent
 from vidstyle.jobs.manifest import state_path
 from vidstyle.settings import Settings, options
@@ -55,7 +55,8 @@ class Job:
     """Everything that a run needs. Raises VidstyleError for paths and options that do not fit.
 
     styles: (picture, weight) pairs; positive weights, normalised to a sum of 1.
-    masks, map: guides of the frames; each one picture, one for every frame, or key frames.
+    masks, map: guides of the frames; each one picture, one for every frame, or key frames. A mask
+        may be "auto" or "auto:background": what stands out in each frame, and the rest.
     style_maps: the regions of each style picture, in the order of the styles.
     weights: the VGG-19 file, or None to find or download it.
     """
@@ -92,13 +93,18 @@ class Job:
 
     @property
     def guides(self) -> tuple[Path, ...]:
-        """All masks and maps."""
-        return (*self.masks, *filter(None, (self.map,)), *self.style_maps)
+        """All masks and maps that are read from files."""
+        drawn = (path for path in self.masks if not is_automatic(path))
+        return (*drawn, *self._maps)
+
+    @property
+    def _maps(self) -> tuple[Path, ...]:
+        return (*filter(None, (self.map,)), *self.style_maps)
 
     @property
     def optimises(self) -> bool:
         """Whether frames are optimised; if not, neither weights nor TensorFlow are needed."""
-        return self.settings.steps > 0 or self.settings.steps_next > 0
+        return self.settings.steps > 0 or self.settings.most_steps_next > 0
 
     def read_styles(self) -> "list[Style]":
         """Read the style pictures. Raises MediaError, naming the picture."""
@@ -113,7 +119,10 @@ class Job:
         return {
             "source": fingerprint(clip.files or (self.source,)),
             "styles": [{**fingerprint([path]), "weight": weight} for path, weight in self.styles],
-            "guides": [fingerprint(_files_of(path)) for path in self.guides],
+            "guides": [
+                *(_mask_fingerprint(path) for path in self.masks),
+                *(fingerprint(_files_of(path)) for path in self._maps),
+            ],
             "technique": self.technique.name,
             "options": _plain(asdict(self.technique)),
             "settings": self.settings.of_scope("look"),
@@ -257,6 +266,15 @@ def version_of(package: str) -> str | None:
     return None
 
 
+def _mask_fingerprint(path: Path) -> dict[str, Any]:
+    """Return what identifies a mask: its files, or the network that makes it."""
+    if not is_automatic(path):
+        return fingerprint(_files_of(path))
+    from vidstyle.segmentation.models import SALIENCY
+
+    return {"made": str(path), "network": SALIENCY.sha256}
+
+
 def _check_source(source: Path) -> None:
     if not source.exists() and "%" not in source.name:
         raise MediaError(f"the source {source} does not exist; check the path")
@@ -283,6 +301,9 @@ def _check_guides(job: Job) -> None:
             f"expected a --style-map for each --style, in the same order, got {len(job.styles)} "
             f"styles and {len(job.style_maps)} maps"
         )
+    for path in job.masks:
+        if str(path).startswith(f"{AUTO}:") and not (is_automatic(path) or path.exists()):
+            raise UsageError(f"--mask: expected auto or auto:background, got {path}")
     for path in job.guides:
         if not path.exists() and "%" not in path.name:
             raise MediaError(f"the mask or map {path} does not exist; check the path")

@@ -69,7 +69,7 @@ class Work:
     def expected(self, position: int) -> int:
         """Return the number of evaluations of a frame; cuts, which take more, are not known yet."""
         settings = self.job.settings
-        return settings.steps_next if self.linked and position else settings.steps
+        return settings.usual_steps_next if self.linked and position else settings.steps
 
     def space(self, positions: list[int]) -> int:
         """Return the bytes needed to save these frames and to write the whole output."""
@@ -162,9 +162,13 @@ def probe_source(job: Job) -> "Clip":
     return clip
 
 
-def survey(job: Job, notify: OnEvent, cancel: Cancel | None = None) -> Work:
-    """Probe the source, count its frames and select those of the job; report probe warnings."""
-    clip = media.probe(job.source, rate=job.settings.rate)
+def survey(job: Job, notify: OnEvent, cancel: Cancel | None = None, *, count: bool = True) -> Work:
+    """Probe the source, count its frames and select those of the job; report probe warnings.
+
+    count: decode everything, so that the frames are those that decode; else as packets declare.
+    """
+    probe = media.probe if count else media.probe_headers
+    clip = probe(job.source, rate=job.settings.rate)
     for note in clip.notes:
         notify(WarningEvent(message=f"{job.source}: {note}"))
     indices = media.select(clip, job.settings.start, job.settings.end)

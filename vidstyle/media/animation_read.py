@@ -107,9 +107,14 @@ def read_animation(path: Path, indices: range, factor: Factor = native) -> Itera
             yield pixels
 
 
-def plays(path: Path) -> int:
-    """Return how often an animation plays, 0: for ever. A GIF stores the number of repeats."""
-    with open_picture(path) as picture:
+def plays(clip: Clip) -> int:
+    """Return how often an animation plays; 0: for ever, also for other sources.
+
+    A GIF stores the number of repeats.
+    """
+    if clip.kind != "animation":
+        return 0
+    with open_picture(clip.path) as picture:
         count = picture.info.get("loop")
         repeats = picture.format == "GIF"
     if count is None:

@@ -34,12 +34,12 @@ def write_webp(clip: Clip, indices: range, frames: Iterable[Image], part: Path) 
     durations = _durations(clip, indices)
     with writing(part), part.open("w+b") as file:
         file.write(b"RIFF\0\0\0\0WEBP")
-        for place, (image, duration) in enumerate(zip(frames, durations, strict=True)):
+        for index, (image, duration) in enumerate(zip(frames, durations, strict=True)):
             sides = b"".join(_uint24(side - 1) for side in (image.shape[1], image.shape[0]))
-            if place == 0:
+            if index == 0:
                 animated, alpha = 0x02, 0x10 * (image.shape[2] == 4)
                 _riff(file, b"VP8X", struct.pack("<I", animated | alpha) + sides)
-                _riff(file, b"ANIM", struct.pack("<IH", 0, _plays(clip)))
+                _riff(file, b"ANIM", struct.pack("<IH", 0, plays(clip)))
             unblended = 0x02
             head = _uint24(0) * 2 + sides + _uint24(duration) + bytes([unblended])
             _riff(file, b"ANMF", head + _webp_data(_still(image)))
@@ -55,7 +55,7 @@ def write_apng(clip: Clip, indices: range, frames: Iterable[Image], part: Path) 
     durations = _durations(clip, indices)
     options = {
         "fflags": "+bitexact",
-        "plays": str(min(_plays(clip), 0xFFFF)),
+        "plays": str(min(plays(clip), 0xFFFF)),
         "final_delay": str(durations[-1] * _TICK),
     }
     with writing_media(part), av.open(f"file:{part}", "w", format="apng", options=options) as out:
@@ -79,11 +79,6 @@ def _durations(clip: Clip, indices: range) -> list[int]:
     return [later - earlier for earlier, later in pairwise(ticks)]
 
 
-def _plays(clip: Clip) -> int:
-    """Return how often the animation plays, 0: for ever."""
-    return plays(clip.path) if clip.kind == "animation" else 0
-
-
 def _still(image: Image) -> bytes:
     """Return the image as a still WebP."""
     data = io.BytesIO()
@@ -101,11 +96,11 @@ def _riff(file: BinaryIO, kind: bytes, body: bytes) -> None:
 
 def _webp_data(still: bytes) -> bytes:
     """Return the chunks of a still WebP that hold pixels and alpha."""
-    found, place = b"", 12
-    while place + 8 <= len(still):
-        size = struct.unpack("<I", still[place + 4 : place + 8])[0]
-        end = place + 8 + size + size % 2
-        if still[place : place + 4] in (b"ALPH", b"VP8 ", b"VP8L"):
-            found += still[place:end]
-        place = end
-    return found
+    chunks, offset = b"", 12
+    while offset + 8 <= len(still):
+        size = struct.unpack("<I", still[offset + 4 : offset + 8])[0]
+        end = offset + 8 + size + size % 2
+        if still[offset : offset + 4] in (b"ALPH", b"VP8 ", b"VP8L"):
+            chunks += still[offset:end]
+        offset = end
+    return chunks

@@ -8,7 +8,17 @@ from typing import Any, Literal
 
 from vidstyle.errors import MediaError, UsageError
 
-__all__ = ["MOVIES", "Clip", "Kind", "Stream", "as_json", "increasing", "output_times", "select"]
+__all__ = [
+    "MOVIES",
+    "Clip",
+    "Kind",
+    "Stream",
+    "as_json",
+    "increasing",
+    "output_times",
+    "select",
+    "times_of",
+]
 
 Kind = Literal["video", "animation", "picture", "photos", "sequence"]
 
@@ -116,7 +126,7 @@ def select(clip: Clip, start: float | None, end: float | None) -> range:
             f"--start, --end: expected a source that has time, got {_NOUNS[clip.kind]} "
             f"({clip.path}); leave them out, or say with --rate that it is a sequence"
         )
-    times = _times(clip)
+    times = times_of(clip)
     first = 0 if start is None else bisect_left(times, start - _SLACK)
     last = len(times) if end is None else bisect_left(times, end - _SLACK)
     if first >= last:
@@ -127,7 +137,7 @@ def select(clip: Clip, start: float | None, end: float | None) -> range:
 _NOUNS = {"picture": "a picture", "photos": "photos"}
 
 
-def _times(clip: Clip) -> list[float]:
+def times_of(clip: Clip) -> list[float]:
     """Return each frame's seconds from the first; if uncounted, computed from the rate."""
     if clip.timestamps is None or clip.time_base is None:
         rate = clip.rate or Fraction(25)

@@ -132,13 +132,13 @@ def choose(clip: Clip, suffix: str, encoding: EncodingOptions) -> OutputFormat:
     Unset options default to the container's first codec that keeps the alpha and depth of the
     source. Raises UsageError for a codec or pixel format that the container does not support.
     """
-    held = _CONTAINER_CODECS[MOVIES[suffix.lower()]]
-    if encoding.codec is not None and encoding.codec not in held:
+    codec_names = _CONTAINER_CODECS[MOVIES[suffix.lower()]]
+    if encoding.codec is not None and encoding.codec not in codec_names:
         raise UsageError(
-            f"--codec: expected one of {', '.join(held)} in {suffix}, got {encoding.codec}; choose "
-            "one of these, or another kind of output"
+            f"--codec: expected one of {', '.join(codec_names)} in {suffix}, got {encoding.codec}; "
+            "choose one of these, or another kind of output"
         )
-    codecs = [CODECS[name] for name in held if encoding.codec in (None, name)]
+    codecs = [CODECS[name] for name in codec_names if encoding.codec in (None, name)]
     if encoding.pix_fmt is not None:
         return _with_pix_fmt(suffix, codecs, encoding.pix_fmt, encoding.crf)
     offers = [
@@ -150,13 +150,14 @@ def choose(clip: Clip, suffix: str, encoding: EncodingOptions) -> OutputFormat:
     return max(offers, key=lambda offer: _fitness(offer, clip))
 
 
-def _fitness(form: OutputFormat, clip: Clip) -> tuple[bool, bool, bool]:
+def _fitness(output_format: OutputFormat, clip: Clip) -> tuple[bool, bool, bool]:
     """Return the fitness of a format as sort key; the first in the list wins ties."""
     deep = clip.depth > 8
     return (
-        form.alpha >= clip.alpha,
-        not deep or form.depth > 8,
-        form.alpha == clip.alpha and (deep or form.depth == 8 or len(form.codec.formats) == 1),
+        output_format.alpha >= clip.alpha,
+        not deep or output_format.depth > 8,
+        output_format.alpha == clip.alpha
+        and (deep or output_format.depth == 8 or len(output_format.codec.formats) == 1),
     )
 
 

@@ -4,10 +4,10 @@ PyAV does not expose it, and FFmpeg's decoders do not apply it.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 __all__ = ["Crop", "crop_of"]
 
@@ -28,7 +28,7 @@ class Crop:
 
 
 def crop_of(path: Path, format_name: str, track: int) -> Crop | None:
-    """Return the crop of a track, given by its place in the file; None if it has none."""
+    """Return the crop of a track, given by its index in the file; None if it has none."""
     search = {"mov": _mp4_crop, "matroska": _matroska_crop}.get(format_name.partition(",")[0])
     if search is None:
         return None
@@ -42,10 +42,10 @@ def crop_of(path: Path, format_name: str, track: int) -> Crop | None:
 
 
 def _mp4_crop(file: BinaryIO, size: int, track: int) -> Crop | None:
-    tracks = list(_boxes_at(file, 0, size, _SAMPLE_PATH[:2]))
+    tracks = list(_at_path(_boxes, file, 0, size, _SAMPLE_PATH[:2]))
     if track >= len(tracks):
         return None
-    for start, end in _boxes_at(file, *tracks[track], _SAMPLE_PATH[2:]):
+    for start, end in _at_path(_boxes, file, *tracks[track], _SAMPLE_PATH[2:]):
         for _, entry, until in _boxes(file, start + 8, end):
             file.seek(entry)
             width, height = struct.unpack(">HH", file.read(_ENTRY - 8)[24:28])
@@ -66,15 +66,24 @@ def _aperture(width: int, height: int, fields: tuple[int, ...]) -> Crop:
     return Crop(left=left, top=top, right=right, bottom=bottom)
 
 
-def _boxes_at(
-    file: BinaryIO, start: int, end: int, ids: tuple[bytes, ...]
+def _at_path(
+    children: Callable[..., Iterator[tuple[Any, int, int]]],
+    file: BinaryIO,
+    start: int,
+    end: int,
+    ids: tuple[Any, ...],
 ) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of the bodies of all boxes at a path of box types."""
-    for kind, body, until in _boxes(file, start, end):
-        if kind == ids[0] and len(ids) == 1:
+    """Yield (start, end) of the bodies of all boxes or elements at a path of ids.
+
+    children: `_boxes` or `_elements`. The search ends after Matroska's Tracks.
+    """
+    for name, body, until in children(file, start, end):
+        if name == ids[0] and len(ids) == 1:
             yield body, until
-        elif kind == ids[0]:
-            yield from _boxes_at(file, body, until, ids[1:])
+        elif name == ids[0]:
+            yield from _at_path(children, file, body, until, ids[1:])
+        if name == _TRACKS:
+            return
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -93,10 +102,10 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
 
 
 def _matroska_crop(file: BinaryIO, size: int, track: int) -> Crop | None:
-    tracks = list(_elements_at(file, 0, size, (_SEGMENT, _TRACKS, _ENTRY_OF_TRACK)))
+    tracks = list(_at_path(_elements, file, 0, size, (_SEGMENT, _TRACKS, _ENTRY_OF_TRACK)))
     if track >= len(tracks):
         return None
-    for video in _elements_at(file, *tracks[track], (_VIDEO,)):
+    for video in _at_path(_elements, file, *tracks[track], (_VIDEO,)):
         found = {}
         for name, start, end in _elements(file, *video):
             if name in _SIDES:
@@ -105,18 +114,6 @@ def _matroska_crop(file: BinaryIO, size: int, track: int) -> Crop | None:
         if found:
             return Crop(**found)
     return None
-
-
-def _elements_at(
-    file: BinaryIO, start: int, end: int, ids: tuple[int, ...]
-) -> Iterator[tuple[int, int]]:
-    for name, body, until in _elements(file, start, end):
-        if name == ids[0] and len(ids) == 1:
-            yield body, until
-        elif name == ids[0]:
-            yield from _elements_at(file, body, until, ids[1:])
-        if name == _TRACKS:
-            return
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -2,8 +2,8 @@
 
 The clock of a concatenated MPEG-TS or VOB file restarts at each join; that of a recording wraps.
 As with FFmpeg's `ts_discontinuity_detect`, one offset is added to all streams from a jump on.
-Differs: all packets are scanned first, each stream enters a segment at its own first packet of
-it, and the offset is the smallest at which no stream overlaps itself, which keeps sync.
+Differs: all packets are scanned first, each stream enters a segment at its own first packet in
+the segment, and the offset is the smallest at which no stream overlaps itself, which keeps sync.
 """
 
 from bisect import bisect_right
@@ -61,8 +61,8 @@ class Clock:
             return
         number = self._seen[packet.stream_index]
         self._seen[packet.stream_index] += 1
-        place = bisect_right(offsets, number, key=lambda offset: offset[0]) - 1
-        ticks = round(offsets[place][1] / packet.time_base)
+        index = bisect_right(offsets, number, key=lambda offset: offset[0]) - 1
+        ticks = round(offsets[index][1] / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts + ticks
         packet.dts = None if packet.dts is None else packet.dts + ticks
 
@@ -85,7 +85,8 @@ class _Run:
     """Consecutive packets of one stream in one segment; times in ticks of the stream.
 
     first, last: decoding times. low, high: lowest and highest display time. reach: display end.
-    gap: between the last two packets. count, shown: packets with a decoding time; with any time.
+    gap: between the last two packets. count: packets with a decoding time; displayed: packets with
+    any time.
     """
 
     segment: int
@@ -97,24 +98,24 @@ class _Run:
     reach: int | None = None
     gap: int = 0
     count: int = 0
-    shown: int = 0
+    displayed: int = 0
 
     def add(self, seen: _PacketTimes) -> None:
         """Add a packet. Without a decoding time, only its display time counts."""
-        shown = seen.dts if seen.pts is None else seen.pts
-        if seen.discarded or shown is None:
+        displayed = seen.dts if seen.pts is None else seen.pts
+        if seen.discarded or displayed is None:
             return
         if seen.dts is not None:
             self.gap = seen.duration or max(0, seen.dts - self.last) or self.gap
             self.last = max(self.last, seen.dts)
             self.count += 1
         self.gap = self.gap or seen.duration
-        if self.shown < _HEAD:
-            self.low = shown if self.low is None else min(self.low, shown)
-        self.high = shown if self.high is None else max(self.high, shown)
-        end = shown + self.gap
+        if self.displayed < _HEAD:
+            self.low = displayed if self.low is None else min(self.low, displayed)
+        self.high = displayed if self.high is None else max(self.high, displayed)
+        end = displayed + self.gap
         self.reach = end if self.reach is None else max(self.reach, end)
-        self.shown += 1
+        self.displayed += 1
 
 
 @dataclass
@@ -183,7 +184,7 @@ class Continuity:
             bool(packet.is_discard),
         )
 
-    def place(self, seen: _PacketTimes) -> None:
+    def assign(self, seen: _PacketTimes) -> None:
         """Assign a packet to its segment; packets come in order of file position."""
         track = self._tracks[seen.stream]
         stamp = seen.dts if seen.dts is not None or track.runs else seen.pts
@@ -192,17 +193,17 @@ class Continuity:
                 track.runs[-1].add(seen)
             return
         time = track.seconds(stamp)
-        shown = time if seen.pts is None else track.seconds(seen.pts)
-        segment = self._segment_for(track, time, shown)
+        display_time = time if seen.pts is None else track.seconds(seen.pts)
+        segment = self._segment_for(track, time, display_time)
         if not track.runs or track.runs[-1].segment != segment:
             track.runs.append(_Run(segment, seen.number, stamp, stamp))
         track.runs[-1].add(seen)
         if track.timed:
-            place = self._segments[segment]
-            place.low, place.high = min(place.low, time), max(place.high, time)
+            bounds = self._segments[segment]
+            bounds.low, bounds.high = min(bounds.low, time), max(bounds.high, time)
 
-    def _segment_for(self, track: _Track, time: float, shown: float) -> int:
-        """Return the segment of a packet. time, shown: decoding and display time, in seconds."""
+    def _segment_for(self, track: _Track, time: float, display_time: float) -> int:
+        """Return the segment of a packet. time: decoding time; both times in seconds."""
         if not self._segments:
             return self._open(time)
         newest = len(self._segments) - 1
@@ -214,10 +215,10 @@ class Continuity:
             closer = near <= max(_REACH, self._segments[current].distance(time))
             return newest if closer else current
         if current != newest:
-            missed = abs(time - track.expected)
-            if near <= missed or (near <= _NEAR and missed > _CONTIGUOUS):
+            deviation = abs(time - track.expected)
+            if near <= deviation or (near <= _NEAR and deviation > _CONTIGUOUS):
                 return newest
-        if not self._jumps(track, time, shown):
+        if not self._jumps(track, time, display_time):
             return current
         earlier = self._rejoined(track, time)
         return self._open(time) if earlier is None else earlier
@@ -226,16 +227,16 @@ class Continuity:
         self._segments.append(_Segment(time, time))
         return len(self._segments) - 1
 
-    def _jumps(self, track: _Track, time: float, shown: float) -> bool:
+    def _jumps(self, track: _Track, time: float, display_time: float) -> bool:
         """Whether a stream's times jump. A gap that another stream fills is not a jump."""
         run = track.runs[-1]
         back = track.seconds(run.last) - time
         if run.high is not None:
-            back = min(back, track.seconds(run.high) - shown)
+            back = min(back, track.seconds(run.high) - display_time)
         if back > max(_BACK, _REORDERED * track.seconds(run.gap)):
             return True
         if back > 0 and run.count > 1 and run.low is not None:
-            again = time <= track.seconds(run.first) and shown <= track.seconds(run.low)
+            again = time <= track.seconds(run.first) and display_time <= track.seconds(run.low)
             if again:  # restarts from the segment's first time, however short it is
                 return True
         if time - track.expected <= self._jump:
@@ -264,11 +265,11 @@ class Continuity:
 
     def timeline(self, main: int | None) -> Timeline:
         """Return the timeline. main: index of the stream whose frames must not precede 0."""
-        edges = self._edges()
-        offsets = self._offsets(edges)
-        shift = self._lead(main, offsets)
+        bounds = self._bounds()
+        offsets = self._offsets(bounds)
+        shift = self._time_before_0(main, offsets)
         offsets = [offset + shift for offset in offsets]
-        begins = [low + offset for (low, _), offset in zip(edges, offsets, strict=True)]
+        begins = [low + offset for (low, _), offset in zip(bounds, offsets, strict=True)]
         return Timeline(
             offsets=self._by_stream(offsets) if any(offsets) else {},
             joins=tuple(begins[1:]),
@@ -286,7 +287,7 @@ class Continuity:
                 changes[index] = ((0, found[0][1]), *found[1:])
         return changes
 
-    def _lead(self, main: int | None, offsets: list[Fraction]) -> Fraction:
+    def _time_before_0(self, main: int | None, offsets: list[Fraction]) -> Fraction:
         """Return the seconds by which the main stream starts before 0."""
         track = None if main is None else self._tracks.get(main)
         first = track.runs[0] if track and track.runs else None
@@ -294,25 +295,25 @@ class Continuity:
             return Fraction(0)
         return max(Fraction(0), -(first.low * track.base + offsets[first.segment]))
 
-    def _offsets(self, edges: list[tuple[Fraction, Fraction]]) -> list[Fraction]:
+    def _offsets(self, bounds: list[tuple[Fraction, Fraction]]) -> list[Fraction]:
         """Return the seconds added to the times of each segment.
 
-        edges: as of `_edges`; used if no stream continues from an earlier segment into this one.
+        bounds: as of `_bounds`; used if no stream continues from an earlier segment into this one.
         """
-        entries: list[list[tuple[int, Fraction]]] = [[] for _ in edges]
+        entries: list[list[tuple[int, Fraction]]] = [[] for _ in bounds]
         for track in self._tracks.values():
             for before, after in _entries(track):
                 overlap = max(_overlaps(before, after)) * track.base
                 entries[after.segment].append((before.segment, overlap))
         offsets: list[Fraction] = []
         end = Fraction(0)
-        for (low, high), entered in zip(edges, entries, strict=True):
+        for (low, high), entered in zip(bounds, entries, strict=True):
             least = [offsets[segment] + overlap for segment, overlap in entered]
             offsets.append(max(least, default=end - low if offsets else Fraction(0)))
             end = max(end, high + offsets[-1])
         return offsets
 
-    def _edges(self) -> list[tuple[Fraction, Fraction]]:
+    def _bounds(self) -> list[tuple[Fraction, Fraction]]:
         """Return (start of the first, end of the last) frame or sound of each segment."""
         found: list[tuple[Fraction, Fraction] | None] = [None for _ in self._segments]
         for track in self._tracks.values():

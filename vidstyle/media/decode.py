@@ -36,7 +36,9 @@ __all__ = [
     "SCALER",
     "Shape",
     "codec_name",
+    "decode_packet",
     "decoded",
+    "decoder_of",
     "is_transparent",
     "is_video",
     "main_stream",
@@ -48,6 +50,7 @@ __all__ = [
     "shape_of",
     "streams_of",
     "timeline_of",
+    "to_pixels",
 ]
 
 # Exceptions that PyAV raises on damaged files (found by fuzzing: docs/media.md).
@@ -86,6 +89,7 @@ def open_video(path: Path) -> Iterator[InputContainer]:
 
 
 def reason(error: BaseException) -> str:
+    """Return the message of an exception, else the name of its class."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
@@ -130,7 +134,7 @@ def _scanned(path: Path, changed: int, size: int) -> Timeline:
     with open_video(path) as container:
         found = Continuity(container.format.name)
         for seen in _file_order(found, _raw_packets(container, list(container.streams), [])):
-            found.place(seen)
+            found.assign(seen)
         streams = candidates(container)
         main = choose_main_stream(streams, found.timeline(None)).index if streams else None
         return found.timeline(main)
@@ -268,16 +272,16 @@ def decoded(
 ) -> Iterator[VideoFrame]:
     """Yield every decodable frame in order. watch: called with each packet of every stream."""
     wanted = [stream] if watch is None else list(container.streams)
-    decoder = _decoder(stream)
+    decoder = decoder_of(stream)
     for packet in packets(container, wanted, faults):
         if watch is not None:
             watch(packet)
         if packet.stream_index == stream.index and packet.size:
-            yield from _decode_packet(decoder, packet, faults)
-    yield from _decode_packet(decoder, None, faults)
+            yield from decode_packet(decoder, packet, faults)
+    yield from decode_packet(decoder, None, faults)
 
 
-def _decoder(stream: VideoStream) -> VideoCodecContext:
+def decoder_of(stream: VideoStream) -> VideoCodecContext:
     """Return the stream's decoder; for VP8 and VP9 with alpha, that of libvpx."""
     context = stream.codec_context
     tags = {name.lower(): value for name, value in stream.metadata.items()}
@@ -288,7 +292,8 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
     return decoder
 
 
-def _decode_packet(decoder: VideoCodecContext, packet: Any, faults: list[str]) -> list[VideoFrame]:
+def decode_packet(decoder: VideoCodecContext, packet: Any, faults: list[str]) -> list[VideoFrame]:
+    """Return the frames that a packet completes (None: the last ones); append a fault instead."""
     try:
         with memory_limit(_DECODING):
             return decoder.decode(packet)
@@ -335,7 +340,7 @@ def read_video(path: Path, indices: range, factor: Factor = native) -> Iterator[
                 shape = shape.reduced(factor((shape.width, shape.height)))
                 check_room(path, (shape.width, shape.height), len(frame.format.components))
             if index in indices:
-                yield _to_pixels(frame, shape, scaler)
+                yield to_pixels(frame, shape, scaler)
             if index + 1 >= indices.stop:
                 return
     raise MediaError(
@@ -344,7 +349,7 @@ def read_video(path: Path, indices: range, factor: Factor = native) -> Iterator[
     )
 
 
-def _to_pixels(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Image:
+def to_pixels(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Image:
     """Convert a frame to sRGB, cropped, with square pixels, upright.
 
     8-bit frames are converted in 8 bits: in 16 the scaler makes opaque alpha less than 1.

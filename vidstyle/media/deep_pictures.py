@@ -17,17 +17,18 @@ from PIL import TiffImagePlugin
 
 from vidstyle.image import Image
 from vidstyle.media import heif
+from vidstyle.media.large import UPRIGHT
 from vidstyle.media.profiles import uint16_to_srgb
 from vidstyle.media.tiff_tags import with_exif
 
 __all__ = [
     "DEEP",
+    "decode_png",
     "depth_of",
+    "encode_png",
     "has_transparent_values",
     "read_deep",
     "reads_deep",
-    "upright",
-    "whole_png",
     "write_deep",
 ]
 
@@ -62,7 +63,7 @@ def depth_of(path: Path, picture: PIL.Image.Image) -> int:
 
 
 def reads_deep(path: Path, picture: PIL.Image.Image) -> bool:
-    """Whether a picture is read with `read_deep`: Pillow would lose depth or colours."""
+    """Whether `read_deep` reads a picture, since Pillow would lose depth or colours."""
     wide = picture.format == heif.FORMAT and heif.is_wide(picture)
     return _is_small_enough(picture) and (wide or depth_of(path, picture) > 8)
 
@@ -115,7 +116,7 @@ def read_deep(path: Path, picture: PIL.Image.Image, size: tuple[int, int]) -> Im
         image = np.dstack([image, alpha.astype(np.float32) / np.float32(_TOP)])
     is_upright = picture.format == heif.FORMAT  # libheif applies the rotation
     orientation = 1 if is_upright else picture.getexif().get(_ORIENTATION, 1)
-    return np.ascontiguousarray(upright(image, orientation))
+    return np.ascontiguousarray(UPRIGHT.get(orientation, np.asarray)(image))
 
 
 def _reduced(values: Uint16, size: tuple[int, int]) -> Uint16:
@@ -137,7 +138,7 @@ def _decode(path: Path, picture: PIL.Image.Image) -> tuple[Uint16, Uint16 | None
     if picture.format == heif.FORMAT:
         return _split_alpha(heif.read_uint16(path), picture, grey=False)
     png = picture.format == "PNG"
-    values = _png_samples(path) if png else _tiff_samples(path, picture)
+    values = decode_png(path.read_bytes()) if png else _tiff_samples(path, picture)
     if values.shape[:2] != picture.size[::-1]:
         raise ValueError("the size is not the one in the header")
     return _split_alpha(values, picture, grey=_is_grey(path, picture))
@@ -159,25 +160,29 @@ def _is_grey(path: Path, picture: PIL.Image.Image) -> bool:
     return picture.mode in ("I;16", "I;16B", "I;16L", "L", "LA")
 
 
-def upright(image: Image, orientation: int) -> Image:
-    """Apply an EXIF orientation (1 to 8) to [H, W, channels]."""
-    turned = image.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else image
-    if orientation in (2, 3, 6, 7):
-        turned = turned[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        turned = turned[::-1]
-    return turned
+def decode_png(data: bytes) -> Uint16:
+    """Decode a 16-bit PNG to uint16 [H, W, 1 to 4]. Raises OSError if it is damaged.
 
-
-def _png_samples(path: Path) -> Uint16:
-    data = path.read_bytes()
-    if not whole_png(data):
+    OpenCV fills missing pixels with black, so the chunks are checked first.
+    """
+    if not _is_whole_png(data):
         raise OSError("a chunk is damaged or missing")
     return _decoded(data)
 
 
+def encode_png(values: Uint16, level: int) -> bytes:
+    """Encode uint16 RGB [H, W, 3] or RGBA [H, W, 4] as PNG. level: of zlib. Raises OSError."""
+    import cv2
+
+    order = [2, 1, 0, 3][: values.shape[2]]
+    done, data = cv2.imencode(".png", values[..., order], [cv2.IMWRITE_PNG_COMPRESSION, level])
+    if not done:
+        raise OSError("the picture could not be encoded as PNG")
+    return bytes(data)
+
+
 def _decoded(data: bytes) -> Uint16:
-    """Decode with OpenCV to uint16, channels in file order."""
+    """Decode a picture with OpenCV to uint16 [H, W, channels], channels in file order."""
     import cv2
 
     with _silent_opencv():
@@ -203,17 +208,17 @@ def _silent_opencv() -> Iterator[None]:
         log.setLogLevel(before)
 
 
-def whole_png(data: bytes) -> bool:
-    """Whether every chunk up to IEND has a valid CRC; OpenCV fills missing pixels with black."""
-    place = 8
-    while place + 12 <= len(data):
-        size = int.from_bytes(data[place : place + 4])
-        body = data[place + 4 : place + 8 + size]
-        if zlib.crc32(body).to_bytes(4) != data[place + 8 + size : place + 12 + size]:
+def _is_whole_png(data: bytes) -> bool:
+    """Whether every chunk up to IEND has a valid CRC."""
+    offset = 8
+    while offset + 12 <= len(data):
+        size = int.from_bytes(data[offset : offset + 4])
+        body = data[offset + 4 : offset + 8 + size]
+        if zlib.crc32(body).to_bytes(4) != data[offset + 8 + size : offset + 12 + size]:
             return False
         if body[:4] == b"IEND":
             return True
-        place += 12 + size
+        offset += 12 + size
     return False
 
 
@@ -262,7 +267,7 @@ def _check_strips(path: Path, tags: Any, most: int) -> None:
             except zlib.error as error:
                 raise OSError(str(error)) from error
             if inflater.unconsumed_tail:
-                raise OSError("a strip holds more than the picture has")
+                raise OSError("a strip has more bytes than the picture")
 
 
 def write_deep(file: Any, values: Uint16, suffix: str, metadata: dict[str, Any]) -> None:
@@ -275,13 +280,7 @@ def write_deep(file: Any, values: Uint16, suffix: str, metadata: dict[str, Any])
 
 def _png(values: Uint16, metadata: dict[str, Any]) -> bytes:
     """Return a PNG with the ancillary chunks that Pillow makes of the metadata."""
-    import cv2
-
-    order = [2, 1, 0, 3][: values.shape[2]]
-    done, data = cv2.imencode(".png", values[..., order], [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
-    if not done:
-        raise OSError("the picture could not be packed as PNG")
-    packed, small = data.tobytes(), io.BytesIO()
+    packed, small = encode_png(values, _PNG_LEVEL), io.BytesIO()
     PIL.Image.new("RGB", (1, 1)).save(small, format="PNG", **metadata)
     header = 8 + 12 + 13  # signature and IHDR
     return packed[:header] + _ancillary(small.getvalue()) + packed[header:]
@@ -289,13 +288,13 @@ def _png(values: Uint16, metadata: dict[str, Any]) -> bytes:
 
 def _ancillary(data: bytes) -> bytes:
     """Return all chunks of a PNG but IHDR, IDAT and IEND."""
-    found, place = b"", 8
-    while place + 12 <= len(data):
-        end = place + 12 + int.from_bytes(data[place : place + 4])
-        if data[place + 4 : place + 8] not in (b"IHDR", b"IDAT", b"IEND"):
-            found += data[place:end]
-        place = end
-    return found
+    chunks, offset = b"", 8
+    while offset + 12 <= len(data):
+        end = offset + 12 + int.from_bytes(data[offset : offset + 4])
+        if data[offset + 4 : offset + 8] not in (b"IHDR", b"IDAT", b"IEND"):
+            chunks += data[offset:end]
+        offset = end
+    return chunks
 
 
 def _tiff(values: Uint16, metadata: dict[str, Any]) -> bytes:

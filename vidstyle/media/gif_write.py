@@ -43,7 +43,7 @@ def _last(ticks: list[int]) -> int:
 
 def _loop(clip: Clip) -> int:
     """Return the muxer's loop option: number of repeats, 0: for ever, -1: none."""
-    played = plays(clip.path) if clip.kind == "animation" else 0
+    played = plays(clip)
     return played - 1 if played > 1 else -played
 
 

@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 _LEVELS = 65536  # 16-bit codes
 _HEADER = 128  # bytes before the tag table
-_MOST_TAGS = 200  # a longer tag table is taken for damage
+_MOST_TAGS = 200  # a longer tag table is treated as damage
 _COLORANTS = (b"rXYZ", b"gXYZ", b"bXYZ")
 _CURVES = (b"rTRC", b"gTRC", b"bTRC")
 # Parameters of each type of parametric curve, in file order.

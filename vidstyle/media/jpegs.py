@@ -12,7 +12,7 @@ __all__ = ["lacks_end", "with_end_marker"]
 
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
-_ALONE = (0x00, 0x01, *range(0xD0, 0xD8))  # after 0xFF: byte stuffing and restarts
+_WITHOUT_LENGTH = (0x00, 0x01, *range(0xD0, 0xD8))  # after 0xFF: byte stuffing and restarts
 # A decoder skips bytes after complete data and decodes bytes after incomplete data. The two
 # patterns differ in every bit, so that even one missing bit changes the pixels.
 _PADS = (b"\x55" * 64, b"\xaa" * 64)
@@ -44,8 +44,8 @@ def _lacks_end(path: Path, _changed: int, _size: int) -> bool:
     if any(kind == _EOI for kind, _ in segments) or not _has_all_scans(segments):
         return False
     restart = _next_restart(data)  # data may end just before a restart marker
-    pads = (b"", *_PADS, *(restart + pad for pad in _PADS))
-    plain, *padded = (_pixels(data + pad + _END) for pad in pads)
+    endings = (b"", *_PADS, *(restart + pad for pad in _PADS))
+    plain, *padded = (_pixels(data + pad + _END) for pad in endings)
     return plain is not None and all(plain == other for other in padded)
 
 
@@ -66,18 +66,18 @@ def _pixels(data: bytes) -> int | None:
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (marker, body) of each segment; entropy-coded data is skipped."""
-    place = 2
-    while (place := data.find(b"\xff", place)) >= 0 and place + 1 < len(data):
-        kind = data[place + 1]
-        if kind in _ALONE or kind == 0xFF:
-            place += 1 if kind == 0xFF else 2
+    offset = 2
+    while (offset := data.find(b"\xff", offset)) >= 0 and offset + 1 < len(data):
+        kind = data[offset + 1]
+        if kind in _WITHOUT_LENGTH or kind == 0xFF:
+            offset += 1 if kind == 0xFF else 2
             continue
         if kind == _EOI:
             yield kind, b""
             return
-        size = int.from_bytes(data[place + 2 : place + 4])
-        yield kind, data[place + 4 : place + 2 + size]
-        place += 2 + max(size, 2)
+        size = int.from_bytes(data[offset + 2 : offset + 4])
+        yield kind, data[offset + 4 : offset + 2 + size]
+        offset += 2 + max(size, 2)
 
 
 def _has_all_scans(segments: list[tuple[int, bytes]]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from av.audio.layout import AudioLayout
 
-__all__ = ["Channels", "decoded", "layout_names", "merged", "named", "settle", "speakers"]
+__all__ = ["Channels", "decoded", "holds", "layout_names", "merged", "named", "settle", "speakers"]
 
 # FFmpeg's named layouts, without binaural and downmix, which are stereo by another name.
 _STANDARD = (
@@ -33,7 +33,7 @@ class Channels:
     """The channels of an audio stream, in stored order.
 
     layout: the layout given to the decoder: a standard name, or e.g. "12 channels".
-    names: the speaker of each channel ("FL", "LFE", …), () if the file does not tell.
+    names: the speaker of each channel ("FL", "LFE", …), () if unknown.
     """
 
     layout: str
@@ -41,6 +41,7 @@ class Channels:
 
     @property
     def count(self) -> int:
+        """The number of channels."""
         return AudioLayout(self.layout).nb_channels
 
     @property
@@ -124,6 +125,11 @@ def _default(count: int) -> str:
         return named(AudioLayout(f"{count}c")) or f"{count} channels"
     except ValueError:  # FFmpeg has no default for this number
         return f"{count} channels"
+
+
+def holds(layout: str, names: tuple[str, ...]) -> bool:
+    """Whether a named layout has all of these speakers, side and back ones being the same."""
+    return set(merged(speakers(layout))) >= set(merged(names))
 
 
 def merged(names: tuple[str, ...]) -> tuple[str, ...]:

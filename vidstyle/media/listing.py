@@ -14,7 +14,7 @@ __all__ = [
     "is_pattern",
     "is_system",
     "left_out_message",
-    "listed",
+    "list_pictures",
     "missing_numbers",
     "natural",
 ]
@@ -54,7 +54,7 @@ def is_pattern(path: Path) -> bool:
     return bool(NUMBER.search(path.name)) and not path.exists()
 
 
-def listed(path: Path, expected: str) -> tuple[list[Path], tuple[str, ...]]:
+def list_pictures(path: Path, expected: str) -> tuple[list[Path], tuple[str, ...]]:
     """Return (pictures in natural order, notes on files left out or numbers missing).
 
     path: a folder or a numbered pattern. expected: the beginning of error messages. Raises

@@ -3,7 +3,6 @@
 Converts integer pixels, ICC profiles, palettes and EXIF orientation to and from `Image`.
 """
 
-import os
 import struct
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +14,8 @@ import numpy as np
 import PIL.Image
 from PIL import ImageOps
 
-from vidstyle.errors import MediaError, OutputError, as_path, reading, writing
+from vidstyle.atomic import sync_open
+from vidstyle.errors import MediaError, as_path, reading, writing
 from vidstyle.image import Image, from_uint16, over_white, to_bytes, to_uint16
 from vidstyle.media import deep_pictures, heif, jpegs
 from vidstyle.media.large import (
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 _STRIP = 1 << 24  # pixels per strip
-LIMIT = 300_000_000  # pixels; a larger picture is taken for a decompression bomb
+LIMIT = 300_000_000  # pixels; a larger picture is treated as a decompression bomb
 
 # Pillow formats that are recognised reliably by their first bytes and are not videos.
 _FORMATS = (
@@ -260,44 +260,33 @@ def write_picture(
     with writing(path), path.open("wb") as file:
         if depth > 8 and kind in deep_pictures.DEEP:
             deep_pictures.write_deep(file, to_uint16(image), kind, metadata or {})
-            _sync(file)
-            return
-        PIL.Image.fromarray(to_bytes(image)).save(
-            file,
-            format=PIL.Image.registered_extensions()[kind],
-            **{**WRITABLE[kind], **(metadata or {})},
-        )
-        _sync(file)
+        else:
+            PIL.Image.fromarray(to_bytes(image)).save(
+                file,
+                format=PIL.Image.registered_extensions()[kind],
+                **{**WRITABLE[kind], **(metadata or {})},
+            )
+        sync_open(file)
 
 
 def save_frame(path: Path, image: Image) -> None:
     """Write a frame as 16-bit PNG to `path` and sync it to disk. Raises OutputError."""
-    import cv2
-
-    done, data = cv2.imencode(".png", to_uint16(image)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not done:
-        raise OutputError(f"cannot write {path}: the frame could not be packed as PNG")
     with writing(path), path.open("wb") as file:
-        file.write(data.tobytes())
-        _sync(file)
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+        file.write(deep_pictures.encode_png(to_uint16(image), 1))
+        sync_open(file)
 
 
 def load_frame(path: Path) -> Image:
     """Read a file of `save_frame`. Raises MediaError if damaged, OutputError if missing."""
-    import cv2
-
     with reading(path):
         data = path.read_bytes()
-    whole = deep_pictures.whole_png(data)
-    deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
-    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
+    try:
+        values = deep_pictures.decode_png(data)
+        if values.shape[2] < 3:
+            raise OSError("it is grey")
+        return from_uint16(values)
+    except OSError as error:
         raise MediaError(
-            f"{path}: expected a whole 16-bit PNG frame, got a damaged one; "
+            f"{path}: expected a whole 16-bit PNG frame, got a damaged one ({error}); "
             "delete it and run the same command again"
-        )
-    return from_uint16(deep[..., ::-1])
+        ) from error

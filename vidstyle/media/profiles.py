@@ -134,12 +134,12 @@ def _interpolated(values: Uint16, table: Image) -> Image:
 
 def _looked_up(values: Uint16, table: Image) -> Image:
     """Interpolate trilinearly between the nodes of a table."""
-    place = values.astype(np.float32) * np.float32((_NODES - 1) / 65535)
-    low = np.minimum(place.astype(np.int32), _NODES - 2)
-    part = place - low
-    found = np.zeros(values.shape, np.float32)
+    position = values.astype(np.float32) * np.float32((_NODES - 1) / 65535)
+    low = np.minimum(position.astype(np.int32), _NODES - 2)
+    fraction = position - low
+    colours = np.zeros(values.shape, np.float32)
     for corner in np.ndindex(2, 2, 2):
-        share = np.where(corner, part, 1 - part).prod(axis=2, keepdims=True)
+        weight = np.where(corner, fraction, 1 - fraction).prod(axis=2, keepdims=True)
         red, green, blue = (low[..., i] + corner[i] for i in range(3))
-        found += share * table[red, green, blue]
-    return found
+        colours += weight * table[red, green, blue]
+    return colours

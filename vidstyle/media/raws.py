@@ -1,4 +1,4 @@
-"""Camera raw files: recognised, so that their thumbnail is not taken for the photo."""
+"""Camera raw files: recognised, so that their thumbnail is not used as the photo."""
 
 from pathlib import Path
 

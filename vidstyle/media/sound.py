@@ -13,7 +13,7 @@ import av.error
 from av.container import InputContainer
 
 from vidstyle.media.decode import codec_name
-from vidstyle.media.layouts import layout_names, merged, speakers
+from vidstyle.media.layouts import holds, layout_names, speakers
 from vidstyle.media.transcoding import Encoding, Window
 from vidstyle.media.trials import (
     EXCERPT,
@@ -120,7 +120,7 @@ def _holds(layout: str, sound: DecodedSound) -> bool:
     """Whether a layout has a channel for each channel of the sound."""
     if not sound.speakers:
         return not speakers(layout)
-    return set(merged(speakers(layout))) >= set(sound.speakers)
+    return holds(layout, sound.speakers)
 
 
 def _undecoded(stream: Any) -> str | None:
@@ -200,9 +200,8 @@ def _fitted_layout(sound: DecodedSound, offered: tuple[str, ...] | None, *, loss
     offered: the layouts to choose from; None: all.
     """
     names = offered or layout_names()
-    known = set(sound.speakers)
-    if not known:
+    if not sound.speakers:
         return f"{sound.count} channels" if lossless else "stereo"
-    holding = [one for one in names if set(merged(speakers(one))) >= known]
+    holding = [one for one in names if holds(one, sound.speakers)]
     smaller = [one for one in names if len(speakers(one)) <= sound.count]
     return min(holding, key=lambda one: len(speakers(one)), default=smaller[-1])

@@ -22,7 +22,7 @@ from vidstyle.media.large import (
     reduced_size,
     side_factor,
 )
-from vidstyle.media.listing import is_pattern, listed
+from vidstyle.media.listing import is_pattern, list_pictures
 from vidstyle.media.pictures import (
     is_picture,
     is_transparent,
@@ -33,7 +33,7 @@ from vidstyle.media.pictures import (
 )
 from vidstyle.media.raws import check_developed
 
-__all__ = ["probe", "read", "read_alpha"]
+__all__ = ["probe", "probe_headers", "read", "read_alpha", "read_frame"]
 
 _EXPECTED = "expected a video, a picture, a folder of pictures or a numbered pattern (f/%05d.png)"
 _TURNS = {3: 180, 6: 90, 8: 270}  # EXIF orientation -> clockwise degrees; the others also mirror
@@ -62,6 +62,21 @@ def probe(source: Path | str, *, rate: Fraction | None = None, count: bool = Tru
     with open_picture(path) as picture:
         moves = animation_read.is_animation(picture)
     return animation_read.probe_animation(path, count) if moves else _probe_picture(path, count)
+
+
+def probe_headers(source: Path | str, *, rate: Fraction | None = None) -> Clip:
+    """Return the metadata of a source with the times of its frames, without decoding a video.
+
+    The frames are those that the packets declare; of a damaged file, some may not decode.
+    """
+    clip = probe(source, rate=rate, count=False)
+    if clip.kind == "animation":  # small, and its times are known only by decoding
+        return probe(source, rate=rate)
+    if clip.kind != "video":
+        return clip
+    from vidstyle.media.timestamps import with_declared_times
+
+    return with_declared_times(clip)
 
 
 def _check_file(path: Path) -> None:
@@ -143,7 +158,7 @@ def _file_notes(files: list[Path], found: list[_Measured]) -> tuple[str, ...]:
 
 
 def _probe_pictures(path: Path, rate: Fraction | None, count: bool) -> Clip:
-    files, notes = listed(path, _EXPECTED)
+    files, notes = list_pictures(path, _EXPECTED)
     found = _measured(path, files, count, rate is None)
     sizes = tuple(one.size for one in found)
     clip = Clip(
@@ -223,6 +238,17 @@ def read(clip: Clip, indices: range, side: int | None = None) -> Iterator[Image]
         reduced = reduced_size(size, factor(size))
         return (resize(image, *reduced) for image in images)
     return images
+
+
+def read_frame(clip: Clip, index: int, side: int) -> Image:
+    """Return one frame as `read` does; a video is decoded from the key frame before it."""
+    if clip.kind != "video":
+        return next(read(clip, range(index, index + 1), side))
+    from vidstyle.media.seeking import VideoFrames
+
+    with VideoFrames(clip.path, side) as frames:
+        frames.scan()
+        return over_white(frames.read(index))
 
 
 def read_alpha(clip: Clip, indices: range, side: int | None = None) -> Iterator[Image]:

@@ -24,6 +24,10 @@ class StreamCopy:
         self.received = self.lost = self.skipped = 0
 
     def move(self, packet: Any, window: Window, out: OutputContainer) -> None:
+        """Write a packet to `out`, its times counted from the window's start.
+
+        Packets outside the window are dropped. Raises PyAV's exceptions for a damaged packet.
+        """
         if packet.dts is None:
             packet.dts = 0 if is_cover(packet.stream) else packet.pts
         if packet.dts is None:
@@ -48,14 +52,14 @@ class VideoCopy(StreamCopy):
     def __init__(self, target: Any, title: str):
         super().__init__(target, title)
         self._times = DecodingTimes()
-        self._begun = False
+        self._has_key_frame = False
 
     def move(self, packet: Any, window: Window, out: OutputContainer) -> None:
         packet.pts = packet.dts if packet.pts is None else packet.pts
         if not _within(packet.pts, packet, window):
             return
-        self._begun = self._begun or packet.is_keyframe
-        if not self._begun:
+        self._has_key_frame = self._has_key_frame or packet.is_keyframe
+        if not self._has_key_frame:
             self.skipped += 1
             return
         packet.pts -= round(window[0] / packet.time_base) if window else 0
@@ -101,6 +105,7 @@ class SubtitleTranscode(StreamCopy):
 
 
 def is_cover(stream: Any) -> bool:
+    """Whether a video stream is a cover picture."""
     return bool(stream.disposition & Disposition.attached_pic)
 
 

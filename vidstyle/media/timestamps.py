@@ -28,7 +28,7 @@ from vidstyle.media.decode import (
 from vidstyle.media.tonemap import HDR
 from vidstyle.media.video_streams import streams_note
 
-__all__ = ["is_variable", "packet_timeline", "probe_video"]
+__all__ = ["is_variable", "packet_timeline", "probe_video", "with_declared_times"]
 
 _MAX_MISSING = 0.5  # seconds missing at the end from which a file counts as cut short
 _SIGNATURES = {  # first bytes of these formats
@@ -101,8 +101,8 @@ def probe_video(path: Path, count: bool) -> Clip:
             moved = round(timeline.shift / _time_base(stream))
             scan.declared_end = stream.start_time + stream.duration + moved
         clip = _clip(path, container, stream, scan)
-        began = scan.stamps[0] * _time_base(stream)
-        notes = (*_stream_notes(container, stream, timeline), *_time_notes(timeline, began))
+        first_time = scan.stamps[0] * _time_base(stream)
+        notes = (*_stream_notes(container, stream, timeline), *_time_notes(timeline, first_time))
         notes += _joined_file_notes(path, container.format.name, timeline.reach)
         cut = _cut_short(container, scan, timeline)
     if count:
@@ -185,6 +185,17 @@ def _declared(path: Path, clip: Clip) -> dict[str, Any]:
     return {"frames": len(stamps), "duration": float(length), "rate": rate}
 
 
+def with_declared_times(clip: Clip) -> Clip:
+    """Return an uncounted video with a timestamp for each frame, as the packets declare them."""
+    with open_video(clip.path) as container:
+        stamps, end = packet_timeline(container, main_stream(container, clip.path))
+    if not stamps:
+        return clip
+    stamps = increasing(stamps)
+    last = max(end, stamps[-1] + 1)
+    return replace(clip, timestamps=tuple(stamps), end=last, frames=len(stamps))
+
+
 def is_variable(stamps: list[int], time_base: Fraction) -> bool:
     """Whether the gaps between frames differ by more than rounding."""
     gaps = [later - earlier for earlier, later in pairwise(stamps)]
@@ -228,11 +239,11 @@ def _stream_notes(
     return () if declared is None else (declared,)
 
 
-def _time_notes(timeline: Timeline, began: Fraction) -> tuple[str, ...]:
+def _time_notes(timeline: Timeline, first_time: Fraction) -> tuple[str, ...]:
     """Return notes on changed timestamps. began: seconds of the first main video frame."""
     notes = []
     if timeline.joins:
-        first = max(0.0, float(timeline.joins[0] - began))
+        first = max(0.0, float(timeline.joins[0] - first_time))
         notes.append(
             f"its timestamps jump {len(timeline.joins)} time(s), first {first:.2f} s after its "
             "start: the parts were joined, with picture, sound and subtitles in sync"

@@ -12,7 +12,16 @@ import numpy as np
 from av.container import OutputContainer
 from av.filter import Graph
 
-from vidstyle.media.layouts import Channels, decoded, layout_names, merged, named, settle, speakers
+from vidstyle.media.layouts import (
+    Channels,
+    decoded,
+    holds,
+    layout_names,
+    merged,
+    named,
+    settle,
+    speakers,
+)
 
 __all__ = ["Encoding", "SoundEncoder", "Transcoder", "Window", "add_encoder", "to_samples"]
 
@@ -236,7 +245,7 @@ def _mix(channels: Channels, target: str) -> str | None:
         return f"{target}|{'|'.join(f'{name}<{every}' for name in known)}"
     if not channels.reordered:
         return None
-    wide = next((name for name in layout_names() if _holds(name, channels.names)), None)
+    wide = next((name for name in layout_names() if holds(name, channels.names)), None)
     if wide is None:
         return None
     own = dict(zip(merged(speakers(wide)), speakers(wide), strict=True))
@@ -245,7 +254,3 @@ def _mix(channels: Channels, target: str) -> str | None:
     else:
         placed = list(channels.names)
     return f"{wide}|{'|'.join(f'{name}=c{index}' for index, name in enumerate(placed))}"
-
-
-def _holds(layout: str, names: tuple[str, ...]) -> bool:
-    return set(merged(speakers(layout))) >= set(merged(names))

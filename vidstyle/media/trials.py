@@ -79,6 +79,7 @@ class Excerpt:
 
     @property
     def is_full(self) -> bool:
+        """Whether the excerpt is EXCERPT seconds long or has the largest number of packets."""
         if len(self.packets) < 2:
             return False
         first, last = self.packets[0].dts, self.packets[-1].dts
@@ -261,7 +262,7 @@ def _written(write: Callable[[OutputContainer], None], format_name: str) -> io.B
 
 
 def _read_back(
-    write: Callable[[OutputContainer], None], format_name: str, look: Callable[[Any], Any]
+    write: Callable[[OutputContainer], None], format_name: str, read: Callable[[Any], Any]
 ) -> Any:
     """Return the result of `look` for a file written in memory; None if it failed."""
     file = _written(write, format_name)
@@ -269,7 +270,7 @@ def _read_back(
         return None
     try:
         with open_memory(file) as again:
-            return look(again)
+            return read(again)
     except FAULTS:
         return None
 

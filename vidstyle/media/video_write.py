@@ -54,7 +54,7 @@ def writing_media(path: Path) -> Iterator[None]:
 
 
 def write_movie(
-    clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: OutputFormat
+    clip: Clip, indices: range, frames: Iterable[Image], part: Path, output_format: OutputFormat
 ) -> list[str]:
     """Write a video file with the source's other streams. Returns a warning per loss.
 
@@ -64,11 +64,11 @@ def write_movie(
     stamps, end, _ = output_times(clip, indices)
     base = clip.time_base or Fraction(1)
     kind = MOVIES[part.suffix.lower()]
-    without = try_movie(clip, indices, kind, form).refused
+    without = try_movie(clip, indices, kind, output_format).refused
     quiet = variable("SVT_LOG", "1")  # silences libsvtav1's banner
     with writing_media(part), quiet, ExitStack() as stack:
         out = stack.enter_context(_create(f"file:{part}", kind, base))
-        movie = _Movie(clip, out, kind, form)
+        movie = _Movie(clip, out, kind, output_format)
         remuxer = _remuxer(stack, clip, out, _window(clip, indices), movie.stream, without)
         movie.write(frames, stamps, end, remuxer)
     tags = _verify(part, stamps, base)
@@ -90,7 +90,11 @@ class Trial(NamedTuple):
 
 
 def try_movie(
-    clip: Clip, indices: range, kind: str, form: OutputFormat, size: tuple[int, int] = _TRIAL_SIZE
+    clip: Clip,
+    indices: range,
+    kind: str,
+    output_format: OutputFormat,
+    size: tuple[int, int] = _TRIAL_SIZE,
 ) -> Trial:
     """Find the source streams that this container refuses at some packet.
 
@@ -99,7 +103,7 @@ def try_movie(
     Raises UsageError if the encoder or container refuses the frames, or accepts each stream alone
     but not all together.
     """
-    trial = partial(_trial, clip, indices, kind, form, size)
+    trial = partial(_trial, clip, indices, kind, output_format, size)
     found = trial(frozenset())
     if found.error is not None:
         carried = {stream.index for stream in clip.streams}
@@ -108,7 +112,8 @@ def try_movie(
     if found.error is not None:
         raise UsageError(
             f"{clip.path}: expected an output that takes frames of {size[0]}x{size[1]} at these "
-            f"times, but {form.codec.encoder} in {kind} refuses them ({reason(found.error)}); "
+            f"times, but {output_format.codec.encoder} in {kind} refuses them "
+            f"({reason(found.error)}); "
             "choose another --size, --codec or output: "
             f"{', '.join(suffix for suffix, other in MOVIES.items() if other != kind)}"
         )
@@ -119,7 +124,7 @@ def _trial(
     clip: Clip,
     indices: range,
     kind: str,
-    form: OutputFormat,
+    output_format: OutputFormat,
     size: tuple[int, int],
     without: frozenset[int],
 ) -> Trial:
@@ -128,7 +133,7 @@ def _trial(
     try:
         with ExitStack() as stack:
             out = stack.enter_context(_create(_Sink(), kind, clip.time_base or Fraction(1)))
-            movie = _Movie(clip, out, kind, form)
+            movie = _Movie(clip, out, kind, output_format)
             remuxer = _remuxer(stack, clip, out, _window(clip, indices), movie.stream, without)
             movie.write_trial(size, stamps, end, remuxer)
     except FAULTS as error:
@@ -141,20 +146,20 @@ class _Sink:
     """A writable, seekable file that discards its content."""
 
     def __init__(self) -> None:
-        self._place = self._length = 0
+        self._position = self._length = 0
 
     def write(self, data: bytes) -> int:
-        self._place += len(data)
-        self._length = max(self._length, self._place)
+        self._position += len(data)
+        self._length = max(self._length, self._position)
         return len(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._length}[whence]
-        self._place = base + offset
-        return self._place
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        self._position = base + offset
+        return self._position
 
     def tell(self) -> int:
-        return self._place
+        return self._position
 
 
 def _window(clip: Clip, indices: range) -> Window:
@@ -204,13 +209,15 @@ def _remuxer(
 class _Movie:
     """The video stream of an output, and warnings about changes made to the frames."""
 
-    def __init__(self, clip: Clip, out: OutputContainer, kind: str, form: OutputFormat):
+    def __init__(self, clip: Clip, out: OutputContainer, kind: str, output_format: OutputFormat):
         self.warnings: list[str] = []
-        self._out, self._output_format = out, form
+        self._out, self._output_format = out, output_format
         self._kind, self._scaler = kind, VideoReformatter()
         self._base = clip.time_base or Fraction(1)
-        quality = {} if form.crf is None else {"crf": str(form.crf)}
-        stream: Any = out.add_stream(form.codec.encoder, options=form.codec.options | quality)
+        quality = {} if output_format.crf is None else {"crf": str(output_format.crf)}
+        stream: Any = out.add_stream(
+            output_format.codec.encoder, options=output_format.codec.options | quality
+        )
         self.stream: VideoStream = stream
         self._prepare(self.stream.codec_context, clip)
 
@@ -272,12 +279,12 @@ class _Movie:
         by_pts = dict(zip(stamps, durations, strict=True))
         reorder = self._output_format.codec.max_reorder
         waits = (b - a for a, b in zip(stamps, stamps[reorder:], strict=False))
-        early = max(waits, default=end - stamps[0]) if reorder else 0
-        for place, packet in enumerate(packets):
+        delay = max(waits, default=end - stamps[0]) if reorder else 0
+        for index, packet in enumerate(packets):
             packet.duration = by_pts.get(packet.pts, 0)
             if self._kind in ("mp4", "mov"):
-                packet.dts = stamps[place] - early
-                packet.duration = packet.duration if place + 1 < len(stamps) else durations[-1]
+                packet.dts = stamps[index] - delay
+                packet.duration = packet.duration if index + 1 < len(stamps) else durations[-1]
             yield packet
 
     def _packets(self, frames: Iterable[Image], stamps: list[int]) -> Iterator[Any]:
@@ -330,17 +337,19 @@ def _verify(part: Path, stamps: list[int], base: Fraction) -> dict[str, str]:
     with open_video(part) as container:
         tags = dict(container.metadata)
         stream = main_stream(container, part)
-        found, _ = packet_timeline(container, stream)
+        stamps_found, _ = packet_timeline(container, stream)
         tick = stream.time_base or base
-    if len(found) != len(stamps):
+    if len(stamps_found) != len(stamps):
         raise ContainerError(
-            f"{part} is not whole: expected {len(stamps)} frames, got {len(found)}; "
+            f"{part} is not whole: expected {len(stamps)} frames, got {len(stamps_found)}; "
             "run the same command again, or choose another kind of output"
         )
-    late = max(abs(have * tick - want * base) for have, want in zip(found, stamps, strict=True))
-    if late > _TOLERANCE:
+    error = max(
+        abs(have * tick - want * base) for have, want in zip(stamps_found, stamps, strict=True)
+    )
+    if error > _TOLERANCE:
         raise ContainerError(
-            f"{part}: expected the source's timing, got frames {float(late):.4f} s off; "
+            f"{part}: expected the source's timing, got frames {float(error):.4f} s off; "
             f"choose another kind of output{'' if part.suffix == '.mkv' else ' (.mkv keeps most)'}"
         )
     return tags

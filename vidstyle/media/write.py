@@ -1,6 +1,5 @@
 """Encoding: which outputs a source can become; writing videos, animations and pictures."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidstyle.atomic import sync, sync_folder
 from vidstyle.errors import OutputError, UsageError, writing
 from vidstyle.image import Image, is_opaque, over_white, resize
 from vidstyle.inputs import check_apart
@@ -46,7 +46,7 @@ def result_suffix(clip: Clip, suffix: str, codec: str | None = None) -> str:
     picture codec determines the suffix of a picture.
     """
     if clip.kind == "picture" and codec in PICTURE_CODECS:
-        return suffix if _is_written_as(suffix, codec) else PICTURE_CODECS[codec]
+        return suffix if _has_picture_codec(suffix, codec) else PICTURE_CODECS[codec]
     kinds: dict[str, tuple[str, ...]] = {
         "picture": (".png", *WRITABLE),
         "animation": (_ANIMATED.get(clip.path.suffix.lower(), ".gif"), *_ANIMATIONS, *MOVIES),
@@ -58,7 +58,7 @@ def result_suffix(clip: Clip, suffix: str, codec: str | None = None) -> str:
     return suffix if suffix.lower() in (usual, *others) else usual
 
 
-def _is_written_as(suffix: str, codec: str | None) -> bool:
+def _has_picture_codec(suffix: str, codec: str | None) -> bool:
     """Whether a picture of this suffix is encoded with this picture codec."""
     kind = PICTURE_CODECS.get(codec or "")
     return kind is not None and _SAME_KIND.get(suffix.lower(), suffix.lower()) == kind
@@ -70,16 +70,22 @@ _ANIMATED = {".png": ".apng", ".apng": ".apng", ".webp": ".webp"}
 
 def needs_even_sides(clip: Clip, output: Path, encoding: EncodingOptions) -> bool:
     """Whether the frames of this output must have even sides."""
-    form = _output_format(clip, output, encoding)
-    return form is not None and form.even
+    output_format = _output_format(clip, output, encoding)
+    return output_format is not None and output_format.even
 
 
 def pixel_bytes(clip: Clip, output: Path, encoding: EncodingOptions) -> float:
     """Return about the most bytes per pixel of this output; brush strokes compress badly."""
-    form = _output_format(clip, output, encoding)
-    if form is None:
+    output_format = _output_format(clip, output, encoding)
+    if output_format is None:
         return 6.0 if clip.depth > 8 and (is_folder(output) or _is_deep(output.suffix)) else 3.0
-    return 0.5 if form.crf is not None else form.depth / 2 if form.codec.large_files else 1.0
+    return (
+        0.5
+        if output_format.crf is not None
+        else output_format.depth / 2
+        if output_format.codec.large_files
+        else 1.0
+    )
 
 
 def _is_deep(suffix: str) -> bool:
@@ -132,12 +138,14 @@ def try_output(
     Writes nothing. indices: frames of the counted `clip` to encode, at `size` (width, height).
     Raises UsageError if the encoder or the container refuses them.
     """
-    form = _output_format(clip, output, encoding)
-    if form is None:
+    output_format = _output_format(clip, output, encoding)
+    if output_format is None:
         return ()
     from vidstyle.media import video_write
 
-    return video_write.try_movie(clip, indices, MOVIES[output.suffix.lower()], form, size).warnings
+    return video_write.try_movie(
+        clip, indices, MOVIES[output.suffix.lower()], output_format, size
+    ).warnings
 
 
 def encode(
@@ -160,18 +168,19 @@ def encode(
         return _dropped_streams(clip, "a folder") + _write_folder(
             clip, indices, frames, part, encoding
         )
-    form = _output_format(clip, output, encoding)
-    warnings = _unused_options(encoding, form, suffix) + (
-        [] if form else _dropped_streams(clip, suffix)
+    output_format = _output_format(clip, output, encoding)
+    warnings = _unused_options(encoding, output_format, suffix) + (
+        [] if output_format else _dropped_streams(clip, suffix)
     )
-    if clip.alpha and (form.alpha if form else suffix in _ALPHA_SUFFIXES):
+    if clip.alpha and (output_format.alpha if output_format else suffix in _ALPHA_SUFFIXES):
         frames = _with_alpha(frames, clip, indices)
     elif clip.alpha:
         warnings.append(_alpha_lost_message(output.name, suffix))
-    elif form and form.alpha:
+    elif output_format and output_format.alpha:
         frames = (np.dstack([frame, np.ones_like(frame[..., :1])]) for frame in frames)
-    warnings += _write(clip, indices, frames, part, form)
-    _sync(part)
+    warnings += _write(clip, indices, frames, part, output_format)
+    with writing(part):
+        sync(part)
     return warnings
 
 
@@ -179,14 +188,18 @@ _ALPHA_SUFFIXES = (*WITH_ALPHA, ".apng")
 
 
 def _write(
-    clip: Clip, indices: range, frames: Iterable[Image], part: Path, form: OutputFormat | None
+    clip: Clip,
+    indices: range,
+    frames: Iterable[Image],
+    part: Path,
+    output_format: OutputFormat | None,
 ) -> list[str]:
     """Write one file in the format of its suffix."""
     suffix = part.suffix.lower()
-    if form:
+    if output_format:
         from vidstyle.media import video_write
 
-        return video_write.write_movie(clip, indices, frames, part, form)
+        return video_write.write_movie(clip, indices, frames, part, output_format)
     if suffix == ".gif":
         from vidstyle.media import gif_write
 
@@ -205,34 +218,37 @@ def _write(
 
 def _dropped_streams(clip: Clip, kind: str) -> list[str]:
     """Return a warning about sound and subtitles that this kind of output cannot hold."""
-    lost = [
+    dropped = [
         f"{stream.kind} stream {stream.index} ({stream.codec})"
         for stream in clip.streams
         if stream.kind in ("audio", "subtitle")
     ]
-    if not lost:
+    if not dropped:
         return []
     return [
-        f"{', '.join(lost)}: {kind} holds no sound or subtitles, so it was left out; .mkv keeps it"
+        f"{', '.join(dropped)}: {kind} holds no sound or subtitles, so it was left out; "
+        ".mkv keeps it"
     ]
 
 
-def _unused_options(encoding: EncodingOptions, form: OutputFormat | None, suffix: str) -> list[str]:
+def _unused_options(
+    encoding: EncodingOptions, output_format: OutputFormat | None, suffix: str
+) -> list[str]:
     """Return a warning for each encoding option that this output does not use."""
-    if form is None:
+    if output_format is None:
         requested = {"--codec": encoding.codec, "--pix-fmt": encoding.pix_fmt}
         return [
             f"{flag}: {suffix} output does not support it; {value} was not used"
             for flag, value in requested.items()
-            if value is not None and not _is_written_as(suffix, value)
+            if value is not None and not _has_picture_codec(suffix, value)
         ]
-    if encoding.crf is None or encoding.crf == form.crf:
+    if encoding.crf is None or encoding.crf == output_format.crf:
         return []
-    if form.crf is None:
-        return [f"--crf: {form.codec.encoder} has no CRF; {encoding.crf} was not used"]
+    if output_format.crf is None:
+        return [f"--crf: {output_format.codec.encoder} has no CRF; {encoding.crf} was not used"]
     return [
-        f"--crf: {form.codec.encoder} accepts at most {form.codec.max_crf}, used instead of "
-        f"{encoding.crf}"
+        f"--crf: {output_format.codec.encoder} accepts at most {output_format.codec.max_crf}, used "
+        f"instead of {encoding.crf}"
     ]
 
 
@@ -279,25 +295,28 @@ def _write_folder(
     with writing(part):
         part.mkdir(parents=True, exist_ok=True)
     names = picture_names(clip, indices, encoding)
-    kept = clip.alpha and any(Path(name).suffix.lower() in WITH_ALPHA for name in names)
-    if kept:
+    keeps_alpha = clip.alpha and any(Path(name).suffix.lower() in WITH_ALPHA for name in names)
+    if keeps_alpha:
         frames = _with_alpha(frames, clip, indices)
-    used = replace(encoding, codec=None) if encoding.codec in PICTURE_CODECS else encoding
-    warnings = _unused_options(used, None, "a folder")
+    used_options = replace(encoding, codec=None) if encoding.codec in PICTURE_CODECS else encoding
+    warnings = _unused_options(used_options, None, "a folder")
     for name, index, image in zip(names, indices, frames, strict=True):
         suffix = Path(name).suffix.lower()
-        clear = kept and not is_opaque(image[..., 3])
-        if clear and suffix not in WITH_ALPHA:
+        is_transparent = keeps_alpha and not is_opaque(image[..., 3])
+        if is_transparent and suffix not in WITH_ALPHA:
             warnings.append(_alpha_lost_message(name, suffix))
-        shown = image if clear and suffix in WITH_ALPHA else over_white(image)
+        flattened = image if is_transparent and suffix in WITH_ALPHA else over_white(image)
         if len(clip.files) == clip.frames:
             depth = _depth(clip, index)
-            warnings += write_with_metadata(part / name, shown, clip.files[index], suffix, depth)
+            warnings += write_with_metadata(
+                part / name, flattened, clip.files[index], suffix, depth
+            )
         else:
-            write_picture(part / name, shown, depth=clip.depth)
-    if clip.alpha and not kept:
+            write_picture(part / name, flattened, depth=clip.depth)
+    if clip.alpha and not keeps_alpha:
         warnings.append(_alpha_lost_message(part.name, Path(names[0]).suffix))
-    _sync(part)
+    with writing(part):
+        sync_folder(part)
     return warnings
 
 
@@ -325,12 +344,3 @@ def picture_names(clip: Clip, indices: range, encoding: EncodingOptions) -> list
 def _name(file: Path, kind: str | None) -> str:
     kept = file.suffix.lower() in WRITABLE and kind in (None, file.suffix.lower())
     return file.name if kept else f"{file.stem}{kind or '.png'}"
-
-
-def _sync(path: Path) -> None:
-    with writing(path):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -1,5 +1,6 @@
 """The pyramid of a first frame: its sizes, and the optimisation from the coarsest to its own."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,9 +11,10 @@ from vidstyle.guides.guide import Guide
 from vidstyle.image import Image, resize
 from vidstyle.stylizer.problem import FrameProblem
 
-__all__ = ["Improve", "coarse_to_fine", "levels"]
+__all__ = ["Improve", "coarse_to_fine", "evaluations_at", "levels"]
 
 _COARSEST = 256  # pixels: the long side of the coarsest level
+_FINER = 0.48  # evaluations at a finer level, of those at the coarsest, whose result it starts from
 _NOISE = 0.02  # standard deviation of the start's noise, of 1: flat areas need a gradient
 
 # (problem of a level, its start image, evaluations made before, result of the coarsest level)
@@ -33,6 +35,11 @@ def levels(height: int, width: int) -> list[tuple[int, int]]:
     return [*((max(8, rows), max(8, columns)) for rows, columns in scaled), (height, width)]
 
 
+def evaluations_at(steps: int, *, finer: bool) -> int:
+    """Return the evaluations at the coarsest level, or at each finer one: at least 1 of `steps`."""
+    return math.ceil(_FINER * steps) if finer else steps
+
+
 def coarse_to_fine(
     whole: FrameProblem,
     begin: Callable[[Image, Guide | None], Image],
@@ -48,13 +55,19 @@ def coarse_to_fine(
     problem = whole.resized(columns, rows)
     start = problem.kept(_with_noise(begin(problem.frame, problem.guide), seed))
     found = improve(problem, start, 0, None)
-    coarsest, made = found.optimised_image, found.evaluations
+    coarsest, made, work = found.optimised_image, found.evaluations, _pixels(found)
     for rows, columns in finer:
         problem = whole.resized(columns, rows)
         start = problem.kept(resize(found.optimised_image, columns, rows))
         found = improve(problem, start, made, coarsest)
-        made += found.evaluations
-    return replace(found, evaluations=made)
+        made, work = made + found.evaluations, work + _pixels(found)
+    area = math.prod(whole.frame.shape[:2])
+    return replace(found, evaluations=made, frame_equivalents=work / area)
+
+
+def _pixels(found: Stylized) -> float:
+    """Return the number of pixels evaluated for a level."""
+    return found.frame_equivalents * math.prod(found.optimised_image.shape[:2])
 
 
 def _with_noise(image: Image, seed: int) -> Image:

@@ -1,5 +1,6 @@
 """SizeBuckets: pads photos of many sizes to few sizes, since the step is traced once a size."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -50,7 +51,14 @@ class SizeBuckets:
             progress = _without_padding(progress, padded.shape, rows, columns)
         found = self._stylizer.stylize(padded, guide=guide, prior=prior, progress=progress)
         image = np.ascontiguousarray(found.output_image[:rows, :columns])
-        return Stylized(image, found.losses, found.evaluations, found.matches)
+        share = math.prod(padded.shape[:2]) / (rows * columns)
+        return Stylized(
+            image,
+            found.losses,
+            found.evaluations,
+            found.matches,
+            frame_equivalents=share * found.frame_equivalents,
+        )
 
 
 def _without_padding(

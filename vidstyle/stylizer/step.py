@@ -1,5 +1,6 @@
 """Step: one evaluation of the loss and its gradient at one frame size, traced once."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,10 +13,11 @@ from vidstyle.coherence.stylized import Stylized
 from vidstyle.image import Image, resize
 from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
-from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, Minimise, minimise
+from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, Minimise, Minimum, minimise
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import Progress
 from vidstyle.stylizer.pyramid import levels
+from vidstyle.stylizer.stopping import SlowProgress
 from vidstyle.techniques import Share, Strip, Style, StyleFeatures, Targets, Technique
 from vidstyle.vgg import losses
 from vidstyle.vgg.crop import Window
@@ -95,10 +97,26 @@ class Step:
 
         weights = self._settings.temporal_weight * inputs["confidence"]
         inverse = self._filter if problem.prior is None else self._filter.near(weights)
-        found = self._minimise(evaluate, tf.constant(start), evaluations, inverse, report, support)
-        named = {"total": found.last.total, **found.last.terms}
+        limits = evaluations, inverse, report, support, self._stop(problem)
+        found = self._minimise(evaluate, tf.constant(start), *limits)
+        return self._result(found, targets, part)
+
+    def _result(self, found: Minimum, targets: Targets, part: tuple[int, int] | None) -> Stylized:
         matches = targets["matches"].numpy() if "matches" in targets else None
-        return Stylized(found.image.numpy(), named, found.evaluations, matches)
+        share = 1.0 if part is None else math.prod(part) / self._area
+        return Stylized(
+            found.image.numpy(),
+            {"total": found.last.total, **found.last.terms},
+            found.evaluations,
+            matches,
+            frame_equivalents=share * found.evaluations,
+        )
+
+    def _stop(self, problem: FrameProblem) -> Callable[[Evaluation], bool]:
+        """Return the criterion that ends the optimisation before its last evaluation."""
+        if problem.prior is None or self._settings.steps_next != "auto":
+            return lambda here: False
+        return SlowProgress(self._settings)
 
     def evaluate(
         self, image: Any, targets: Targets, inputs: dict[str, Any], part: tuple[int, int] | None
@@ -209,7 +227,7 @@ class Step:
         """Return the weighted style and content losses; `terms` receives them unweighted."""
         settings = self._settings
         sums = partial(_sums, self._technique, targets)
-        features, early = self.forward.again(image, inputs.get("around"), part, sums)
+        features, early = self.forward.recompute(image, inputs.get("around"), part, sums)
         terms["style"] = self._technique.loss(features, targets, early)
         if not inputs["content"]:
             return settings.style_weight * terms["style"]

@@ -16,7 +16,7 @@ from vidstyle.settings import Settings
 from vidstyle.stylizer.lbfgs import Minimise, minimise
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import Progress
-from vidstyle.stylizer.pyramid import coarse_to_fine
+from vidstyle.stylizer.pyramid import coarse_to_fine, evaluations_at
 from vidstyle.stylizer.step import LARGE, Step
 from vidstyle.techniques import Style, Technique
 from vidstyle.techniques.basic import Basic
@@ -87,7 +87,7 @@ class Stylizer:
         check_frame(
             content, guide, prior, guide_required=self.technique.inputs.frame_guide_required
         )
-        count = self.settings.steps if prior is None else self.settings.steps_next
+        count = self.settings.steps if prior is None else self.settings.most_steps_next
         problem = FrameProblem(content, guide, self.technique.confined, prior)
         start = problem.kept(content if prior is None else prior.image)
         if count == 0 or not problem.free.any():
@@ -99,7 +99,8 @@ class Stylizer:
         ) -> Stylized:
             counted = _counted(progress, made)
             step = self.step_at(problem.frame)
-            return step.improve(start, problem, count, counted, coarsest=coarsest)
+            own = evaluations_at(count, finer=coarsest is not None)
+            return step.improve(start, problem, own, counted, coarsest=coarsest)
 
         if prior is None:
             found = coarse_to_fine(problem, self.begin, improve, self.settings.seed)

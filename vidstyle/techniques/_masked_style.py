@@ -1,10 +1,10 @@
-"""Targets and loss of mask and region: each plane of the frame's guide has its own style."""
+"""Targets and loss of `mask` and `region`: each plane of the frame's guide has its own style."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vidstyle.techniques._disoccluded import disoccluded_loss, disoccluded_plane, parted
-from vidstyle.techniques._receptive_field import counted, shrunk
+from vidstyle.techniques._disoccluded import disoccluded_loss, disoccluded_plane, split_disoccluded
+from vidstyle.techniques._receptive_field import area_averaged, plane_weights
 from vidstyle.techniques.base import Features, StyleFeatures, Targets
 
 if TYPE_CHECKING:
@@ -14,7 +14,11 @@ __all__ = ["Source", "plane_loss", "plane_targets"]
 
 
 class Source(NamedTuple):
-    """One style of a plane: its index, the index of its plane (None: all of it), its share."""
+    """One style of a plane of the frame's guide.
+
+    style: its index. plane: index of the plane of its own guide; None: the whole picture. share:
+    its part of the blend; those of a plane add up to 1.
+    """
 
     style: int
     plane: int | None
@@ -34,20 +38,20 @@ def plane_targets(
     from vidstyle.vgg import losses
 
     assert frame.guide is not None
-    goals, planes, every = {}, {}, []
+    goals, planes, all_weights = {}, {}, []
     for layer, features in frame.features.items():
-        found = [_style_moments(style, layer) for style in styles]
+        moments = [_style_moments(style, layer) for style in styles]
         goals[layer] = tf.stack(
             [
-                losses.summed([share * found[style][plane] for style, plane, share in blend])
+                losses.summed([share * moments[style][plane] for style, plane, share in blend])
                 for blend in sources
             ]
         )
-        part = None if frame.window is None else frame.window.at(layer)
-        weights = counted(frame.guide, layer, *features.shape[:2])
-        planes[layer] = planes_of(weights, part)
-        every.append(weights)
-    return {"goals": goals, "planes": planes, "disoccluded": disoccluded_plane(frame, every)}
+        window = None if frame.window is None else frame.window.at(layer)
+        weights = plane_weights(frame.guide, layer, *features.shape[:2])
+        planes[layer] = planes_of(weights, window)
+        all_weights.append(weights)
+    return {"goals": goals, "planes": planes, "disoccluded": disoccluded_plane(frame, all_weights)}
 
 
 def _style_moments(style: StyleFeatures, layer: str) -> dict[int | None, Any]:
@@ -58,9 +62,9 @@ def _style_moments(style: StyleFeatures, layer: str) -> dict[int | None, Any]:
     features = style.features[layer]
     moments: dict[int | None, Any] = {None: losses.moments(features)}
     if style.guide is not None:
-        weights = shrunk(style.guide.planes, *features.shape[:2])
-        over = planes_of(weights)
-        moments.update(enumerate(plane_moments(features, over)))
+        weights = area_averaged(style.guide.planes, *features.shape[:2])
+        planes = planes_of(weights)
+        moments.update(enumerate(plane_moments(features, planes)))
     return moments
 
 
@@ -70,11 +74,11 @@ def plane_loss(features: Features, targets: Targets) -> Any:
     from vidstyle.vgg import losses
 
     planes: dict[str, Planes] = targets["planes"]
-    whole, parts = parted(features, targets["disoccluded"])
-    apart = {
+    whole, parts = split_disoccluded(features, targets["disoccluded"])
+    distances = {
         layer: style_of_planes(whole[layer], planes[layer], goals)
         for layer, goals in targets["goals"].items()
     }
-    return losses.over_layers(apart) + disoccluded_loss(
+    return losses.over_layers(distances) + disoccluded_loss(
         parts, targets["disoccluded"], targets["goals"]
     )

@@ -1,7 +1,7 @@
 """Windows: overlapping blocks of an image, and the style distance between matched blocks.
 
 Nodes are half a block apart, from border to border; the weight of a node's window falls linearly to
-0 at its neighbours. The windows add up to 1 at every pixel, so that block edges leave no seams.
+0 at the neighbouring nodes. The windows add up to 1 at every pixel, so block edges leave no seams.
 """
 
 from typing import Any, NamedTuple
@@ -13,20 +13,26 @@ from vidstyle.vgg import losses
 
 __all__ = ["Span", "Windows", "crossed", "distance", "goals", "node_count", "spans_at", "windows"]
 
-Span = tuple[np.ndarray, np.ndarray]  # cells and weights along an axis
-_PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # node parities: windows of one do not overlap
-_HELD = 2_000_000  # gathered features in memory at once
+Span = tuple[np.ndarray, np.ndarray]  # cells and weights [M, N] of windows along an axis
+_PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # node parities: windows of one parity do not overlap
+_MAX_GATHERED = 2_000_000  # gathered features in memory at once
 
 
 def node_count(length: int, side: int) -> int:
-    """Return the nodes along `length` pixels for blocks of `side`: 1 if one block covers all."""
+    """Return the number of nodes along `length` pixels for blocks of `side` pixels.
+
+    1 if one block covers the whole length.
+    """
     return 1 if length <= side else -(-2 * length // side) + 1
 
 
 class Windows(NamedTuple):
-    """M windows on a layer's grid. places: int32 [M, N]; weights: float32 [M, N], 0 outside."""
+    """M windows of N cells on a layer of P positions.
 
-    places: Any
+    positions: int32 [M, N], indices of cells. weights: float32 [M, N], 0 outside the layer.
+    """
+
+    positions: Any
     weights: Any
 
 
@@ -60,7 +66,11 @@ def spans_at(
 
 
 def _spans(length: int, centres: np.ndarray, half: int | None) -> Span:
-    """Return cells and weights [n, N] along an axis; half None: the whole axis, uniformly."""
+    """Return the cells and weights [M, N] of windows around `centres` [M] along an axis.
+
+    length: of the axis in cells. half: distance of two nodes in cells; None: each window is the
+    whole axis, with weight 1.
+    """
     if half is None:
         cells = np.tile(np.arange(length), (len(centres), 1))
         return cells, np.ones(cells.shape)
@@ -71,98 +81,111 @@ def _spans(length: int, centres: np.ndarray, half: int | None) -> Span:
 
 
 def crossed(grid: tuple[int, int], down: Span, across: Span) -> Windows:
-    """Return the windows [M, N] that are the products of spans, on a grid of cells."""
-    places = down[0][:, :, None] * grid[1] + across[0][:, None, :]
+    """Return the windows [M, N] that are the outer products of two spans.
+
+    grid: (rows, columns) of the layer in cells. down, across: vertical and horizontal spans.
+    """
+    positions = down[0][:, :, None] * grid[1] + across[0][:, None, :]
     weights = down[1][:, :, None] * across[1][:, None, :]
-    count = len(places)
+    count = len(positions)
     return Windows(
-        places.reshape(count, -1).astype(np.int32), weights.reshape(count, -1).astype(np.float32)
+        positions.reshape(count, -1).astype(np.int32), weights.reshape(count, -1).astype(np.float32)
     )
 
 
-def goals(features: Any, over: Windows) -> dict[str, Any]:
+def goals(features: Any, style_windows: Windows) -> dict[str, Any]:
     """Return the goals of windows of a style's features [h, w, C], for `distance`.
 
     {"moments": [M, C + 1, C]}; or, if a window has fewer cells than there are channels, {"rows":
-    features [P, C], "over": windows, "energy": [M], ‖A‖² of the covariance matrices}. Computed in
-    chunks of windows, to bound the memory.
+    features [P, C], "windows": style_windows, "energy": [M], ‖A‖² of the covariance matrices}.
+    Computed in chunks of windows, to bound the memory.
     """
-    (count, cells), rows = over.places.shape, _rows(features)
+    (count, cells), rows = style_windows.positions.shape, _rows(features)
     narrow = cells < rows.shape[1]
-    found = []
-    for first in range(0, count, step := max(1, _HELD // (cells * rows.shape[1]))):
-        part, roots = _weighted(rows, Windows(*(values[first : first + step] for values in over)))
-        found.append(_energies(_centred(part, roots)[0]) if narrow else _moments(part, roots))
+    chunks = []
+    for first in range(0, count, step := max(1, _MAX_GATHERED // (cells * rows.shape[1]))):
+        chosen = Windows(*(values[first : first + step] for values in style_windows))
+        part, roots = _weighted(rows, chosen)
+        chunks.append(_energies(_centred(part, roots)[0]) if narrow else _moments(part, roots))
     if narrow:
-        energies = tf.concat(found, axis=0)
-        return {"rows": rows, "over": Windows(*map(tf.constant, over)), "energy": energies}
-    return {"moments": tf.concat(found, axis=0)}
+        energies = tf.concat(chunks, axis=0)
+        return {
+            "rows": rows,
+            "windows": Windows(*map(tf.constant, style_windows)),
+            "energy": energies,
+        }
+    return {"moments": tf.concat(chunks, axis=0)}
 
 
-def distance(features: Any, over: Windows, nodes: tuple[int, int], aims: dict[str, Any]) -> Any:
+def distance(
+    features: Any, frame_windows: Windows, nodes: tuple[int, int], style_goals: dict[str, Any]
+) -> Any:
     """Return Σ_m ω_m d_m over the windows of a frame's features [h, w, C], d the style distance.
 
-    over: all windows of `nodes`, as tensors; aims: as `goals` returned them. ω_m is the window's
-    share of the frame. If a window has N < C cells, ‖AᵀA − BᵀB‖² = ‖AAᵀ‖² − 2‖ABᵀ‖² + ‖BBᵀ‖² is
-    computed exactly, from products N x N of centred features. Value and gradient are computed
-    together, in chunks of windows.
+    frame_windows: the windows of all nodes, as tensors; nodes: their (rows, columns); style_goals:
+    as returned by `goals`. ω_m is the window's share of the frame. If a window has N < C cells,
+    ‖AᵀA − BᵀB‖² = ‖AAᵀ‖² − 2‖ABᵀ‖² + ‖BBᵀ‖² is computed exactly, from products N x N of centred
+    features. Value and gradient are computed together, in chunks of windows.
     """
-    numbered, counted = _chunks(nodes, over.places.shape[1] * features.shape[2])
+    chunk_nodes, is_node = _chunks(nodes, frame_windows.positions.shape[1] * features.shape[2])
 
     @tf.custom_gradient
-    def found(rows: Any) -> tuple[Any, Any]:
-        share = tf.reduce_sum(over.weights, axis=1) / float(rows.shape[0])
+    def summed_distance(rows: Any) -> tuple[Any, Any]:
+        share = tf.reduce_sum(frame_windows.weights, axis=1) / float(rows.shape[0])
 
         def of_chunk(number: Any, value: Any, gradient: Any) -> tuple[Any, Any, Any]:
-            chosen, counts = tf.gather(numbered, number), tf.gather(counted, number)
-            places, weights = (tf.gather(values, chosen) for values in over)
+            chosen, counted = tf.gather(chunk_nodes, number), tf.gather(is_node, number)
+            positions, weights = (tf.gather(values, chosen) for values in frame_windows)
             with tf.GradientTape() as tape:
-                part = tf.gather(rows, places)
+                part = tf.gather(rows, positions)
                 tape.watch(part)
                 roots = _roots(weights)
-                apart = _apart(part * roots, roots, _chosen(aims, chosen))
-                more = tf.reduce_sum(counts * tf.gather(share, chosen) * apart)
-            updates = tf.reshape(tape.gradient(more, part), (-1, rows.shape[1]))
-            at = tf.reshape(places, (-1,))
-            return number + 1, value + more, losses.added(gradient, at, updates)
+                goals = _goals_of(style_goals, chosen)
+                distances = _distances(part * roots, roots, goals)
+                loss = tf.reduce_sum(counted * tf.gather(share, chosen) * distances)
+            updates = tf.reshape(tape.gradient(loss, part), (-1, rows.shape[1]))
+            rows_of_part = tf.reshape(positions, (-1,))
+            return number + 1, value + loss, losses.added(gradient, rows_of_part, updates)
 
         _, value, gradient = tf.while_loop(
-            lambda number, *_: number < len(numbered),
+            lambda number, *_: number < len(chunk_nodes),
             of_chunk,
             (tf.constant(0), tf.constant(0.0), losses.zeros(rows.shape, rows)),
             parallel_iterations=1,
         )
         return value, lambda up: up * gradient
 
-    return found(_rows(features))
+    return summed_distance(_rows(features))
 
 
-def _chosen(aims: dict[str, Any], chosen: Any) -> dict[str, Any]:
-    """Return the goals of these windows: moments, or centred features [m, N, C] and means."""
-    if "moments" in aims:
-        return {"moments": tf.gather(aims["moments"], chosen)}
-    over = Windows(*(tf.gather(values, chosen) for values in aims["over"]))
-    rows, mean = _centred(*_weighted(aims["rows"], over))
-    return {"rows": rows, "mean": mean, "energy": tf.gather(aims["energy"], chosen)}
+def _goals_of(style_goals: dict[str, Any], chosen: Any) -> dict[str, Any]:
+    """Return the goals of the chosen windows: moments, or centred features [m, N, C] and means."""
+    if "moments" in style_goals:
+        return {"moments": tf.gather(style_goals["moments"], chosen)}
+    style_windows = Windows(*(tf.gather(values, chosen) for values in style_goals["windows"]))
+    rows, mean = _centred(*_weighted(style_goals["rows"], style_windows))
+    return {"rows": rows, "mean": mean, "energy": tf.gather(style_goals["energy"], chosen)}
 
 
-def _apart(part: Any, roots: Any, aims: dict[str, Any]) -> Any:
+def _distances(part: Any, roots: Any, goals: dict[str, Any]) -> Any:
     """Return the style distance [M] of weighted features [M, N, C]; roots: as of _roots."""
-    if "moments" in aims:
-        return losses.style(_moments(part, roots), aims["moments"])
+    if "moments" in goals:
+        return losses.style(_moments(part, roots), goals["moments"])
     rows, mean = _centred(part, roots)
-    both = tf.reduce_sum(tf.square(tf.matmul(rows, aims["rows"], transpose_b=True)), axis=(1, 2))
-    spread = _energies(rows) + aims["energy"] - 2 * both
-    shift = tf.reduce_sum(tf.square(mean - aims["mean"]), axis=(1, 2))
+    products = tf.reduce_sum(
+        tf.square(tf.matmul(rows, goals["rows"], transpose_b=True)), axis=(1, 2)
+    )
+    spread = _energies(rows) + goals["energy"] - 2 * products
+    shift = tf.reduce_sum(tf.square(mean - goals["mean"]), axis=(1, 2))
     return losses.combined(
-        spread, aims["energy"], shift, tf.reduce_sum(tf.square(aims["mean"]), axis=(1, 2))
+        spread, goals["energy"], shift, tf.reduce_sum(tf.square(goals["mean"]), axis=(1, 2))
     )
 
 
 def _moments(part: Any, roots: Any) -> Any:
     """Return the moments [M, C + 1, C] of weighted features [M, N, C]; roots: as of _roots."""
-    both = tf.concat([part, roots], axis=2)
-    return tf.matmul(both, part, transpose_a=True)
+    extended = tf.concat([part, roots], axis=2)
+    return tf.matmul(extended, part, transpose_a=True)
 
 
 def _centred(part: Any, roots: Any) -> tuple[Any, Any]:
@@ -180,37 +203,37 @@ def _rows(features: Any) -> Any:
     return tf.reshape(features, (-1, features.shape[2]))
 
 
-def _weighted(rows: Any, over: Windows) -> tuple[Any, Any]:
-    """Return the features [M, N, C] of windows times _roots, and these."""
-    roots = _roots(over.weights)
-    return tf.gather(rows, over.places) * roots, roots
+def _weighted(rows: Any, chosen: Windows) -> tuple[Any, Any]:
+    """Return the features [M, N, C] of windows multiplied by their _roots, and the roots."""
+    roots = _roots(chosen.weights)
+    return tf.gather(rows, chosen.positions) * roots, roots
 
 
 def _roots(weights: Any) -> Any:
-    """Return √(w / Σw), [M, N, 1]: products of features times it are weighted means."""
+    """Return √(w / Σw), [M, N, 1]; products of features multiplied by it are weighted means."""
     total = tf.reduce_sum(weights, axis=1, keepdims=True) + 1e-12
     return tf.sqrt(weights / total)[..., None]
 
 
 def _chunks(nodes: tuple[int, int], numbers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return chunks of nodes that do not overlap, for so many numbers a node.
+    """Return chunks of nodes whose windows do not overlap, for windows of `numbers` features.
 
-    int32 [chunks, m], and float32 of the same shape: 0 where a node is padding.
+    int32 [chunks, m], and float32 of the same shape: 0 where a node is padding, else 1.
     """
-    most = max(1, _HELD // numbers)
+    most = max(1, _MAX_GATHERED // numbers)
     parts = [
         part
         for chosen in _phases(nodes)
         for part in np.array_split(chosen, -(-len(chosen) // most))
     ]
     size = max(map(len, parts))
-    numbered = np.stack([np.pad(part, (0, size - len(part)), mode="edge") for part in parts])
-    counted = np.stack([np.arange(size) < len(part) for part in parts])
-    return numbered.astype(np.int32), counted.astype(np.float32)
+    chunk_nodes = np.stack([np.pad(part, (0, size - len(part)), mode="edge") for part in parts])
+    is_node = np.stack([np.arange(size) < len(part) for part in parts])
+    return chunk_nodes.astype(np.int32), is_node.astype(np.float32)
 
 
 def _phases(nodes: tuple[int, int]) -> list[np.ndarray]:
-    """Return the numbers of the nodes of each non-empty phase."""
+    """Return the indices of the nodes of each parity that has any."""
     row, column = np.divmod(np.arange(nodes[0] * nodes[1]), nodes[1])
-    found = [np.flatnonzero((row % 2 == i) & (column % 2 == j)) for i, j in _PHASES]
-    return [chosen for chosen in found if len(chosen)]
+    phases = [np.flatnonzero((row % 2 == i) & (column % 2 == j)) for i, j in _PHASES]
+    return [chosen for chosen in phases if len(chosen)]

@@ -6,46 +6,47 @@ from vidstyle.guides.guide import Guide
 from vidstyle.settings import LAYERS
 from vidstyle.vgg.crop import stride
 
-__all__ = ["counted", "receptive_field", "seen", "shrunk"]
+__all__ = ["area_averaged", "plane_weights", "receptive_field", "receptive_field_share"]
 
-_SPREAD = 8.0  # receptive field / sigma of the Gaussian that stands for it
-_ENOUGH = 8.0  # cells of a layer below which the weight of a plane is reduced
+_SIGMAS = 8.0  # side of a receptive field in sigmas of the Gaussian that approximates it
+_MIN_CELLS = 8.0  # cells of a layer below which the weight of a plane is reduced
 
 
-def counted(guide: Guide, layer: str, height: int, width: int) -> np.ndarray:
-    """Return the weights of a layer's cells for a guide's K planes: [height, width, K].
+def plane_weights(guide: Guide, layer: str, height: int, width: int) -> np.ndarray:
+    """Return the weights of a layer's cells for a guide's K planes: float32 [height, width, K].
 
-    A cell is weighted by the plane's mean over it, times the part of its receptive field that any
-    plane covers. The weights of a plane are then scaled to add up to its area, or to less if it
-    has few cells: the moments of few cells describe no style and produced foreign patterns. Where
-    planes together cover everything, there is no edge.
+    height, width: of the layer, in cells. A cell's weight is the plane's mean over it, times the
+    part of its receptive field that any plane covers. The weights of a plane are then scaled to
+    add up to its area, or to less if it has few cells: the moments of few cells describe no style
+    and produced foreign patterns. Where planes together cover everything, there is no edge.
     """
-    areas = shrunk(guide.planes, height, width)
-    weights = areas * seen(guide.covered, layer, height, width)
-    total = weights.sum(axis=(0, 1)) + np.float32(1e-12)
-    cells = total / (guide.planes.max(axis=(0, 1)) + np.float32(1e-12))
-    worth = np.minimum(1, cells / min(_ENOUGH, height * width))
-    return np.asarray(weights * (worth * areas.sum(axis=(0, 1)) / total))
+    areas = area_averaged(guide.planes, height, width)
+    weights = areas * receptive_field_share(guide.covered, layer, height, width)
+    sums = weights.sum(axis=(0, 1)) + np.float32(1e-12)
+    cells = sums / (guide.planes.max(axis=(0, 1)) + np.float32(1e-12))
+    scale = np.minimum(1, cells / min(_MIN_CELLS, height * width))
+    return np.asarray(weights * (scale * areas.sum(axis=(0, 1)) / sums))
 
 
-def seen(places: np.ndarray, layer: str, height: int, width: int) -> np.ndarray:
-    """Return the part of each cell's receptive field that lies in places: [height, width, 1].
+def receptive_field_share(area: np.ndarray, layer: str, height: int, width: int) -> np.ndarray:
+    """Return the share of each cell's receptive field inside an area, 0..1: [height, width, 1].
 
-    places: [H, W, 1], 1 where pixels may change. At its edge a receptive field includes pixels that
-    may not change; with full weight, the few pixels inside compensated for them with blocks of
-    saturated colour. Gatys et al. (2017), section 4, leave such features out; here they are
-    weighted, by a Gaussian (Luo et al., "Understanding the Effective Receptive Field", 2016).
+    area: float32 [H, W, 1], 1 where pixels may change. At its edge a receptive field includes
+    pixels that may not change; with full weight, the few pixels inside compensated for them with
+    blocks of saturated colour. Gatys et al. (2017), section 4, leave such features out. Differs:
+    they are weighted, by a Gaussian (Luo et al., "Understanding the Effective Receptive Field",
+    2016).
     """
     import cv2
 
-    if not places.all():
-        sigma = receptive_field(layer) / _SPREAD
-        places = cv2.GaussianBlur(places, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)[..., None]
-    return shrunk(places, height, width)
+    if not area.all():
+        sigma = receptive_field(layer) / _SIGMAS
+        area = cv2.GaussianBlur(area, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)[..., None]
+    return area_averaged(area, height, width)
 
 
-def shrunk(planes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return planes [H, W, K] averaged over the cells of a layer's grid: [height, width, K]."""
+def area_averaged(planes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return planes [H, W, K] averaged over the cells of a layer: [height, width, K]."""
     from vidstyle.vgg import losses
 
     rows, columns = (

@@ -10,14 +10,14 @@ import numpy as np
 from vidstyle.guides.style import Style
 from vidstyle.image import Image
 from vidstyle.settings import check_options
-from vidstyle.vgg.features import Early, Features, Share, Strip, Sums
+from vidstyle.vgg.features import Features, Share, Strip, Sums
 
 if TYPE_CHECKING:
     from vidstyle.guides.guide import Guide
     from vidstyle.vgg.crop import Window
+    from vidstyle.vgg.tiling import EarlyFeatures
 
 __all__ = [
-    "Early",
     "Features",
     "Inputs",
     "Share",
@@ -34,7 +34,7 @@ Targets = dict[str, Any]  # a nested structure of tensors, Planes among them
 
 @dataclass(frozen=True)
 class StyleFeatures:
-    """The features of a style or a frame at the style layers, and what belongs to them.
+    """The features of a style or a frame at the style layers, and related data.
 
     size: (rows, columns) of the image in pixels.
     weight: of a style, its share of the blend; the shares of a run add up to 1.
@@ -52,11 +52,12 @@ class StyleFeatures:
     guide: "Guide | None" = None
     suggested: np.ndarray | None = None
     window: "Window | None" = None
-    early: Early | None = None
+    early: "EarlyFeatures | None" = None
     disoccluded: np.ndarray | None = None
 
     @property
     def early_layers(self) -> tuple[str, ...]:
+        """The layers that are computed in strips."""
         return () if self.early is None else self.early.layers
 
 

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vidstyle.techniques._disoccluded import disoccluded_loss, disoccluded_plane, parted
+from vidstyle.techniques._disoccluded import disoccluded_loss, disoccluded_plane, split_disoccluded
 from vidstyle.techniques.base import Features, Share, Strip, StyleFeatures, Sums, Targets, Technique
 from vidstyle.vgg.crop import cells
 
 __all__ = ["Basic"]
 
 _STRIP = 64  # pixels: the height of a strip of a large frame
-_LARGE = 1_500_000  # pixels from which on strips are used: 20 % slower, but less memory
+_LARGE = 1_500_000  # pixels; larger frames are computed in strips: 20 % slower, but less memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +45,24 @@ class Basic(Technique):
     def loss(self, features: Features, targets: Targets, early: Sums | None = None) -> Any:
         """Return the weighted mean over layers of the style distance, plus disoccluded_loss.
 
-        Layers computed in strips have no share in the latter.
+        The latter covers only the layers that are not computed in strips.
         """
         from vidstyle.vgg import losses
 
         goals, disoccluded = targets["goals"], targets["disoccluded"]
-        whole, parts = parted(features, disoccluded)
+        whole, parts = split_disoccluded(features, disoccluded)
         moments = {layer: losses.moments(whole[layer]) for layer in disoccluded}
         moments.update(_means(early) if early else {})
-        apart = {layer: losses.style(moments[layer], goal) for layer, goal in goals.items()}
-        each = {layer: goal[None] for layer, goal in goals.items()}
-        return losses.over_layers(apart) + disoccluded_loss(parts, disoccluded, each)
+        distances = {layer: losses.style(moments[layer], goal) for layer, goal in goals.items()}
+        single_planes = {layer: goal[None] for layer, goal in goals.items()}
+        return losses.over_layers(distances) + disoccluded_loss(parts, disoccluded, single_planes)
 
     def strip_rows(self, size: tuple[int, int]) -> int | None:
         """Return the height of a strip; None for a frame that is small enough."""
         return _STRIP if math.prod(size) >= _LARGE else None
 
     def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:
-        """Return Σ f fᵀ and Σ f, [1, C + 1, C], of each layer."""
+        """Return Σ f fᵀ and below it Σ f of a strip, by layer: [1, C + 1, C]."""
         from vidstyle.vgg import losses
 
         del targets, strip
@@ -74,8 +74,8 @@ def _means(early: Sums) -> Features:
     from vidstyle.vgg import losses
 
     return {
-        layer: losses.summed(found) / float(math.prod(cells(early.size, layer)))
-        for layer, found in early.sums.items()
+        layer: losses.summed(sums) / float(math.prod(cells(early.size, layer)))
+        for layer, sums in early.sums.items()
     }
 
 

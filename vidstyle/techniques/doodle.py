@@ -25,18 +25,18 @@ class Doodle(Patch):
     """
 
     name: ClassVar[str] = "doodle"
-    summary: ClassVar[str] = "a drawing of labels becomes a painting like the style picture"
+    summary: ClassVar[str] = "a label map becomes a painting in the style"
     inputs: ClassVar[Inputs] = Inputs(style_map="required")
     has_content: ClassVar[bool] = False
 
     def start(self, frame: Image, guide: "Guide | None", styles: Sequence[Style]) -> Image:
-        """Return the label map in the style's mean colours; unlabelled pixels keep their own."""
+        """Return the label map in the style's mean colours; unlabelled pixels are unchanged."""
         style = styles[0]
         if guide is None or style.guide is None:
             return frame
         order = [style.guide.names.index(name) for name in guide.names]
-        theirs = style.guide.planes[..., order]
-        sums = np.einsum("hwk,hwc->kc", theirs, style.image, optimize=True)
-        colours = sums / np.maximum(theirs.sum(axis=(0, 1)), 1e-6)[:, None]
+        planes = style.guide.planes[..., order]
+        sums = np.einsum("hwk,hwc->kc", planes, style.image, optimize=True)
+        colours = sums / np.maximum(planes.sum(axis=(0, 1)), 1e-6)[:, None]
         labelled = guide.planes.sum(axis=2, keepdims=True)
         return np.asarray(guide.planes @ colours + (1 - labelled) * frame, np.float32)

@@ -15,9 +15,13 @@ class MaskedTechnique(Technique):
 
     inputs: ClassVar[Inputs] = Inputs(mask="required")
 
-    invert_mask: bool = option(False, "the style goes where the masks are black")
+    invert_mask: bool = option(False, "exchange black and white in the masks")
     feather: float = option(
-        0.0, "how far a mask's edges are spread to either side", unit="pixels", low=0, high=1000
+        0.0,
+        "distance by which mask edges are softened to either side",
+        unit="pixels",
+        low=0,
+        high=1000,
     )
 
 
@@ -29,12 +33,12 @@ class MappedTechnique(Technique):
 
     regions: str | None = option(
         None,
-        "only these colours of the map take part, each with a style if one is named "
+        "use only these colours of the map, each with a style if one is named "
         "('#0000ff=a.jpg,#ff0000=b.jpg')",
     )
     unmatched: str = option(
-        "refuse", "what is done with a colour that no style's map has", words=("refuse", "keep")
+        "refuse", "treatment of a colour that no style map has", words=("refuse", "keep")
     )
     tolerance: float = option(
-        0.14, "how far a pixel's colour may be from its label's, of the unit cube", low=0, high=1
+        0.14, "largest distance of a pixel's colour from its label's, in RGB 0..1", low=0, high=1
     )

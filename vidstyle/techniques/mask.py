@@ -1,4 +1,4 @@
-"""mask: the style inside soft masks, as strongly as they are white."""
+"""mask: the style inside soft masks, in proportion to their weight."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Mask(MaskedTechnique):
     """
 
     name: ClassVar[str] = "mask"
-    summary: ClassVar[str] = "a style where a mask says, or one for each of several masks"
+    summary: ClassVar[str] = "a style inside a soft mask, or one for each of several masks"
     confined: ClassVar[bool] = True
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
@@ -42,7 +42,7 @@ def _sources(styles: Sequence[StyleFeatures], count: int) -> list[list[Source]]:
         return [[Source(index, None, 1.0)] for index in range(count)]
     if len(styles) > 1 and count > 1:
         raise UsageError(
-            f"expected as many masks as styles, or one of either, got {count} masks and "
+            f"expected as many masks as styles, or one mask or one style, got {count} masks and "
             f"{len(styles)} styles; leave out some --mask or --style"
         )
     blend = [Source(index, None, style.weight) for index, style in enumerate(styles)]

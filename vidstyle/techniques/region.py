@@ -20,7 +20,7 @@ class Region(MappedTechnique):
     """
 
     name: ClassVar[str] = "region"
-    summary: ClassVar[str] = "to each region of a map the style of the same region of a style's map"
+    summary: ClassVar[str] = "each region of a map takes the style of the style map's same region"
     confined: ClassVar[bool] = True
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
@@ -36,10 +36,10 @@ class Region(MappedTechnique):
 
 def _sources(styles: Sequence[StyleFeatures], name: str) -> list[Source]:
     """Return the styles with a region of this name, with shares that add up to 1."""
-    found = [
+    matching = [
         (index, style.guide.names.index(name), style.weight)
         for index, style in enumerate(styles)
         if style.guide is not None and name in style.guide.names
     ]
-    total = sum(share for *_, share in found)
-    return [Source(index, plane, share / total) for index, plane, share in found]
+    weights = sum(share for *_, share in matching)
+    return [Source(index, plane, share / weights) for index, plane, share in matching]

@@ -9,8 +9,8 @@ __all__ = ["ALIGNMENT", "Window", "cells", "stride", "window_around"]
 
 ALIGNMENT = 16  # pixels: the stride of the deepest layers, to which windows are aligned
 _MARGIN = 24  # pixels around the support, whose features it also influences
-_STEPS = 48  # window sizes of a side, since each is traced once
-_WORTH = 0.75  # of the frame's area: no window if it would be larger
+_STEPS = 48  # number of window lengths along a side; each window size is traced once
+_MAX_SHARE = 0.75  # of the frame's area; no larger window is used
 
 
 def stride(layer: str) -> int:
@@ -53,15 +53,18 @@ def window_around(support: np.ndarray[Any, Any]) -> Window | None:
     covered = support[..., 0] > 0
     top, rows = _span(np.flatnonzero(covered.any(axis=1)), height)
     left, columns = _span(np.flatnonzero(covered.any(axis=0)), width)
-    if rows * columns > _WORTH * height * width:
+    if rows * columns > _MAX_SHARE * height * width:
         return None
     return Window(top, left, rows, columns)
 
 
-def _span(places: np.ndarray[Any, Any], length: int) -> tuple[int, int]:
-    """Return the window's first pixel and length along a side, around the places [n]."""
-    first = max(0, int(places[0]) - _MARGIN) // ALIGNMENT * ALIGNMENT
-    last = min(length, int(places[-1]) + 1 + _MARGIN)
+def _span(covered: np.ndarray[Any, Any], length: int) -> tuple[int, int]:
+    """Return the window's first pixel and length along a side of `length`, around `covered` [n].
+
+    covered: ascending indices of the rows or columns with support.
+    """
+    first = max(0, int(covered[0]) - _MARGIN) // ALIGNMENT * ALIGNMENT
+    last = min(length, int(covered[-1]) + 1 + _MARGIN)
     step = ALIGNMENT * max(1, round(length / _STEPS / ALIGNMENT))
     size = -(-(last - first) // step) * step
     if first + size <= length:

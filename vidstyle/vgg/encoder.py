@@ -21,6 +21,7 @@ from vidstyle.settings import LAYERS
 from vidstyle.vgg import weights
 from vidstyle.vgg.crop import Window
 from vidstyle.vgg.device import has_gpu
+from vidstyle.vgg.features import Features
 from vidstyle.vgg.layers import Convolution, Halo, conv2d, max_pool, relu, winograd, with_halo
 
 __all__ = [
@@ -30,8 +31,6 @@ __all__ = [
     "Surroundings",
     "load_encoder",
 ]
-
-Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C], after the ReLU
 
 
 class Surroundings(NamedTuple):
@@ -44,7 +43,7 @@ class Surroundings(NamedTuple):
 _MEAN_BGR = (103.939, 116.779, 123.68)
 
 _BORDERED = 4  # layers that pad by repeating the border: conv1_1 to conv2_2
-EARLY_MARGIN = 6  # pixels: the rows above and below a strip that these layers read
+EARLY_MARGIN = 6  # pixels: rows above and below a strip within the receptive field of conv2_2
 _WINOGRAD_CHANNELS = 128  # input channels below which Winograd convolution is slower
 
 
@@ -72,9 +71,10 @@ class Encoder:
         return self._features(image, [None] * len(self._network))
 
     def within(self, image: Any, around: Surroundings, size: tuple[int, int]) -> Features:
-        """Return the features of a window of `image`, with the surroundings kept constant.
+        """Return the features of a window of `image`, with constant surroundings.
 
-        Features outside the window do not change with it: see crop._MARGIN.
+        around: as returned by `surroundings`; size: (rows, columns) of the window in pixels. The
+        window includes all features that depend on the changed pixels: see crop._MARGIN.
         """
         return self._features(tf.slice(image, around.corner, (*size, 3)), around.halos)
 
@@ -88,15 +88,15 @@ class Encoder:
         halos: list[Halo] = []
         window = Window(corner[0], corner[1], *size)
 
-        def look(name: str, x: Any) -> None:
+        def observe(name: str, x: Any) -> None:
             halos.append(_halo(x, window.at(name), name in LAYERS[:_BORDERED]))
 
-        features = self._features(image, [None] * len(self._network), look)
+        features = self._features(image, [None] * len(self._network), observe)
         return features, Surroundings(corner, halos)
 
     @property
     def early_layers(self) -> tuple[str, ...]:
-        """Those of `layers` that `early` computes; none if these are all layers."""
+        """Those of `layers` that `early` computes; empty if it would compute all of them."""
         early = tuple(name for name in self.layers if name in LAYERS[:_BORDERED])
         return early if len(early) < len(self.layers) else ()
 
@@ -104,8 +104,9 @@ class Encoder:
         """Return the features of a strip at the early layers, and its part of the input of `late`.
 
         rows: float32 [own + 2 · EARLY_MARGIN, W, 3], the strip with its margins; edges:
-        (above, below), 1 where the margin is missing at the image's edge, else 0. A strip begins at
-        a multiple of 4 rows; `own`, its height, is a multiple of 4 unless it is the last.
+        (above, below), 1 where the margin is missing at the image's edge, else 0. own: height of
+        the strip without margins, a multiple of 4 unless it is the last; a strip begins at a
+        multiple of 4 rows.
         """
         x, margin, features = _centred(rows), EARLY_MARGIN, {}
         for name, convolution, bias in self._network[:_BORDERED]:
@@ -114,8 +115,8 @@ class Encoder:
             x = tf.pad(x, (edges, (1, 1), (0, 0)), "SYMMETRIC")
             x, margin = relu(convolution(x, padded=True) + bias), margin - 1
             if name in self.layers:
-                features[name] = _own(x, 0 if edges[0] else margin, own)
-        return features, max_pool(_own(x, 0 if edges[0] else margin, own))
+                features[name] = _without_margin(x, 0 if edges[0] else margin, own)
+        return features, max_pool(_without_margin(x, 0 if edges[0] else margin, own))
 
     def late(self, x: Any) -> Features:
         """Return the features at the other layers, from the outputs of `early` of all strips."""
@@ -126,24 +127,27 @@ class Encoder:
         self,
         image: Any,
         halos: Sequence[Halo | None],
-        look: Callable[[str, Any], None] | None = None,
+        observe: Callable[[str, Any], None] | None = None,
     ) -> Features:
-        return self._run(_centred(image), self._network, halos, look)
+        return self._run(_centred(image), self._network, halos, observe)
 
     def _run(
         self,
         x: Any,
         network: Sequence[tuple[str, Convolution, Any]],
         halos: Sequence[Halo | None],
-        look: Callable[[str, Any], None] | None = None,
+        observe: Callable[[str, Any], None] | None = None,
     ) -> Features:
-        """Return the features at `layers` of a part of the network that begins with a block."""
+        """Return the features at `layers` of a part of the network that begins with a block.
+
+        observe(name, input) is called for each convolution.
+        """
         features: Features = {}
-        for place, ((name, convolution, bias), halo) in enumerate(zip(network, halos, strict=True)):
-            if name.endswith("_1") and place > 0:
+        for index, ((name, convolution, bias), halo) in enumerate(zip(network, halos, strict=True)):
+            if name.endswith("_1") and index > 0:
                 x = max_pool(x)
-            if look is not None:
-                look(name, x)
+            if observe is not None:
+                observe(name, x)
             x = relu(convolution(x, halo) + bias)
             if name in self.layers:
                 features[name] = x
@@ -159,8 +163,8 @@ def _centred(image: Any) -> Any:
     return tf.reverse(image, (-1,)) * 255.0 - tf.constant(_MEAN_BGR)
 
 
-def _own(x: Any, margin: int, count: int) -> Any:
-    """Return at most `count` rows of x [h, W, C] after a margin."""
+def _without_margin(x: Any, margin: int, count: int) -> Any:
+    """Return at most `count` rows of x [h, W, C] after a margin of rows."""
     height, width, channels = x.shape
     return tf.slice(x, (margin, 0, 0), (min(count, height - margin), width, channels))
 
@@ -170,13 +174,13 @@ def _halo(x: Any, window: Window, bordered: bool) -> Halo:
     height, width, channels = x.shape
     begin, size = (window.top, window.left), (window.rows + 2, window.columns + 2)
     halo = np.pad(np.zeros((window.rows, window.columns), bool), 1, constant_values=True)
-    places = tf.constant(np.argwhere(halo), tf.int32)
+    positions = tf.constant(np.argwhere(halo), tf.int32)
     values = tf.slice(with_halo(x, None, bordered), (*begin, 0), (*size, channels))
     if bordered:
-        copied = tf.clip_by_value(places + begin, 1, (height, width)) - begin  # counted from 1
-        own = tf.reduce_all((copied >= 1) & (copied <= (window.rows, window.columns)), axis=1)
-        places = tf.boolean_mask(places, ~own)
-    return Halo(places, tf.gather_nd(values, places))
+        copied = tf.clip_by_value(positions + begin, 1, (height, width)) - begin  # 1-based
+        inside = tf.reduce_all((copied >= 1) & (copied <= (window.rows, window.columns)), axis=1)
+        positions = tf.boolean_mask(positions, ~inside)
+    return Halo(positions, tf.gather_nd(values, positions))
 
 
 def load_encoder(path: Path | None, layers: Sequence[str]) -> Encoder:

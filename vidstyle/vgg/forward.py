@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from vidstyle.vgg.crop import Window, window_around
-from vidstyle.vgg.encoder import Encoder, Features, Surroundings
-from vidstyle.vgg.features import Share, Strip, Sums
-from vidstyle.vgg.tiling import Early, Strips
+from vidstyle.vgg.encoder import Encoder, Surroundings
+from vidstyle.vgg.features import Features, Share, Strip, Sums
+from vidstyle.vgg.tiling import EarlyFeatures, Strips
 
 __all__ = ["ForwardPass", "FrameFeatures", "forward_pass_for"]
 
@@ -26,11 +26,15 @@ class FrameFeatures:
     features: Features
     window: Window | None = None
     around: Surroundings | None = None
-    early: Early | None = None
+    early: EarlyFeatures | None = None
 
 
 class ForwardPass:
-    """encode: a function from an image tensor to features; strips: the same in strips, or None."""
+    """Runs the network on frames of one size.
+
+    encode: a function from an image tensor [H, W, 3] to features; strips: the same computed in
+    strips; None: not available.
+    """
 
     def __init__(self, encode: Callable[[Any], Features], strips: Strips | None) -> None:
         self._encode, self._strips = encode, strips
@@ -42,7 +46,7 @@ class ForwardPass:
 
     def of(self, image: Any) -> FrameFeatures:
         """Return the features of an image of any size, float32 [H, W, 3], RGB, 0..1."""
-        early = None if self._strips is None else Early(self._strips, image)
+        early = None if self._strips is None else EarlyFeatures(self._strips, image)
         return FrameFeatures(self._whole(image), early=early)
 
     def of_frame(self, frame: Any, support: np.ndarray[Any, Any]) -> FrameFeatures:
@@ -54,16 +58,17 @@ class ForwardPass:
         features, around = self._around(frame, corner, (window.rows, window.columns))
         return FrameFeatures(features, window, around)
 
-    def again(
+    def recompute(
         self,
         image: Any,
         around: Surroundings | None,
         part: tuple[int, int] | None,
         sums: Callable[[Features, Strip], dict[str, Share]],
     ) -> tuple[Features, Sums | None]:
-        """Return the features of a changed image, within the same window, and sums over strips.
+        """Return the features of a changed image, in the same window, and sums over its strips.
 
-        part: the window's (rows, columns), static in a trace; None: the whole image.
+        around: as returned by `of_frame`. part: the window's (rows, columns), static in a trace;
+        None: the whole image. sums: see tiling.StripShares.
         """
         encoder: Any = self._encode
         if part is not None:

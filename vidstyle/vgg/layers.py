@@ -1,6 +1,6 @@
 """The layers of the network: convolutions, ReLU and pooling, with little memory for gradients.
 
-All take and return one image's activations, [H, W, C], without a batch axis.
+All take and return the activations of one image, float32 [H, W, C], without a batch axis.
 """
 
 import math
@@ -17,15 +17,15 @@ __all__ = ["Convolution", "Halo", "conv2d", "max_pool", "relu", "winograd", "wit
 class Halo(NamedTuple):
     """The cells around a window of a convolution's input, one cell wide.
 
-    places: int32 [M, 2], rows and columns counted from the halo's corner; without the cells that
+    positions: int32 [M, 2], rows and columns counted from the halo's corner; without the cells that
     repeat the window's own border at an edge of the frame. values: float32 [M, C].
     """
 
-    places: Any
+    positions: Any
     values: Any
 
     def specification(self) -> "Halo":
-        """Return TensorSpecs for a halo of any number of places."""
+        """Return TensorSpecs for a halo of any number of positions."""
         channels = self.values.shape[1]
         return Halo(tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([None, channels], tf.float32))
 
@@ -62,8 +62,8 @@ _OUTPUT = np.array(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
     np.float64,
 )
-_LARGE = 16_000_000  # activations from which on max_pool does not keep its input
-_TILED = 2_000_000  # values of a Winograd convolution's input or output in tiles at once
+_LARGE = 16_000_000  # activations; of larger inputs, max_pool keeps only indices for the gradient
+_MAX_TILED = 2_000_000  # values of a Winograd convolution's input or output in tiles at once
 _BORDER = ((1, 1), (1, 1), (0, 0))
 
 
@@ -84,7 +84,7 @@ def conv2d(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
 
 
 def winograd(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
-    """Return the convolution of conv2d as 36 matrix products; equal to 1e-5 of its maximum.
+    """Return the convolution of conv2d as 36 matrix products; equal within 1e-5 of its maximum.
 
     Lavin & Gray 2016, F(4x4, 3x3), with the kernel transformed once in float64. The gradient at x
     is the same product with the kernel flipped and transposed; there is none at the kernel.
@@ -135,29 +135,29 @@ def _tiles_product(x: Any, transformed: Any, margin: int) -> Any:
     """
     height, width = (length + 2 * margin - 2 for length in x.shape[:2])
     channels, outputs = transformed.shape[1:]
-    count = -(-height * width * max(channels, outputs) // _TILED)
+    count = -(-height * width * max(channels, outputs) // _MAX_TILED)
     if count == 1:
         return _rows_product(x, transformed, margin)
     rows = -(-height // (4 * count)) * 4
-    found: list[Any] = []
+    chunks: list[Any] = []
     for first in range(0, height, rows):
         begin, end = first - margin, min(first + rows, height) + 2 - margin  # of rows of x
         above, below = max(0, -begin), max(0, end - x.shape[0])
         size = (end - begin - above - below, *x.shape[1:])
-        with tf.control_dependencies(found[-1:]):  # one after another
+        with tf.control_dependencies(chunks[-1:]):  # chunks are computed in turn
             part = tf.slice(x, (begin + above, 0, 0), size)
         part = tf.pad(part, ((above, below), (margin, margin), (0, 0)))
-        found.append(_rows_product(part, transformed, 0))
-    return tf.concat(found, axis=0)
+        chunks.append(_rows_product(part, transformed, 0))
+    return tf.concat(chunks, axis=0)
 
 
 def _rows_product(x: Any, transformed: Any, margin: int) -> Any:
-    """Return what _tiles_product returns, without chunks."""
+    """Return the result of `_tiles_product`, computed without chunks."""
     height, width = (length + 2 * margin - 2 for length in x.shape[:2])
     channels, outputs = transformed.shape[1:]
     around = (margin, margin + 3)  # the end is filled up to whole tiles
     x = tf.pad(x, (around, around, (0, 0)))
-    tiles, pixels = _places(height, width, x.shape[1])
+    tiles, pixels = _tile_indices(height, width, x.shape[1])
     x = tf.gather(tf.reshape(x, (-1, channels)), tiles)
     x = tf.matmul(_kron(_INPUT), tf.reshape(x, (36, -1)))
     x = tf.matmul(tf.reshape(x, (36, -1, channels)), transformed)
@@ -171,24 +171,24 @@ def _kron(matrix: np.ndarray) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _places(height: int, width: int, stride: int) -> tuple[Any, Any]:
+def _tile_indices(height: int, width: int, stride: int) -> tuple[Any, Any]:
     """Return the indices of the tiles' values in the padded input, and of the pixels in the tiles.
 
-    The former are rows of the input of `stride` columns as [-1, C], in the order (i, j, row,
-    column) for value (i, j) of a tile's 6x6; the latter rows of the tiles' 4x4 results as [-1, K].
+    The former index the padded input, of `stride` columns, as [-1, C], in the order (i, j, row,
+    column) for value (i, j) of a tile's 6x6. The latter index the tiles' 4x4 results as [-1, K].
     """
     rows, columns = -(-height // 4), -(-width // 4)
     down, right = (4 * np.arange(n) + np.arange(6)[:, None] for n in (rows, columns))
     tiles = down[:, None, :, None] * stride + right[:, None, :]
     (i, row), (j, column) = (np.divmod(np.arange(n), 4)[::-1] for n in (height, width))
-    place = (4 * i[:, None] + j) * rows * columns + row[:, None] * columns + column
+    pixels = (4 * i[:, None] + j) * rows * columns + row[:, None] * columns + column
     with tf.init_scope():  # shared by all graphs: each would keep several copies of a constant
-        return tf.constant(tiles.ravel(), tf.int32), tf.constant(place.ravel(), tf.int32)
+        return tf.constant(tiles.ravel(), tf.int32), tf.constant(pixels.ravel(), tf.int32)
 
 
 @tf.custom_gradient
 def relu(x: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Return max(x, 0); keeps one byte a value for the gradient, not four."""
+    """Return max(x, 0); keeps one byte per value for the gradient instead of four."""
     passing = x > 0
     with tf.control_dependencies([passing]):  # so that x is freed
         y = tf.nn.relu(x)
@@ -196,8 +196,8 @@ def relu(x: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 
 def max_pool(x: Any) -> Any:
-    """Return the maximum of each 2x2 of x [H, W, C]; at an odd end, of its part inside x."""
-    return _frugal_max_pool(x) if math.prod(x.shape) > _LARGE else _max_pool(x)
+    """Return the maximum of each 2x2 block of x [H, W, C]; at an odd edge, of its part inside x."""
+    return _low_memory_max_pool(x) if math.prod(x.shape) > _LARGE else _max_pool(x)
 
 
 def _max_pool(x: Any) -> Any:
@@ -205,25 +205,25 @@ def _max_pool(x: Any) -> Any:
 
 
 @tf.custom_gradient
-def _frugal_max_pool(x: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Return _max_pool(x), keeping a byte for each 2x2 in place of x: slower, 1 % of a step.
+def _low_memory_max_pool(x: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return _max_pool(x), keeping one byte per 2x2 block instead of x; it costs 1 % of a step.
 
-    The byte is the index of the largest of the four, the first if several are equal.
+    The byte is the index of the largest of the four values, the first if several are equal.
     """
     (height, width, channels), y = x.shape, _max_pool(x)
     rows, columns = y.shape[:2]
     x = tf.pad(x, ((0, 2 * rows - height), (0, 2 * columns - width), (0, 0)))
     x = tf.reshape(x, (rows, 2, columns, 2 * channels))
-    which = tf.fill(y.shape, tf.constant(3, tf.uint8))
-    for place in (2, 1, 0):
-        row, column = divmod(place, 2)
-        own = x[:, row, :, column * channels : (column + 1) * channels]
-        which = tf.where(own == y, tf.constant(place, tf.uint8), which)
-    with tf.control_dependencies([which]):
+    argmax = tf.fill(y.shape, tf.constant(3, tf.uint8))
+    for index in (2, 1, 0):
+        row, column = divmod(index, 2)
+        corner = x[:, row, :, column * channels : (column + 1) * channels]
+        argmax = tf.where(corner == y, tf.constant(index, tf.uint8), argmax)
+    with tf.control_dependencies([argmax]):
         y = tf.identity(y)
 
     def backwards(up: Any) -> Any:
-        parts = [tf.where(which == place, up, 0.0) for place in range(4)]
+        parts = [tf.where(argmax == index, up, 0.0) for index in range(4)]
         both = tf.stack([tf.concat(parts[:2], axis=2), tf.concat(parts[2:], axis=2)], axis=1)
         return tf.reshape(both, (2 * rows, 2 * columns, channels))[:height, :width]
 

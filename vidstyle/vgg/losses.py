@@ -1,4 +1,4 @@
-"""Loss terms: pure functions of tensors, relative or means, so that weights suit every size.
+"""Loss terms: pure functions of tensors, relative or averaged, so that weights suit every size.
 
 Gatys, Ecker & Bethge, "Image Style Transfer Using CNNs", 2016 (style and content terms); Ruder,
 Dosovitskiy & Brox, "Artistic Style Transfer for Videos", 2016 (temporal term). Differs in that
@@ -34,12 +34,12 @@ __all__ = [
 # in style-transfer-pytorch (256, 64, 16, 4, 1, which there weigh terms that are not relative).
 # Tried: 2, 1.5, 1, 0.5, 0.3 (see docs/decisions.md).
 _BLOCK_WEIGHTS = (2.5, 1.5, 0.6, 0.2, 0.2)
-# About the least norm of a goal's covariance matrix, in ‖μ‖², the norm of its mean's outer product.
-# A flat style or block has hardly any covariance: a distance relative to it would be unbounded. No
-# other value was tried.
+# Lower bound, about, of the norm of a target's covariance matrix, in units of ‖μ‖², the norm of its
+# mean's outer product. The covariance of a flat style or block is near 0, so a distance relative to
+# it would be unbounded. No other value was tried.
 _FLAT = 0.05
-# Relative squared distance, no unit, below which the norm is smoothed to a parabola, 0.3 % from it,
-# so that its slope at 0 is finite. No other value was tried.
+# Relative squared distance, no unit, below which the norm is smoothed to a parabola (at most 0.3 %
+# lower), so that its slope at 0 is finite. No other value was tried.
 _ROUND = 1e-5
 _LUMA_CHROMA = np.array(  # columns: Y, and four times Cb and Cr (Rec. 601)
     [[0.299, -0.676, 2.0], [0.587, -1.324, -1.676], [0.114, 2.0, -0.324]], np.float32
@@ -50,10 +50,10 @@ _TV_REFERENCE = 512.0  # pixels: the long side at which gradients are per pixel
 
 @tf.custom_gradient
 def _sums(rows: Any) -> tuple[Any, Any]:
-    """Return rowsᵀ·rows of [P, C] and below it Σ rows; its gradient takes one product, not two."""
-    found = tf.matmul(rows, rows, transpose_a=True)
-    found = tf.concat([found, tf.reduce_sum(rows, axis=0, keepdims=True)], axis=0)
-    return found, lambda up: tf.matmul(rows, up[:-1] + tf.transpose(up[:-1])) + up[-1]
+    """Return rowsᵀ·rows of [P, C] and below it Σ rows; the gradient takes one matrix product."""
+    sums = tf.matmul(rows, rows, transpose_a=True)
+    sums = tf.concat([sums, tf.reduce_sum(rows, axis=0, keepdims=True)], axis=0)
+    return sums, lambda up: tf.matmul(rows, up[:-1] + tf.transpose(up[:-1])) + up[-1]
 
 
 def summed(values: Sequence[Any]) -> Any:
@@ -84,15 +84,15 @@ def sums(features: Any) -> Any:
     return _sums(tf.reshape(features, (-1, features.shape[2])))
 
 
-def style(found: Any, goal: Any) -> Any:
-    """Return the style distance of moments [..., C + 1, C] from others, [...]: see `combined`.
+def style(moments: Any, goal: Any) -> Any:
+    """Return the style distance of moments [..., C + 1, C] from a goal, [...]: see `combined`.
 
     Covariance matrices and means are compared separately. The Gram matrix of Gatys et al. is
     E[f fᵀ] = cov f + μ μᵀ; the means dominate its energy, so that its relative distance hardly
     depends on the covariance (Risser, Wilmot & Barnes, "Stable and Controllable Neural Texture
     Synthesis and Style Transfer Using Histogram Losses", 2017).
     """
-    (mean, covariance), (goal_mean, goal_covariance) = map(_centred, (found, goal))
+    (mean, covariance), (goal_mean, goal_covariance) = map(_centred, (moments, goal))
     return combined(
         tf.reduce_sum(tf.square(covariance - goal_covariance), axis=(-2, -1)),
         tf.reduce_sum(tf.square(goal_covariance), axis=(-2, -1)),
@@ -105,22 +105,23 @@ def combined(spread: Any, spread_energy: Any, shift: Any, shift_energy: Any) -> 
     """Return the mean of two relative distances: of covariance matrices and of means.
 
     spread: ‖C − A‖² of covariance matrices C and A, spread_energy: ‖A‖²; shift, shift_energy: the
-    same of means. Norms, not their squares, whose gradient vanishes near the goal. 0 if equal, 1
-    for an image whose features are all 0.
+    same of means. Norms are used, since the gradient of their squares vanishes near the goal. 0 if
+    equal, 1 for an image whose features are all 0.
     """
     flat = tf.square(_FLAT * shift_energy)
     of_spread = _norm(spread / (spread_energy + flat + 1e-12))
     return (of_spread + _norm(shift / (shift_energy + 1e-12))) / 2
 
 
-def over_layers(apart: Mapping[str, Any], of: Iterable[str] = ()) -> Any:
+def over_layers(distances: Mapping[str, Any], layers: Iterable[str] = ()) -> Any:
     """Return the weighted mean of style distances by layer ("relu2_1"), scalar tensors.
 
-    of: the layers whose weights add up to 1, if not those of `apart`; the distance of others is 0.
+    layers: those whose weights add up to 1, by default those of `distances`; layers without a
+    distance count as 0.
     """
-    weights = {layer: _BLOCK_WEIGHTS[int(layer[4]) - 1] for layer in (of or apart)}
+    weights = {layer: _BLOCK_WEIGHTS[int(layer[4]) - 1] for layer in (layers or distances)}
     total = sum(weights.values())
-    return summed([weights[layer] / total * value for layer, value in apart.items()])
+    return summed([weights[layer] / total * value for layer, value in distances.items()])
 
 
 def _norm(squared: Any) -> Any:
@@ -128,26 +129,26 @@ def _norm(squared: Any) -> Any:
     return tf.sqrt(tf.maximum(squared, 0.0) + _ROUND) - _ROUND**0.5
 
 
-def _centred(found: Any) -> tuple[Any, Any]:
+def _centred(moments: Any) -> tuple[Any, Any]:
     """Return the mean [..., C] and the covariance matrix [..., C, C] of moments."""
-    mean = found[..., -1, :]
-    return mean, found[..., :-1, :] - mean[..., :, None] * mean[..., None, :]
+    mean = moments[..., -1, :]
+    return mean, moments[..., :-1, :] - mean[..., :, None] * mean[..., None, :]
 
 
 def relative(values: Any, target: Any) -> Any:
-    """Return ‖values − target‖² / ‖target‖²: 0 when equal, 1 when values are 0."""
+    """Return ‖values − target‖² / ‖target‖² of tensors: 0 if equal, 1 if all values are 0."""
     return tf.reduce_sum(tf.square(values - target)) / energy(target)
 
 
 def energy(features: Any) -> Any:
-    """Return Σ f²."""
+    """Return Σ f² of features of any shape, a scalar tensor above 0."""
     return tf.reduce_sum(tf.square(features)) + 1e-12
 
 
 def content(features: Any, target: Any, whole: Any) -> Any:
     """Return ‖features − target‖² / whole, of features [h, w, C] and those of the frame.
 
-    whole: the energy of the whole frame's features; `features` may be a window of them.
+    whole: `energy` of the target at the whole frame; `features` may be a window of it.
     """
     return 2.0 * tf.nn.l2_loss(features - target) / whole
 
@@ -182,7 +183,7 @@ def temporal(image: Any, prior: Any, confidence: Any) -> Any:
 
 
 def area_average(long: int, short: int) -> np.ndarray:
-    """Return the matrix [short, long] that averages `long` samples into `short` equal spans."""
+    """Return the float32 matrix [short, long] that averages `long` samples in `short` spans."""
     edges = np.arange(short + 1) * (long / short)
     starts, ends = edges[:-1, None], edges[1:, None]
     cells = np.arange(long)[None, :]
@@ -197,7 +198,7 @@ def shrunk(image: Any, matrices: tuple[Any, Any]) -> Any:
 
 
 def zeros(shape: Sequence[int], of: Any) -> Any:
-    """Return zeros made when the tensor `of` is available: a constant would stay in memory."""
+    """Return zeros computed from the tensor `of`; a constant would stay in memory."""
     nothing = tf.minimum(tf.abs(tf.gather(tf.reshape(of, (-1,)), 0)), 0.0)
     return tf.fill(shape, nothing)
 

@@ -1,7 +1,7 @@
-"""Strips: the first two blocks of the network, computed on a strip of rows at a time.
+"""Strips: the first two blocks of the network, computed on one strip of rows at a time.
 
-The activations of these blocks take most of the network's memory. Here only a technique's sums over
-each strip and the input of the third block are kept; activations are recomputed for the gradient
+The activations of these blocks take most of the network's memory. Only a technique's sums over each
+strip and the input of the third block are kept; activations are recomputed for the gradient
 (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
 """
 
@@ -13,17 +13,21 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from vidstyle.vgg import losses
-from vidstyle.vgg.encoder import EARLY_MARGIN, Encoder, Features
-from vidstyle.vgg.features import Share
+from vidstyle.vgg.encoder import EARLY_MARGIN, Encoder
+from vidstyle.vgg.features import Features, Share
 
-__all__ = ["Early", "Strips", "Sums"]
+__all__ = ["EarlyFeatures", "StripShares", "Strips"]
 
-# (features of a strip, its number) -> its share of the totals, by layer
-Sums = Callable[[Features, Any], dict[str, Share]]
+# (features of a strip, its index) -> its share of the totals, by layer
+StripShares = Callable[[Features, Any], dict[str, Share]]
 
 
 class _Span(NamedTuple):
-    """A strip: its number, first row and height with margins, edges, height without margins."""
+    """A strip of rows.
+
+    number: its index from the top. begin, cut: first row and height with margins. edges: see
+    Encoder.early. own: height without margins.
+    """
 
     number: Any
     begin: Any
@@ -39,7 +43,7 @@ class Strips:
     encoder: Encoder
     rows: int
 
-    def __call__(self, image: Any, sums: Sums) -> tuple[Features, Features]:
+    def __call__(self, image: Any, sums: StripShares) -> tuple[Features, Features]:
         """Return an image's features at the late layers, and the totals over all strips, by layer.
 
         Values and gradient equal those of the whole image up to rounding.
@@ -48,20 +52,20 @@ class Strips:
 
         def strip(rows: Any, span: _Span) -> list[Share]:
             features, x = self.encoder.early(rows, span.edges, span.own)
-            found = sums(features, span.number)
-            names[:] = found
-            own = Share(x, span.number * (self.rows // 4), -(-image.shape[0] // 4))
-            return [own, *found.values()]
+            totals = sums(features, span.number)
+            names[:] = totals
+            late_input = Share(x, span.number * (self.rows // 4), -(-image.shape[0] // 4))
+            return [late_input, *totals.values()]
 
         @tf.custom_gradient
-        def taken(image: Any) -> tuple[Any, Callable[..., Any]]:
+        def accumulated(image: Any) -> tuple[Any, Callable[..., Any]]:
             def backwards(*up: Any) -> Any:
                 return self._gradient(strip, image, up)
 
             return tuple(self._sums(strip, image)), backwards
 
-        x, *found = taken(image)
-        return self.encoder.late(x), dict(zip(names, found, strict=True))
+        x, *totals = accumulated(image)
+        return self.encoder.late(x), dict(zip(names, totals, strict=True))
 
     def late(self, image: Any) -> Features:
         """Return an image's features at the late layers."""
@@ -84,36 +88,39 @@ class Strips:
         edges = (int(first == 0), int(last + EARLY_MARGIN > height))
         return _Span(number, begin, end - begin, edges, min(last, height) - first)
 
-    def _like(self, middle: _Span, number: Any) -> _Span:
+    def _span_at(self, middle: _Span, number: Any) -> _Span:
         """Return the span of another strip without an edge; number: a tensor."""
         return middle._replace(number=number, begin=number * self.rows - EARLY_MARGIN)
 
-    def _parted(self, height: int) -> tuple[list[_Span], list[_Span]]:
-        """Return the first strip and those without an edge, which are alike; then the last ones."""
+    def _loop_spans(self, height: int) -> tuple[list[_Span], list[_Span]]:
+        """Return the first strip and those without an edge (run in a loop), and the last ones."""
         count = -(-height // self.rows)
         spans = [self._span(number, height) for number in range(count)]
         free = [span for span in spans if not any(span.edges)]
         return [spans[0], *free], spans[1 + len(free) :]
 
-    def _each(self, height: int, total: Any, added: Callable[[Any, _Span], Any]) -> Any:
-        """Return `total` after `added` was applied for each strip in turn."""
-        (first, *free), last = self._parted(height)
-        total = added(total, first)
-        if free:
+    def _accumulate(self, height: int, total: Any, add_strip: Callable[[Any, _Span], Any]) -> Any:
+        """Return `total` after `add_strip` was applied to each strip in turn."""
+        (first, *inner), last = self._loop_spans(height)
+        total = add_strip(total, first)
+        if inner:
             _, total = tf.while_loop(
-                lambda number, total: number <= len(free),
-                lambda number, total: (number + 1, added(total, self._like(free[0], number))),
+                lambda number, total: number <= len(inner),
+                lambda number, total: (
+                    number + 1,
+                    add_strip(total, self._span_at(inner[0], number)),
+                ),
                 (tf.constant(1), total),
                 parallel_iterations=1,
             )
         for span in last:
-            total = added(total, span)
+            total = add_strip(total, span)
         return total
 
     def _sums(self, strip: Callable[[Any, _Span], list[Share]], image: Any) -> list[Any]:
         """Return the totals of the shares of all strips."""
 
-        def added(totals: list[Any], span: _Span) -> list[Any]:
+        def add_strip(totals: list[Any], span: _Span) -> list[Any]:
             shares = strip(_cut(image, span), span)
             totals = totals or [losses.zeros((of, *own.shape[1:]), own) for own, _, of in shares]
             return [
@@ -121,27 +128,27 @@ class Strips:
                 for total, (own, first, _) in zip(totals, shares, strict=True)
             ]
 
-        found: list[Any] = self._each(image.shape[0], [], added)
-        return found
+        totals: list[Any] = self._accumulate(image.shape[0], [], add_strip)
+        return totals
 
     def _gradient(
-        self, strip: Callable[[Any, _Span], list[Share]], image: Any, up: tuple[Any, ...]
+        self, strip: Callable[[Any, _Span], list[Share]], image: Any, gradients: tuple[Any, ...]
     ) -> Any:
-        """Return the gradient at the image from `up`, that at the totals; recomputes the strips."""
+        """Return the gradient at the image from those at the totals; recomputes the strips."""
 
-        def added(total: Any, span: _Span) -> Any:
+        def add_strip(total: Any, span: _Span) -> Any:
             rows = _cut(image, span)
             with tf.GradientTape() as tape:
                 tape.watch(rows)
                 shares = strip(rows, span)
-            goals = [
+            upstream = [
                 tf.slice(part, (first, *[0] * (part.shape.rank - 1)), own.shape)
-                for part, (own, first, _) in zip(up, shares, strict=True)
+                for part, (own, first, _) in zip(gradients, shares, strict=True)
             ]
-            gradient = tape.gradient([own for own, _, _ in shares], rows, output_gradients=goals)
+            gradient = tape.gradient([own for own, _, _ in shares], rows, output_gradients=upstream)
             return losses.added(total, span.begin, gradient)
 
-        return self._each(image.shape[0], losses.zeros(image.shape, up[0]), added)
+        return self._accumulate(image.shape[0], losses.zeros(image.shape, gradients[0]), add_strip)
 
 
 def _cut(image: Any, span: _Span) -> Any:
@@ -149,7 +156,7 @@ def _cut(image: Any, span: _Span) -> Any:
 
 
 @dataclass(frozen=True)
-class Early:
+class EarlyFeatures:
     """The features of an image at the early layers, computed strip by strip when iterated."""
 
     strips: Strips
@@ -157,6 +164,7 @@ class Early:
 
     @property
     def layers(self) -> tuple[str, ...]:
+        """The names of the early layers."""
         return self.strips.encoder.early_layers
 
     @property

@@ -8,7 +8,6 @@ converted to that form. Provenance, licence and checksums: weights/README.md.
 import gzip
 import hashlib
 import io
-import os
 import pickle
 import pickletools
 import tarfile
@@ -20,7 +19,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from vidstyle.atomic import defer_signals
+from vidstyle.atomic import defer_signals, sync_open
 from vidstyle.errors import WeightsError
 from vidstyle.memory import memory_limit
 
@@ -55,7 +54,7 @@ _MEMBER_SHA256 = "804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb
 _MEMBER_BYTES = 80_102_481
 _WIDTHS = {1: (64, 64), 2: (128, 128), 3: (256,) * 4, 4: (512,) * 4, 5: (512,) * 4}
 _MEANS = (103.939, 116.779, 123.68)
-_LARGEST = 3 * 3 * 512 * 512  # values in one array
+_MAX_VALUES = 3 * 3 * 512 * 512  # values in one array
 _MEMORY = 1 << 30  # bytes that reading a file may allocate; the largest format takes a sixth
 
 
@@ -73,7 +72,7 @@ def load(path: Path) -> Network:
 
     Formats: vgg19.npz (written by `save`), vgg_normalized.pth, the archive that contains it, Keras'
     …_notop.h5. No function or file that a file names is called or opened. Raises WeightsError
-    unless all sixteen layers are present, of the right shape and finite.
+    unless all sixteen layers are present, have the right shape and are finite.
     """
     try:
         with path.open("rb") as file, memory_limit(_MEMORY):
@@ -81,8 +80,8 @@ def load(path: Path) -> Network:
     except Exception as error:  # a damaged pickle, archive or HDF5 file may raise anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise WeightsError(
-            f"{path}: expected VGG-19 weights (one of {', '.join(NAMES)}), got what cannot be "
-            f"read as that: {reason}; give another file, or none to have the weights fetched"
+            f"{path}: expected VGG-19 weights (one of {', '.join(NAMES)}), got a file that cannot "
+            f"be read as such: {reason}; give another file, or none to have the weights fetched"
         ) from error
 
 
@@ -112,8 +111,8 @@ def _checked(network: Layers) -> Network:
 
 def _read_npz(file: IO[bytes]) -> Layers:
     with zipfile.ZipFile(file) as archive:  # checks a CRC-32 of each array
-        there = set(archive.namelist())
-        names = [name for name, _ in _shapes() if f"{name}/kernel.npy" in there]
+        members = set(archive.namelist())
+        names = [name for name, _ in _shapes() if f"{name}/kernel.npy" in members]
         return {n: _pair(archive, n) for n in names}
 
 
@@ -124,10 +123,10 @@ def _pair(archive: zipfile.ZipFile, name: str) -> tuple[np.ndarray, np.ndarray]:
 def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """Read an array of an npz, after checking its size in the zip's header and in its own."""
     entry = archive.getinfo(f"{name}.npy")
-    most = 8 * _LARGEST + _HEADER
+    most = 8 * _MAX_VALUES + _HEADER
     if entry.file_size > most or entry.compress_type not in (
         zipfile.ZIP_STORED,
-        zipfile.ZIP_DEFLATED,  # zipfile bounds the memory of no other compression
+        zipfile.ZIP_DEFLATED,  # of the compressions, zipfile limits the memory of these two only
     ):
         raise ValueError(f"{name} has {entry.file_size} bytes, or is compressed in an unusual way")
     with archive.open(entry) as packed:
@@ -153,7 +152,7 @@ class _Limited:
         content = self._file.read(size)
         self._left -= len(content)
         if self._left < 0:
-            raise ValueError("it unpacks to more than such an archive has")
+            raise ValueError("it unpacks to more bytes than the archive of VGG-19")
         return content
 
 
@@ -179,7 +178,7 @@ def _read_verified(content: bytes) -> Layers:
 
 
 def _read_hdf5(file: IO[bytes]) -> Layers:
-    """Read a file of Keras: a group "block1_conv1" a layer, with two arrays below it."""
+    """Read a Keras file: a group per layer ("block1_conv1") that contains two arrays."""
     import h5py
 
     network = {}
@@ -188,7 +187,7 @@ def _read_hdf5(file: IO[bytes]) -> Layers:
             found: dict[int, Any] = {}
             group = f"block{name[4]}_{name[:4]}{name[6:]}"
             if not isinstance(root.get(group, getlink=True), h5py.HardLink):
-                raise ValueError(f"{group} is a link, or is not there")
+                raise ValueError(f"{group} is a link, or is missing")
             # follows hard links only: no other file is opened
             root[group].visititems(lambda _, item, found=found: found.update(_by_rank(item)))
             network[name] = found[4], found[1]
@@ -196,22 +195,25 @@ def _read_hdf5(file: IO[bytes]) -> Layers:
 
 
 def _by_rank(item: Any) -> dict[int, Any]:
-    """Return an array by its number of axes; nothing for a group or a too large array."""
+    """Return {number of axes: array}; {} for a group or an array that is too large."""
     shape = getattr(item, "shape", ()) or ()
-    if not shape or prod(shape) > _LARGEST:
+    if not shape or prod(shape) > _MAX_VALUES:
         return {}
     if item.external or item.is_virtual:
-        raise ValueError(f"{item.name} has its values in another file")
-    if item.dtype.kind != "f" or prod(item.chunks or ()) > _LARGEST:
+        raise ValueError(f"{item.name} stores its values in another file")
+    if item.dtype.kind != "f" or prod(item.chunks or ()) > _MAX_VALUES:
         raise ValueError(f"{item.name} is not an array of numbers of that size")
     return {len(shape): item[...]}
 
 
-# Pickles of torch: known operations and names only; each name is replaced by an inert stand-in
+# Pickles of torch: only known operations and names; each name is replaced by an inert substitute.
 
 
 class _Tensor(NamedTuple):
-    """A tensor of a legacy torch file; its values follow the pickles, by storage key."""
+    """A tensor of a legacy torch file; its values follow the pickles, by storage key.
+
+    offset, shape, strides: in values.
+    """
 
     storage: tuple[Any, ...]  # ("storage", type, key, device, number of values, view)
     offset: int
@@ -220,9 +222,10 @@ class _Tensor(NamedTuple):
     requires_grad: bool
     hooks: Any
 
-    def within(self, storages: Mapping[str, np.ndarray]) -> np.ndarray:
+    def values_from(self, storages: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the tensor's values, float32 of its shape; storages: flat arrays by key."""
         sizes = (self.offset, *self.shape)
-        if not all(type(size) is int and 0 <= size <= _LARGEST for size in sizes):
+        if not all(type(size) is int and 0 <= size <= _MAX_VALUES for size in sizes):
             raise ValueError(f"a tensor has the offset {self.offset} and the shape {self.shape}")
         if len(self.shape) > 4 or self.storage[1] is not _FLOATS:
             raise ValueError(f"a tensor of {len(self.shape)} axes is not of 32-bit numbers")
@@ -233,35 +236,35 @@ class _Tensor(NamedTuple):
         return values.reshape(self.shape)
 
 
-class _Dict(dict[Any, Any]):
-    """Stands for an OrderedDict; what else such a one carries is passed over."""
+class _InertDict(dict[Any, Any]):
+    """A substitute for OrderedDict that ignores attributes set by the pickle."""
 
     def __setstate__(self, state: Any) -> None:
-        """Take no notice."""
+        """Ignore the state."""
 
 
-class _Maker:
-    """A name that a pickle may call: makes an inert value, and takes no state itself."""
+class _Factory:
+    """A substitute for a callable that a pickle names: creates an inert value and has no state."""
 
-    __slots__ = ("_make",)
+    __slots__ = ("_create",)
 
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self._make = make
+    def __init__(self, create: Callable[..., Any]) -> None:
+        self._create = create
 
-    def __call__(self, *facts: Any) -> Any:
-        return self._make(*facts)
+    def __call__(self, *arguments: Any) -> Any:
+        return self._create(*arguments)
 
     def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("it gives a state to a name")
+        raise pickle.UnpicklingError("it sets the state of a callable")
 
 
-_FLOATS = object()  # stands for a type: can be named, not called
+_FLOATS = object()  # a substitute for a type: can be named, not called
 _STAND_INS = {
-    ("collections", "OrderedDict"): _Maker(_Dict),
-    ("torch._utils", "_rebuild_tensor_v2"): _Maker(_Tensor),
+    ("collections", "OrderedDict"): _Factory(_InertDict),
+    ("torch._utils", "_rebuild_tensor_v2"): _Factory(_Tensor),
     ("torch", "FloatStorage"): _FLOATS,
 }
-_OPERATIONS = frozenset(  # of pickle protocol 2, as far as torch uses them
+_OPERATIONS = frozenset(  # those of pickle protocol 2 that torch uses
     (
         "APPEND", "APPENDS", "BINGET", "BININT", "BININT1", "BININT2", "BINPERSID", "BINPUT",
         "BINSTRING", "BINUNICODE", "BUILD", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "GLOBAL",
@@ -270,9 +273,9 @@ _OPERATIONS = frozenset(  # of pickle protocol 2, as far as torch uses them
         "TUPLE3",
     )
 )  # fmt: skip
-_HEAD = 1 << 20  # bytes that the five pickles may have; vgg_normalized.pth has 4,000
-_HEADER = 1 << 16  # bytes of an array's header in an npz, at most
-_STORAGES = 64  # arrays of a torch file; VGG-19 has 34
+_HEAD = 1 << 20  # largest size of the five pickles in bytes; vgg_normalized.pth has 4,000
+_HEADER = 1 << 16  # largest size of an array's header in an npz, in bytes
+_MAX_STORAGES = 64  # arrays of a torch file; VGG-19 has 34
 
 
 class _Unpickler(pickle.Unpickler):
@@ -283,7 +286,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         if (module_name, global_name) not in _STAND_INS:
-            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
+            raise pickle.UnpicklingError(f"it names {module_name}.{global_name}")
         return _STAND_INS[module_name, global_name]
 
     def persistent_load(self, pid: Any) -> Any:
@@ -298,8 +301,8 @@ def _unpickled(file: io.BytesIO) -> Any:
             raise pickle.UnpicklingError(f"it has the operation {operation.name}")
         if (
             operation.name == "LONG_BINPUT" and int(argument or 0) > _HEAD
-        ):  # the unpickler allocates so many places
-            raise pickle.UnpicklingError(f"it has {argument} places")
+        ):  # the unpickler allocates a memo of this size
+            raise pickle.UnpicklingError(f"it has a memo of {argument} entries")
     file.seek(start)
     return _Unpickler(file).load()
 
@@ -310,12 +313,12 @@ def _read_torch(file: IO[bytes]) -> Layers:
     head = io.BytesIO(file.read(_HEAD))
     *_, tensors, keys = [_unpickled(head) for _ in range(5)]
     file.seek(start + head.tell())
-    if not isinstance(keys, list) or len(keys) > _STORAGES:
-        raise ValueError("it has no list of the arrays that VGG-19 has")
+    if not isinstance(keys, list) or len(keys) > _MAX_STORAGES:
+        raise ValueError("it does not list the arrays of VGG-19")
     storages = {key: _storage(file) for key in keys}
     if not isinstance(tensors, dict) or not all(map(_is_tensor, tensors.values())):
-        raise ValueError("it has something else than tensors")
-    return _sequential({name: tensor.within(storages) for name, tensor in tensors.items()})
+        raise ValueError("it contains values other than tensors")
+    return _sequential({name: tensor.values_from(storages) for name, tensor in tensors.items()})
 
 
 def _is_tensor(value: Any) -> bool:
@@ -327,7 +330,7 @@ def _is_tensor(value: Any) -> bool:
 
 def _storage(file: IO[bytes]) -> np.ndarray:
     count = int.from_bytes(file.read(8), "little")
-    if count > _LARGEST:
+    if count > _MAX_VALUES:
         raise ValueError(f"a tensor has {count} values")
     content = file.read(4 * count)
     if len(content) < 4 * count:
@@ -338,13 +341,13 @@ def _storage(file: IO[bytes]) -> np.ndarray:
 def _sequential(arrays: Mapping[str, np.ndarray]) -> Layers:
     """Name the layers of Gatys' vgg_normalized: a 1×1 preprocessing, then the convolutions, OIHW.
 
-    The preprocessing takes RGB 0..1 to BGR 0..255 minus the mean, which is what conv1_1 takes here.
+    The preprocessing converts RGB 0..1 to BGR 0..255 minus the means, the input of conv1_1.
     """
     numbers = sorted(int(name.removesuffix(".bias")) for name in arrays if name.endswith(".bias"))
     (mix, shift), *layers = ((arrays[f"{n}.weight"], arrays[f"{n}.bias"]) for n in numbers)
     expected = 255 * np.eye(3, dtype=np.float32)[::-1]
     if mix.shape != (3, 3, 1, 1) or not np.array_equal(mix[:, :, 0, 0], expected):
-        raise ValueError("its first layer does not take RGB 0..1 to BGR 0..255")
+        raise ValueError("its first layer does not convert RGB 0..1 to BGR 0..255")
     if not np.allclose(shift, np.negative(_MEANS)):
         raise ValueError(f"its first layer does not subtract {_MEANS}")
     names = (name for name, _ in _shapes())
@@ -355,11 +358,11 @@ def _sequential(arrays: Mapping[str, np.ndarray]) -> Layers:
 
 
 def _refuse_npy(file: IO[bytes]) -> Layers:
-    """Refuse vgg19.npy of tensorflow-vgg: a pickled dict of arrays, which NumPy itself rebuilds."""
+    """Refuse vgg19.npy of tensorflow-vgg: a pickled dict of arrays, which NumPy would unpickle."""
     del file
     raise ValueError(
-        "a .npy of layers is a pickle, which can harm the process that reads it, and is no longer "
-        "read (the network in the other kinds is the same)"
+        "a .npy of layers is a pickle, which may run code when it is loaded, and is no longer read "
+        "(the other file formats hold the same network)"
     )
 
 
@@ -373,15 +376,14 @@ _READERS: dict[bytes, Callable[[IO[bytes]], Layers]] = {
 
 
 def save(network: Network, path: Path) -> None:
-    """Write `network` as npz and sync it: the same bytes for the same network."""
+    """Write `network` as npz and sync it to disk. Equal networks give equal bytes."""
     arrays: dict[str, Any] = {}
     for name, (kernel, bias) in network.items():
         arrays |= {f"{name}/kernel": kernel, f"{name}/bias": bias}
     with path.open("wb") as file:
         with defer_signals():
             np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
+        sync_open(file)
 
 
 def fingerprint(network: Network) -> str:

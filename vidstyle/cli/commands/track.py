@@ -15,9 +15,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help=options.SOURCE_HELP)
     parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path,
                         help="folder for the pictures, one per frame")  # fmt: skip
-    for name, meaning in (("map", options.GUIDE_HELP["map"]), ("mask", "area: white or opaque")):
+    for name, meaning in (("map", options.GUIDE_HELP["map"]), ("mask", options.TRACKED_MASK_HELP)):
         text = meaning + options.SERIES_HELP
         parser.add_argument(f"--{name}", metavar="PATH", type=Path, help=text)
+    parser.add_argument(
+        "--refine", action="store_true",
+        help="mend tracked masks by the click model, never across a cut; key frames stay as they "
+        "are; needs the extra 'subject'",
+    )  # fmt: skip
+    options.add_preview(parser)
     options.add_options(parser, Settings, only=(*options.RANGE, "overwrite"))
     options.add_printing(parser)
 
@@ -28,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
     with progress_callbacks("tracking", as_json=args.json, quiet=args.quiet) as callbacks:
         count = write_tracks(
             Path(args.source), args.output, map=args.map, mask=args.mask,
+            refine=args.refine, preview=args.preview,
             **options.given_options(args, Settings), **callbacks,
         )  # fmt: skip
     if args.json:

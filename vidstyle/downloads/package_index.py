@@ -24,7 +24,7 @@ from urllib import request
 from urllib.error import URLError
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
-__all__ = ["FetchError", "Pinned", "download"]
+__all__ = ["FetchError", "Pinned", "download", "verified"]
 
 _ACCEPT = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
@@ -216,10 +216,26 @@ def _saved(
             out.write(block)
             if progress is not None:
                 progress(done, file.size)
-    if done != file.size or found.hexdigest() != file.sha256:
+    _check(path, done, found.hexdigest(), file)
+    return path
+
+
+def verified(path: Path, file: Pinned) -> Path:
+    """Return `path` if it has the size and the sha256 of `file`; else delete it.
+
+    Raises FetchError.
+    """
+    with path.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    _check(path, path.stat().st_size, found, file)
+    return path
+
+
+def _check(path: Path, size: int, sha256: str, file: Pinned) -> None:
+    """Delete `path` and raise FetchError if its size or sha256 differs."""
+    if size != file.size or sha256 != file.sha256:
         path.unlink()
         raise FetchError(
-            f"{file.name} has {'more' if done > file.size else done} bytes with the sha256 "
-            f"{found.hexdigest()}, not {file.size} with {file.sha256}"
+            f"{file.name} has {'more' if size > file.size else size} bytes with the sha256 "
+            f"{sha256}, not {file.size} with {file.sha256}"
         )
-    return path

@@ -1,0 +1,1 @@
+"""The studio: the browser interface. A local server, a page, and child processes that compute."""

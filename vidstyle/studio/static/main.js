@@ -1,0 +1,126 @@
+// The start of the page: state from the server, keyboard, command line, dropped files.
+import { get, postJson, send, tell, tried } from "./api.js";
+import { byId, el } from "./dom.js";
+import { chooseTool, current, drawTools, painted, tool } from "./masks.js";
+import { dropStyles, refresh, showPlan } from "./panels.js";
+import { dropped, openClip, play, showClip, step } from "./player.js";
+import { cancelPreview, drawViews, preview, watchJobs } from "./runs.js";
+import { change, facts, newId, onChange, request, state } from "./state.js";
+import { stage, styleStage } from "./stage.js";
+
+async function start() {
+  history.replaceState(null, "", "/"); // the token stays in the cookie only
+  Object.assign(facts, await get("/api/state"));
+  const { shot, result, ...kept } = facts.project ?? {};
+  Object.assign(state, kept);
+  try { document.documentElement.dataset.theme = localStorage.theme ?? ""; } catch { /* no storage */ }
+  state.map ||= newId("map");
+  state.view = "source";
+  drawViews();
+  const again = state.clip && (!facts.opened || facts.opened === state.clip.path);
+  if (again) await showClip().catch(tell);
+  else if (facts.opened) await openClip(facts.opened);
+  await refresh();
+  watchJobs();
+  document.body.dataset.ready = "1";
+}
+
+// The command line and the job file of what was clicked.
+let described = { command: "", job: "" };
+let asked = "";
+let timer = 0;
+async function describe() {
+  const values = request(painted());
+  if (typeof values === "string") { described = {}; asked = ""; byId("command").textContent = values; return; }
+  if (JSON.stringify(values) === asked) return;
+  asked = JSON.stringify(values);
+  try {
+    described = await postJson("/api/describe", values);
+    byId("command").textContent = described.command;
+  } catch (error) { described = {}; asked = ""; byId("command").textContent = error.message; }
+}
+onChange(() => { drawViews(); drawTools(); clearTimeout(timer); timer = setTimeout(() => { describe(); showPlan(); }, 250); });
+
+byId("copy").addEventListener("click", tried(async () => {
+  await navigator.clipboard.writeText(byId("command").textContent);
+  byId("saved").textContent = "Copied";
+}));
+byId("save-job").addEventListener("click", tried(async () => {
+  await describe();
+  if (!described.job) throw new Error(byId("command").textContent);
+  const url = URL.createObjectURL(new Blob([described.job], { type: "application/toml" }));
+  el("a", { href: url, download: "job.toml" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}));
+byId("load-job").addEventListener("click", () => {
+  const input = byId("file");
+  input.onchange = () => loadJob(input.files[0]);
+  input.value = "";
+  input.click();
+});
+
+const loadJob = tried(async (file) => {
+  const job = await send("POST", "/api/load", await file.text());
+  const { technique, source, output, style, mask, map, style_map: styleMap, ...options } = job;
+  await openClip(source[0]);
+  const layerIn = (path, kind) => path?.match(/vidstyle-studio\/layers\/([a-z0-9-]+)\//)?.[1] ?? newId(kind);
+  const styles = (style ?? []).map((text, i) => {
+    const [, path, weight] = text.match(/^(.*?)(?:=([\d.]+))?$/);
+    return { path, weight: Number(weight ?? 1), mask: layerIn(mask?.[i], "mask"), map: layerIn(styleMap?.[i], "style-map") };
+  });
+  change({ technique, output: output ?? "", styles, options, map: layerIn(map, "map"), active: 0, tab: "settings" });
+  await refresh();
+});
+
+// Keyboard.
+const KEYS = {
+  " ": play, ArrowLeft: (e) => step(e.shiftKey ? -10 : -1), ArrowRight: (e) => step(e.shiftKey ? 10 : 1),
+  "[": () => brush(1 / 1.25), "]": () => brush(1.25), "?": () => byId("keys").showModal(),
+  "+": () => stage.zoomBy(1.25), "-": () => stage.zoomBy(0.8), 0: () => stage.fit(),
+  b: () => chooseTool("brush"), e: () => chooseTool("eraser"), f: () => chooseTool("fill"),
+  s: () => chooseTool("smart"), c: () => chooseTool("click"), p: preview, Escape: cancelPreview,
+};
+function brush(factor) { tool.size = Math.min(300, Math.max(1, tool.size * factor)); drawTools(); stage.draw(); }
+
+document.addEventListener("keydown", (event) => {
+  const inField = event.target.closest("input:not([type=range]):not([type=checkbox]), select, textarea, dialog");
+  if (inField) return;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
+    event.preventDefault();
+    if (event.shiftKey) current().redo(); else current().undo();
+    return;
+  }
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "y") { event.preventDefault(); current().redo(); return; }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const inButton = event.target.closest("button, summary, [role=tab]");
+  if (event.key === " " && inButton) return; // space presses the button
+  const action = KEYS[event.key] ?? KEYS[event.key.toLowerCase()];
+  if (!action) return;
+  event.preventDefault();
+  action(event);
+});
+
+byId("help").addEventListener("click", () => byId("keys").showModal());
+byId("theme").addEventListener("click", () => {
+  const dark = getComputedStyle(document.documentElement).colorScheme === "dark" ||
+    (document.documentElement.dataset.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  document.documentElement.dataset.theme = dark ? "light" : "dark";
+  try { localStorage.theme = document.documentElement.dataset.theme; } catch { /* no storage */ }
+});
+byId("zoom-in").addEventListener("click", () => stage.zoomBy(1.25));
+byId("zoom-out").addEventListener("click", () => stage.zoomBy(0.8));
+byId("zoom-fit").addEventListener("click", () => { stage.fit(); styleStage.fit(); });
+
+// Dropped files: a job file, style pictures on the Style panel, otherwise a source.
+document.addEventListener("dragover", (event) => { event.preventDefault(); byId("drop").hidden = false; });
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) byId("drop").hidden = true; });
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  byId("drop").hidden = true;
+  const files = [...event.dataTransfer.files];
+  if (files[0]?.name.endsWith(".toml")) loadJob(files[0]);
+  else if (state.tab === "style" && event.target.closest("aside")) dropStyles(files);
+  else if (files.length) dropped(files);
+});
+
+start().catch(tell);

@@ -1,0 +1,330 @@
+// Masks and maps: the plane of the shown frame, its tools, key frames, selection and tracking.
+import { bitmap, blob, get, post, send, tell, tried } from "./api.js";
+import { byId, el } from "./dom.js";
+import { Plane, Stroke, History, changed, feather, fillAll, flood, invert } from "./pixels.js";
+import { LABELS, change, onChange, state, uses } from "./state.js";
+import { stage, styleStage } from "./stage.js";
+
+const MOST = 1920; // pixels of the long side of a painted plane
+export const layers = {}; // id → {keys, tracked}
+export const painted = () => Object.fromEntries(Object.entries(layers).map(([id, one]) => [id, one.keys.length > 0]));
+export const tool = { name: "brush", size: 40, hardness: 0.7, flow: 255, label: 3, feather: 6 };
+const TINTS = ["#ff5a36", "#3aa0ff", "#7ed957", "#d86bff", "#ffc83a", "#3ad6c6"];
+
+// One thing that is painted: the frame's mask or map, or the map of a style picture.
+class Drawing {
+  constructor(on, still) {
+    Object.assign(this, { stage: on, still, layer: "", index: -1, plane: null, how: "", clicks: [] });
+    this.history = new History();
+    this.canvas = document.createElement("canvas");
+    this.saving = Promise.resolve();
+    on.drawing = this;
+  }
+
+  async show(layer, index, labels, tint) {
+    const frame = this.still ? 0 : index;
+    if (!this.stage.source) return;
+    if (layer !== this.layer) this.history = new History();
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    await this.saving;
+    const [w, h] = planeSize(this.stage.size);
+    const plane = new Plane(w, h, labels);
+    const found = await blob(`/api/layers/${layer}/${frame}`, {});
+    if (turn !== this.turn) return;
+    if (found) await readInto(plane, found.blob);
+    Object.assign(this, { layer, index: frame, plane, labels, tint, clicks: [] });
+    this.how = found?.headers.get("X-Drawing") ?? "none";
+    this.refresh();
+    if (!layers[layer]) layers[layer] = await get(`/api/layers/${layer}`);
+    change();
+  }
+
+  hide() { this.stage.overlay = null; this.stage.painter = null; this.plane = null; this.layer = ""; this.stage.draw(); }
+
+  refresh(box = this.plane?.whole) {
+    if (!this.plane || !box || !box[2] || !box[3]) return;
+    const { width, height, data, labels } = this.plane;
+    if (this.canvas.width !== width || this.canvas.height !== height) {
+      Object.assign(this.canvas, { width, height });
+      box = this.plane.whole;
+    }
+    const [x, y, w, h] = box;
+    const image = new ImageData(w, h);
+    const colors = (labels ? LABELS : [this.tint]).map(rgb);
+    for (let row = 0; row < h; row++) {
+      for (let column = 0; column < w; column++) {
+        const value = data[(y + row) * width + x + column];
+        const color = labels ? colors[value] ?? [0, 0, 0] : colors[0];
+        image.data.set([...color, labels ? 255 : value], (row * w + column) * 4);
+      }
+    }
+    this.canvas.getContext("2d").putImageData(image, x, y);
+    this.stage.overlay = this.canvas;
+    this.stage.painter = this;
+    this.stage.draw();
+  }
+
+  get size() { return ["brush", "eraser", "smart"].includes(tool.name) ? tool.size : 0; }
+  get width() { return this.plane.width; }
+  point(x, y) { return [x * this.plane.width, y * this.plane.height]; }
+
+  down(x, y, pressure, event) {
+    const [px, py] = this.point(x, y);
+    if (tool.name === "fill") {
+      if (x < 0 || y < 0 || x >= 1 || y >= 1) return;
+      this.apply(flood(Math.floor(px), Math.floor(py), this.labels ? tool.label : event.altKey ? 0 : 255));
+    } else if (tool.name === "click") {
+      this.click(px, py, !event.altKey && !event.shiftKey);
+    } else {
+      if (tool.name === "smart") this.hint = new Plane(this.plane.width, this.plane.height);
+      const value = this.labels ? (tool.name === "eraser" ? 0 : tool.label) : tool.flow;
+      this.stroke = new Stroke(this.hint ?? this.plane, {
+        size: tool.size, hardness: this.hint ? 1 : tool.hardness, value: this.hint ? 255 : value,
+        erase: tool.name === "eraser" && !this.labels });
+      this.move(x, y, pressure);
+    }
+  }
+
+  move(x, y, pressure) {
+    if (!this.stroke) return;
+    const box = this.stroke.to(...this.point(x, y), pressure);
+    if (!this.hint) { this.refresh(box); return; }
+    if (box) { const real = this.plane; this.plane = this.hint; this.refresh(); this.plane = real; }
+  }
+
+  drop() { // a second finger: it was no stroke
+    if (this.stroke && !this.hint) { this.plane.data = this.stroke.before; this.refresh(); }
+    this.stroke = this.hint = null;
+  }
+
+  up() {
+    const change = this.stroke?.change;
+    const hint = this.hint;
+    this.stroke = this.hint = null;
+    if (hint) { this.smart(hint); return; }
+    if (change) this.done(change);
+  }
+
+  apply(how) { this.done(changed(this.plane, how)); this.refresh(); }
+
+  done(one) {
+    this.history.add({ ...one, layer: this.layer, index: this.index });
+    this.save();
+  }
+
+  async again(one, which) {
+    if (!one) return;
+    if (one.index !== this.index && !this.still) {
+      change({ index: one.index });
+      await this.show(this.layer, one.index, this.labels, this.tint);
+    }
+    this.plane.paste(one.box, one[which]);
+    this.refresh(one.box);
+    this.save();
+  }
+
+  undo() { return this.again(this.history.undo(), "before"); }
+  redo() { return this.again(this.history.redo(), "after"); }
+
+  // Store the plane as a key frame of the shown frame.
+  save() {
+    const { layer, index } = this;
+    const file = toPng(this.plane);
+    this.how = "key";
+    this.saving = this.saving.then(async () => {
+      layers[layer] = await send("PUT", `/api/layers/${layer}/${index}`, await file);
+      change();
+    }).catch(tell);
+    return this.saving;
+  }
+
+  async take(data, asBase = false) {
+    const plane = new Plane(this.plane.width, this.plane.height, this.labels);
+    await readInto(plane, data);
+    if (asBase) plane.data.forEach((value, i) => { plane.data[i] = Math.max(value, this.plane.data[i]); });
+    this.apply((now) => now.data.set(plane.data));
+  }
+
+  // Ask the server for a selection of the frame; hints: {subject} or {points, labels} or {strokes}.
+  async select(hints, asBase = false) {
+    byId("badge").textContent = "Selecting…";
+    byId("badge").hidden = false;
+    try {
+      const size = [this.plane.width, this.plane.height];
+      const values = { path: state.clip.path, index: this.index, size, ...hints };
+      await this.take(await (await post("/api/select", values)).blob(), asBase);
+    } finally { change(); }
+  }
+
+  click(x, y, inside) {
+    this.clicks.push([x, y, inside ? 1 : 0]);
+    tried(() => this.select({ points: this.clicks.map((c) => c.slice(0, 2)), labels: this.clicks.map((c) => c[2]) }))();
+  }
+
+  smart(hint) {
+    tried(async () => {
+      await send("PUT", `/api/layers/strokes/${this.index}`, await toPng(hint));
+      await this.select({ strokes: true }, true);
+    })();
+  }
+}
+
+export const drawing = new Drawing(stage, false);
+export const styleDrawing = new Drawing(styleStage, true);
+
+function planeSize([w, h]) {
+  const full = state.clip && stage.source ? [state.clip.width, state.clip.height] : [w, h];
+  const [pw, ph] = Math.abs(full[0] / full[1] - w / h) < 0.02 ? full : [w, h];
+  const scale = Math.min(1, MOST / Math.max(pw, ph));
+  return [Math.round(pw * scale), Math.round(ph * scale)];
+}
+
+const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+async function readInto(plane, data) {
+  const image = await bitmap(data);
+  const canvas = new OffscreenCanvas(plane.width, plane.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingEnabled = !plane.labels;
+  context.drawImage(image, 0, 0, plane.width, plane.height);
+  const { data: pixels } = context.getImageData(0, 0, plane.width, plane.height);
+  const colors = LABELS.map(rgb);
+  let clear = false;
+  for (let i = 3; i < pixels.length && !clear; i += 4) clear = pixels[i] < 255;
+  for (let i = 0; i < plane.data.length; i++) {
+    const [r, g, b, a] = pixels.subarray(i * 4, i * 4 + 4);
+    plane.data[i] = plane.labels ? nearest(colors, r, g, b) : clear ? a : Math.round(0.2126 * r + 0.7152 * g + 0.0722 * b);
+  }
+}
+
+function nearest(colors, r, g, b) {
+  let best = 0, least = Infinity;
+  colors.forEach((c, i) => {
+    const far = (c[0] - r) ** 2 + (c[1] - g) ** 2 + (c[2] - b) ** 2;
+    if (far < least) [best, least] = [i, far];
+  });
+  return best;
+}
+
+async function toPng(plane) {
+  const image = new ImageData(plane.width, plane.height);
+  const colors = LABELS.map(rgb);
+  plane.data.forEach((value, i) => {
+    image.data.set(plane.labels ? [...(colors[value] ?? [0, 0, 0]), 255] : [value, value, value, 255], i * 4);
+  });
+  const canvas = new OffscreenCanvas(plane.width, plane.height);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas.convertToBlob({ type: "image/png" });
+}
+
+// Which drawing the tools work on.
+export const current = () => (state.target === "style" && styleDrawing.plane ? styleDrawing : drawing);
+export const layerOf = () => (uses("mask") ? state.styles[state.active]?.mask : uses("map") ? state.map : "");
+
+// Show the drawings that belong to the frame and the technique.
+export async function showDrawings() {
+  const guided = state.tab === "where" && (uses("mask") || uses("map") || uses("style_map"));
+  const layer = layerOf();
+  if (!guided || !state.clip || !stage.source) drawing.hide();
+  else if (layer) await drawing.show(layer, state.index, !uses("mask"), TINTS[state.active % TINTS.length]);
+  else drawing.hide();
+  const style = state.styles[state.active];
+  const mapped = guided && uses("style_map") && style;
+  byId("style-view").hidden = !mapped;
+  if (mapped) {
+    if (styleStage.path !== style.path) {
+      styleStage.path = style.path;
+      const found = await blob("/api/picture", { path: style.path, side: 1024 });
+      styleStage.source = await bitmap(found.blob);
+    }
+    await styleDrawing.show(style.map, 0, true, TINTS[0]);
+  } else { styleDrawing.hide(); styleStage.path = ""; }
+}
+
+export const track = tried(async (progress) => {
+  const layer = layerOf();
+  const kind = uses("mask") ? "mask" : "map";
+  const query = new URLSearchParams({ path: state.clip.path, kind });
+  await drawing.saving;
+  await new Promise((resolve, reject) => {
+    const source = new EventSource(`/api/layers/${layer}/track?${query}`);
+    progress.cancel = () => { source.close(); resolve(); };
+    source.onmessage = ({ data }) => {
+      const one = JSON.parse(data);
+      if (one.error) { source.close(); reject(new Error(one.error)); }
+      else if (one.event === "done") { source.close(); resolve(); }
+      else progress.show(one);
+    };
+    source.onerror = () => { source.close(); resolve(); };
+  }).finally(async () => {
+    layers[layer] = await get(`/api/layers/${layer}`);
+    await showDrawings();
+  });
+});
+
+export async function loadLayers() {
+  const ids = [...state.styles.flatMap((s) => [s.mask, s.map]), state.map].filter(Boolean);
+  await Promise.all(ids.map(async (id) => { layers[id] ??= await get(`/api/layers/${id}`); }));
+}
+
+export const importPng = tried(async (file) => current().take(file));
+export const exportPng = tried(async () => {
+  const url = URL.createObjectURL(await toPng(current().plane));
+  el("a", { href: url, download: `${current().layer}-${String(state.index).padStart(6, "0")}.png` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+});
+
+export const deleteKey = tried(async () => {
+  layers[drawing.layer] = await send("DELETE", `/api/layers/${drawing.layer}/${state.index}`);
+  await showDrawings();
+});
+
+// The toolbar.
+const TOOLS = [["brush", "Brush", "B"], ["eraser", "Eraser", "E"], ["fill", "Fill", "F"], ["smart", "Smart", "S"], ["click", "Click", "C"]];
+
+export function chooseTool(name) { tool.name = name; drawTools(); stage.draw(); }
+
+export function drawTools() {
+  const bar = byId("tools");
+  const drawn = current();
+  bar.hidden = state.tab !== "where" || !drawn.plane;
+  if (bar.hidden) return;
+  const names = TOOLS.filter(([name]) => !drawn.labels || !["smart", "click"].includes(name));
+  const slider = (name, key, low, high, step) => el("label", {}, name, el("input", {
+    type: "range", min: low, max: high, step, value: tool[key], "aria-label": `Brush ${name.toLowerCase()}`,
+    oninput: (event) => { tool[key] = Number(event.target.value); stage.draw(); } }));
+  const parts = names.map(([name, text, key]) => el("button", {
+    type: "button", "aria-pressed": String(tool.name === name), title: `${text} (${key})`, "data-tool": name,
+    onclick: () => chooseTool(name) }, text));
+  parts.push(slider("Size", "size", 1, 300, 1));
+  if (!drawn.labels) parts.push(slider("Hardness", "hardness", 0, 1, 0.05));
+  else parts.push(...LABELS.map((color, i) => swatch(color, i)));
+  const act = (text, label, action) => el("button", { type: "button", "aria-label": label, title: label, onclick: action }, text);
+  parts.push(act("↶", "Undo", () => current().undo()), act("↷", "Redo", () => current().redo()));
+  if (!drawn.labels) {
+    parts.push(act("Invert", "Invert the mask", () => current().apply(invert)));
+    parts.push(act("Feather", "Soften the edges by 6 pixels", () => current().apply(feather(tool.feather))));
+    parts.push(act("All", "The whole frame", () => current().apply(fillAll(255))));
+  }
+  parts.push(act("Clear", "Clear the frame", () => current().apply(fillAll(0))));
+  bar.replaceChildren(...parts);
+}
+
+function swatch(color, index) {
+  const made = el("button", {
+    type: "button", class: "swatch", role: "radio", "aria-checked": String(tool.label === index),
+    "aria-label": `Label ${color}`, "data-label": index, onclick: () => { tool.label = index; drawTools(); } });
+  made.style.background = color;
+  return made;
+}
+
+for (const [canvas, target] of [["view", "frame"], ["style-view", "style"]]) {
+  byId(canvas).addEventListener("pointerdown", () => { if (state.target !== target) change({ target }); }, true);
+}
+
+onChange(() => {
+  const words = { key: "Key frame", tracked: "Tracked", nearest: "From the nearest key frame, not tracked", none: "Nothing painted here" };
+  const shown = state.tab === "where" && drawing.plane;
+  byId("badge").hidden = !shown;
+  byId("badge").textContent = words[drawing.how] ?? "";
+});

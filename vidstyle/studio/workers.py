@@ -1,0 +1,103 @@
+"""Child processes that decode and compute, so that the server never blocks.
+
+A worker (`python -m vidstyle.studio.worker`) answers one call at a time. A call is a line of JSON
+on its standard input; an answer is a line of JSON followed by the number of bytes it names.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from vidstyle.errors import InputError, OutputError, UsageError, VidstyleError
+
+__all__ = ["Worker", "Workers"]
+
+_LINE = 1 << 24  # bytes of one line of JSON: losses, job files
+_ERRORS = {2: UsageError, 3: InputError, 4: OutputError}
+
+
+class Worker:
+    """One child process, started at its first call and again after it died."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+        self.closed = False
+
+    async def stream(self, name: str, **values: Any) -> AsyncIterator[tuple[dict[str, Any], bytes]]:
+        """Yield the answers to a call as they come. Raises VidstyleError."""
+        async with self._turn:
+            process = await self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            finished = False
+            try:
+                process.stdin.write(json.dumps({"call": name, **values}).encode() + b"\n")
+                await process.stdin.drain()
+                while not finished:
+                    head = json.loads(await process.stdout.readline() or b"null")
+                    if head is None:
+                        raise VidstyleError(_ended(name, await process.wait()))
+                    body = await process.stdout.readexactly(head.pop("payload"))
+                    finished = head.pop("last", True)
+                    if "error" in head:
+                        raise _ERRORS.get(head["exit_code"], VidstyleError)(head["error"])
+                    yield head, body
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                raise VidstyleError(_ended(name, await process.wait())) from error
+            finally:
+                if not finished:  # the rest of the answer would be taken for the next one
+                    self.stop()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is at work."""
+        return self._turn.locked()
+
+    def cancel(self) -> None:
+        """Ask the call at work to end; it raises CancelledError at its next step."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(b'{"call": "cancel"}\n')
+
+    def stop(self) -> None:
+        """Kill the process."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        self._process = None
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self.closed:
+            raise VidstyleError("the studio is closing; start it again")
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-m", "vidstyle.studio.worker",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE,
+            )  # fmt: skip
+        return self._process
+
+
+def _ended(name: str, code: int) -> str:
+    return f"the process that does {name!r} ended with code {code}; try again, or a smaller size"
+
+
+class Workers:
+    """The workers by what they are for, each started when it is first called."""
+
+    def __init__(self) -> None:
+        self._by_use: dict[str, Worker] = {}
+
+    def __getitem__(self, use: str) -> Worker:
+        return self._by_use.setdefault(use, Worker())
+
+    def close(self) -> None:
+        """Kill all, and start none any more."""
+        for worker in self._by_use.values():
+            worker.closed = True
+        self.stop()
+
+    def stop(self) -> None:
+        """Kill all."""
+        for worker in self._by_use.values():
+            worker.stop()
