@@ -115,7 +115,7 @@ class RuderMinimiser:
     Relative to style, which weighs 1 in all arms, it thus weighs 1.6 (0.5 relative to content).
     """
 
-    def __call__(  # noqa: PLR0913, PLR0917 - the arguments of lbfgs.minimise
+    def __call__(  # noqa: PLR0913, PLR0917 - the arguments of minimise
         self,
         evaluate: Callable[[Any], Any],
         start: Any,
@@ -126,11 +126,10 @@ class RuderMinimiser:
         enough: Callable[[Any], bool] = lambda here: False,
     ) -> Any:
         """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter."""
-        del enough  # this minimiser has its own criterion
         from vidstyle.stylizer.lbfgs import FrequencyFilter, Minimum, minimise
 
         if isinstance(inverse, FrequencyFilter):
-            return minimise(evaluate, start, evaluations, inverse, progress, support)
+            return minimise(evaluate, start, evaluations, inverse, progress, support, enough)
         best: list[tuple[Any, Any]] = []
         totals: list[float] = []
 
@@ -178,7 +177,7 @@ class Arm:
     parameters: CoherenceParameters = field(default_factory=CoherenceParameters)
 
 
-_NO_LOSS = {"temporal_weight": 0.0, "steps_next": 15}  # adaptive steps suit a temporal loss
+_NO_LOSS = {"temporal_weight": 0.0, "steps_next": 15}
 ARMS = {
     "cold": Arm(NoCoherence, _NO_LOSS),
     "plain": Arm(PlainWarmStart, _NO_LOSS),

@@ -88,8 +88,9 @@ def test_files_are_under_400_lines(path: Path) -> None:
 
 MAX_LINES = 40  # of a function, from `def` to its end
 LONG = {  # to be divided
-    "evaluation/evaluate.py evaluate",
+    "coherence/disocclusion.py fill_disoccluded",
     "guides/propagation.py track",
+    "studio/server.py serve",
     "stylizer/stylizer.py stylize",
 }
 

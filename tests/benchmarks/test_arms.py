@@ -12,8 +12,8 @@ from vidstyle.coherence.interface import RunContext, SourceFrame
 from vidstyle.coherence.parameters import CoherenceParameters
 from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.coherence.stylized import Stylized
-from vidstyle.evaluation import metrics
 from vidstyle.jobs.stream import MemoryHistory
+from vidstyle.motion.warp import sample
 from vidstyle.stylizer.lbfgs import Evaluation, Minimum
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import IdentityStylizer
@@ -59,7 +59,7 @@ def test_the_plain_arm_starts_from_the_result_and_the_warped_arm_from_the_warped
     np.testing.assert_allclose(prior.image, PAINTED, atol=1 / 65535)
     assert not prior.confidence.any()
     assert not warped.confidence.any()
-    np.testing.assert_array_equal(warped.image, metrics.warped(prior.image, warped.flow))
+    np.testing.assert_array_equal(warped.image, sample(prior.image, warped.flow))
     assert np.abs(warped.image - (1 - NOW)).mean() < 0.5 * np.abs(PAINTED - (1 - NOW)).mean()
     assert found("ruder").confidence.mean() > 0.5
 

@@ -267,7 +267,7 @@ def test_key_frames_are_tracked_to_all_frames(browser: Any, server: Server) -> N
     assert 12 < centres[5] - centres[0] < 28  # the square moves by 20 pixels
     assert len(user.page.query_selector_all("#marks i")) == 1
     user.drag(server, (100, 20), (101, 20), index=4)  # a wrong frame becomes a key frame
-    assert len(user.page.query_selector_all("#marks i")) == 2
+    wait_for(lambda: len(user.page.query_selector_all("#marks i")) == 2)
     assert user.faults == []
 
 
@@ -304,6 +304,7 @@ def test_a_job_file_is_saved_and_loaded(browser: Any, server: Server, tmp_path: 
     job = read_job(tmp_path / "job.toml")
     assert (job["technique"], job["size"], job["steps"]) == ("basic", 64, 3)
     user.page.fill("#option-size", "128")
+    user.page.dispatch_event("#option-size", "change")
     user.until("document.getElementById('command').textContent.includes('--size 128')")
     with user.page.expect_file_chooser() as chooser:
         user.page.click("#load-job")

@@ -32,7 +32,7 @@ from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 class Slow(IdentityStylizer):
     def stylize(self, content, guide=None, prior=None, *, progress):
         time.sleep({seconds})
-        progress(1, 0.5)
+        progress(1, 0.5, lambda: content)
         return Stylized(1 - content, {{"total": np.float32(0.5)}}, evaluations=1)
 
 pipeline.make_stylizer = lambda *_: Slow()

@@ -13,7 +13,7 @@ from vidstyle.stylizer.stylizer import Style, Stylizer
 from vidstyle.techniques import TECHNIQUES, Share, _patch_gram, basic, patch
 from vidstyle.techniques._patch_gram_tiled import StripGrams, WindowMoments
 from vidstyle.vgg import forward, losses
-from vidstyle.vgg.tiling import Early, Strips
+from vidstyle.vgg.tiling import EarlyFeatures, Strips
 
 EARLY, LATE = ("relu1_1", "relu2_1"), ("relu3_1", "relu4_1")
 ENCODER = narrow_encoder(*EARLY, *LATE)
@@ -54,7 +54,7 @@ def test_features_sums_and_gradient_equal_those_of_the_whole_image(height: int) 
     late, total, gradient = in_strips(image)
     for layer in LATE:
         np.testing.assert_allclose(late[layer], whole[layer], atol=1e-5)
-    pieces = list(Early(strips, image))
+    pieces = list(EarlyFeatures(strips, image))
     for layer in EARLY:
         joined = np.concatenate([piece[layer] for piece in pieces])
         np.testing.assert_allclose(joined, whole[layer], atol=1e-5)

@@ -138,12 +138,9 @@ def evaluate(  # noqa: PLR0913 - inputs, range and callbacks
     size = (result.width, result.height)
     series = GuideSeries(clip, indices, lambda _: size, warn, note)
     distances = None if style is None else make_distances(Path(style), weights, size)
-    masks, subjects = (
-        None if path is None else series.all_masks(Path(path))
-        for path in (mask, mask if subject is None else subject)
-    )
+    masks = _masks(series, mask), _masks(series, mask if subject is None else subject)
     figures = _Series(result.frames)
-    pairs = _pairs(result, clip, indices, (masks, subjects), _probed_cold(cold, result))
+    pairs = _pairs(result, clip, indices, masks, _probed_cold(cold, result))
     for pair in _measured(pairs, figures, distances):
         if on_frame is not None:
             on_frame(pair.index, result.frames, pair.result, pair.source, pair.inside)
@@ -195,6 +192,10 @@ def _probed_cold(path: Path | str | None, result: Clip) -> Clip | None:
     clip = media.probe(path)
     _check_count(clip, range(result.frames), result.path)
     return clip
+
+
+def _masks(series: GuideSeries, path: Path | str | None) -> Iterator[np.ndarray] | None:
+    return None if path is None else series.all_masks(Path(path))
 
 
 def _pairs(

@@ -278,15 +278,11 @@ def _stylize_frames(
     sizes = work.sizes()
     todo = [position for position in range(len(sizes)) if not state.has(position)]
     check_space(work.job.output, work.space(todo), len(todo))
-    work.notify(
-        StartEvent(
-            of=len(sizes),
-            finished=len(sizes) - len(todo),
-            width=sizes[0][0],
-            height=sizes[0][1],
-            left=work.left(todo),
-        )
-    )
+    start = StartEvent(
+        of=len(sizes), finished=len(sizes) - len(todo), width=sizes[0][0], height=sizes[0][1],
+        left=work.left(todo),
+    )  # fmt: skip
+    work.notify(start)
     if not todo:
         return None
     if work.job.settings.resume_from is not None:

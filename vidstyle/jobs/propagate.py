@@ -1,6 +1,6 @@
 """Propagate masks or maps from key frames to all frames, as pictures that can be edited."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from vidstyle.image import Image
 from vidstyle.inputs import check_apart, is_automatic
 from vidstyle.jobs.mask_sheet import write_sheet
 
-__all__ = ["check_folder", "picture_names", "write_picture", "write_tracks"]
+__all__ = ["check_folder", "picture_names", "write_pictures", "write_tracks"]
 
 
 def write_tracks(  # noqa: PLR0913 - one argument for each option of `track`
@@ -45,10 +45,7 @@ def write_tracks(  # noqa: PLR0913 - one argument for each option of `track`
     picture of some frames under their masks to write. notify(frames done, frames in all) is called
     after each frame; warn and note as in GuideSeries. Raises VidstyleError.
     """
-    if (map is None) == (mask is None):
-        raise UsageError("track: expected either --map or --mask, got both or neither")
-    if refine and mask is None:
-        raise UsageError("--refine: expected --mask, got --map, which is not mended; leave it out")
+    _check_guides(map, mask, refine=refine)
     automatic = mask is not None and is_automatic(mask)
     drawn = () if automatic else filter(None, (map, mask))
     check_folder(output, (source, *drawn), preview, overwrite=overwrite)
@@ -58,15 +55,36 @@ def write_tracks(  # noqa: PLR0913 - one argument for each option of `track`
     indices = media.select(clip, start, end)
     series = GuideSeries(clip, indices, partial(_size, clip, indices), warn, note)
     pictures = _maps(series, map) if map else _masks(series, mask or Path(), refine)
-    names = picture_names(clip, indices)
-    with writing(output):
-        output.mkdir(exist_ok=True)
-        for done, (name, picture) in enumerate(zip(names, pictures, strict=True), 1):
-            write_picture(output / name, picture, overwrite=overwrite)
-            notify(done, len(indices))
+    rows = ([picture] for picture in pictures)
+    write_pictures([output], picture_names(clip, indices), rows, notify, overwrite=overwrite)
     if preview is not None:
         write_sheet(preview, clip, indices, [output], overwrite=overwrite)
     return len(indices)
+
+
+def _check_guides(map: Path | None, mask: Path | None, *, refine: bool) -> None:
+    if (map is None) == (mask is None):
+        raise UsageError("track: expected either --map or --mask, got both or neither")
+    if refine and mask is None:
+        raise UsageError("--refine: expected --mask, got --map, which is not refined; leave it out")
+
+
+def write_pictures(
+    folders: Sequence[Path],
+    names: Sequence[str],
+    pictures: Iterable[Sequence[Image]],
+    notify: Callable[[int, int], None],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the pictures of each frame, one into each folder. notify(frames done, in all)."""
+    with writing(folders[0]):
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+        for done, (name, row) in enumerate(zip(names, pictures, strict=True), 1):
+            for folder, picture in zip(folders, row, strict=True):
+                write_picture(folder / name, picture, overwrite=overwrite)
+            notify(done, len(names))
 
 
 def _size(clip: media.Clip, indices: range, position: int) -> tuple[int, int]:

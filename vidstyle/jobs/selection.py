@@ -15,7 +15,7 @@ from vidstyle.guides.palette import color_names
 from vidstyle.guides.propagation import track
 from vidstyle.image import Image
 from vidstyle.jobs.mask_sheet import write_sheet
-from vidstyle.jobs.propagate import check_folder, picture_names, write_picture
+from vidstyle.jobs.propagate import check_folder, picture_names, write_pictures
 
 __all__ = ["Mark", "Selected", "write_selection"]
 
@@ -72,23 +72,16 @@ def write_selection(  # noqa: PLR0913 - one argument for each option of `select`
     del note
     folders = _folders(output, objects)
     check_folder(output, (source,), preview, overwrite=overwrite)
-    if rate is None and source.is_dir():
-        rate = Fraction(25)
-    clip = media.probe(source, rate=rate)
+    clip = media.probe(source, rate=rate or (Fraction(25) if source.is_dir() else None))
     indices = media.select(clip, start, end)
     marked = [_by_frame(one, clip, indices) for one in objects]
     keys = _key_planes(clip, indices, marked, grabcut)
     mend = None if grabcut or len(indices) == 1 else _mender()
     series = [_tracked(clip, indices, own, mend, warn) for own in keys]
-    names = picture_names(clip, indices)
+    pictures = (_pictures(objects, masks) for masks in zip(*series, strict=True))
     with writing(output):
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-        for done, (name, *masks) in enumerate(zip(names, *series, strict=True), 1):
-            pictures = _pictures(objects, masks)
-            for folder, picture in zip(folders, pictures, strict=True):
-                write_picture(folder / name, picture, overwrite=overwrite)
-            notify(done, len(indices))
+        output.mkdir(parents=True, exist_ok=True)
+    write_pictures(folders, picture_names(clip, indices), pictures, notify, overwrite=overwrite)
     if preview is not None:
         write_sheet(preview, clip, indices, folders, overwrite=overwrite)
     return len(indices) * len(folders)

@@ -10,14 +10,14 @@ import numpy as np
 from vidstyle.guides.style import Style
 from vidstyle.image import Image
 from vidstyle.settings import check_options
-from vidstyle.vgg.features import Early, Features, Share, Strip, Sums
+from vidstyle.vgg.features import Features, Share, Strip, Sums
 
 if TYPE_CHECKING:
     from vidstyle.guides.guide import Guide
     from vidstyle.vgg.crop import Window
+    from vidstyle.vgg.tiling import EarlyFeatures
 
 __all__ = [
-    "Early",
     "Features",
     "Inputs",
     "Share",
@@ -52,7 +52,7 @@ class StyleFeatures:
     guide: "Guide | None" = None
     suggested: np.ndarray | None = None
     window: "Window | None" = None
-    early: Early | None = None
+    early: "EarlyFeatures | None" = None
     disoccluded: np.ndarray | None = None
 
     @property

@@ -21,6 +21,7 @@ from vidstyle.settings import LAYERS
 from vidstyle.vgg import weights
 from vidstyle.vgg.crop import Window
 from vidstyle.vgg.device import has_gpu
+from vidstyle.vgg.features import Features
 from vidstyle.vgg.layers import Convolution, Halo, conv2d, max_pool, relu, winograd, with_halo
 
 __all__ = [
@@ -30,8 +31,6 @@ __all__ = [
     "Surroundings",
     "load_encoder",
 ]
-
-Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C], after the ReLU
 
 
 class Surroundings(NamedTuple):

@@ -1,11 +1,10 @@
 """Types of features: by layer, of a strip of rows, and sums over all strips."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-__all__ = ["Early", "Features", "Share", "Strip", "Sums"]
+__all__ = ["Features", "Share", "Strip", "Sums"]
 
-Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C]
+Features = dict[str, Any]  # layer name -> float32 tensor [h, w, C], after the ReLU
 
 
 class Strip(NamedTuple):
@@ -32,18 +31,3 @@ class Sums(NamedTuple):
 
     size: tuple[int, int]
     sums: Features
-
-
-class Early(Protocol):
-    """The features of an image at the first layers, computed strip by strip when iterated.
-
-    layers: their names; rows: the height of a strip in pixels (the last may be lower).
-    """
-
-    @property
-    def layers(self) -> tuple[str, ...]: ...
-
-    @property
-    def rows(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Features]: ...

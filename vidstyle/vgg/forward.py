@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from vidstyle.vgg.crop import Window, window_around
-from vidstyle.vgg.encoder import Encoder, Features, Surroundings
-from vidstyle.vgg.features import Share, Strip, Sums
-from vidstyle.vgg.tiling import Early, Strips
+from vidstyle.vgg.encoder import Encoder, Surroundings
+from vidstyle.vgg.features import Features, Share, Strip, Sums
+from vidstyle.vgg.tiling import EarlyFeatures, Strips
 
 __all__ = ["ForwardPass", "FrameFeatures", "forward_pass_for"]
 
@@ -26,7 +26,7 @@ class FrameFeatures:
     features: Features
     window: Window | None = None
     around: Surroundings | None = None
-    early: Early | None = None
+    early: EarlyFeatures | None = None
 
 
 class ForwardPass:
@@ -46,7 +46,7 @@ class ForwardPass:
 
     def of(self, image: Any) -> FrameFeatures:
         """Return the features of an image of any size, float32 [H, W, 3], RGB, 0..1."""
-        early = None if self._strips is None else Early(self._strips, image)
+        early = None if self._strips is None else EarlyFeatures(self._strips, image)
         return FrameFeatures(self._whole(image), early=early)
 
     def of_frame(self, frame: Any, support: np.ndarray[Any, Any]) -> FrameFeatures:
@@ -68,7 +68,7 @@ class ForwardPass:
         """Return the features of a changed image, in the same window, and sums over its strips.
 
         around: as returned by `of_frame`. part: the window's (rows, columns), static in a trace;
-        None: the whole image. sums: see tiling.Sums.
+        None: the whole image. sums: see tiling.StripShares.
         """
         encoder: Any = self._encode
         if part is not None:

