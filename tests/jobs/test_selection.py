@@ -185,6 +185,18 @@ def test_a_carried_mask_is_mended_every_few_frames_if_the_model_agrees() -> None
     assert all(mend(index, frame(5), far) is None for index in range(12, 24))
 
 
+def test_a_carried_mask_that_has_not_drifted_stays() -> None:
+    """The key frame's mask is smaller than the model's answer: by as much may it differ later."""
+    small = cv2.erode(disc(5).astype(np.uint8), np.ones((5, 5), np.uint8))
+    planes = small.astype(np.float32)[..., None]
+    carried = np.roll(planes, 2, axis=1)
+    for mend, mended in ((Mender(), True), (Mender(), False)):
+        if not mended:
+            mend.at_key(0, frame(5), planes)
+        found = [mend(index, frame(5), carried) for index in range(1, 6)]
+        assert (found[-1] is not None) == mended
+
+
 def test_refined_tracks_keep_key_frames_as_they_are(source: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()

@@ -11,17 +11,18 @@ import cv2
 import numpy as np
 
 from vidstyle.errors import GuideError
+from vidstyle.guides.mending import Mend
 from vidstyle.image import Image
 from vidstyle.motion.flow import optical_flow
 from vidstyle.motion.occlusion import confidence, is_cut
 from vidstyle.motion.warp import warp
 from vidstyle.segmentation.matting import around, guided_filter, square
 
-__all__ = ["Mend", "Opening", "OpticalFlow", "Tracked", "track"]
+__all__ = ["Opening", "OpticalFlow", "Tracked", "track"]
 
 OpticalFlow = Callable[[Image, Image], np.ndarray]
 Opening = Callable[[int, np.ndarray], np.ndarray]  # frame index, uint8 [H, W, 3] -> planes
-Mend = Callable[[int, np.ndarray, np.ndarray], np.ndarray | None]  # …, its planes -> planes
+
 
 # Edges of hard planes: sizes in pixels of a frame of _WIDTH, tuned on DAVIS; others in proportion.
 _WIDTH = 854
@@ -126,6 +127,8 @@ def track(
             yield from _from_one_key(pending, propagated, hard, opening)
             pending, propagated = [], None
         planes = keys.get(buffered.index)
+        if planes is not None and mend is not None:
+            mend.at_key(buffered.index, buffered.frame, planes)
         done = buffered.index > last and (mend is None or len(pending) >= _PATIENCE)
         if planes is None and done and buffered.flows is None and opening is not None:
             planes = opening(buffered.index, buffered.frame)

@@ -18,7 +18,7 @@ export function openPanel() {
     path.value = found.path;
     const rows = found.entries.map((one) => el("li", {}, el("button", {
       type: "button", onclick: () => (one.folder ? show(one.path) : openClip(one.path)) },
-    `${one.folder ? "📁" : "🎞"} ${one.name}`)));
+    one.folder ? `${one.name}/` : one.name)));
     if (found.parent) rows.unshift(el("li", {}, el("button", { type: "button", onclick: () => show(found.parent) }, "↑ up")));
     list.replaceChildren(...rows);
   });
