@@ -354,8 +354,7 @@ def test_a_job_survives_the_server_and_its_result_is_compared(browser: Any, serv
     user.page.click("#run")
     user.page.wait_for_selector("[data-state=running]")
     wait_for(lambda: list(server.folder.glob("clip-basic.mp4.vidstyle/frames/*.png")), 240)
-    server.process.kill()
-    server.process.wait()
+    server.stop(signal.SIGKILL)
     again = open_page(browser, server)
     page = again.page
     page.set_default_timeout(240_000)
