@@ -112,11 +112,10 @@ def minimise(  # noqa: PLR0913, PLR0917 - the problem, its limits and its callba
 ) -> Minimum:
     """Return the best image found from `start` [H, W, 3] within so many evaluations of the loss.
 
-    evaluations: at least 1; fewer are made only if `enough`, or if no step along the gradient
-    lowers the loss. filtered: H0, a symmetric positive filter. progress(count, total, image) is
-    called after each evaluation; its exceptions end the search. support: [H, W, 1], 1 where pixels
-    may change; others stay bit-identical. enough: called with the evaluation at the start and at
-    each accepted step; True ends the search. pair_bytes: see _Pairs.
+    evaluations: at least 1; fewer are made if `enough`, or if no step lowers the loss. filtered:
+    H0, a symmetric positive filter. progress(count, total, image) is called after each evaluation;
+    its exceptions end the search. support: [H, W, 1], 1 where pixels may change. enough: called
+    with the evaluation at the start and at each accepted step. pair_bytes: see _Pairs.
     """
     count = 0
 
