@@ -125,8 +125,10 @@ class RuderMinimiser:
         support: Any,
         enough: Callable[[Any], bool] = lambda here: False,
     ) -> Any:
-        """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter."""
-        del enough  # this minimiser has its own criterion
+        """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter.
+
+        enough: for such frames only; a warm frame has the criterion of artistic-videos.
+        """
         from vidstyle.stylizer.lbfgs import FrequencyFilter, Minimum, minimise
 
         if isinstance(inverse, FrequencyFilter):
