@@ -127,7 +127,7 @@ class RuderMinimiser:
     ) -> Any:
         """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter.
 
-        enough: for such frames only; a warm frame has the criterion of artistic-videos.
+        A later frame ends by the criterion of this class, not by `enough`.
         """
         from vidstyle.stylizer.lbfgs import FrequencyFilter, Minimum, minimise
 

@@ -2,7 +2,7 @@
 
     vidstyle.stylize("clip.mp4", "out.mp4", style="wave.jpg")
 
-Modules that decode or compute are imported when a name of theirs is first used.
+Modules that decode or compute are imported when one of their names is first used.
 """
 
 from importlib import import_module

@@ -27,7 +27,7 @@ SOURCE_HELP = (
     "a video, an animation, a picture, a folder of pictures or a pattern (frames/%%05d.png)"
 )
 GUIDE_HELP = {
-    "mask": "area to stylise: white or opaque; 'auto' for what stands out in each frame, "
+    "mask": "area to stylise: white or opaque; 'auto' for the salient objects of each frame, "
     "'auto:background' for the rest; several masks go with several styles, in order",
     "map": "regions of the frame, by colour",
     "style_map": "regions of the style picture, by colour; one for each --style",
@@ -39,8 +39,8 @@ SERIES_HELP = (
 
 
 TRACKED_MASK_HELP = (
-    "area: white or opaque; 'auto' for what stands out in each frame, 'auto:background' for the "
-    "rest"
+    "area: white or opaque; 'auto' for the salient objects of each frame, "
+    "'auto:background' for the rest"
 )
 
 

@@ -51,7 +51,7 @@ __all__ = [
 
 
 class _Stoppable(ABC):
-    """A context that adds to a KeyboardInterrupt what is finished and how to resume.
+    """A context that adds to a KeyboardInterrupt the finished frames and how to resume.
 
     restart: the command was given --restart.
     """

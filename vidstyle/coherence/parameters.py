@@ -84,9 +84,9 @@ class WarmStartParameters:
     restyled_edge: int = 2
     # Plane weight; smaller weights and changes are invisible.
     faint: float = 0.02
-    # Node spacings; a node with no block match moved to within this distance is matched anew.
+    # Node spacings; a node with no block match moved to within this distance gets a new one.
     match_distance: float = 0.75
-    # Confidence; block matches at pixels with at most this are matched anew.
+    # Confidence; block matches at pixels with at most this are replaced.
     match_confidence: float = 0.5
 
 

@@ -1,4 +1,4 @@
-"""TemporalPrior: what an earlier frame says about a frame; and the two frames that it relates."""
+"""TemporalPrior: the prediction of a frame from an earlier one; and the two frames."""
 
 from dataclasses import dataclass, field
 
@@ -76,7 +76,7 @@ class UnstylizedFrame:
 
 
 def moved_matches(prior: TemporalPrior) -> np.ndarray | None:
-    """Return the earlier frame's block matches moved along the flow; NaN to match a block anew.
+    """Return the earlier frame's block matches moved along the flow; NaN for a block without.
 
     Matches are float32 [rows, columns, 5], on nodes spread evenly from border to border. The last
     two numbers are the offset of the matched content from its node, in pixels down and right. Each

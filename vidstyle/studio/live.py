@@ -46,7 +46,7 @@ def live_pictures(job: Job, cancelled: Event) -> Iterator[Live]:
 
 
 def _work(job: Job, cancelled: Event, found: "queue.Queue[Live | BaseException]") -> None:
-    """Make the preview in a thread; put what is to be shown, or the exception, into `found`."""
+    """Make the preview in a thread; put its picture, or the exception, into `found`."""
     from vidstyle.jobs.preview import preview
 
     began, last = time.monotonic(), 0.0

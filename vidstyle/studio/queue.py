@@ -1,4 +1,4 @@
-"""The queue of the studio: jobs that run one after another, each in a process of its own.
+"""The queue of the studio: jobs that run one after another, each in a separate process.
 
     QUEUE/
         lock                held by the one studio that starts and stops the processes
@@ -10,8 +10,8 @@
             errors.txt      what it printed to stderr
             running.lock    held by the process as long as it lives
 
-A process is `vidstyle run job.toml --json`, in a session of its own, printing into files: it needs
-no studio and goes on when the studio is closed or killed. The system releases `running.lock` when
+A process is `vidstyle run job.toml --json`, in a separate session, printing into files: it needs
+no studio and continues when the studio is closed or killed. The system releases `running.lock` when
 it dies, so that the next studio knows, whatever process has its number then.
 
 A pause ends the process by SIGTERM instead of stopping it by SIGSTOP. A run continues from its last

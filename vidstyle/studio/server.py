@@ -82,7 +82,7 @@ async def _run(
 
 
 async def _close_streams(server: Any, studio: Any) -> None:
-    """End the streams of events and the workers when the server is asked to end."""
+    """End the streams of events and the workers when the server is to end."""
     while not server.should_exit:
         await asyncio.sleep(0.2)
     studio.closing.set()
@@ -91,7 +91,7 @@ async def _close_streams(server: Any, studio: Any) -> None:
 
 
 def _is_plain(clip: Path) -> bool:
-    """Tell whether a folder is where to start, not a source: it has no pictures of its own."""
+    """Return whether a path is a folder without pictures: a place to start, not a source."""
     from vidstyle.media.pictures import PICTURES
 
     return clip.is_dir() and not any(

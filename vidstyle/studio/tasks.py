@@ -164,7 +164,7 @@ TASKS: dict[str, Callable[..., Answers]] = {
 
 
 def _stamp(path: str) -> float:
-    """Return when a file was changed: part of the key of what is kept of it."""
+    """Return when a file was changed: part of the key of its cached frames."""
     try:
         return os.stat(path).st_mtime  # noqa: PTH116
     except OSError:

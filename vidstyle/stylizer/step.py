@@ -162,7 +162,7 @@ class Step:
     def _style_features(self) -> list[StyleFeatures]:
         """Return the features of the styles.
 
-        For a large frame they are computed anew, to save memory: that takes 2 % of its time.
+        For a large frame they are computed each time, to save memory: 2 % of its time.
         """
         found = self._encoded or self._encode_styles()
         self._encoded = found if self._area < LARGE else []

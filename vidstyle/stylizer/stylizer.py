@@ -4,6 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +94,7 @@ class Stylizer:
         if count == 0 or not problem.free.any():
             found = Stylized(start, matches=None if prior is None else prior.matches)
             return _with_output(found, problem)
-
-        def improve(
-            problem: FrameProblem, start: Image, made: int, coarsest: Image | None
-        ) -> Stylized:
-            counted = _counted(progress, made)
-            step = self.step_at(problem.frame)
-            own = evaluations_at(count, finer=coarsest is not None)
-            return step.improve(start, problem, own, counted, coarsest=coarsest)
-
+        improve = partial(self._improve, count, progress)
         if prior is None:
             found = coarse_to_fine(problem, self.begin, improve, self.settings.seed)
         else:
@@ -109,6 +102,20 @@ class Stylizer:
         if math.prod(content.shape[:2]) >= LARGE:
             release_memory()  # before the optical flow of the next frame
         return _with_output(found, problem)
+
+    def _improve(
+        self,
+        steps: int,
+        progress: Progress | None,
+        problem: FrameProblem,
+        start: Image,
+        made: int,
+        coarsest: Image | None,
+    ) -> Stylized:
+        """Return the result of one level; made: evaluations of earlier levels, for `progress`."""
+        own = evaluations_at(steps, finer=coarsest is not None)
+        step = self.step_at(problem.frame)
+        return step.improve(start, problem, own, _counted(progress, made), coarsest=coarsest)
 
     def step_at(self, image: Image) -> Step:
         """Return the step for the size of `image`, made at the first call for that size."""
