@@ -1,4 +1,4 @@
-"""TrackedCoherence: what the temporal methods that follow shots have in common."""
+"""TrackedCoherence: base of the temporal methods that track shots."""
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ __all__ = ["TrackedCoherence"]
 
 
 class TrackedCoherence(ABC):
-    """A Coherence with shots; a subclass says how the prior follows from the earlier frames."""
+    """A Coherence that tracks shots; a subclass computes the prior from earlier frames."""
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
