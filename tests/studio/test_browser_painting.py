@@ -98,8 +98,8 @@ def test_a_map_is_painted_beside_the_style_map(browser: Any, server: Server) -> 
     user.page.mouse.up()
     box = user.page.locator("#style-view").bounding_box()
     user.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    wait_for(lambda: len(list(server.folder.glob("vidstyle-studio/layers/*/keys/*.png"))) == 2)
-    for path in server.folder.glob("vidstyle-studio/layers/*/keys/*.png"):
+    wait_for(lambda: len(list(server.folder.glob("vidstyle-studio/layers/*/keys/[0-9]*.png"))) == 2)
+    for path in server.folder.glob("vidstyle-studio/layers/*/keys/[0-9]*.png"):
         colors = {color for _, color in PIL.Image.open(path).convert("RGB").getcolors()}
         assert colors == {(0, 0, 255), (255, 0, 0)}  # labels have no soft edges
     user.until("document.getElementById('command').textContent.includes('--map')")

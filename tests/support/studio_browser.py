@@ -95,7 +95,7 @@ class Server:
 
     def painted(self) -> list[Path]:
         """The painted key frames of masks."""
-        return sorted(self.folder.glob("vidstyle-studio/layers/mask-*/keys/*.png"))
+        return sorted(self.folder.glob("vidstyle-studio/layers/mask-*/keys/[0-9]*.png"))
 
     def mask(self, index: int = 0) -> np.ndarray:
         """The only mask of a frame, 0..255."""
