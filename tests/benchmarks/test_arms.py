@@ -1,5 +1,7 @@
 """The temporal methods that `scripts/bench coherence` compares."""
 
+import importlib
+import pkgutil
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from films import Film, shot
 from tiny import disc
 
+import benchmarks
 from benchmarks.arms import ARMS, RuderMinimiser, arm_of, varied
 from vidstyle.coherence.interface import RunContext, SourceFrame
 from vidstyle.coherence.parameters import CoherenceParameters
@@ -106,3 +109,8 @@ def test_ruders_minimiser_stops_when_the_loss_no_longer_falls() -> None:
     first = FrequencyFilter(2, 2)  # of a frame without a prior: the default minimiser
     stopped = RuderMinimiser()(flat, start, 9, first, lambda *_: None, 1.0, lambda here: True)
     assert stopped.evaluations == 1
+
+
+def test_every_benchmark_can_be_imported() -> None:
+    for module in pkgutil.iter_modules(benchmarks.__path__):
+        importlib.import_module(f"benchmarks.{module.name}")

@@ -1,4 +1,4 @@
-"""Large frames in strips: what they give is what the whole frame gives."""
+"""Large frames in strips: the same features and losses as of the whole frame."""
 
 from typing import Any
 

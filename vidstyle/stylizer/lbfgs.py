@@ -108,17 +108,14 @@ def minimise(  # noqa: PLR0913, PLR0917 - the problem, its limits and its callba
     progress: Callable[[int, float, Any], None] = lambda count, total, image: None,
     support: Any = 1.0,
     enough: Callable[[Evaluation], bool] = lambda here: False,
-    *,
     pair_bytes: int = _PAIR_BYTES,
 ) -> Minimum:
     """Return the best image found from `start` [H, W, 3] within so many evaluations of the loss.
 
-    evaluations: at least 1; fewer are made only if `enough`, or if no step along the gradient
-    lowers the loss. filtered: H0, a symmetric positive filter. progress: called with (count, total,
-    image) after each evaluation; an exception that it raises ends the search. support: [H, W, 1],
-    1 where pixels may change; elsewhere they stay bit-identical. enough: called with the evaluation
-    at the start and at each accepted step; True ends the search. pair_bytes: of all curvature
-    pairs in memory; above it they are bfloat16, and fewer.
+    evaluations: at least 1; fewer are made if `enough`, or if no step lowers the loss. filtered:
+    H0, a symmetric positive filter. progress(count, total, image) is called after each evaluation;
+    its exceptions end the search. support: [H, W, 1], 1 where pixels may change. enough: called
+    with the evaluation at the start and at each accepted step. pair_bytes: see _Pairs.
     """
     count = 0
 
@@ -146,7 +143,10 @@ def minimise(  # noqa: PLR0913, PLR0917 - the problem, its limits and its callba
 
 
 class _Pairs:
-    """The last curvature pairs (moved, change, 1 / curvature) of an image [H, W, 3]."""
+    """The last curvature pairs (moved, change, 1 / curvature) of an image [H, W, 3].
+
+    If they would take more than `most_bytes` as float32, they are bfloat16, and fewer.
+    """
 
     def __init__(self, image: Any, most_bytes: int) -> None:
         numbers = 2 * math.prod(image.shape)

@@ -116,7 +116,7 @@ class Step:
         """Return the criterion that ends the optimisation before its last evaluation."""
         if problem.prior is None or self._settings.steps_next != "auto":
             return lambda here: False
-        return SlowProgress(self._settings)
+        return SlowProgress(self._settings, problem.prior.parameters.stopping)
 
     def evaluate(
         self, image: Any, targets: Targets, inputs: dict[str, Any], part: tuple[int, int] | None

@@ -26,7 +26,7 @@ async function start() {
   document.body.dataset.ready = "1";
 }
 
-// The command line and the job file of what was clicked.
+// The command line and the job file of the settings of the page.
 let described = { command: "", job: "" };
 let requested = "";
 let timer = 0;
