@@ -129,11 +129,22 @@ def test_styles_with_different_maps_have_separate_stylizers(style: Path) -> None
     planes = np.ones((*image.shape[:2], 1), np.float32)
     guides = [None, Guide(planes, ("red",)), Guide(planes, ("blue",)), Guide(0 * planes, ("red",))]
     counting = Counting(lambda *_: object())
-    kept = StylizerCache(counting)
+    kept, job = StylizerCache(counting), Mock()
     for guide in guides:
         for _ in range(2):
-            kept(Mock(), [Style(image=image.copy(), weight=1.0, guide=guide)], None)
+            kept(job, [Style(image=image.copy(), weight=1.0, guide=guide)], None)
     assert len(counting.made) == 4
+
+
+def test_other_settings_or_another_technique_have_separate_stylizers(style: Path) -> None:
+    image = media.read_picture(style)
+    counting = Counting(lambda *_: object())
+    kept = StylizerCache(counting)
+    for options in ({}, {"steps": 5}, {"technique": "patch"}):
+        job = make_job(style, "o.png", style=style, **{"technique": "basic", **options})
+        for _ in range(2):
+            kept(job, [Style(image=image.copy(), weight=1.0)], None)
+    assert len(counting.made) == 3
 
 
 @pytest.mark.parametrize(

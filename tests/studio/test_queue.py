@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import FRAMES, write_clip
+from slow_jobs import slow_python
 
 import vidstyle
 from vidstyle import media
@@ -21,40 +22,16 @@ from vidstyle.studio import process
 from vidstyle.studio.progress import EventFile
 from vidstyle.studio.queue import JobQueue, QueuedJob
 
-SLOW = """
-import sys, time
-import numpy as np
-from vidstyle.cli import main
-from vidstyle.jobs import pipeline
-from vidstyle.jobs.job import Network
-from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
-
-class Slow(IdentityStylizer):
-    def stylize(self, content, guide=None, prior=None, *, progress):
-        time.sleep({seconds})
-        progress(1, 0.5, lambda: content)
-        return Stylized(1 - content, {{"total": np.float32(0.5)}}, evaluations=1)
-
-pipeline.make_stylizer = lambda *_: Slow()
-pipeline.find_network = lambda *_: Network()
-sys.exit(main.main(sys.argv[2:]))
-"""
-
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let children invert each frame, in so many seconds, by the real command line."""
     monkeypatch.setenv("PYTHONPATH", str(Path(vidstyle.__file__).parents[1]))
-    launcher = tmp_path / "python"
 
     def use(seconds: float) -> None:
-        script = tmp_path / "slow.py"
-        script.write_text(SLOW.format(seconds=seconds))
-        launcher.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {script} - "$@"\n')
-        launcher.chmod(0o755)
+        monkeypatch.setattr(process, "PYTHON", str(slow_python(tmp_path, seconds)))
 
     use(0.0)
-    monkeypatch.setattr(process, "PYTHON", str(launcher))
     return use
 
 

@@ -70,7 +70,7 @@ def test_the_plan_tells_frames_size_time_and_disk(client: Any) -> None:  # noqa:
     values = {"technique": "basic", "source": ["clip.mp4"], "output": "o.mp4",
               "style": ["wave.png"], "size": 64, "start": 0.1}  # fmt: skip
     plan = client("POST", "/api/plan", json=values).json()
-    assert (plan["frames"], plan["width"], plan["height"], plan["first"]) == (3, 64, 48, 3)
+    assert (plan["frames"], plan["width"], plan["height"]) == (3, 64, 48)
     assert plan["seconds"] > 0
     assert plan["bytes"] > 0
 

@@ -1,8 +1,8 @@
-"""A stylizer that is made once and shared by several jobs with the same styles."""
+"""A stylizer that is made once and shared by several jobs with the same styles and settings."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,18 +18,24 @@ __all__ = ["StylizerCache"]
 
 
 class StylizerCache:
-    """Makes a stylizer on the first call, and again only when the styles or their maps differ."""
+    """Makes a stylizer on the first call, and again when styles, maps or settings differ."""
 
     def __init__(self, make: MakeStylizer) -> None:
         self._make = make
         self._styles: Sequence[Style] = ()
+        self._settings: Any = None
         self._stylizer: Stylizes | None = None
 
     def __call__(self, job: Job, styles: "Sequence[Style]", network: Path | None) -> "Stylizes":
         """Return the stylizer for a job."""
-        if self._stylizer is None or not _same_styles(self._styles, styles):
+        settings = job.optimises, job.technique, job.settings.of_scope("look", "run")
+        if (
+            self._stylizer is None
+            or settings != self._settings
+            or not _same_styles(self._styles, styles)
+        ):
             self._stylizer = self._make(job, styles, network)
-            self._styles = styles
+            self._styles, self._settings = styles, settings
         return self._stylizer
 
 

@@ -4,6 +4,10 @@ A container's index lists packets in decoding order. Before a key frame of a clo
 pictures, as many frames are shown as packets precede it; packets that follow it but are shown
 before it ("leading") are counted when they are read. So the index of a frame is known without
 reading the file from its start.
+
+What a decoder puts in place of damaged parts depends on earlier frames, even across key frames, on
+its threads and on the memory that released frames leave. So once a damaged frame is met, the file
+is read from its start and each frame released at once, as in `decode.read_video`.
 """
 
 from bisect import bisect_right
@@ -15,6 +19,7 @@ from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
@@ -38,6 +43,10 @@ _RECENT = 256 << 20  # bytes of decoded frames that are kept
 _REORDERED = 20  # packets: decoding order differs from the order of the frames by fewer
 _DIRECT = 12  # frames: up to here reading from the start takes no longer than a seek
 _INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2",)  # demuxers whose index has every packet from the start
+
+
+class _DamagedError(Exception):
+    """A decoded frame is partly damaged."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +77,22 @@ class VideoFrames:
         self._keys: list[KeyFrame] = []
         self._next = -1  # index of the next frame of `_stream`; -1: there is none
         self._stream: Iterator[VideoFrame] = iter(())
+        self._recent: OrderedDict[int, VideoFrame] = OrderedDict()
         self._container: Any = None
+        self._damaged, self._last = False, (-1, np.zeros((0, 0, 3), np.float32))
         self._reopen()
-        first = next(self._stream, None)
+        try:
+            first = next(self._stream, None)
+        except _DamagedError:
+            self._read_in_order()
+            first = next(self._stream, None)
         if first is None:
             raise MediaError(f"{path}: expected a video with frames, got one of which none decodes")
         refuse_unknown_colours(path, first)
         self.shape = shape_of(path, first, self._video)
         self._reduced = self.shape.reduced(side_factor(side)((self.shape.width, self.shape.height)))
         self._next = 1
-        self._recent: OrderedDict[int, VideoFrame] = OrderedDict({0: first})
+        self._keep(0, first)
         self.rate = float(self._video.average_rate or self._video.guessed_rate or 25)
         self._read_index()
 
@@ -97,11 +112,30 @@ class VideoFrames:
         self._open.close()
         self._container = self._open.enter_context(open_video(self.path))
         self._video: Any = main_stream(self._container, self.path)
-        self._video.thread_type = "AUTO"
+        if not self._damaged:
+            self._video.thread_type = "AUTO"
         packets = _packets(self._container, self._video)
         opening = list(islice(packets, 1))
         self._began = opening[0].dts or 0 if opening else 0
-        self._stream, self._next = self._decoded(chain(opening, packets)), 0
+        self._stream = self._intact(self._decoded(chain(opening, packets)), None)
+        self._next = 0
+
+    def _read_in_order(self) -> None:
+        """Read a damaged file from its start from now on."""
+        self._damaged = True
+        self._reopen()
+        self._recent.clear()
+
+    def _intact(self, stream: Iterator[VideoFrame], since: int | None) -> Iterator[VideoFrame]:
+        """Yield the frames shown at or after a time; raise _DamagedError for a damaged one.
+
+        since: in units of the stream's time base. No exception while the file is read in order.
+        """
+        for frame in stream:
+            if since is None or frame.pts is None or frame.pts >= since:
+                if frame.is_corrupt and not self._damaged:
+                    raise _DamagedError
+                yield frame
 
     def _read_index(self) -> None:
         """Read the container's own index, or estimate the number of frames."""
@@ -140,22 +174,36 @@ class VideoFrames:
 
         Raises MediaError if there is no such frame.
         """
+        if self._damaged and self._last[0] == index:
+            return self._last[1]
         frame = self._frame(index)
         if frame is None:
             raise MediaError(
                 f"{self.path}: expected a frame from 0 to {self.frames - 1}, got {index}, which "
                 "does not decode; choose another"
             )
-        return to_pixels(frame, self._reduced, self._scaler)
+        image = to_pixels(frame, self._reduced, self._scaler)
+        if self._damaged:
+            self._last = (index, image)
+        return image
 
     def _frame(self, index: int) -> VideoFrame | None:
         """Return a decoded frame; the last ones that were decoded are kept."""
         if index in self._recent:
             self._recent.move_to_end(index)
             return self._recent[index]
-        at = bisect_right([key.position for key in self._keys], index) - 1
+        try:
+            return self._decoded_frame(index)
+        except _DamagedError:
+            self._read_in_order()
+            return self._decoded_frame(index)
+
+    def _decoded_frame(self, index: int) -> VideoFrame | None:
+        """Decode up to a frame and return it."""
+        keys = [] if self._damaged else self._keys
+        at = bisect_right([key.position for key in keys], index) - 1
         ahead = 0 <= self._next <= index
-        if not (ahead and (at < 0 or self._keys[at].position <= self._next)):
+        if not (ahead and (at < 0 or keys[at].position <= self._next)):
             self._seek(at, index)
         for frame in self._stream:
             self._keep(self._next, frame)
@@ -166,6 +214,8 @@ class VideoFrames:
         return None
 
     def _keep(self, index: int, frame: VideoFrame) -> None:
+        if self._damaged:
+            return
         self._recent[index] = frame
         each = frame.width * frame.height * 3  # bytes of 8-bit 4:4:4, at least those of 4:2:0
         while len(self._recent) > max(2, _RECENT // each):
@@ -198,8 +248,9 @@ class VideoFrames:
         wanted = times[index - key.position]
         place = next(n for n, packet in enumerate(queue) if packet.pts == wanted)
         stream = self._decoded(chain(queue, packets), place - _REORDERED)
+        stream = self._intact(stream, shown)
         if place <= _REORDERED:
-            self._stream, self._next = (f for f in stream if f.pts is None or f.pts >= shown), first
+            self._stream, self._next = stream, first
         else:
             self._stream = (f for f in stream if f.pts is None or f.pts >= wanted)
             self._next = index

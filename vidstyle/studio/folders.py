@@ -8,6 +8,7 @@ from typing import Any
 
 from vidstyle.errors import UsageError
 from vidstyle.media.listing import is_footage, is_system, natural
+from vidstyle.media.pictures import PICTURES
 
 __all__ = ["Folders", "samples_folder", "stored_name"]
 
@@ -44,13 +45,14 @@ class Folders:
         )
 
     def listing(self, path: str) -> dict[str, Any]:
-        """Return the folders and the media files in a folder, in natural order."""
+        """Return the folders and media files in a folder, in natural order; count the pictures."""
         folder = self.inside(path)
         if not folder.is_dir():
             raise UsageError(f"expected a folder, got {path}; choose another")
         entries = sorted(_entries(folder), key=lambda entry: natural(entry["name"]))[:_SHOWN]
         parent = str(folder.parent) if self.start in folder.parents else None
-        return {"path": str(folder), "parent": parent, "entries": entries}
+        pictures = sum(Path(e["name"]).suffix.lower() in PICTURES for e in entries)
+        return {"path": str(folder), "parent": parent, "entries": entries, "pictures": pictures}
 
 
 def _entries(folder: Path) -> Iterator[dict[str, Any]]:

@@ -73,10 +73,29 @@ async def _load(request: Request, studio: Studio) -> Any:
 
 async def _plan(request: Request, studio: Studio) -> Any:
     values = _checked(studio, await json_of(request))
-    async for head, _ in studio.workers["plan"].stream("plan", values=_plain(values)):
-        if not head.get("end"):
-            return head
-    raise UsageError("expected a plan, got none; try again")
+    return await _planned(studio, "plan", values)
+
+
+async def _first(request: Request, studio: Studio) -> Any:
+    """Answer with the index of the source's frame that is the first of a job's result."""
+    values = dict(studio.queue.get(request.path_params["id"]).request)
+    return await _planned(studio, "first", values)
+
+
+async def _planned(studio: Studio, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the only answer of the worker that plans."""
+    found: dict[str, Any] = {}
+    async for head, _ in studio.workers["plan"].stream(name, values=_plain(values)):
+        found = found if head.get("end") else head
+    return found
+
+
+async def _warm(request: Request, studio: Studio) -> Any:
+    """Load the network in the process that previews, before the first preview."""
+    del request
+    async for _ in studio.workers["preview"].stream("warm"):
+        pass
+    return {}
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
@@ -231,9 +250,11 @@ ROUTES = [
     route("/api/load", _load, "POST"),
     route("/api/plan", _plan, "POST"),
     route("/api/preview", _preview, "POST"),
+    route("/api/warm", _warm, "POST"),
     route("/api/jobs", _jobs),
     route("/api/jobs", _add, "POST"),
     route("/api/jobs/events", _job_events),
+    route("/api/jobs/{id}/first", _first),
     route("/api/jobs/{id}/latest", _latest),
     route("/api/jobs/{id}/download", _download),
     route("/api/jobs/{id}/report", _report),

@@ -7,13 +7,15 @@ from functools import cache
 from threading import Event, Thread
 from typing import Any
 
+import numpy as np
+
 from vidstyle.image import Image
 from vidstyle.jobs.events import Event as JobEvent
 from vidstyle.jobs.events import StepEvent, WarningEvent, WeightsEvent
 from vidstyle.jobs.job import Job
 from vidstyle.jobs.stylizer_cache import StylizerCache
 
-__all__ = ["live_pictures"]
+__all__ = ["live_pictures", "load_network"]
 
 _GAP = 0.5  # seconds between two pictures
 
@@ -26,6 +28,25 @@ def _stylizers() -> StylizerCache:
     from vidstyle.jobs.pipeline import make_stylizer
 
     return StylizerCache(make_stylizer)
+
+
+@cache
+def load_network() -> None:
+    """Import TensorFlow, load the network and stylise a tiny picture.
+
+    Nothing is fetched: without a network on this machine, nothing is done.
+    """
+    from vidstyle.vgg import weights
+
+    network = weights.present()
+    if network is None:
+        return
+    from vidstyle.settings import Settings
+    from vidstyle.stylizer.stylizer import Style, Stylizer
+
+    tiny = np.random.default_rng(0).random((48, 64, 3), np.float32)
+    styles = [Style(image=tiny, weight=1.0)]
+    Stylizer(styles, settings=Settings(steps=2), weights=network).stylize(tiny)
 
 
 def live_pictures(job: Job, cancelled: Event) -> Iterator[Live]:

@@ -126,10 +126,27 @@ def plan_job(values: dict[str, Any], cancelled: Event) -> Answers:
     from vidstyle.jobs.request import single_job
 
     del cancelled
+    yield plan(single_job(check_request(values, "the request"))).to_json(), b""
+
+
+def first_frame(values: dict[str, Any], cancelled: Event) -> Answers:
+    """Yield the index of the first frame of the source that a request stylises."""
+    from vidstyle.jobs.job_file import check_request
+    from vidstyle.jobs.request import single_job
+
+    del cancelled
     job = single_job(check_request(values, "the request"))
-    found = plan(job).to_json()
     clip = media.probe(job.source, rate=job.settings.rate, count=False)
-    yield {**found, "first": media.select(clip, job.settings.start, job.settings.end).start}, b""
+    yield {"first": media.select(clip, job.settings.start, job.settings.end).start}, b""
+
+
+def warm_up(cancelled: Event) -> Answers:
+    """Load TensorFlow and the network, which the first preview would wait for otherwise."""
+    from vidstyle.studio.live import load_network
+
+    del cancelled
+    load_network()
+    yield {}, b""
 
 
 def preview_frame(values: dict[str, Any], index: int, folder: str, cancelled: Event) -> Answers:
@@ -159,6 +176,8 @@ TASKS: dict[str, Callable[..., Answers]] = {
     "picture": read_picture,
     "select": select_area,
     "plan": plan_job,
+    "first": first_frame,
+    "warm": warm_up,
     "preview": preview_frame,
 }
 

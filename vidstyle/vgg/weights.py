@@ -25,7 +25,7 @@ from vidstyle.vgg.weight_files import (
     save,
 )
 
-__all__ = ["Network", "digest", "fetch", "find", "is_verified", "load", "normalized"]
+__all__ = ["Network", "digest", "fetch", "find", "is_verified", "load", "normalized", "present"]
 
 Progress = Callable[[int, int], None]  # (bytes received, bytes in all)
 Download = Callable[[Path, Progress | None], Path]  # (empty folder, …) -> the archive's path
@@ -42,16 +42,23 @@ def find(given: Path | None = None, *, progress: Progress | None = None) -> Path
     progress(bytes done, bytes in all) is called while fetching. Raises WeightsError if `given` is
     missing or fetching fails, OutputError if the cache cannot be written.
     """
+    return present(given) or fetch(cache_folder(), progress=progress)
+
+
+def present(given: Path | None = None) -> Path | None:
+    """Return the path of a VGG-19 file on this machine, in the order of `find`, or None.
+
+    Raises WeightsError if `given` or the environment's file is missing.
+    """
     if given is not None:
         return _existing(given, "--weights")
     if named := os.environ.get("VIDSTYLE_WEIGHTS"):
         return _existing(Path(named).expanduser(), "VIDSTYLE_WEIGHTS")
-    cache = cache_folder()
-    for folder in filter(None, (checkout_folder(), cache)):
+    for folder in filter(None, (checkout_folder(), cache_folder())):
         for path in (folder / name for name in NAMES):
             if is_file(path) and (not is_verified(path) or _whole(path)):
                 return path
-    return fetch(cache, progress=progress)
+    return None
 
 
 def is_verified(path: Path) -> bool:

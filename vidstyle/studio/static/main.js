@@ -1,5 +1,5 @@
 // The start of the page: state from the server, keyboard, command line, dropped files.
-import { get, postJson, send, tell, tried } from "./api.js";
+import { get, post, postJson, send, tell, tried } from "./api.js";
 import { byId, el } from "./dom.js";
 import { chooseTool, current, drawTools, painted, tool } from "./masks.js";
 import { dropStyles, refresh, showPlan } from "./panels.js";
@@ -22,6 +22,7 @@ async function start() {
   else if (facts.opened) await openClip(facts.opened);
   await refresh();
   watchJobs();
+  post("/api/warm").catch(() => { /* the first preview says what is wrong */ });
   document.body.dataset.ready = "1";
 }
 

@@ -5,6 +5,7 @@ import { Plane, Stroke, History, changed, feather, fillAll, flood, invert } from
 import { LABELS, change, onChange, state, uses } from "./state.js";
 import { stage, styleStage } from "./stage.js";
 
+const FAINT = 70; // opacity, of 255, of the first label, which a map has where nothing was painted
 const MOST = 1920; // pixels of the long side of a painted plane
 export const layers = {}; // id → {keys, tracked}
 export const painted = () => Object.fromEntries(Object.entries(layers).map(([id, one]) => [id, one.keys.length > 0]));
@@ -14,7 +15,7 @@ const TINTS = ["#ff5a36", "#3aa0ff", "#7ed957", "#d86bff", "#ffc83a", "#3ad6c6"]
 // One thing that is painted: the frame's mask or map, or the map of a style picture.
 class Drawing {
   constructor(on, still) {
-    Object.assign(this, { stage: on, still, layer: "", index: -1, plane: null, how: "", clicks: [] });
+    Object.assign(this, { stage: on, still, layer: "", index: -1, plane: null, how: "", blank: true, clicks: [] });
     this.history = new History();
     this.canvas = document.createElement("canvas");
     this.saving = Promise.resolve();
@@ -32,7 +33,7 @@ class Drawing {
     const found = await blob(`/api/layers/${layer}/${frame}`, {});
     if (turn !== this.turn) return;
     if (found) await readInto(plane, found.blob);
-    Object.assign(this, { layer, index: frame, plane, labels, tint, clicks: [] });
+    Object.assign(this, { layer, index: frame, plane, labels, tint, blank: !found, clicks: [] });
     this.how = found?.headers.get("X-Drawing") ?? "none";
     this.refresh();
     if (!layers[layer]) layers[layer] = await get(`/api/layers/${layer}`);
@@ -50,12 +51,13 @@ class Drawing {
     }
     const [x, y, w, h] = box;
     const image = new ImageData(w, h);
+    const hidden = labels && this.blank && !this.stroke; // nothing is painted yet
     const colors = (labels ? LABELS : [this.tint]).map(rgb);
     for (let row = 0; row < h; row++) {
       for (let column = 0; column < w; column++) {
         const value = data[(y + row) * width + x + column];
         const color = labels ? colors[value] ?? [0, 0, 0] : colors[0];
-        image.data.set([...color, labels ? 255 : value], (row * w + column) * 4);
+        image.data.set([...color, hidden ? 0 : labels ? (value ? 255 : FAINT) : value], (row * w + column) * 4);
       }
     }
     this.canvas.getContext("2d").putImageData(image, x, y);
@@ -93,8 +95,9 @@ class Drawing {
   }
 
   drop() { // a second finger: it was no stroke
-    if (this.stroke && !this.hint) { this.plane.data = this.stroke.before; this.refresh(); }
+    if (this.stroke && !this.hint) this.plane.data = this.stroke.before;
     this.stroke = this.hint = null;
+    this.refresh();
   }
 
   up() {
@@ -102,12 +105,13 @@ class Drawing {
     const hint = this.hint;
     this.stroke = this.hint = null;
     if (hint) { this.smart(hint); return; }
-    if (change) this.done(change);
+    if (change) { this.done(change); this.refresh(); }
   }
 
   apply(how) { this.done(changed(this.plane, how)); this.refresh(); }
 
   done(one) {
+    this.blank = false;
     this.history.add({ ...one, layer: this.layer, index: this.index });
     this.save();
   }

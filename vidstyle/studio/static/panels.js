@@ -20,6 +20,10 @@ export function openPanel() {
       type: "button", onclick: () => (one.folder ? show(one.path) : openClip(one.path)) },
     one.folder ? `${one.name}/` : one.name)));
     if (found.parent) rows.unshift(el("li", {}, el("button", { type: "button", onclick: () => show(found.parent) }, "↑ up")));
+    if (found.pictures) {
+      rows.unshift(el("li", {}, el("button", { type: "button", id: "open-folder", onclick: () => openClip(found.path) },
+        `Open this folder: ${found.pictures} picture${found.pictures === 1 ? "" : "s"}`)));
+    }
     list.replaceChildren(...rows);
   });
   show();
@@ -233,7 +237,6 @@ export const showPlan = tried(async () => {
 });
 
 function planBox(plan) {
-  state.first = plan.first;
   return el("div", { class: "plan", "aria-label": "What it would take" },
     ...[[plan.frames, "frames"], [`${plan.width}×${plan.height}`, "pixels"], [seconds(plan.seconds), "about"],
       [bytes(plan.bytes), "disk"]].map(([value, name]) => el("div", {}, el("b", {}, String(value)), el("small", {}, name))));

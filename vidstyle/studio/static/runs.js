@@ -136,11 +136,9 @@ const addJob = tried(async () => {
   const values = request(painted());
   if (typeof values === "string") throw new Error(values);
   await drawing.saving;
-  const { id } = await postJson("/api/jobs", values);
-  firsts[id] = state.first ?? 0;
+  await postJson("/api/jobs", values);
   change({ output: "" });
 });
-const firsts = {};
 
 function queueItems() {
   return jobs.length ? [...jobs].reverse().map(jobBox) : [el("p", { class: "muted" }, "No job yet.")];
@@ -171,8 +169,9 @@ function jobBox(job) {
 }
 
 const compare = tried(async (job) => {
-  const found = await postJson("/api/open", { path: String(job.output) });
-  change({ result: { path: found.path, frames: found.frames, first: firsts[job.id] ?? 0 } });
+  const [found, { first }] = await Promise.all([
+    postJson("/api/open", { path: String(job.output) }), get(`/api/jobs/${job.id}/first`)]);
+  change({ result: { path: found.path, frames: found.frames, first } });
   setView("result");
   await seek(state.index);
 });
