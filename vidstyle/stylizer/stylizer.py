@@ -21,7 +21,7 @@ from vidstyle.stylizer.step import LARGE, Step
 from vidstyle.techniques import Style, Technique
 from vidstyle.techniques.basic import Basic
 from vidstyle.validation import check_frame, check_parts
-from vidstyle.vgg.device import make_deterministic
+from vidstyle.vgg.device import choose_device, make_deterministic
 from vidstyle.vgg.encoder import Features, load_encoder
 
 __all__ = ["Style", "Stylizer"]
@@ -39,7 +39,7 @@ class Stylizer:
     minimise: the minimiser, called as lbfgs.minimise is.
     traces: the number of steps traced so far.
     Raises WeightsError if the network cannot be loaded, UsageError or SettingsError for arguments
-    of a wrong type.
+    of a wrong type, UsageError if the device of `settings` is not available.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Stylizer:
     ) -> None:
         self.settings, self.technique = settings or Settings(), technique or Basic()
         check_parts(styles, Style, self.settings, Settings, self.technique, Technique)
+        choose_device(self.settings.device)
         make_deterministic()
         self._styles = tuple(styles)
         layers = (*self.settings.style_layers, *self.settings.content_layers)
