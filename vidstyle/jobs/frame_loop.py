@@ -9,7 +9,7 @@ from vidstyle.coherence.stylized import Stylized
 from vidstyle.errors import VidstyleError
 from vidstyle.jobs.ahead import LookAhead
 from vidstyle.jobs.checkpoint import Checkpoint
-from vidstyle.jobs.events import FrameEvent, OnEvent, StepEvent
+from vidstyle.jobs.events import FrameEvent, OnEvent, StepEvent, WarningEvent
 from vidstyle.jobs.plan import Work
 from vidstyle.stylizer.protocol import Stylizes
 
@@ -107,7 +107,7 @@ def stylize_frame(
     guide: "Guide | None",
     prior: "TemporalPrior | None",
 ) -> Stylized:
-    """Stylise one frame and report each evaluation.
+    """Stylise one frame and report each evaluation, and warnings.
 
     Raises CancelledError, and VidstyleError if memory runs out.
     """
@@ -119,7 +119,7 @@ def stylize_frame(
         watch.check()
 
     try:
-        return stylizer.stylize(frame, guide=guide, prior=prior, progress=progress)
+        made = stylizer.stylize(frame, guide=guide, prior=prior, progress=progress)
     except Exception as error:
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             height, width = frame.shape[:2]
@@ -128,3 +128,6 @@ def stylize_frame(
                 "again"
             ) from error
         raise
+    for message in made.warnings:
+        watch.notify(WarningEvent(message=message))
+    return made

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.coherence.stylized import Stylized, blended
 from vidstyle.guides.guide import Guide
@@ -62,6 +64,7 @@ class Stylizer:
         release_memory()
         self._minimise = minimise
         self._steps: OrderedDict[tuple[int, int], Step] = OrderedDict()
+        self._shortages: dict[tuple[int, int], int] = {}
         self.traces = 0
 
     def begin(self, content: Image, guide: Guide | None = None) -> Image:
@@ -83,7 +86,9 @@ class Stylizer:
         prior: the warm start from an earlier result; None: optimise from coarse to fine.
         progress: called after each evaluation, see protocol.Progress; an exception that it raises
             ends the call.
-        Raises MediaError, GuideError or UsageError for arguments that do not fit one another.
+        Where memory runs out, it continues in lower strips of rows and warns in the result.
+        Raises MediaError, GuideError or UsageError for arguments that do not fit one another, and
+        ResourceExhaustedError if there are no lower strips.
         """
         check_frame(
             content, guide, prior, guide_required=self.technique.inputs.frame_guide_required
@@ -95,21 +100,60 @@ class Stylizer:
             found = Stylized(start, matches=None if prior is None else prior.matches)
             return _with_output(found, problem)
 
+        warnings: list[str] = []
+
         def improve(
             problem: FrameProblem, start: Image, made: int, coarsest: Image | None
         ) -> Stylized:
             counted = _counted(progress, made)
-            step = self.step_at(problem.frame)
             own = evaluations_at(count, finer=coarsest is not None)
-            return step.improve(start, problem, own, counted, coarsest=coarsest)
+
+            def optimised(step: Step) -> Stylized:
+                return step.improve(start, problem, own, counted, coarsest=coarsest)
+
+            return self._within_memory(problem.frame, optimised, warnings)
 
         if prior is None:
             found = coarse_to_fine(problem, self.begin, improve, self.settings.seed)
         else:
             found = improve(problem, start, 0, None)
         if math.prod(content.shape[:2]) >= LARGE:
-            release_memory()  # before the optical flow of the next frame
-        return _with_output(found, problem)
+            release_memory()  # for the optical flow of later frames
+        return replace(_with_output(found, problem), warnings=tuple(warnings))
+
+    def _within_memory(
+        self, image: Image, optimised: Callable[[Step], Stylized], warnings: list[str]
+    ) -> Stylized:
+        """Return `optimised` of the step for the size of `image`.
+
+        Where memory runs out, it is called again with a step in lower strips, if there is one.
+        """
+        while True:
+            step = self.step_at(image)
+            try:
+                return optimised(step)
+            except tf.errors.ResourceExhaustedError:
+                if not self._lower_strips(image, step.forward.strip_rows, warnings):
+                    raise
+            del step
+            release_memory()
+
+    def _lower_strips(self, image: Image, rows: int | None, warnings: list[str]) -> bool:
+        """Make the step for the size of `image` anew, in strips lower than `rows`; warn of it.
+
+        Return False if there are none.
+        """
+        height, width = image.shape[:2]
+        self._shortages[height, width] = self._shortages.get((height, width), 0) + 1
+        self._steps.pop((height, width), None)
+        lower = self.step_at(image).forward.strip_rows
+        if lower is None or (rows is not None and lower >= rows):
+            return False
+        warnings.append(
+            f"memory ran out at {width} x {height} pixels; continuing in strips of {lower} rows, "
+            "which takes longer"
+        )
+        return True
 
     def step_at(self, image: Image) -> Step:
         """Return the step for the size of `image`, made at the first call for that size."""
@@ -123,6 +167,7 @@ class Stylizer:
                 size,
                 self._count_trace,
                 minimise=self._minimise,
+                shortages=self._shortages.get(size, 0),
             )
             self._evict()
         self._steps.move_to_end(size)
