@@ -115,7 +115,7 @@ class RuderMinimiser:
     Relative to style, which weighs 1 in all arms, it thus weighs 1.6 (0.5 relative to content).
     """
 
-    def __call__(  # noqa: PLR0913, PLR0917 - the arguments of minimise
+    def __call__(  # noqa: PLR0913, PLR0917 - the arguments of lbfgs.minimise
         self,
         evaluate: Callable[[Any], Any],
         start: Any,
@@ -125,7 +125,10 @@ class RuderMinimiser:
         support: Any,
         enough: Callable[[Any], bool] = lambda here: False,
     ) -> Any:
-        """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter."""
+        """See lbfgs.minimise. A frame without a prior comes with the plain FrequencyFilter.
+
+        A later frame ends by the criterion of this class, not by `enough`.
+        """
         from vidstyle.stylizer.lbfgs import FrequencyFilter, Minimum, minimise
 
         if isinstance(inverse, FrequencyFilter):
@@ -177,7 +180,7 @@ class Arm:
     parameters: CoherenceParameters = field(default_factory=CoherenceParameters)
 
 
-_NO_LOSS = {"temporal_weight": 0.0, "steps_next": 15}
+_NO_LOSS = {"temporal_weight": 0.0, "steps_next": 15}  # adaptive steps suit a temporal loss
 ARMS = {
     "cold": Arm(NoCoherence, _NO_LOSS),
     "plain": Arm(PlainWarmStart, _NO_LOSS),

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arms import following
+from benchmarks.arms import arm_of
 from benchmarks.coherence import SAMPLES, Case, first_frames, write_frames
 from vidstyle import media
 from vidstyle.evaluation import evaluate
@@ -107,8 +107,13 @@ def _alone(case: Case, shown: Sequence[int]) -> Path:
 def _made(case: Case, arm: str, place: Path) -> Path:
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
-        with following(arm):
-            runs.run(case.job(arm, place))
+        method = arm_of(arm)
+        runs.run(
+            case.job(method, place),
+            make_stylizer=method.make_stylizer,
+            coherence=method.coherence,
+            parameters=method.parameters,
+        )
     return place
 
 

@@ -55,7 +55,7 @@ def segmentation(footage: Path | None = None, only: Path | None = None) -> None:
     _print("mean", np.mean(rows, axis=0).tolist())
     _print("worst", [max(c) if i in (3, 4, 5) else min(c) for i, c in enumerate(zip(*rows))])  # noqa: B905
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory: {peak:.0f} MB, with all frames of a sequence held by this benchmark")
+    print(f"peak memory: {peak:.0f} MB, with all frames of a sequence in memory")
 
 
 def _print(name: str, values: list[float]) -> None:
@@ -97,7 +97,7 @@ def _automatic(
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         masks = list(auto.masks())
-    except GuideError:  # nothing stands out: no mask, so no overlap
+    except GuideError:  # nothing is salient: no mask, so no overlap
         masks = [np.zeros(frames[0].shape[:2], np.float32)] * len(frames)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     overlaps = [_overlap(*pair) for pair in zip(masks, true, strict=True)]

@@ -1,12 +1,35 @@
 """The documentation site builds without warnings: links, anchors and API names exist."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import vidstyle
+from vidstyle import errors
+
 ROOT = Path(__file__).parent.parent
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_has_at_most_900_words() -> None:
+    assert len(README.split()) <= 900
+
+
+def test_decisions_have_at_most_200_words() -> None:
+    page = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    lengths = {record.partition("\n")[0]: len(record.split()) for record in page.split("\n### ")}
+    assert {title: length for title, length in lengths.items() if length > 200} == {}
+
+
+def test_the_python_reference_lists_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"[.\[ ](\w+)(?=\n|\])", page)) | set(errors.__all__)
+    assert set(vidstyle.__all__) <= listed
 
 
 def test_the_documentation_site_builds_without_warnings(tmp_path: Path) -> None:
@@ -16,5 +39,11 @@ def test_the_documentation_site_builds_without_warnings(tmp_path: Path) -> None:
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     page = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
-    for name in ("pipeline.stylize", "preview.preview", "guide.Guide.from_arrays", "StepEvent"):
+    for name in (
+        "pipeline.stylize",
+        "preview.preview",
+        "guide.Guide.from_arrays",
+        "StepEvent",
+        "stream.stylize_frames",
+    ):
         assert f'{name}"' in page

@@ -117,7 +117,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, clip: Path, style: Path) -> Path:
-    """A folder with an input of every kind; the clip is in a folder of its own too."""
+    """A folder with an input of every kind; the clip is in a separate folder too."""
     for number in (0, 3):
         grey(tmp_path / "keys" / f"{number:06d}.png")
     (tmp_path / "shoot").mkdir()

@@ -2,7 +2,7 @@
 
     vidstyle.stylize("clip.mp4", "out.mp4", style="wave.jpg")
 
-Modules that decode or compute are imported when a name of theirs is first used.
+Modules that decode or compute are imported when one of their names is first used.
 """
 
 from importlib import import_module
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from vidstyle.coherence.prior import TemporalPrior
     from vidstyle.coherence.stylized import Stylized
     from vidstyle.guides.guide import Guide
-    from vidstyle.jobs.pipeline import Outcome, stylize
+    from vidstyle.jobs.events import Outcome
+    from vidstyle.jobs.pipeline import stylize
     from vidstyle.jobs.stream import stylize_frames
     from vidstyle.media import probe, read_picture
     from vidstyle.stylizer.stylizer import Stylizer
@@ -58,7 +59,7 @@ __all__ = [
 
 _LAZY = {
     "Guide": "vidstyle.guides.guide",
-    "Outcome": "vidstyle.jobs.pipeline",
+    "Outcome": "vidstyle.jobs.events",
     "TemporalPrior": "vidstyle.coherence.prior",
     "Style": "vidstyle.techniques.base",
     "Stylized": "vidstyle.coherence.stylized",

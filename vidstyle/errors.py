@@ -1,4 +1,4 @@
-"""The exceptions of vidstyle. Each message says what was expected, what was got and what to do.
+"""The exceptions of vidstyle. Each message names the expected value, the actual one and a remedy.
 
 VidstyleError            exit code 1
 ├── CancelledError       1   the caller cancelled the run

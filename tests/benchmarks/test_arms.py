@@ -1,5 +1,7 @@
 """The temporal methods that `scripts/bench coherence` compares."""
 
+import importlib
+import pkgutil
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from films import Film, shot
 from tiny import disc
 
+import benchmarks
 from benchmarks.arms import ARMS, RuderMinimiser, arm_of, varied
 from vidstyle.coherence.interface import RunContext, SourceFrame
 from vidstyle.coherence.parameters import CoherenceParameters
@@ -14,7 +17,7 @@ from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.coherence.stylized import Stylized
 from vidstyle.jobs.stream import MemoryHistory
 from vidstyle.motion.warp import sample
-from vidstyle.stylizer.lbfgs import Evaluation, Minimum
+from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, Minimum
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import IdentityStylizer
 
@@ -103,3 +106,11 @@ def test_ruders_minimiser_stops_when_the_loss_no_longer_falls() -> None:
     made = RuderMinimiser()(flat, start, 1000, lambda x: x, lambda *_: None, tf.ones((2, 2, 1)))
     assert isinstance(made, Minimum)
     assert made.evaluations < 60
+    first = FrequencyFilter(2, 2)  # of a frame without a prior: the default minimiser
+    stopped = RuderMinimiser()(flat, start, 9, first, lambda *_: None, 1.0, lambda here: True)
+    assert stopped.evaluations == 1
+
+
+def test_every_benchmark_can_be_imported() -> None:
+    for module in pkgutil.iter_modules(benchmarks.__path__):
+        importlib.import_module(f"benchmarks.{module.name}")

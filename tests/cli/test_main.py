@@ -51,9 +51,9 @@ def test_every_option_is_in_the_help_of_every_technique(
     assert leaving.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for owner in (Settings, TECHNIQUES[name]):
-        for option, (declared, facts) in options(owner).items():
+        for option, (declared, spec) in options(owner).items():
             assert f"--{option.replace('_', '-')}" in text
-            assert " ".join(facts.meaning.split()) in text
+            assert " ".join(spec.meaning.split()) in text
             if isinstance(declared.default, (int, float)) and declared.default is not False:
                 assert f"(default: {declared.default})" in text
 

@@ -1,4 +1,4 @@
-"""`vidstyle preview`: the contact sheet, its rows, its columns, and what it refuses."""
+"""`vidstyle preview`: the contact sheet, its rows, its columns, its errors."""
 
 import json
 from collections.abc import Callable

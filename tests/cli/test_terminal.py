@@ -87,9 +87,9 @@ def test_every_line_of_a_run_and_a_batch_is_clean(capsys: pytest.CaptureFixture[
     with Reporter(as_json=False, quiet=False) as run:
         run(WarningEvent(message=HOSTILE))
         run(DoneEvent(**named, kept=Path(HOSTILE), stylized=1, frames=1, warnings=()))
-    facts = dict.fromkeys(("frames", "width", "height", "steps", "steps_next", "evaluations"), 1)
-    facts |= {"seconds": 1, "bytes": 1, "bytes_free": 1}
-    print(plan_in_words(PlanEvent(source=HOSTILE, output=Path(HOSTILE), kind="photo", **facts)))
+    fields = dict.fromkeys(("frames", "width", "height", "steps", "steps_next", "evaluations"), 1)
+    fields |= {"seconds": 1, "bytes": 1, "bytes_free": 1}
+    print(plan_in_words(PlanEvent(source=HOSTILE, output=Path(HOSTILE), kind="photo", **fields)))
     captured = capsys.readouterr()
     assert is_clean(captured.out + captured.err)
     assert captured.err.count(SHOWN) == 3  # two warnings and a failure; the trace keeps its lines

@@ -80,9 +80,9 @@ def test_pixels_without_motion_are_not_corrected() -> None:
     motion = wrong()
     motion.backward[:, : WIDTH // 2] = 0
     _, track = KeyframeTrack(frames[0]).extended(motion, frames[1])
-    held = track.extended(motion, frames[2])[0].motion
-    assert np.array_equal(held.backward[:, : WIDTH // 2], motion.backward[:, : WIDTH // 2])
-    assert not np.array_equal(held.backward, motion.backward)
+    kept = track.extended(motion, frames[2])[0].motion
+    assert np.array_equal(kept.backward[:, : WIDTH // 2], motion.backward[:, : WIDTH // 2])
+    assert not np.array_equal(kept.backward, motion.backward)
 
 
 def test_pixels_that_the_key_frame_does_not_show_are_not_corrected() -> None:

@@ -36,7 +36,7 @@ def halves(left: float, right: float) -> Image:
     return image
 
 
-def alike(strokes: np.ndarray, other: np.ndarray) -> float:
+def similarity(strokes: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(strokes.ravel(), other.ravel())[0, 1])
 
 
@@ -70,8 +70,8 @@ def test_known_strokes_are_continued() -> None:
     known = EVERYWHERE.copy()
     known[:, 60:] = False
     found = quilted(source, ONE, shifted, known, exemplar)
-    assert alike(found[8:-8, 60:80], shifted[8:-8, 60:80]) > 0.8
-    assert alike(strokes[8:-8, 60:80], shifted[8:-8, 60:80]) < 0.4  # the exemplar's own positions
+    assert similarity(found[8:-8, 60:80], shifted[8:-8, 60:80]) > 0.8
+    assert similarity(strokes[8:-8, 60:80], shifted[8:-8, 60:80]) < 0.4
 
 
 def test_known_or_tiny_frames_get_no_strokes() -> None:
@@ -89,7 +89,7 @@ def test_an_exemplars_strokes_are_the_residual_of_the_colour_map() -> None:
     exemplar = exemplar_of(source, 0.2 + 0.5 * source, ONE)
     assert np.abs(exemplar.strokes).max() < 0.03
     exemplar = exemplar_of(source, 0.2 + 0.5 * source + lines(vertical=True), ONE)
-    assert alike(exemplar.strokes, lines(vertical=True)) > 0.95
+    assert similarity(exemplar.strokes, lines(vertical=True)) > 0.95
 
 
 def test_contours_stay_in_place_despite_flow_errors() -> None:
@@ -122,7 +122,7 @@ def test_following_the_source_does_not_accumulate_errors() -> None:
             Areas(EVERYWHERE, nowhere, nowhere, moving=EVERYWHERE),
         )
         frame = now
-    assert alike(result - lines(vertical=False), frame) == pytest.approx(1, abs=0.04)
+    assert similarity(result - lines(vertical=False), frame) == pytest.approx(1, abs=0.04)
 
 
 def test_disoccluded_rare_colours_are_not_kept() -> None:

@@ -120,10 +120,10 @@ def test_reappearing_areas_are_restored(film: Film) -> None:
 def test_a_run_corrects_drift(film: Film) -> None:
     loose = CoherenceParameters(keyframe=KeyframeParameters(corrected_share=0.0))
     frames = shot(4, noise=1 / 255, length=4)
-    held = film.run(film.job("held", frames))
+    steady = film.run(film.job("steady", frames))
     free = film.run(film.job("loose", frames), parameters=loose)
-    assert free[:2] == held[:2]
-    assert free[2:] != held[2:]
+    assert free[:2] == steady[:2]
+    assert free[2:] != steady[2:]
 
 
 def test_a_mask_moving_over_still_ground_is_stylised(film: Film, tmp_path: Path) -> None:

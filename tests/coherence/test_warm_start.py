@@ -153,13 +153,13 @@ def test_strokes_stay_where_the_light_changes() -> None:
 def test_disocclusions_start_from_the_initial_image_of_a_first_frame() -> None:
     """The initial image of a drawing has the style's colours; disocclusions take them."""
     (earlier, _), (frame, _) = (with_disc(clouds(0), x) for x in (60, 68))
-    begun = [
+    initial_images = [
         (drawn * 0.2 + np.float32([0.7, 0.1, 0.1])).astype(np.float32) for drawn in (earlier, frame)
     ]
-    found = prior(earlier, frame, begun[0], (begun[0], begun[1]))
+    found = prior(earlier, frame, initial_images[0], (initial_images[0], initial_images[1]))
     assert found is not None
     uncovered = found.confidence[..., 0] < 0.1
-    assert np.abs(found.image - begun[1])[uncovered].mean() < 0.02
+    assert np.abs(found.image - initial_images[1])[uncovered].mean() < 0.02
 
 
 def test_static_pixels_do_not_move_and_match_the_first_frame() -> None:

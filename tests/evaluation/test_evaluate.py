@@ -189,12 +189,12 @@ def test_another_number_of_frames_is_refused(clips: dict[str, Path], tmp_path: P
 def test_the_command_prints_json_or_a_table(
     clips: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
-    assert main([*asked, "--json"]) == 0
+    arguments = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
+    assert main([*arguments, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["frames"] == FRAMES
     assert len(printed["series"]["sharpness"]) == FRAMES
-    assert main(asked) == 0
+    assert main(arguments) == 0
     words = capsys.readouterr().out
     assert f"{FRAMES} frames, cuts before {CUT}" in words
     assert "warping_error_ruder_long" in words
@@ -206,8 +206,8 @@ def test_inputs_that_cannot_be_measured_are_one_line_each(
     missing = str(tmp_path / "none.mp4")
     assert main(["eval", missing, "--source", str(clips["source"])]) == 3
     assert main(["eval", str(clips["faithful"]), "--source", missing]) == 3
-    asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
-    assert main([*asked, "--style", missing]) == 3
+    arguments = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
+    assert main([*arguments, "--style", missing]) == 3
     assert main(["eval", missing]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 4
@@ -222,16 +222,23 @@ def test_the_page_is_self_contained(clips: dict[str, Path], tmp_path: Path) -> N
     mask[:, 40:] = 255
     PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
     page = tmp_path / "report.html"
-    asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"]), "--html", str(page)]
-    assert main([*asked, "--log", str(log), "--mask", str(tmp_path / "mask.png")]) == 0
+    arguments = [
+        "eval",
+        str(clips["faithful"]),
+        "--source",
+        str(clips["source"]),
+        "--html",
+        str(page),
+    ]
+    assert main([*arguments, "--log", str(log), "--mask", str(tmp_path / "mask.png")]) == 0
     text = page.read_text("utf-8")
     assert text.count("data:image/jpeg;base64,") == 12 + 2 + 1  # the sheet, the pair, the mask
     assert "http" not in text
     assert text.count("<svg") == 8  # all curves but the style distance
     assert "Seconds per frame, up to 1.5" in text
     assert not list(tmp_path.glob(".*"))
-    assert main(asked) == 2
-    assert main([*asked, "--overwrite"]) == 0
+    assert main(arguments) == 2
+    assert main([*arguments, "--overwrite"]) == 0
     text = page.read_text("utf-8")
     assert "Losses and times are unknown" in text
     assert "independent" not in text  # no empty column
@@ -258,15 +265,15 @@ def test_the_page_shows_every_figure_once_and_marks_cuts(tmp_path: Path) -> None
 def test_a_bad_page_or_log_is_refused_before_the_measurement(
     clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
+    arguments = ["eval", str(clips["faithful"]), "--source", str(clips["source"])]
     bad = tmp_path / "bad.jsonl"
     bad.write_text("no json\n")
     page = str(tmp_path / "page.html")
-    assert main([*asked, "--html", str(tmp_path / "none" / "page.html")]) == 2
-    assert main([*asked, "--html", str(tmp_path)]) == 2
-    assert main([*asked, "--log", str(bad)]) == 2
-    assert main([*asked, "--html", page, "--log", str(bad)]) == 3
-    assert main([*asked, "--html", page, "--log", str(tmp_path / "none.jsonl")]) == 3
+    assert main([*arguments, "--html", str(tmp_path / "none" / "page.html")]) == 2
+    assert main([*arguments, "--html", str(tmp_path)]) == 2
+    assert main([*arguments, "--log", str(bad)]) == 2
+    assert main([*arguments, "--html", page, "--log", str(bad)]) == 3
+    assert main([*arguments, "--html", page, "--log", str(tmp_path / "none.jsonl")]) == 3
     assert len(capsys.readouterr().err.strip().splitlines()) == 5
     assert not Path(page).exists()
 

@@ -1,4 +1,4 @@
-"""Masks of what stands out, over clips and photos: key frames, shots, stability, the same bytes."""
+"""Masks of salient objects, over clips and photos: key frames, shots, stability, the same bytes."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -121,9 +121,10 @@ def grey(path: Path) -> np.ndarray:
 def test_track_writes_automatic_masks_and_their_background(tmp_path: Path) -> None:
     folder = save(tmp_path / "frames", MOVING[:4])
     for word, name in (("auto", "subject"), ("auto:background", "rest")):
-        asked = ["track", str(folder), "--rate", "25", "--mask", word, "-q"]
+        arguments = ["track", str(folder), "--rate", "25", "--mask", word, "-q"]
         assert (
-            main([*asked, "-o", str(tmp_path / name), "--preview", f"{tmp_path}/{name}.png"]) == 0
+            main([*arguments, "-o", str(tmp_path / name), "--preview", f"{tmp_path}/{name}.png"])
+            == 0
         )
     files = sorted((tmp_path / "subject").iterdir())
     assert [file.name for file in files] == [f"{index:06d}.png" for index in range(4)]
@@ -153,8 +154,8 @@ def test_photos_have_masks_of_their_own_and_are_turned_by_exif(tmp_path: Path) -
 
 def test_a_photo_without_a_subject_is_named(tmp_path: Path, style: Path, capsys) -> None:
     folder = save(tmp_path / "photos", [MOVING[0], ground(3)])
-    asked = ["mask", str(folder), "--style", str(style), "--mask", "auto", "--steps", "0"]
-    assert main([*asked, "-o", str(tmp_path / "out")]) == 3
+    arguments = ["mask", str(folder), "--style", str(style), "--mask", "auto", "--steps", "0"]
+    assert main([*arguments, "-o", str(tmp_path / "out")]) == 3
     said = capsys.readouterr().err
     assert "000001.png: expected a subject that stands out" in said
     assert len(said.splitlines()) == 1
@@ -163,14 +164,14 @@ def test_a_photo_without_a_subject_is_named(tmp_path: Path, style: Path, capsys)
 
 def test_a_batch_goes_on_after_a_photo_without_a_subject(tmp_path: Path, style: Path) -> None:
     folder = save(tmp_path / "photos", [MOVING[0], ground(3)])
-    asked = ["mask", str(folder), "-r", "--style", str(style), "--mask", "auto", "--steps", "0"]
-    assert main([*asked, "-o", str(tmp_path / "out"), "-q"]) == 1
+    arguments = ["mask", str(folder), "-r", "--style", str(style), "--mask", "auto", "--steps", "0"]
+    assert main([*arguments, "-o", str(tmp_path / "out"), "-q"]) == 1
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["000000.png"]
 
 
 def test_an_unknown_word_after_auto_is_refused(clip: Path, style: Path, tmp_path: Path, capsys):
-    asked = ["mask", str(clip), "--style", str(style), "--mask", "auto:sky"]
-    assert main([*asked, "-o", str(tmp_path / "out.mp4")]) == 2
+    arguments = ["mask", str(clip), "--style", str(style), "--mask", "auto:sky"]
+    assert main([*arguments, "-o", str(tmp_path / "out.mp4")]) == 2
     assert "expected auto or auto:background, got auto:sky" in capsys.readouterr().err
 
 

@@ -4,7 +4,6 @@ import sys
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from unittest import mock
 
 import cv2
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 
 from vidstyle import media
 from vidstyle.errors import GuideError
-from vidstyle.guides import propagation
 from vidstyle.guides.propagation import Tracked, track
 from vidstyle.image import Image
 
@@ -246,15 +244,11 @@ def peak(count: int, keys: range) -> int:
     def still(a: Image, b: Image) -> np.ndarray:
         return np.zeros((HEIGHT, WIDTH, 2), np.float32)
 
-    def trusted(*given: np.ndarray) -> np.ndarray:
-        return np.ones((HEIGHT, WIDTH, 1), np.float32)
-
-    with mock.patch.object(propagation, "confidence", trusted):
-        tracemalloc.start()
-        for _ in track(frames, masks, hard=False, flow=still):
-            pass
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+    tracemalloc.start()
+    for _ in track(frames, masks, hard=False, flow=still):
+        pass
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     return most
 
 

@@ -248,7 +248,7 @@ def test_masks_are_found_in_a_folder_that_mirrors_the_sources(
     assert run_batch(batch, make, events.append, make_stylizer=lambda *_: watcher) == 0
     assert watcher.covered[5:] == watcher.covered[2:3]
     shutil.rmtree(masks / "sub" / "move")
-    assert plan_batch(batch, make, events.append) == 1  # a clip without a mask of its own
+    assert plan_batch(batch, make, events.append) == 1  # a clip without its own mask
 
 
 def test_a_folder_without_matching_names_is_a_series_for_every_clip(

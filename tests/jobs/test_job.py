@@ -121,7 +121,7 @@ def test_a_result_too_small_for_the_network_is_refused() -> None:
 
 def test_every_look_option_is_in_the_manifest_and_no_other(clip: Path, style: Path) -> None:
     settings = manifest(make_job(clip, "out.mp4", style=style))["settings"]
-    scopes = {name: facts.scope for name, (_, facts) in options(Settings).items()}
+    scopes = {name: spec.scope for name, (_, spec) in options(Settings).items()}
     assert set(settings) == {name for name, scope in scopes.items() if scope == "look"}
 
 

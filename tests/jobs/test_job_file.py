@@ -21,19 +21,19 @@ BASE: dict[str, Any] = {"source": ("a.mp4",), "output": "out.mp4", "style": ("a.
 
 def example(name: str, owner: Any) -> Any:
     """Return a value of an option, other than its default."""
-    declared, facts = options(owner)[name]
+    declared, spec = options(owner)[name]
     kinds = kinds_of(declared)
-    if facts.choices:
+    if spec.choices:
         return LAYERS[2:4]
     if bool in kinds:
         return True
-    if facts.words and int not in kinds:
-        return next(word for word in facts.words if word != declared.default)
+    if spec.words and int not in kinds:
+        return next(word for word in spec.words if word != declared.default)
     if str in kinds and int not in kinds:
         return {"regions": "#0000ff", "resume_from": "old.mp4"}.get(name, "yuv444p10le")
     if Fraction in kinds:
         return Fraction(30000, 1001)
-    low, high = facts.low or 0, facts.high or 1000
+    low, high = spec.low or 0, spec.high or 1000
     value = low + (high - low) / 64
     return value if float in kinds else int(value)
 

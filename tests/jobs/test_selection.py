@@ -155,8 +155,8 @@ def test_without_the_extra_one_sentence_says_what_to_install(
     keys = tmp_path / "keys"
     keys.mkdir()
     PIL.Image.fromarray(disc(0).astype(np.uint8) * 255).save(keys / "000000.png")
-    asked = ["track", str(source), "--rate", "25", "--mask", str(keys), "--refine"]
-    assert main([*asked, "-o", str(tmp_path / "t")]) == 2
+    arguments = ["track", str(source), "--rate", "25", "--mask", str(keys), "--refine"]
+    assert main([*arguments, "-o", str(tmp_path / "t")]) == 2
     assert 'pip install "vidstyle[subject]"' in capsys.readouterr().err
     assert select(source, tmp_path / "out", "--grabcut", "--box", "8,8,40,40") == 0
 
@@ -185,14 +185,26 @@ def test_a_carried_mask_is_mended_every_few_frames_if_the_model_agrees() -> None
     assert all(mend(index, frame(5), far) is None for index in range(12, 24))
 
 
+def test_a_carried_mask_that_has_not_drifted_stays() -> None:
+    """The key frame's mask is smaller than the model's answer: by as much may it differ later."""
+    small = cv2.erode(disc(5).astype(np.uint8), np.ones((5, 5), np.uint8))
+    planes = small.astype(np.float32)[..., None]
+    carried = np.roll(planes, 2, axis=1)
+    for mend, mended in ((Mender(), True), (Mender(), False)):
+        if not mended:
+            mend.at_key(0, frame(5), planes)
+        found = [mend(index, frame(5), carried) for index in range(1, 6)]
+        assert (found[-1] is not None) == mended
+
+
 def test_refined_tracks_keep_key_frames_as_they_are(source: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()
     for index in (0, 6):
         soft = cv2.GaussianBlur(disc(index).astype(np.uint8) * 255, (0, 0), 1.5)
         PIL.Image.fromarray(soft).save(keys / f"{index:06d}.png")
-    asked = ["track", str(source), "--rate", "25", "--mask", str(keys), "--refine", "-q"]
-    assert main([*asked, "-o", str(tmp_path / "out")]) == 0
+    arguments = ["track", str(source), "--rate", "25", "--mask", str(keys), "--refine", "-q"]
+    assert main([*arguments, "-o", str(tmp_path / "out")]) == 0
     for index in (0, 6):
         key, out = (
             np.asarray(PIL.Image.open(at / f"{index:06d}.png").convert("L"))
@@ -206,8 +218,8 @@ def test_refine_needs_key_frames_of_a_mask(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     PIL.Image.fromarray(disc(0).astype(np.uint8) * 255).save(tmp_path / "mask.png")
-    asked = ["track", str(source), "--rate", "25", "--refine", "-o", str(tmp_path / "out")]
-    assert main([*asked, "--mask", f"{tmp_path}/mask.png"]) == 2
+    arguments = ["track", str(source), "--rate", "25", "--refine", "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--mask", f"{tmp_path}/mask.png"]) == 2
     assert "--refine: expected key frames in" in capsys.readouterr().err
-    assert main([*asked, "--map", f"{tmp_path}/mask.png"]) == 2
+    assert main([*arguments, "--map", f"{tmp_path}/mask.png"]) == 2
     assert "--refine: expected --mask, got --map" in capsys.readouterr().err

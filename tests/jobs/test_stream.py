@@ -1,12 +1,13 @@
 """stylize_frames: arrays in, arrays out, in memory, equal to the frames of a run on files."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import cv2
-import imageio.v3
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from films import HEIGHT, WIDTH, Film, shot
@@ -83,7 +84,7 @@ def test_masks_equal_those_of_a_run(film: Film, style: Path, tmp_path: Path) -> 
         mask[8:40, 4 + 8 * index : 30 + 8 * index] = 255
         mask[8:40, 30 + 8 * index :] = 128
         masks.append(mask)
-        imageio.v3.imwrite(tmp_path / "masks" / f"{index:06d}.png", mask)
+        iio.imwrite(tmp_path / "masks" / f"{index:06d}.png", mask)
     expected = saved(film, "film", shot(1), technique="mask", mask=tmp_path / "masks")
     engine = stylizer(style, "mask")
     made = list(stylize_frames(eight_bit(shot(1)), masks=masks, stylizer=engine))
@@ -160,9 +161,12 @@ def test_a_stream_can_be_cancelled(style: Path) -> None:
         next(made)
 
 
-def test_the_example_for_imageio(clip: Path, style: Path) -> None:
-    source = imageio.v3.imiter(clip, plugin="pyav")
-    frames = list(vidstyle.stylize_frames(source, style=style, **REHEARSE))
+def test_the_line_of_the_readme_for_imageio(clip: Path, style: Path) -> None:
+    readme = Path(vidstyle.__file__).parents[1] / "README.md"
+    (line,) = re.findall(r"^for frame in (vidstyle\..*imiter.*):$", readme.read_text("utf-8"), re.M)
+    here = line.replace('"clip.mp4"', repr(str(clip))).replace('"wave.jpg")', "style, **REHEARSE)")
+    assert here != line
+    frames = list(eval(here))
     assert {(frame.shape, frame.dtype.name) for frame in frames} == {((96, 128, 3), "uint8")}
     assert len(frames) == media.probe(clip).frames
 

@@ -147,7 +147,7 @@ def test_a_damaged_heic_is_reported_as_damaged(tmp_path: Path, cut: int) -> None
 def test_a_heic_with_an_offset_beyond_its_end_is_refused_in_one_line(tmp_path: Path) -> None:
     path = write_heic(tmp_path / "a.heic", pixels())
     data = bytearray(path.read_bytes())
-    data[data.index(b"iloc") + 16] ^= 0x40  # the highest byte of where the picture's data lies
+    data[data.index(b"iloc") + 16] ^= 0x40  # the highest byte of the offset of the picture's data
     path.write_bytes(data)
     with pytest.raises(MediaError, match="damaged or cut short") as caught:
         media.probe(path)
@@ -286,8 +286,8 @@ def test_bad_frames_of_a_sequence_are_named_without_r(
 ) -> None:
     folder = shoot(tmp_path / "in", "1.jpg", "2.jpg")
     (folder / "3.jpg").write_bytes(jpeg()[:200])
-    asked = command(folder, style, "--rate", "5")
-    assert main(asked) == 3
+    arguments = command(folder, style, "--rate", "5")
+    assert main(arguments) == 3
     line = capsys.readouterr().err.strip()
     assert "3.jpg" in line
     assert "-r " not in line

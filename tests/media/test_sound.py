@@ -37,7 +37,7 @@ FILMS: dict[str, tuple[str, dict[str, Any]]] = {
     "phone.3gp": ("libopencore_amrnb", {"rate": 8000, "layout": "mono"}),
     "bluray.m2ts": ("pcm_bluray", {}),
 }
-KEPT = {  # suffix -> what is copied; all else is re-encoded
+KEPT = {  # suffix -> the codecs that are copied; others are re-encoded
     ".mp4": {"disc.mkv"},
     ".mov": {"disc.mkv", "eight_bits.avi", "six.mkv", "camera.mov"},
     ".mkv": {"disc.mkv", "eight_bits.avi", "six.mkv", "camera.mov", "dts.mkv", "truehd.mkv"},

@@ -1,4 +1,4 @@
-"""Masks of single images: what stands out, what is clicked, framed or painted; soft edges."""
+"""Masks of single images: salient, clicked, framed or painted objects; soft edges."""
 
 import cv2
 import numpy as np
@@ -43,7 +43,7 @@ def check_form(mask: np.ndarray) -> None:
     assert mask.max() == 1
 
 
-# What stands out
+# Salient objects
 
 
 def test_what_stands_out_is_found_at_the_size_of_the_image(image, decoder):
@@ -72,15 +72,15 @@ def test_padding_goes_with_points_and_never_with_a_box(image, decoder):
     selector.select([CENTRE], [1])
     selector.select([CENTRE, (5, 5)], [1, 0])
     selector.select([CENTRE], [1], BOX)
-    kinds = [asked["point_labels"][0].tolist() for asked in decoder.asked]
+    kinds = [inputs["point_labels"][0].tolist() for inputs in decoder.inputs]
     assert kinds == [[1, -1], [1, 0, -1], [1, 2, 3]]
-    np.testing.assert_allclose(decoder.asked[0]["point_coords"][0, 0], np.array(CENTRE) * 6.4)
+    np.testing.assert_allclose(decoder.inputs[0]["point_coords"][0, 0], np.array(CENTRE) * 6.4)
 
 
 def test_a_previous_mask_is_fed_back_as_logits_of_the_visible_part(image, decoder):
     selector = segmentation.Selector(image)
     selector.select([CENTRE], [1], previous=selector.select([CENTRE], [1]))
-    first, second = decoder.asked
+    first, second = decoder.inputs
     assert first["has_mask_input"] == 0
     assert second["has_mask_input"] == 1
     known = second["mask_input"][0, 0]
@@ -94,8 +94,8 @@ def test_several_clicks_are_given_one_after_another(image, decoder):
     from vidstyle.segmentation.prompts import Prompt
 
     segmentation.Selector(image).stepwise(Prompt((CENTRE, (90, 40)), ((5.0, 5.0),)))
-    assert [asked["point_labels"].shape[1] for asked in decoder.asked] == [2, 3, 4]
-    assert [float(asked["has_mask_input"][0]) for asked in decoder.asked] == [0, 1, 1]
+    assert [inputs["point_labels"].shape[1] for inputs in decoder.inputs] == [2, 3, 4]
+    assert [float(inputs["has_mask_input"][0]) for inputs in decoder.inputs] == [0, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ QUICK = {"size": 64, "steps": 3, "steps_next": 1}
 
 
 class Server:
-    """A studio in a process of its own, in a folder with clip.mp4 and wave.png."""
+    """A studio in a separate process, in a folder with clip.mp4 and wave.png."""
 
     def __init__(self, folder: Path, state: Path) -> None:
         self.folder, self.state = folder, state
@@ -354,8 +354,7 @@ def test_a_job_survives_the_server_and_its_result_is_compared(browser: Any, serv
     user.page.click("#run")
     user.page.wait_for_selector("[data-state=running]")
     wait_for(lambda: list(server.folder.glob("clip-basic.mp4.vidstyle/frames/*.png")), 240)
-    server.process.kill()
-    server.process.wait()
+    server.stop(signal.SIGKILL)
     again = open_page(browser, server)
     page = again.page
     page.set_default_timeout(240_000)

@@ -246,12 +246,12 @@ def test_an_output_that_another_run_holds_is_not_run_twice(
     state = state_path(tmp_path / "out.mp4")
     with JobQueue(tmp_path / "other") as other:
         slow(0.5)
-        held = other.add(values, tmp_path)
-        until(other, held, some_frames)
+        added = other.add(values, tmp_path)
+        until(other, added, some_frames)
         job = finished(queue, queue.add(values, tmp_path))
         assert (job.state, job.exit_code) == ("failed", 2)
         assert f"another run holds {state}" in (job.message or "")
-        assert finished(other, held).state == "done"
+        assert finished(other, added).state == "done"
 
 
 def test_what_does_not_fit_is_refused_when_it_is_added(

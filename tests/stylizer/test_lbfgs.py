@@ -1,5 +1,6 @@
 """The optimiser on losses whose minimum is known."""
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -7,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vidstyle.stylizer import lbfgs
 from vidstyle.stylizer.lbfgs import Evaluation, FrequencyFilter, minimise
 
 SHAPE = (12, 17, 3)
@@ -27,13 +27,12 @@ def test_the_minimum_within_the_bounds_is_found() -> None:
     np.testing.assert_allclose(found.image, np.clip(TARGET, 0, 1), atol=0.02)
 
 
-def test_bfloat16_pairs_converge_as_far(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_pairs_converge_as_far() -> None:
     least = bowl(tf.clip_by_value(TARGET, 0.0, 1.0)).total
     totals = []
-    for held in (lbfgs._HELD, 0):  # 0: as of a picture too large to hold them in float32
-        monkeypatch.setattr(lbfgs, "_HELD", held)
-        monkeypatch.setattr(lbfgs, "_MEMORY", (12, 12))
-        found = minimise(bowl, START, 30, FrequencyFilter(*SHAPE[:2]))
+    twelve_pairs = 12 * 2 * 4 * math.prod(SHAPE)  # bytes in float32; in bfloat16 the half
+    for pair_bytes in (twelve_pairs, twelve_pairs // 2):
+        found = minimise(bowl, START, 30, FrequencyFilter(*SHAPE[:2]), pair_bytes=pair_bytes)
         totals.append(found.last.total - least)
     assert totals[1] < 1.5 * totals[0]
 
@@ -103,33 +102,33 @@ def test_an_exception_of_progress_ends_the_search() -> None:
         minimise(bowl, START, 100, FrequencyFilter(*SHAPE[:2]), stop)
 
 
-HELD = 50 * (np.indices(SHAPE[:2])[1] < 9).astype(np.float32)[..., None]
+WEIGHT = 50 * (np.indices(SHAPE[:2])[1] < 9).astype(np.float32)[..., None]
 
 
-@pytest.mark.parametrize("held", [None, HELD])
+@pytest.mark.parametrize("weight", [None, WEIGHT])
 def test_the_filter_is_symmetric_and_positive_and_favours_slow_changes(
-    held: np.ndarray | None,
+    weight: np.ndarray | None,
 ) -> None:
     filtered: Any = FrequencyFilter(*SHAPE[:2])
-    filtered = filtered if held is None else filtered.near(held)
+    filtered = filtered if weight is None else filtered.near(weight)
     random = np.random.default_rng(3)
     a, b = (tf.constant(random.normal(0, 1, SHAPE), tf.float32) for _ in range(2))
     dot = lambda x, y: float(tf.reduce_sum(x * y))  # noqa: E731  (two letters, used thrice)
     assert dot(a, filtered(b)) == pytest.approx(dot(filtered(a), b), rel=1e-3, abs=1e-3)
     assert dot(a, filtered(a)) > 0
     even, checks = tf.ones(SHAPE), tf.constant((-1.0) ** np.indices(SHAPE)[:2].sum(0), tf.float32)
-    least = 5 if held is None else 1.5
+    least = 5 if weight is None else 1.5
     assert float(tf.norm(filtered(even))) > least * float(tf.norm(filtered(checks)))
 
 
 def test_constrained_pixels_do_not_slow_the_others() -> None:
     def watched(image: Any) -> Evaluation:
         away = image - TARGET
-        pull = HELD * (image - START)
+        pull = WEIGHT * (image - START)
         total = tf.reduce_sum(away * away) + tf.reduce_sum(pull * (image - START))
         return Evaluation(float(total), 2 * (away + pull), {})
 
     usual = FrequencyFilter(*SHAPE[:2])
-    far, near = (minimise(watched, START, 8, h0).last.total for h0 in (usual, usual.near(HELD)))
+    far, near = (minimise(watched, START, 8, h0).last.total for h0 in (usual, usual.near(WEIGHT)))
     least = minimise(watched, START, 300, usual).last.total
     assert near - least < 0.2 * (far - least)

@@ -11,6 +11,7 @@ from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.errors import SettingsError, UsageError
 from vidstyle.image import Image, resize
 from vidstyle.settings import Settings
+from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.pyramid import evaluations_at
 from vidstyle.stylizer.stylizer import Style, Stylizer
 
@@ -82,15 +83,13 @@ def test_a_first_frame_of_512_pixels_costs_at_most_110_evaluations_of_it() -> No
     assert 100 < cost <= 110
 
 
-def test_a_finer_level_is_pulled_to_the_coarsest_level(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_finer_level_is_pulled_to_the_coarsest_level() -> None:
     frame = disc(72, 768)
     small = stylizer(steps=20).stylize(resize(frame, 256, 24)).image
-    unlike = []
-    for weight in (0.0, 1000.0):
-        monkeypatch.setattr("vidstyle.stylizer.step._COARSE_WEIGHT", weight)
-        large = stylizer(steps=20).stylize(frame).image
+    start, problem = resize(small, 768, 72), FrameProblem(frame, None, False)
+    step, unlike = stylizer(steps=20).step_at(frame), []
+    for coarsest in (None, small):
+        large = step.improve(start, problem, 20, lambda *_: None, coarsest=coarsest).image
         unlike.append(np.abs(resize(large, 256, 24) - small).mean())
     assert unlike[1] < 0.2 * unlike[0]
 

@@ -1,4 +1,4 @@
-"""Networks for tests: red stands out, and an object is the area of the colour at a click."""
+"""Networks for tests: red is salient, and an object is the area of the colour at a click."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _MEAN, _DEVIATION = np.array(u2net._MEAN), np.array(u2net._DEVIATION)
 
 
 class RedStandsOut:
-    """Stands for U²-Net-p: the saliency of a pixel grows with its red above its green."""
+    """A fake U²-Net-p: the saliency of a pixel grows with its red above its green."""
 
     def setInput(self, values: np.ndarray) -> None:  # noqa: N802 - as cv2.dnn.Net
         self._image = values[0].transpose(1, 2, 0) * _DEVIATION + _MEAN
@@ -22,20 +22,20 @@ class RedStandsOut:
 
 
 class Encoder:
-    """Stands for the encoder: passes the image on."""
+    """A fake encoder: passes the image on."""
 
     def run(self, _: Any, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         return [inputs["input"]]
 
 
 class Decoder:
-    """Stands for the decoder: the connected area of the colour at the first click or box middle."""
+    """A fake decoder: the connected area of the colour at the first click or box middle."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, np.ndarray]] = []
+        self.inputs: list[dict[str, np.ndarray]] = []
 
     def run(self, _: Any, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        self.asked.append(inputs)
+        self.inputs.append(inputs)
         picture = np.ascontiguousarray(inputs["image_embeddings"][0].transpose(1, 2, 0))
         image = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
         places, kinds = inputs["point_coords"][0] / 4, inputs["point_labels"][0]

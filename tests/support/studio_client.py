@@ -23,7 +23,7 @@ HOME = f"http://127.0.0.1:{PORT}"
 
 
 class Client:
-    """Sends requests to a studio's application; each call runs a loop of its own."""
+    """Sends requests to a studio's application; each call runs its own event loop."""
 
     def __init__(self, app: Any, studio: Studio) -> None:
         self.app, self.studio = app, studio

@@ -1,4 +1,4 @@
-"""Stand-ins for the temporal method of a run: ones that record what they are given."""
+"""Fakes of the temporal method of a run, which record their arguments."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from vidstyle.coherence.stylized import Stylized
 
 @dataclass
 class Recorder:
-    """Makes a DefaultCoherence that records the finished frames it loads, and what it finishes.
+    """Makes a DefaultCoherence that records the finished frames it loads, and its results.
 
     previous: the frame before each frame that has a prior, as loaded. finished: what the stylizer
     made of each frame.

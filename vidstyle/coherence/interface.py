@@ -57,7 +57,7 @@ class SourceFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameRecord:
-    """What is saved with a finished frame, from which a resumed run continues.
+    """The record saved with a finished frame, from which a resumed run continues.
 
     cut: a shot begins with it. reinitialized: it was optimised without a prior although no shot
     begins. resumed_from: the position of the frame that it continues, if not the previous one.
@@ -72,7 +72,7 @@ class FrameRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """What a Coherence gets from the run.
+    """The arguments that a run passes to a Coherence.
 
     history: the finished frames. initial_image: the stylizer's image of a frame without a prior.
     frame_count: the number of frames; None: not known, and no frame is finished yet.
@@ -94,7 +94,7 @@ class RunContext:
 
 
 class Coherence(Protocol):
-    """A temporal method: which frames begin a shot, and what earlier frames say about a frame."""
+    """A temporal method: which frames begin a shot, and how earlier frames predict a frame."""
 
     @property
     def shots(self) -> int:

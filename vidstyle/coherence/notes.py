@@ -32,8 +32,8 @@ def load_stylized(
     output, notes = history.load(frame.position), history.load_notes(frame.position)
     if output.shape != frame.image.shape or not _are_notes(notes, output.shape):
         raise MediaError(
-            f"{history.path}: expected what was saved with frame {frame.position}, got "
-            "something else; add --restart to discard that state"
+            f"{history.path}: expected the arrays saved with frame {frame.position}, got "
+            "others; add --restart to discard that state"
         )
     optimised, unblended = (notes.pop(name, None) for name in _IMAGES)
     unblended_image = output if unblended is None else from_uint16(unblended)

@@ -22,6 +22,7 @@ __all__ = [
     "KeyframeParameters",
     "QuiltingParameters",
     "ShotParameters",
+    "StoppingParameters",
     "TvWeights",
     "WarmStartParameters",
 ]
@@ -84,9 +85,9 @@ class WarmStartParameters:
     restyled_edge: int = 2
     # Plane weight; smaller weights and changes are invisible.
     faint: float = 0.02
-    # Node spacings; a node with no block match moved to within this distance is matched anew.
+    # Node spacings; a node with no block match moved to within this distance gets a new one.
     match_distance: float = 0.75
-    # Confidence; block matches at pixels with at most this are matched anew.
+    # Confidence; block matches at pixels with at most this are replaced.
     match_confidence: float = 0.5
 
 
@@ -236,6 +237,20 @@ class TvWeights:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoppingParameters:
+    """When the optimisation of a frame with a prior ends (`stylizer.stopping`).
+
+    Measured on five clips: 4.5 evaluations per frame of moving clips, 2.9 of a slow pan.
+    """
+
+    # Of the loss; a first step that lowers it by less shows a start near the minimum.
+    first_step: float = 0.04
+    # The same for two steps. Tried: 0.07 (7 evaluations, equal quality), 0.10, and 0.14 (worse in
+    # disoccluded areas).
+    two_steps: float = 0.12
+
+
+@dataclass(frozen=True, kw_only=True)
 class CoherenceParameters:
     """The tuned constants of temporal coherence."""
 
@@ -249,3 +264,4 @@ class CoherenceParameters:
     fades: FadeParameters = field(default_factory=FadeParameters)
     deflicker: DeflickerParameters = field(default_factory=DeflickerParameters)
     tv: TvWeights = field(default_factory=TvWeights)
+    stopping: StoppingParameters = field(default_factory=StoppingParameters)

@@ -1,4 +1,4 @@
-"""TemporalPrior: what an earlier frame says about a frame; and the two frames that it relates."""
+"""TemporalPrior: the prediction of a frame from an earlier one; and the two frames."""
 
 from dataclasses import dataclass, field
 
@@ -24,7 +24,7 @@ class TemporalPrior:
     reinitialized: whether the frame should be initialised without this prior.
     disoccluded: float32 [H, W, 1], 1 where no earlier frame shows the pixel; None: nowhere.
     previous_output: for `deflicker`; None: the output is not deflickered.
-    parameters: how the optimisation uses the prior: its fields `tv` and `warm_start`.
+    parameters: how the optimisation uses the prior: its fields `tv`, `stopping` and `warm_start`.
     """
 
     image: Image
@@ -76,7 +76,7 @@ class UnstylizedFrame:
 
 
 def moved_matches(prior: TemporalPrior) -> np.ndarray | None:
-    """Return the earlier frame's block matches moved along the flow; NaN to match a block anew.
+    """Return the earlier frame's block matches moved along the flow; NaN for a block without.
 
     Matches are float32 [rows, columns, 5], on nodes spread evenly from border to border. The last
     two numbers are the offset of the matched content from its node, in pixels down and right. Each

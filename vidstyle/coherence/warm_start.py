@@ -22,7 +22,7 @@ from vidstyle.coherence.prior import StylizedFrame, TemporalPrior, UnstylizedFra
 from vidstyle.coherence.quilting import Exemplar
 from vidstyle.image import Image
 from vidstyle.motion.bidirectional import Motion, motion
-from vidstyle.motion.occlusion import alike, inside, is_consistent
+from vidstyle.motion.occlusion import inside, is_consistent, is_similar
 from vidstyle.motion.warp import sample, warp
 
 __all__ = ["prior", "prior_along", "static"]
@@ -136,7 +136,7 @@ def _prediction(
     planes = everywhere if frame.planes is None else frame.planes
     before = everywhere if earlier.planes is None else sample(earlier.planes, backward)
     warped = warp(earlier.source, backward)
-    same = alike(warped, source, parameters.motion) & inside(backward)
+    same = is_similar(warped, source, parameters.motion) & inside(backward)
     consistent = is_consistent(backward, moved.forward, parameters.motion)
     uncovered = (~same & ~consistent) | _stretched(backward, own)
     unsure = moved.confidence[..., 0] < own.edge_confidence
@@ -265,7 +265,7 @@ def static(
     if found.flow is not None:
         still &= (found.flow == 0).all(axis=2)
     change = np.abs(cv2.blur(frame - first, (own.static_side, own.static_side))).max(axis=2)
-    still &= (change < own.static_change) & alike(first, frame, parameters.motion)
+    still &= (change < own.static_change) & is_similar(first, frame, parameters.motion)
     return np.asarray(still)[..., None]
 
 

@@ -88,8 +88,8 @@ def _pip_options() -> dict[str, str]:
     for section in ("global", "download", ":env:"):  # the last one takes precedence in pip
         found |= sections.get(section, {})
     if "index-url" not in found:
-        told = re.search(r"\(default\s+(https?://\S+?)\)", _pip("download", "--help"))
-        found["index-url"] = told[1] if told else ""
+        printed = re.search(r"\(default\s+(https?://\S+?)\)", _pip("download", "--help"))
+        found["index-url"] = printed[1] if printed else ""
     return found
 
 
@@ -175,11 +175,11 @@ def _asked(url: str) -> request.Request:
     """Return a request; a login in the URL is moved into a header."""
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
-    asked = request.Request(urlunsplit(parts._replace(netloc=host)), headers={"Accept": _ACCEPT})
+    found = request.Request(urlunsplit(parts._replace(netloc=host)), headers={"Accept": _ACCEPT})
     if login:
         coded = base64.b64encode(unquote(login).encode()).decode()
-        asked.add_unredirected_header("Authorization", f"Basic {coded}")
-    return asked
+        found.add_unredirected_header("Authorization", f"Basic {coded}")
+    return found
 
 
 def _shown(url: str) -> str:

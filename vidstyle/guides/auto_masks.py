@@ -1,4 +1,4 @@
-"""Masks of what stands out in each frame: found at key frames, propagated to the frames between.
+"""Masks of salient objects: detected at key frames, propagated to the frames between.
 
 Key frames are chosen by change: where too little of the picture can be followed from the last one.
 """
@@ -51,7 +51,7 @@ class KeyFrames:
     def advance(self, frame: Image) -> tuple[bool, np.ndarray | None]:
         """Return whether a shot begins with a frame, and its saliency map if it is a key frame.
 
-        Something stands out in every map returned.
+        Every map returned has a salient area.
         """
         long = max(frame.shape[:2])
         height, width = (max(1, round(side * _THUMBNAIL / long)) for side in frame.shape[:2])
@@ -88,7 +88,7 @@ class KeyFrames:
 
 @dataclass(frozen=True)
 class AutoMasks:
-    """The masks of what stands out in the frames `indices` of a clip.
+    """The masks of the salient objects in the frames `indices` of a clip.
 
     size: returns the (width, height) of the frame at a position. warn: called with warnings. The
     masks depend on the frames, their size and the network only.
@@ -100,7 +100,7 @@ class AutoMasks:
     warn: Callable[[str], None] = lambda message: None
 
     def check(self) -> None:
-        """Raise GuideError if nothing stands out; warn of shots in which nothing does."""
+        """Raise GuideError if nothing is salient; warn of shots in which nothing is."""
         if self._linked:
             _ = self._keys
             return
@@ -161,7 +161,7 @@ class AutoMasks:
                 first = self.indices.start + begin
                 self.warn(
                     f"{self.clip.path}: nothing stands out in frames {first} to "
-                    f"{self.indices.start + end - 1}, a shot of its own: --mask auto is empty there"
+                    f"{self.indices.start + end - 1}, a whole shot: --mask auto is empty there"
                 )
         return keys
 
@@ -196,6 +196,6 @@ def _hard(found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _opening(_: int, frame: np.ndarray) -> np.ndarray:
-    """Return the plane of the first frame of a shot without key frame; 0 if nothing stands out."""
+    """Return the plane of the first frame of a shot without key frame; 0 if nothing is salient."""
     found = saliency_map(frame.astype(np.float32) / 255)
     return _hard(found * stands_out(found), (frame.shape[1], frame.shape[0]))

@@ -16,7 +16,8 @@ from vidstyle.guides import palette as palettes
 from vidstyle.guides.auto_masks import AutoMasks
 from vidstyle.guides.files import GuideFile, RgbaPicture, open_guide, read_rgba
 from vidstyle.guides.guide import Guide
-from vidstyle.guides.propagation import Mend, Tracked, track
+from vidstyle.guides.mending import Mend
+from vidstyle.guides.propagation import Tracked, track
 from vidstyle.guides.style import Style
 from vidstyle.image import resize
 from vidstyle.inputs import BACKGROUND, is_automatic

@@ -5,35 +5,26 @@ binary mask. Soft planes are K independent masks.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
 from vidstyle.errors import GuideError
+from vidstyle.guides.label_edges import Samples, reclassified, samples_of
+from vidstyle.guides.mending import Mend
 from vidstyle.image import Image
 from vidstyle.motion.flow import optical_flow
 from vidstyle.motion.occlusion import confidence, is_cut
 from vidstyle.motion.warp import warp
-from vidstyle.segmentation.matting import around, guided_filter, square
 
-__all__ = ["Mend", "Opening", "OpticalFlow", "Tracked", "track"]
+__all__ = ["Opening", "OpticalFlow", "Tracked", "track"]
 
 OpticalFlow = Callable[[Image, Image], np.ndarray]
 Opening = Callable[[int, np.ndarray], np.ndarray]  # frame index, uint8 [H, W, 3] -> planes
-Mend = Callable[[int, np.ndarray, np.ndarray], np.ndarray | None]  # …, its planes -> planes
 
-# Edges of hard planes: sizes in pixels of a frame of _WIDTH, tuned on DAVIS; others in proportion.
-_WIDTH = 854
-_BAND = 10  # pixels; labels this near to an edge are reclassified
-_EDGE = 4  # pixels; radius of the guided filter
-_FLAT = 4e-4  # of 1; variance below which the guided filter sees no edge
-_CELLS = (256, 64)  # pixels; cells of the colour histogram, the coarser is the finer's prior
-_BINS = 16  # per channel
-_PRIOR_PIXELS = 0.5  # weight of the coarser histogram in the finer
+
 _KEY_WEIGHT = 4.0  # of a pixel of the key frame, relative to one of the previous frame
-_FLOW, _CONSISTENT_FLOW, _COLOUR = 0.5, 1.0, 0.5  # exponents of the propagated and colour terms
-_MIN_PROBABILITY = 0.01  # of either term
 _CONSISTENCY = 2.0  # pixels; forward-backward error at which the confidence falls to 1 / e
 _MIN_CONFIDENCE = 0.02  # added to both sides of a blend
 _PATIENCE = 24  # frames after the last key frame that wait for a mended one, to be blended
@@ -50,19 +41,6 @@ class Tracked:
 
 
 @dataclass(frozen=True)
-class _Samples:
-    """Every second pixel of a frame, as training data of the colour model.
-
-    colours: uint8 [h, w, 3]. planes: [h, w, K], labels times the weight of a pixel. positions:
-    [h, w, 2], (x, y) in the current frame.
-    """
-
-    colours: np.ndarray
-    planes: np.ndarray
-    positions: np.ndarray
-
-
-@dataclass(frozen=True)
 class _Propagated:
     """The planes of one key frame at a frame (uint8), with their confidence [H, W], 0..1.
 
@@ -71,7 +49,7 @@ class _Propagated:
     """
 
     key: int
-    samples: _Samples
+    samples: Samples
     binary: bool
     frame: np.ndarray
     planes: np.ndarray
@@ -118,34 +96,81 @@ def track(
     Reads each frame and key once, in order. Buffers the frames between two keys at 12 + K bytes
     per pixel; after the last key, one frame.
     """
-    last = max(keys, default=-1)
-    pending: list[_PendingFrame] = []
-    propagated: _Propagated | None = None
+    tracker = _Tracker(keys, hard, opening, mend)
     for buffered in _with_flows(frames, flow):
+        yield from tracker.add(buffered)
+    yield from tracker.end_shot()
+
+
+@dataclass
+class _Tracker:
+    """Propagates planes; the first four fields are arguments of `track`.
+
+    pending: frames that are not yet yielded. propagated: the planes of the last key frame of this
+    shot, at the newest frame.
+    """
+
+    keys: Mapping[int, np.ndarray]
+    hard: bool
+    opening: Opening | None
+    mend: Mend | None
+    pending: list[_PendingFrame] = field(default_factory=list)
+    propagated: _Propagated | None = None
+
+    def add(self, buffered: _PendingFrame) -> Iterator[Tracked]:
+        """Take the next frame, and yield the frames whose planes are known now."""
         if buffered.flows is None:
-            yield from _from_one_key(pending, propagated, hard, opening)
-            pending, propagated = [], None
-        planes = keys.get(buffered.index)
-        done = buffered.index > last and (mend is None or len(pending) >= _PATIENCE)
-        if planes is None and done and buffered.flows is None and opening is not None:
-            planes = opening(buffered.index, buffered.frame)
-        if planes is None and propagated is not None and buffered.flows is not None:
-            propagated = _carried(propagated, buffered, hard)
-            if mend is not None:
-                carried = _output(propagated.planes, propagated.binary, hard)
-                planes = mend(buffered.index, buffered.frame, carried)
+            yield from self.end_shot()
+            self.propagated = None
+        waits = self.mend is not None and len(self.pending) < _PATIENCE
+        is_last = buffered.index > max(self.keys, default=-1) and not waits
+        planes = self._key_planes(buffered, is_last)
         if planes is not None:
-            at_key = _at_key(buffered, planes, hard)
-            yield from _between_keys(pending, propagated, buffered, at_key, hard)
-            made = _output(at_key.planes, at_key.binary, hard)
+            at_key = _at_key(buffered, planes, self.hard)
+            yield from _between_keys(self.pending, self.propagated, buffered, at_key, self.hard)
+            made = _output(at_key.planes, at_key.binary, self.hard)
             yield Tracked(buffered.index, made, (at_key.key,), buffered.frame)
-            pending, propagated = [], at_key
-            continue
-        pending.append(buffered)
-        if done:
-            yield from _from_one_key(pending, propagated, hard, opening)
-            pending = []
-    yield from _from_one_key(pending, propagated, hard, opening)
+            self.pending, self.propagated = [], at_key
+            return
+        self.pending.append(buffered)
+        if is_last:
+            yield from self.end_shot()
+
+    def _key_planes(self, buffered: _PendingFrame, is_last: bool) -> np.ndarray | None:
+        """Return the planes of a key frame; propagate to any other frame, and mend its planes."""
+        if buffered.index in self.keys:
+            planes = self.keys[buffered.index]
+            if self.mend is not None:
+                self.mend.at_key(buffered.index, buffered.frame, planes)
+            return planes
+        if buffered.flows is None:
+            if is_last and self.opening is not None:
+                return self.opening(buffered.index, buffered.frame)
+        elif self.propagated is not None:
+            self.propagated = _carried(self.propagated, buffered, self.hard)
+            if self.mend is not None:
+                carried = _output(self.propagated.planes, self.propagated.binary, self.hard)
+                return self.mend(buffered.index, buffered.frame, carried)
+        return None
+
+    def end_shot(self) -> Iterator[Tracked]:
+        """Yield the pending frames, after the last key frame. Raises GuideError without one."""
+        if self.pending and self.propagated is None and self.opening is not None:
+            first, *others = self.pending
+            self.propagated = _at_key(first, self.opening(first.index, first.frame), self.hard)
+            first.planes = _uint8(self.propagated.planes)
+            for buffered in others:
+                self.propagated = _carried(self.propagated, buffered, self.hard)
+        for buffered in self.pending:
+            if buffered.planes is None or self.propagated is None:
+                raise GuideError(
+                    f"no key frame in the shot that begins at frame {buffered.index}: guides are "
+                    f"not propagated across a cut; draw one for frame {buffered.index}"
+                )
+            planes = buffered.planes.astype(np.float32) / 255
+            made = _output(planes, self.propagated.binary, self.hard)
+            yield Tracked(buffered.index, made, (self.propagated.key,), buffered.frame)
+        self.pending = []
 
 
 def _carried(propagated: _Propagated, buffered: _PendingFrame, hard: bool) -> _Propagated:
@@ -190,7 +215,7 @@ def _at_key(buffered: _PendingFrame, planes: np.ndarray, hard: bool) -> _Propaga
     binary = hard and planes.shape[2] == 1
     if hard:
         planes = _one_hot(np.dstack([1 - planes, planes]) if binary else planes)
-    samples = _samples(buffered.frame, planes * _KEY_WEIGHT, _grid(planes))
+    samples = samples_of(buffered.frame, planes * _KEY_WEIGHT, _grid(planes))
     certain = np.ones((height, width), np.float32)
     return _Propagated(buffered.index, samples, binary, buffered.frame, planes, certain)
 
@@ -204,40 +229,6 @@ def _output(planes: np.ndarray, binary: bool, hard: bool) -> np.ndarray:
     """Return propagated planes in the form of the key frame's planes."""
     planes = _one_hot(planes) if hard else planes
     return planes[..., 1:] if binary else planes
-
-
-def _samples(frame: np.ndarray, planes: np.ndarray, positions: np.ndarray) -> _Samples:
-    return _Samples(*(np.ascontiguousarray(a[::2, ::2]) for a in (frame, planes, positions)))
-
-
-def _from_one_key(
-    pending: list[_PendingFrame],
-    propagated: _Propagated | None,
-    hard: bool,
-    opening: Opening | None,
-) -> Iterator[Tracked]:
-    """Yield the frames after the last key frame of a shot. Raises GuideError without one."""
-    if pending and propagated is None and opening is not None:
-        propagated = _opened(pending, hard, opening)
-    for buffered in pending:
-        if buffered.planes is None or propagated is None:
-            raise GuideError(
-                f"no key frame in the shot that begins at frame {buffered.index}: guides are not "
-                f"propagated across a cut; draw one for frame {buffered.index}"
-            )
-        planes = buffered.planes.astype(np.float32) / 255
-        made = _output(planes, propagated.binary, hard)
-        yield Tracked(buffered.index, made, (propagated.key,), buffered.frame)
-
-
-def _opened(pending: list[_PendingFrame], hard: bool, opening: Opening) -> _Propagated:
-    """Propagate the planes of `opening` at the first frame of a shot to the others."""
-    first, *others = pending
-    propagated = _at_key(first, opening(first.index, first.frame), hard)
-    first.planes = _uint8(propagated.planes)
-    for buffered in others:
-        propagated = _carried(propagated, buffered, hard)
-    return propagated
 
 
 def _between_keys(
@@ -293,8 +284,8 @@ def _propagate(
     planes = planes.reshape(propagated.planes.shape)
     if hard:
         static = (error == 0) & (np.hypot(*cv2.split(back)) == 0)
-        before = _samples(propagated.frame, propagated.planes, _grid(ahead) + ahead)
-        refined = _refined(frame, planes, consistency, static, [samples, before])
+        before = samples_of(propagated.frame, propagated.planes, _grid(ahead) + ahead)
+        refined = reclassified(frame, planes, consistency, static, [samples, before])
         planes = confidence[..., None] * planes + (1 - confidence[..., None]) * refined
     return _Propagated(propagated.key, samples, propagated.binary, frame, planes, confidence)
 
@@ -310,83 +301,3 @@ def _sampled(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return np.asarray(
         cv2.remap(values, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     )
-
-
-def _refined(
-    frame: np.ndarray,
-    planes: np.ndarray,
-    consistency: np.ndarray,
-    static: np.ndarray,
-    samples: list[_Samples],
-) -> np.ndarray:
-    """Reclassify the pixels near label edges by propagated label and colour; [H, W, K].
-
-    After Bai et al., "Video SnapCut" (2009): flow consistency weights the two terms. Differs: one
-    histogram over position and colour instead of local classifiers, and a guided filter instead of
-    a graph cut. Static pixels keep their planes.
-    """
-    scale = max(frame.shape) / _WIDTH
-    near = cv2.split(cv2.blur(planes, square(_BAND * scale)))
-    band = (np.maximum.reduce(near) < 0.999) & ~static
-    if not band.any():
-        return planes
-    likelihood = _colour_likelihood(frame, band, samples, scale)
-    power = (_FLOW + _CONSISTENT_FLOW * consistency[band])[:, None]
-    shares = planes.copy()
-    shares[band] = _normal(
-        np.maximum(planes[band], _MIN_PROBABILITY) ** power * likelihood**_COLOUR
-    )
-    part = around(band, round(2 * _EDGE * scale) + 2)
-    colours = frame[part].astype(np.float32) / 255
-    shares[part] = guided_filter(colours, shares[part], band[part], square(_EDGE * scale), _FLAT)
-    sharp = _normal(np.clip(shares[band], 0, 1) ** 2 + 1e-9)
-    refined = planes.copy()
-    refined[band] = _normal(np.where(sharp < 0.04 / planes.shape[2], 0, sharp))
-    return refined
-
-
-def _normal(shares: np.ndarray) -> np.ndarray:
-    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
-
-
-def _colour_likelihood(
-    frame: np.ndarray, band: np.ndarray, samples: list[_Samples], scale: float
-) -> np.ndarray:
-    """Return the probability of each label at the N pixels of the band, by colour: [N, K]."""
-    rows, columns = np.nonzero(band)
-    positions = np.column_stack([columns, rows])
-    likelihood = np.float32(1 / samples[0].planes.shape[2])
-    weight = _PRIOR_PIXELS * scale * scale
-    for cell in _CELLS:
-        counts = _histogram(samples, frame.shape, cell * scale)
-        index = _bins(frame[band], positions, counts.shape, cell * scale)
-        found = counts.reshape(-1, counts.shape[-1])[index]
-        likelihood = (found + weight * likelihood) / (found.sum(axis=1, keepdims=True) + weight)
-    return np.maximum(likelihood, _MIN_PROBABILITY)
-
-
-def _histogram(samples: list[_Samples], shape: tuple[int, ...], cell: float) -> np.ndarray:
-    """Return the smoothed histogram of labels, [rows, columns, red, green, blue, K]."""
-    labels = samples[0].planes.shape[2]
-    sides = (int(side / cell) + 2 for side in shape[:2])
-    counts = np.zeros((*sides, _BINS, _BINS, _BINS, labels), np.float32)
-    for sample in samples:
-        index = _bins(sample.colours, sample.positions, counts.shape, cell)[..., None] * labels
-        index = (index + np.arange(labels)).ravel()
-        counts += np.bincount(index, sample.planes.ravel(), counts.size).reshape(counts.shape)
-    for axis in range(5):
-        counts = np.moveaxis(counts, axis, 0)
-        wider = counts / 2
-        wider[1:] += counts[:-1] / 4
-        wider[:-1] += counts[1:] / 4
-        counts = np.moveaxis(wider, 0, axis)
-    return counts
-
-
-def _bins(
-    colours: np.ndarray, positions: np.ndarray, shape: tuple[int, ...], cell: float
-) -> np.ndarray:
-    """Return the flat index of the histogram bin of each colour and position."""
-    column, row = (np.rint(positions[..., i] / cell).astype(np.intp) for i in (0, 1))
-    red, green, blue = (colours[..., i].astype(np.intp) * _BINS // 256 for i in range(3))
-    return np.ravel_multi_index((row, column, red, green, blue), shape[:5], mode="clip")

@@ -297,9 +297,9 @@ class Checkpoint:
     def _remove_after_failed_shard(self) -> None:
         """Delete the state if this shard failed and no shard has finished a frame."""
         others = [path for path in self._folder.locks() if path.name != f"lock{self._shard_suffix}"]
-        with suppress(HeldError), ExitStack() as held:
+        with suppress(HeldError), ExitStack() as locks:
             for path in others:
-                held.enter_context(lock(path))
+                locks.enter_context(lock(path))
             self._read_journal()
             self._remove_if_unused()
 

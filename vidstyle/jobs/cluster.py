@@ -240,7 +240,7 @@ class _WorkerEnvironment:
             raise UsageError(
                 f"--scheduler: expected workers like this process, but on {platform.node()} "
                 f"{'; '.join(found)}; install the same versions, and start workers with "
-                "--no-nanny or with these variables set alike"
+                "--no-nanny or with the same values of these variables"
             )
 
 

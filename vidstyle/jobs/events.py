@@ -28,6 +28,7 @@ __all__ = [
     "ItemEvent",
     "NextEvent",
     "OnEvent",
+    "Outcome",
     "PlanEvent",
     "PlannedItemEvent",
     "ShardEvent",
@@ -155,16 +156,22 @@ class GuidesEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoneEvent(Event):
-    """The output is written; the fields are those of `pipeline.Outcome`."""
+class Outcome:
+    """The result of a run. stylized: frames made by this run. kept: the state folder, if kept."""
 
-    name = "done"
     output: Path
     frames: int
     stylized: int
     seconds: float
     kept: Path | None
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoneEvent(Outcome, Event):
+    """The output is written."""
+
+    name = "done"
 
 
 @dataclass(frozen=True, kw_only=True)

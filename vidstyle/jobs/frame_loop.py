@@ -86,7 +86,7 @@ def _report(result: Stylized, *, seconds: float) -> dict[str, Any]:
 
 
 class Watch(Protocol):
-    """Who watches a frame being stylised: a Work, or a stream."""
+    """Receives the progress of one frame: a Work, or a stream."""
 
     @property
     def notify(self) -> OnEvent:

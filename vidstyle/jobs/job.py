@@ -56,7 +56,7 @@ class Job:
 
     styles: (picture, weight) pairs; positive weights, normalised to a sum of 1.
     masks, map: guides of the frames; each one picture, one for every frame, or key frames. A mask
-        may be "auto" or "auto:background": what stands out in each frame, and the rest.
+        may be "auto" or "auto:background": the salient objects of each frame, and the rest.
     style_maps: the regions of each style picture, in the order of the styles.
     weights: the VGG-19 file, or None to find or download it.
     """

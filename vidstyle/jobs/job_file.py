@@ -2,7 +2,7 @@
 
 A request is a dict by option name: "technique", "source" (a tuple), "output", "style" (a tuple of
 'PATH' or 'PATH=WEIGHT'), the guides, "weights", "recursive", "list", "shard", "scheduler", and the
-options of `Settings` and of the technique. It holds what was given, not the defaults. Paths are
+options of `Settings` and of the technique. It holds the given options, not the defaults. Paths are
 text. In a file, keys are spelt as on the command line ("style-weight"; "_" is accepted), and
 relative paths count from the folder of the file.
 """
@@ -285,7 +285,7 @@ def with_paths(request: Mapping[str, Any], move: Callable[[str], str]) -> Reques
     """Return the request with `move` applied to every path in it; automatic masks have none."""
     moved = dict(request)
     paths = {key for key, kind in _KEYS.items() if kind in ("path", "paths")}
-    paths |= {name for name, (_, facts) in _declarations().items() if facts.is_path}
+    paths |= {name for name, (_, spec) in _declarations().items() if spec.is_path}
     for key in paths & request.keys():
         value = request[key]
         if key == "style":

@@ -60,7 +60,7 @@ def write_sheet(
 def under_mask(frame: Image, masks: Sequence[Image]) -> Image:
     """Return a frame [H, W, 3] tinted where its masks or maps, [h, w, 3], are, dark elsewhere.
 
-    A grey picture is a mask and has a colour of its own; the colours of a label map are kept.
+    A grey picture is a mask and gets its own colour; the colours of a label map are kept.
     """
     height, width = frame.shape[:2]
     shown, covered = frame.copy(), np.zeros((height, width, 1), np.float32)

@@ -20,6 +20,7 @@ from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.events import (
     DoneEvent,
     OnEvent,
+    Outcome,
     PlanEvent,
     ShardEvent,
     StartEvent,
@@ -49,18 +50,6 @@ __all__ = [
     "run_shard",
     "stylize",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The result of a run. stylized: frames made by this run. kept: the state folder, if kept."""
-
-    output: Path
-    frames: int
-    stylized: int
-    seconds: float
-    kept: Path | None
-    warnings: tuple[str, ...]
 
 
 MakeStylizer = Callable[[Job, "Sequence[Style]", Path | None], Stylizes]

@@ -91,8 +91,8 @@ class Work:
         def warn(message: str) -> None:
             self.notify(WarningEvent(message=message))
 
-        def note(facts: dict[str, str]) -> None:
-            self.notify(GuidesEvent(**facts))  # type: ignore[arg-type]
+        def note(fields: dict[str, str]) -> None:
+            self.notify(GuidesEvent(**fields))  # type: ignore[arg-type]
 
         series = GuideSeries(self.clip, self.indices, self.size, warn, note)
         return FrameGuides(_guide_files(self.job), series)

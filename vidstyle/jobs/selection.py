@@ -59,7 +59,6 @@ def write_selection(  # noqa: PLR0913 - one argument for each option of `select`
     overwrite: bool = False,
     notify: Callable[[int, int], None] = lambda done, of: None,
     warn: Callable[[str], None] = lambda message: None,
-    note: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> int:
     """Write a mask, or a label map, for every frame of `source`; return the number of pictures.
 
@@ -69,7 +68,6 @@ def write_selection(  # noqa: PLR0913 - one argument for each option of `select`
     In a shot without a mark the mask is black, with a warning. grabcut: use OpenCV's GrabCut
     instead of the click model. Other arguments as in `write_tracks`. Raises VidstyleError.
     """
-    del note
     folders = _folders(output, objects)
     check_folder(output, (source,), preview, overwrite=overwrite)
     clip = media.probe(source, rate=rate or (Fraction(25) if source.is_dir() else None))

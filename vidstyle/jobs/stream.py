@@ -53,7 +53,7 @@ __all__ = ["MemoryHistory", "stylize_frames"]
 
 Masks = np.ndarray | Sequence[np.ndarray]  # of a frame, each [H, W]
 
-_OF_FILES = {"start", "end", "rate"}  # settings that say what is read of a source file
+_OF_FILES = {"start", "end", "rate"}  # settings that select frames of a source file
 
 
 class MemoryHistory:
@@ -225,7 +225,7 @@ def _check_alone(style: Any, settings: dict[str, Any], weights: Any) -> None:
 
 
 def _check_guides(technique: "Technique", masks: Any, guides: Any) -> None:
-    """Raise UsageError or GuideError unless the technique takes what is given, and has enough."""
+    """Raise UsageError or GuideError for guides that the technique rejects or lacks."""
     name, inputs = technique.name, technique.inputs
     if masks is not None and guides is not None:
         raise UsageError("expected masks or guides, got both; leave one out")

@@ -48,11 +48,11 @@ def take_over(old: Path, output: Path, manifest: Manifest) -> None:
             f"{source} holds frames of another request: {'; '.join(found)}; repeat the earlier "
             "request with another output only"
         )
-    with writing(target), ExitStack() as held:
+    with writing(target), ExitStack() as locks:
         folder = StateFolder(old)
         folder.check(restart=False)
         for path in {source / "lock", *folder.locks()}:
-            held.enter_context(lock(path))
+            locks.enter_context(lock(path))
         folder.clear_part()  # named after the old output's suffix
         if stored["published"]:
             _forget_output(source / MANIFEST)

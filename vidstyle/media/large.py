@@ -35,7 +35,7 @@ Factor = Callable[[tuple[int, int]], int]  # (width, height) -> reduction factor
 
 LARGE = 32_000_000  # pixels up to which pictures are read at native size: 384 MB as float32 RGB
 _OVERSAMPLED = 2  # least ratio of the reduced size to the working size
-_STRIP = 4_000_000  # pixels held as float32 at a time while a picture is reduced
+_STRIP = 4_000_000  # pixels in memory as float32 at a time while a picture is reduced
 _COARSE = 3  # factor above which half of the reduction is done in 8 bits
 _DECODING = 1_500_000_000  # bytes allowed for decoding, so that the process stays below 2 GB
 # Peak bytes per pixel of decoding, measured with Pillow 12 and rounded up: 4 for the picture, the

@@ -213,9 +213,9 @@ def _packet_copy(packet: Any) -> Any:
 
 def _same(found: DecodedSound, sound: DecodedSound) -> bool:
     pairs = zip(found.levels, sound.levels, strict=False)
-    alike = all(abs(a - b) <= _ALIKE * b + _SILENCE for a, b in pairs)
+    similar = all(abs(a - b) <= _ALIKE * b + _SILENCE for a, b in pairs)
     placed = found.speakers == sound.speakers or sound.count > MOST_LABELLED
-    return alike and placed and _lasts(found, sound, sound.rate)
+    return similar and placed and _lasts(found, sound, sound.rate)
 
 
 def _lasts(found: DecodedSound, sound: DecodedSound, rate: int) -> bool:

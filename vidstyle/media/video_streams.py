@@ -77,7 +77,7 @@ def _stream_text(stream: VideoStream, timeline: Timeline) -> str:
 def has_side_data(frame: VideoFrame, kind: Type) -> bool:
     """Whether a decoded frame has side data of a kind.
 
-    PyAV lists side data only if it knows all kinds present; otherwise FFmpeg's filter is asked.
+    PyAV lists side data only if it knows all kinds present; otherwise FFmpeg's filter reports it.
     """
     try:
         return kind in frame.side_data

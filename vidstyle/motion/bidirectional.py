@@ -7,7 +7,7 @@ import numpy as np
 
 from vidstyle.image import Image
 from vidstyle.motion.flow import NEIGHBOURHOOD, contrast, optical_flow
-from vidstyle.motion.occlusion import agree, alike, confidence, is_cut
+from vidstyle.motion.occlusion import agree, confidence, is_cut, is_similar
 from vidstyle.motion.parameters import MotionParameters
 from vidstyle.motion.warp import sample, warp
 
@@ -76,5 +76,5 @@ def _with_flat_areas(
     common = np.median(flow[~flat], axis=0) if (~flat).any() else np.zeros(2)
     uniform = np.broadcast_to(common.astype(np.float32), flow.shape)
     uncertain = cv2.dilate((~agree(flow, other, parameters)).astype(np.uint8), NEIGHBOURHOOD) > 0
-    replaced = uncertain & flat & alike(warp(b, uniform), a, parameters)
+    replaced = uncertain & flat & is_similar(warp(b, uniform), a, parameters)
     return np.where(replaced[..., None], uniform, flow)

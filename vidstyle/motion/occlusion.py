@@ -11,7 +11,7 @@ from vidstyle.motion.flow import contrast, difference, squared_length
 from vidstyle.motion.parameters import MotionParameters
 from vidstyle.motion.warp import positions, sample, warp
 
-__all__ = ["agree", "alike", "confidence", "inside", "is_consistent", "is_cut"]
+__all__ = ["agree", "confidence", "inside", "is_consistent", "is_cut", "is_similar"]
 
 _DEFAULTS = MotionParameters()
 
@@ -30,7 +30,7 @@ def confidence(
     al., "Artistic Style Transfer for Videos" (2016). Differs: appearance is compared too.
     """
     reliable = is_consistent(backward, forward, parameters)
-    reliable &= alike(warp(earlier, backward), frame, parameters)
+    reliable &= is_similar(warp(earlier, backward), frame, parameters)
     mask = reliable.astype(np.uint8) * 255
     softened = cv2.GaussianBlur(cv2.erode(mask, np.ones((3, 3), np.uint8)), (5, 5), 0.8)
     return np.where(reliable, softened, 0)[..., None].astype(np.float32) / 255
@@ -74,7 +74,7 @@ def inside(flow: np.ndarray) -> np.ndarray:
     return (x > -1) & (x < width) & (y > -1) & (y < height)
 
 
-def alike(warped: Image, frame: Image, parameters: MotionParameters = _DEFAULTS) -> np.ndarray:
+def is_similar(warped: Image, frame: Image, parameters: MotionParameters = _DEFAULTS) -> np.ndarray:
     """Return bool [H, W]: the images differ by no more than a small misplacement explains."""
     least = np.minimum(contrast(warped), contrast(frame))
     most = parameters.appearance_offset + parameters.appearance_contrast * least

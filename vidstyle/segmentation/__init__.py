@@ -1,4 +1,4 @@
-"""Segmentation: masks of what stands out in an image, or of what is clicked or framed in it.
+"""Segmentation: masks of the salient object of an image, or of a clicked or framed one.
 
 An image is an `Image`, a mask float32 [H, W], 0..1, soft at its edges.
 """

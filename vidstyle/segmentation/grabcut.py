@@ -73,7 +73,7 @@ def grab_cut_of(
 
 
 def _marks(shape: tuple[int, int], prompt: Prompt | None, strokes: np.ndarray | None) -> np.ndarray:
-    """Return what is known of each pixel, as grabCut's classes: uint8 [H, W]."""
+    """Return the initial class of each pixel for grabCut: uint8 [H, W]."""
     height, width = shape
     box = None if prompt is None else prompt.box
     if box is None:

@@ -177,7 +177,7 @@ def _session(model: Member) -> Any:
     options.log_severity_level = 3  # errors only
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own
+    except Exception as error:  # onnxruntime raises its own classes
         raise WeightsError(
             f"{path}: expected a network that onnxruntime {onnxruntime.__version__} reads, got one "
             "that it refuses; install onnxruntime 1.17 or later"

@@ -1,4 +1,4 @@
-"""What stands out in an image: U²-Net-p (Qin et al., "U²-Net", 2020) in OpenCV's dnn."""
+"""Salient object detection: U²-Net-p (Qin et al., "U²-Net", 2020) in OpenCV's dnn."""
 
 import threading
 from functools import lru_cache
@@ -18,15 +18,15 @@ __all__ = ["SIDE", "mask_of", "nothing_stands_out", "saliency", "saliency_map", 
 
 SIDE = 320  # pixels of the network's square input and output
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB
-_CERTAIN = 0.8  # of 1; saliency of a pixel that clearly stands out
-_SMALLEST = 0.002  # of the picture; a smaller area that clearly stands out is noise
+_CERTAIN = 0.8  # of 1; saliency of a clearly salient pixel
+_SMALLEST = 0.002  # of the picture; a smaller clearly salient area is noise
 _LOCK = threading.Lock()  # a network of OpenCV serves one caller at a time
 
 
 def saliency(image: Image) -> np.ndarray:
-    """Return the mask of what stands out in an image: float32 [H, W], 0..1.
+    """Return the mask of the salient objects of an image: float32 [H, W], 0..1.
 
-    Raises GuideError where nothing stands out, WeightsError if the network cannot be fetched.
+    Raises GuideError if nothing is salient, WeightsError if the network cannot be fetched.
     """
     check_image(image, "image")
     found = saliency_map(image)
@@ -36,7 +36,7 @@ def saliency(image: Image) -> np.ndarray:
 
 
 def saliency_map(image: Image) -> np.ndarray:
-    """Return how far each part of an image stands out: float32 [SIDE, SIDE], 0..1.
+    """Return the saliency map of an image: float32 [SIDE, SIDE], 0..1.
 
     The network's own output; the image is scaled to a square. The same on every call and with any
     number of threads. Raises WeightsError.
@@ -52,7 +52,7 @@ def saliency_map(image: Image) -> np.ndarray:
 
 
 def stands_out(found: np.ndarray) -> bool:
-    """Return whether anything clearly stands out in a saliency map."""
+    """Return whether a saliency map has a clearly salient area."""
     return float((found > _CERTAIN).mean()) > _SMALLEST
 
 

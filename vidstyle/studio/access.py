@@ -1,4 +1,4 @@
-"""Who may speak to the server: a token, the Host and Origin headers, and the page's policy.
+"""Access to the server: a token, the Host and Origin headers, and the page's policy.
 
 A web site that the user visits can send requests to a server on the same machine. It cannot read
 the token, its requests name a foreign Origin, and a domain name that it points at this machine (DNS

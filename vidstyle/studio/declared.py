@@ -34,9 +34,9 @@ def declared_techniques() -> list[dict[str, Any]]:
     ]
 
 
-def _as_json(name: str, declared: "Field[Any]", facts: Option, group: str) -> dict[str, Any]:
+def _as_json(name: str, declared: "Field[Any]", spec: Option, group: str) -> dict[str, Any]:
     kinds = kinds_of(declared)
-    kind = "flag" if bool in kinds else "list" if facts.choices else "text"
+    kind = "flag" if bool in kinds else "list" if spec.choices else "text"
     if kind == "text" and {int, float, Fraction} & {*kinds}:
         kind = "number"
     default = declared.default
@@ -46,11 +46,11 @@ def _as_json(name: str, declared: "Field[Any]", facts: Option, group: str) -> di
         "kind": kind,
         "whole": int in kinds and float not in kinds,
         "default": list(default) if isinstance(default, tuple) else default,
-        "meaning": facts.meaning,
-        "unit": facts.unit,
-        "low": facts.low,
-        "high": facts.high,
-        "words": list(facts.words),
-        "choices": list(facts.choices),
-        "group": group or _GROUPS[facts.scope],
+        "meaning": spec.meaning,
+        "unit": spec.unit,
+        "low": spec.low,
+        "high": spec.high,
+        "words": list(spec.words),
+        "choices": list(spec.choices),
+        "group": group or _GROUPS[spec.scope],
     }

@@ -11,6 +11,7 @@ from vidstyle.media.listing import is_footage, is_system, natural
 
 __all__ = ["Folders", "samples_folder", "stored_name"]
 
+WORK = "vidstyle-studio"  # name of the studio's own folder
 _SHOWN = 2000  # entries of one folder
 
 
@@ -23,7 +24,7 @@ class Folders:
 
     def __init__(self, start: Path) -> None:
         self.start = Path(os.path.realpath(start))
-        self.work = self.start / "vidstyle-studio"
+        self.work = self.start / WORK
         samples = samples_folder()
         self._roots = (self.start, *((Path(os.path.realpath(samples)),) if samples else ()))
 
@@ -56,7 +57,8 @@ def _entries(folder: Path) -> Iterator[dict[str, Any]]:
     with os.scandir(folder) as found:
         for entry in found:
             name = entry.name
-            if name.startswith(".") or is_system(name) or name.endswith(".vidstyle"):
+            own = name == WORK or name.endswith(".vidstyle")  # the studio's, or a run's state
+            if own or name.startswith(".") or is_system(name):
                 continue
             if entry.is_dir():
                 yield {"name": name, "path": entry.path, "folder": True}

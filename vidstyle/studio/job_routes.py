@@ -24,7 +24,7 @@ _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 def _checked(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:
     """Return the request of the page, normalised; its paths lie in the opened folders.
 
-    A layer's name in place of a mask or map stands for its folder of drawings.
+    A layer's name in place of a mask or map means its folder of drawings.
     """
     values = dict(values)
     for name in ("mask", "style_map"):
@@ -41,7 +41,7 @@ def _checked(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drawn(studio: Studio, name: str) -> str:
-    """Return the folder of drawings that "layer:NAME" stands for; "still:NAME" one picture."""
+    """Return the folder of drawings that "layer:NAME" names; "still:NAME": of one picture."""
     kind, _, layer = name.partition(":")
     if kind == "still":
         found = studio.drawings.at(layer, 0)
@@ -50,11 +50,11 @@ def _drawn(studio: Studio, name: str) -> str:
         return str(found[0])
     if kind != "layer":
         return name
-    facts = studio.drawings.frames(layer)
-    if not facts["keys"]:
+    frames = studio.drawings.frames(layer)
+    if not frames["keys"]:
         raise UsageError("expected a mask or map for each layer, got an empty one; paint it first")
     tracked = studio.drawings.tracked(layer)
-    return str(tracked if facts["tracked"] else studio.drawings.keys(layer))
+    return str(tracked if frames["tracked"] else studio.drawings.keys(layer))
 
 
 async def _describe(request: Request, studio: Studio) -> Any:
@@ -216,12 +216,12 @@ async def _report(request: Request, studio: Studio) -> Response:
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
-            _, told = await process.communicate()
+            _, printed = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
         if process.returncode:
-            last = told.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            last = printed.decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise UsageError(last.removeprefix("vidstyle: ") or "the report could not be made")
     return FileResponse(page, headers={"Content-Security-Policy": _REPORT_POLICY})
 

@@ -29,7 +29,7 @@ def _stylizers() -> StylizerCache:
 
 
 def live_pictures(job: Job, cancelled: Event) -> Iterator[Live]:
-    """Yield (facts, image) while a picture is optimised, and "done" with the result.
+    """Yield (progress, image) while a picture is optimised, and "done" with the result.
 
     An image is float32 [h, w, 3], RGB, 0..1, at the size at which it is optimised at present; None
     beside a warning. Raises VidstyleError, CancelledError among them.
@@ -46,7 +46,7 @@ def live_pictures(job: Job, cancelled: Event) -> Iterator[Live]:
 
 
 def _work(job: Job, cancelled: Event, found: "queue.Queue[Live | BaseException]") -> None:
-    """Make the preview in a thread; put what is to be shown, or the exception, into `found`."""
+    """Make the preview in a thread; put its picture, or the exception, into `found`."""
     from vidstyle.jobs.preview import preview
 
     began, last = time.monotonic(), 0.0
@@ -55,8 +55,12 @@ def _work(job: Job, cancelled: Event, found: "queue.Queue[Live | BaseException]"
         nonlocal last
         if isinstance(event, StepEvent) and event.image and time.monotonic() - last > _GAP:
             last = time.monotonic()
-            facts = {"evaluation": event.evaluation, "of": job.settings.steps, "loss": event.loss}
-            found.put(({**facts, "seconds": round(last - began, 1)}, event.image()))
+            progress = {
+                "evaluation": event.evaluation,
+                "of": job.settings.steps,
+                "loss": event.loss,
+            }
+            found.put(({**progress, "seconds": round(last - began, 1)}, event.image()))
         elif isinstance(event, (WarningEvent, WeightsEvent)):
             found.put((event.to_json(), None))
 

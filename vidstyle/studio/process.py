@@ -15,7 +15,7 @@ __all__ = ["JobProcess"]
 PYTHON = sys.executable  # runs the processes
 _ASK_AGAIN = 5.0  # seconds after which SIGTERM is repeated: an import may have swallowed it
 _PATIENCE = 30.0  # seconds after which the process is killed; its finished frames are safe
-_LONGEST = 4000  # bytes read of what it printed to stderr
+_LONGEST = 4000  # bytes read of its standard error
 _left_running: list[subprocess.Popen[bytes]] = []  # kept, or their destructors would warn
 
 
@@ -50,11 +50,11 @@ class JobProcess:
 
         words = [PYTHON, "-m", "vidstyle", "run", str(self._folder / "job.toml")]
         with (
-            (self._folder / "running.lock").open("wb") as held,
+            (self._folder / "running.lock").open("wb") as lock_file,
             (self._folder / "events.jsonl").open("ab") as events,
             (self._folder / "errors.txt").open("wb") as errors,
         ):
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             events.write(LAUNCH)
             events.flush()
             self._child = subprocess.Popen(
@@ -63,7 +63,7 @@ class JobProcess:
                 stdout=events,
                 stderr=errors,
                 start_new_session=True,
-                pass_fds=(held.fileno(),),
+                pass_fds=(lock_file.fileno(),),
             )
         self._pid = self._child.pid
         return self._pid
@@ -75,8 +75,8 @@ class JobProcess:
         if self._child is not None:
             self._child.poll()  # or it would remain as a zombie
         try:
-            with (self._folder / "running.lock").open("rb+") as held:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with (self._folder / "running.lock").open("rb+") as lock_file:
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The queue of the studio: jobs that run one after another, each in a process of its own.
+"""The queue of the studio: jobs that run one after another, each in a separate process.
 
     QUEUE/
         lock                held by the one studio that starts and stops the processes
@@ -7,11 +7,11 @@
             state.json      its state, see QueuedJob; appears last, replaced as a whole
             command         a request of any studio: pause, resume or cancel
             events.jsonl    the JSON lines of the process, of all its starts
-            errors.txt      what it printed to stderr
+            errors.txt      its standard error
             running.lock    held by the process as long as it lives
 
-A process is `vidstyle run job.toml --json`, in a session of its own, printing into files: it needs
-no studio and goes on when the studio is closed or killed. The system releases `running.lock` when
+A process is `vidstyle run job.toml --json`, in a separate session, printing into files: it needs
+no studio and continues when the studio is closed or killed. The system releases `running.lock` when
 it dies, so that the next studio knows, whatever process has its number then.
 
 A pause ends the process by SIGTERM instead of stopping it by SIGSTOP. A run continues from its last
@@ -233,7 +233,7 @@ class JobQueue:
             self.on_change(id)
 
     def _look(self) -> set[str]:
-        """Read what has changed in the files; return the ids of changed jobs."""
+        """Read the files that have changed; return the ids of changed jobs."""
         found = {path.parent.name for path in self.folder.glob("[0-9]*/state.json")}
         changed = set(self._jobs) - found
         for id in changed:

@@ -38,9 +38,9 @@ _INTERRUPTED = 130  # exit code of the command line after SIGINT or SIGTERM
 class QueuedJob:
     """A job of the queue.
 
-    stopping: pause or cancel was asked for and the process has not ended yet; "resume": it starts
+    stopping: pause or cancel was requested and the process has not ended yet; "resume": it starts
     again then. created: seconds since 1970. message, exit_code: of a failure, as the command line
-    has them. command: of what is run, without the program's name. request: see jobs.job_file.
+    has them. command: the arguments, without the program's name. request: see jobs.job_file.
     """
 
     id: str
@@ -75,12 +75,12 @@ class QueuedJob:
 
 def ended(job: QueuedJob, final: dict[str, Any] | None, process: JobProcess) -> QueuedJob:
     """Return a job after the end of its process. final: the last event of the process."""
-    job, asked = replace(job, stopping=None, pid=None), job.stopping
+    job, requested = replace(job, stopping=None, pid=None), job.stopping
     if final is not None and final["event"] != "error":
         failed = final.get("failed", ())  # of a batch
         return _with_failures(job, final) if failed else replace(job, state="done")
-    if asked is not None:
-        return replace(job, state=AFTER[asked])
+    if requested is not None:
+        return replace(job, state=AFTER[requested])
     if final is not None and final["exit_code"] != _INTERRUPTED:
         message, code = final["message"], final["exit_code"]
         return replace(job, state="failed", message=message, exit_code=code)

@@ -41,7 +41,7 @@ class Studio:
         self.drawings = Drawings(self.folders.work)
 
     def announce(self) -> None:
-        """Wake everyone who waits for a change of a job; called in the server's thread."""
+        """Wake all tasks that wait for a change of a job; called in the server's thread."""
         self.changed.set()
         self.changed = asyncio.Event()
 

@@ -146,8 +146,8 @@ def preview_frame(values: dict[str, Any], index: int, folder: str, cancelled: Ev
     try:
         request = {**values, "source": str(frame), "output": str(Path(folder) / "none.png")}
         job = single_job(check_request(request, "the preview"))
-        for facts, image in live_pictures(job, cancelled):
-            yield facts, b"" if image is None else _jpeg(image)
+        for progress, image in live_pictures(job, cancelled):
+            yield progress, b"" if image is None else _jpeg(image)
     finally:
         frame.unlink(missing_ok=True)
 
@@ -164,7 +164,7 @@ TASKS: dict[str, Callable[..., Answers]] = {
 
 
 def _stamp(path: str) -> float:
-    """Return when a file was changed: part of the key of what is kept of it."""
+    """Return when a file was changed: part of the key of its cached frames."""
     try:
         return os.stat(path).st_mtime  # noqa: PTH116
     except OSError:

@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Read calls from standard input; write each answer to what was standard output."""
+    """Read calls from standard input; write each answer to the original standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends its workers itself
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     answers = os.fdopen(os.dup(1), "wb")

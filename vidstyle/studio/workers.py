@@ -83,7 +83,7 @@ def _ended(name: str, code: int) -> str:
 
 
 class Workers:
-    """The workers by what they are for, each started when it is first called."""
+    """The workers by purpose, each started when it is first called."""
 
     def __init__(self) -> None:
         self._by_use: dict[str, Worker] = {}

@@ -3,7 +3,7 @@
 Nocedal & Wright 2006, algorithm 7.4, with two changes. The initial inverse Hessian is a filter,
 H0 = IDCT · diag(1 / (f0 + |f|)^p) · DCT, so that low frequencies converge first: the change of
 variables of Lucid's decorrelated images (Olah et al. 2017) as a preconditioner. It differs in that
-the three channels are treated alike, and near the minimum: see FrequencyFilter.near. Steps are
+the three channels are treated equally, and near the minimum: see FrequencyFilter.near. Steps are
 projected onto 0..1, and pixels at a bound whose gradient points outwards stay there (two-metric
 projection, Bertsekas 1982). All tensors are float32 on the device that evaluates the loss, except
 the curvature pairs of a large image: bfloat16, to halve their memory; convergence was the same.
@@ -25,7 +25,7 @@ _F0_NEAR = 0.08  # the same near the minimum; with 0.5 the mean colour drifted i
 _POWER = 1.25  # exponent p of the filter
 _STIFF = 0.1  # curvature of a temporal weight of 1, relative to the rest of the loss
 _MEMORY = (6, 12)  # curvature pairs, at least and at most
-_HELD = 200_000_000  # bytes of all pairs above the least number
+_PAIR_BYTES = 200_000_000  # bytes of all pairs above the least number
 _STEP = 0.05  # largest RMS of a step, of 1: beyond it the quadratic model is inaccurate
 _FIRST_GAIN = 0.1  # part of the loss by which the first step should lower it; 0.03: one step more
 _DESCENT = 1e-4  # Armijo's constant
@@ -63,12 +63,12 @@ class FrequencyFilter:
         """Return the filtered image, same shape."""
         return self._weighed(image, self._far)
 
-    def near(self, held: Any) -> Callable[[Any], Any]:
+    def near(self, weight: Any) -> Callable[[Any], Any]:
         """Return H0 for a start near the minimum: flatter, and smaller at constrained pixels.
 
-        held: [H, W, 1], the weight of the temporal loss at each pixel, whose curvature is known.
+        weight: [H, W, 1], the weight of the temporal loss at each pixel, whose curvature is known.
         """
-        ease = tf.math.rsqrt(1 + _STIFF * held)
+        ease = tf.math.rsqrt(1 + _STIFF * weight)
         return lambda image: ease * self._weighed(ease * image, self._near)
 
     def _weighed(self, image: Any, gain: Any) -> Any:
@@ -108,14 +108,14 @@ def minimise(  # noqa: PLR0913, PLR0917 - the problem, its limits and its callba
     progress: Callable[[int, float, Any], None] = lambda count, total, image: None,
     support: Any = 1.0,
     enough: Callable[[Evaluation], bool] = lambda here: False,
+    pair_bytes: int = _PAIR_BYTES,
 ) -> Minimum:
     """Return the best image found from `start` [H, W, 3] within so many evaluations of the loss.
 
-    evaluations: at least 1; fewer are made only if `enough`, or if no step along the gradient
-    lowers the loss. filtered: H0, a symmetric positive filter. progress: called with (count, total,
-    image) after each evaluation; an exception that it raises ends the search. support: [H, W, 1],
-    1 where pixels may change; elsewhere they stay bit-identical. enough: called with the evaluation
-    at the start and at each accepted step; True ends the search.
+    evaluations: at least 1; fewer are made if `enough`, or if no step lowers the loss. filtered:
+    H0, a symmetric positive filter. progress(count, total, image) is called after each evaluation;
+    its exceptions end the search. support: [H, W, 1], 1 where pixels may change. enough: called
+    with the evaluation at the start and at each accepted step. pair_bytes: see _Pairs.
     """
     count = 0
 
@@ -127,7 +127,7 @@ def minimise(  # noqa: PLR0913, PLR0917 - the problem, its limits and its callba
         return found
 
     image, here = start, measured(start)
-    pairs, length, refusals, ended = _Pairs(start), 1.0, 0, enough(here)
+    pairs, length, refusals, ended = _Pairs(start, pair_bytes), 1.0, 0, enough(here)
     direction, slope = _direction(image, here, pairs, filtered, support)
     while count < evaluations and refusals < _REFUSALS and slope < 0 and not ended:
         trial = tf.clip_by_value(image + length * direction, 0.0, 1.0)
@@ -143,13 +143,16 @@ def minimise(  # noqa: PLR0913, PLR0917 - the problem, its limits and its callba
 
 
 class _Pairs:
-    """The last curvature pairs (moved, change, 1 / curvature) of an image [H, W, 3]."""
+    """The last curvature pairs (moved, change, 1 / curvature) of an image [H, W, 3].
 
-    def __init__(self, image: Any) -> None:
+    If they would take more than `most_bytes` as float32, they are bfloat16, and fewer.
+    """
+
+    def __init__(self, image: Any, most_bytes: int) -> None:
         numbers = 2 * math.prod(image.shape)
         least, most = _MEMORY
-        self._kind = tf.float32 if 4 * numbers * most <= _HELD else tf.bfloat16
-        count = _HELD // (self._kind.size * numbers)
+        self._kind = tf.float32 if 4 * numbers * most <= most_bytes else tf.bfloat16
+        count = most_bytes // (self._kind.size * numbers)
         self._kept: deque[tuple[Any, Any, Any]] = deque(maxlen=max(least, min(most, count)))
         self.forget = self._kept.clear
 

@@ -119,7 +119,7 @@ class Step:
         """Return the criterion that ends the optimisation before its last evaluation."""
         if problem.prior is None or self._settings.steps_next != "auto":
             return lambda here: False
-        return SlowProgress(self._settings)
+        return SlowProgress(self._settings, problem.prior.parameters.stopping)
 
     def evaluate(
         self, image: Any, targets: Targets, inputs: dict[str, Any], part: tuple[int, int] | None
@@ -165,7 +165,7 @@ class Step:
     def _style_features(self) -> list[StyleFeatures]:
         """Return the features of the styles.
 
-        For a large frame they are computed anew, to save memory: that takes 2 % of its time.
+        For a large frame they are computed each time, to save memory: 2 % of its time.
         """
         found = self._encoded or self._encode_styles()
         self._encoded = found if self._area < LARGE else []

@@ -4,6 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,20 +100,8 @@ class Stylizer:
         if count == 0 or not problem.free.any():
             found = Stylized(start, matches=None if prior is None else prior.matches)
             return _with_output(found, problem)
-
         warnings: list[str] = []
-
-        def improve(
-            problem: FrameProblem, start: Image, made: int, coarsest: Image | None
-        ) -> Stylized:
-            counted = _counted(progress, made)
-            own = evaluations_at(count, finer=coarsest is not None)
-
-            def optimised(step: Step) -> Stylized:
-                return step.improve(start, problem, own, counted, coarsest=coarsest)
-
-            return self._within_memory(problem.frame, optimised, warnings)
-
+        improve = partial(self._improve, count, progress, warnings)
         if prior is None:
             found = coarse_to_fine(problem, self.begin, improve, self.settings.seed)
         else:
@@ -120,23 +109,6 @@ class Stylizer:
         if math.prod(content.shape[:2]) >= LARGE:
             release_memory()  # for the optical flow of later frames
         return replace(_with_output(found, problem), warnings=tuple(warnings))
-
-    def _within_memory(
-        self, image: Image, optimised: Callable[[Step], Stylized], warnings: list[str]
-    ) -> Stylized:
-        """Return `optimised` of the step for the size of `image`.
-
-        Where memory runs out, it is called again with a step in lower strips, if there is one.
-        """
-        while True:
-            step = self.step_at(image)
-            try:
-                return optimised(step)
-            except tf.errors.ResourceExhaustedError:
-                if not self._lower_strips(image, step.forward.strip_rows, warnings):
-                    raise
-            del step
-            release_memory()
 
     def _lower_strips(self, image: Image, rows: int | None, warnings: list[str]) -> bool:
         """Make the step for the size of `image` anew, in strips lower than `rows`; warn of it.
@@ -154,6 +126,32 @@ class Stylizer:
             "which takes longer"
         )
         return True
+
+    def _improve(
+        self,
+        steps: int,
+        progress: Progress | None,
+        warnings: list[str],
+        problem: FrameProblem,
+        start: Image,
+        made: int,
+        coarsest: Image | None,
+    ) -> Stylized:
+        """Return the result of one level; made: evaluations of earlier levels, for `progress`.
+
+        Where memory runs out, the level begins again in lower strips, with a new one of `warnings`.
+        """
+        own = evaluations_at(steps, finer=coarsest is not None)
+        while True:
+            step = self.step_at(problem.frame)
+            counted = _counted(progress, made)
+            try:
+                return step.improve(start, problem, own, counted, coarsest=coarsest)
+            except tf.errors.ResourceExhaustedError:
+                if not self._lower_strips(problem.frame, step.forward.strip_rows, warnings):
+                    raise
+            del step
+            release_memory()
 
     def step_at(self, image: Image) -> Step:
         """Return the step for the size of `image`, made at the first call for that size."""

@@ -5,6 +5,7 @@ masks are smooth, the K weights within a small tile are linear combinations of R
 moments of these R are computed and mixed.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from vidstyle.vgg.losses import style, summed
 
 __all__ = ["Planes", "plane_moments", "planes_of", "style_of_planes"]
 
-_MAX_WEIGHTED = 8_000_000  # weighted features of dense planes in memory at once
+_MAX_WEIGHTED = 8_000_000  # weighted features: 32 MB
 _RANK_TOLERANCE = 1e-3  # RMS error of the weights of a tile, of 1: less than 8-bit rounding
 _LARGE = 65_536  # positions of a layer above which tiles have 16 x 16 cells, not 8 x 8
 
@@ -144,11 +145,12 @@ def _low_rank(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return exact @ basis, basis.transpose(0, 2, 1)
 
 
-def plane_moments(features: Any, planes: Planes) -> Any:
+def plane_moments(features: Any, planes: Planes, at_once: int = _MAX_WEIGHTED) -> Any:
     """Return the moments of features [h, w, C] for each plane k: [K, C + 1, C].
 
     Σ_p w_k(p) f(p) f(p)ᵀ / Σ_p w_k(p), and below it Σ_p w_k(p) f(p) / Σ_p w_k(p). Differs from
-    Gatys et al. (2017), where the weight is squared.
+    Gatys et al. (2017), where the weight is squared. at_once: weighted features of dense planes in
+    memory at once.
     """
     channels = features.shape[2]
     rows = tf.reshape(features, (-1, channels))
@@ -160,7 +162,7 @@ def plane_moments(features: Any, planes: Planes) -> Any:
         weighted = gathered * planes.weights
         sums = tf.cond(
             dense,
-            lambda: _dense_sums(rows, planes),
+            lambda: _dense_sums(_tiles_of(rows, planes, at_once), planes),
             lambda: _sparse_sums(weighted, gathered, planes),
         )
         per_total = planes.totals[:, None, None]
@@ -173,7 +175,9 @@ def plane_moments(features: Any, planes: Planes) -> Any:
             )
             return tf.cond(
                 dense,
-                lambda: _dense_gradient(rows, planes, product_gradients, sum_gradients),
+                lambda: _dense_gradient(
+                    _tiles_of(rows, planes, at_once), planes, product_gradients, sum_gradients
+                ),
                 lambda: _sparse_gradient(weighted, planes, product_gradients, sum_gradients),
             )
 
@@ -227,11 +231,11 @@ class _Tiles(NamedTuple):
     mix: Any
 
 
-def _tiles_of(rows: Any, planes: Planes) -> list[_Tiles]:
-    """Return all tiles in groups of at most _MAX_WEIGHTED weighted features each."""
+def _tiles_of(rows: Any, planes: Planes, at_once: int) -> list[_Tiles]:
+    """Return all tiles in groups of at most `at_once` weighted features each."""
     (tiles, size), channels = planes.tiles.shape, rows.shape[1]
     rank, plane_count = tf.shape(planes.parts)[2], planes.totals.shape[0]
-    step = max(1, _MAX_WEIGHTED // (size * channels * plane_count))
+    step = max(1, at_once // (size * channels * plane_count))
     groups = []
     for first in range(0, tiles, step):
         count = min(step, tiles - first)
@@ -243,11 +247,11 @@ def _tiles_of(rows: Any, planes: Planes) -> list[_Tiles]:
     return groups
 
 
-def _dense_sums(rows: Any, planes: Planes) -> Any:
+def _dense_sums(groups: Sequence[_Tiles], planes: Planes) -> Any:
     """Return Σ w f fᵀ and below it Σ w f of each dense plane, [K, C + 1, C]."""
-    channels, count = rows.shape[1], planes.totals.shape[0]
+    channels, count = groups[0].rows.shape[2], planes.totals.shape[0]
     products, feature_sums = [], []
-    for group in _tiles_of(rows, planes):
+    for group in groups:
         product = tf.matmul(group.wide, group.rows, transpose_a=True)
         product = tf.reshape(product, (-1, channels * channels))
         products.append(tf.matmul(group.mix, product, transpose_a=True))
@@ -257,12 +261,14 @@ def _dense_sums(rows: Any, planes: Planes) -> Any:
     return tf.concat([square, summed(feature_sums)[:, None]], axis=1)
 
 
-def _dense_gradient(rows: Any, planes: Planes, product_gradients: Any, sum_gradients: Any) -> Any:
+def _dense_gradient(
+    groups: Sequence[_Tiles], planes: Planes, product_gradients: Any, sum_gradients: Any
+) -> Any:
     """Return the gradient of dense planes, [P, C]: see `_sparse_gradient`."""
-    channels = rows.shape[1]
+    channels = groups[0].rows.shape[2]
     flat = tf.reshape(product_gradients, (-1, channels * channels))
     gradients = []
-    for group in _tiles_of(rows, planes):
+    for group in groups:
         count = group.wide.shape[0]
         matrices = tf.reshape(group.mix @ flat, (count, -1, channels))
         offsets = tf.reshape(group.mix @ sum_gradients, (count, -1, channels))

@@ -16,7 +16,7 @@ __all__ = ["Source", "plane_loss", "plane_targets"]
 class Source(NamedTuple):
     """One style of a plane of the frame's guide.
 
-    style: its index. plane: index of the plane of its own guide; None: the whole picture. share:
+    style: its index. plane: index in the style's guide; None: the whole picture. share:
     its part of the blend; those of a plane add up to 1.
     """
 

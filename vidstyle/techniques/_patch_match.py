@@ -17,7 +17,7 @@ CELLS = 4  # cells in the height and width of a block
 _DISTANCE_COST = 0.1  # similarity: the cost of a displacement by the whole image
 _REUSE_COST = 0.05  # similarity: the cost of each earlier use of a corner
 _KEPT_LOSS = 0.1  # similarity: the loss up to which an earlier match is kept
-_CHUNK = 64_000_000  # similarities in memory at once
+_CHUNK = 64_000_000  # similarities in memory at once: 256 MB
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,13 @@ def match(
     style: BlockDescriptors,
     nodes: tuple[int, int],
     suggested: np.ndarray | None = None,
+    chunk: int = _CHUNK,
 ) -> np.ndarray:
     """Return matches float32 [rows, columns, 5]: row and column of a corner, similarity, 0, 0.
 
     Corners lie between the style's cells; rows and columns count cells. nodes: the (rows, columns)
     of nodes. suggested: the matches of an earlier frame, carried along the motion, NaN where
-    unknown; a suggested match is kept with all five values.
+    unknown; a suggested match is kept with all five values. chunk: similarities in memory at once.
     """
     tall, wide = (length + 1 for length in style.cells.shape[:2])
     row, column = np.divmod(np.arange(nodes[0] * nodes[1]), nodes[1])
@@ -95,7 +96,7 @@ def match(
     matches = np.zeros((len(row), 5), np.float32)
     uses = np.zeros((tall, wide), np.float32)
     suggestions = None if suggested is None else suggested.reshape(-1, 5)
-    step = max(1, _CHUNK // len(style_blocks))
+    step = max(1, chunk // len(style_blocks))
     for first in range(0, len(row), step):
         similarities = frame_blocks[first : first + step] @ style_blocks.T
         for index, similarity in enumerate(similarities.reshape(-1, tall, wide), start=first):

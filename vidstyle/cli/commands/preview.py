@@ -23,7 +23,7 @@ _TIMES = ("start", "end")  # replaced by --at
 
 def _settings() -> tuple[str, ...]:
     """Return the names of the settings that a preview takes."""
-    looks = (n for n, (_, facts) in declared_options(Settings).items() if facts.scope == "look")
+    looks = (n for n, (_, spec) in declared_options(Settings).items() if spec.scope == "look")
     return (*(name for name in looks if name not in _TIMES), "overwrite")
 
 

@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> None:
     with progress_callbacks("selecting", as_json=args.json, quiet=args.quiet) as callbacks:
         count = write_selection(
             args.source, args.output, objects, grabcut=args.grabcut, preview=args.preview,
-            **options.given_options(args, Settings), **callbacks,
+            notify=callbacks["notify"], warn=callbacks["warn"],
+            **options.given_options(args, Settings),
         )  # fmt: skip
     if args.json:
         print_json({"event": "done", "output": str(args.output), "pictures": count})

@@ -1,8 +1,12 @@
 """`vidstyle studio`: the browser interface, on this machine."""
 
 import argparse
+import sys
+import webbrowser
 from pathlib import Path
+from threading import Thread
 
+from vidstyle.cli.terminal import printable
 from vidstyle.errors import UsageError
 
 SUMMARY = "open the studio in a browser: paint masks, preview, compare and run"
@@ -31,4 +35,16 @@ def run(args: argparse.Namespace) -> None:
 
     if not args.port.isdecimal() or int(args.port) > 65535:
         raise UsageError(f"--port: expected a number from 0 to 65535, got {args.port!r}")
-    serve(args.clip, host=args.host, port=int(args.port), browser=not args.no_browser)
+
+    def ready(address: str, start: Path, open_to_others: bool) -> None:
+        print(f"The studio is open at {address}\nIt ends with Ctrl-C; jobs go on.", flush=True)
+        if open_to_others:
+            text = (
+                "vidstyle: warning: whoever can reach this address and has the link can read and "
+                f"write below {start}; the connection is not encrypted"
+            )
+            print(printable(text), file=sys.stderr, flush=True)
+        if not args.no_browser:
+            Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    serve(args.clip, host=args.host, port=int(args.port), ready=ready)

@@ -25,19 +25,19 @@ async function start() {
   document.body.dataset.ready = "1";
 }
 
-// The command line and the job file of what was clicked.
+// The command line and the job file of the settings of the page.
 let described = { command: "", job: "" };
-let asked = "";
+let requested = "";
 let timer = 0;
 async function describe() {
   const values = request(painted());
-  if (typeof values === "string") { described = {}; asked = ""; byId("command").textContent = values; return; }
-  if (JSON.stringify(values) === asked) return;
-  asked = JSON.stringify(values);
+  if (typeof values === "string") { described = {}; requested = ""; byId("command").textContent = values; return; }
+  if (JSON.stringify(values) === requested) return;
+  requested = JSON.stringify(values);
   try {
     described = await postJson("/api/describe", values);
     byId("command").textContent = described.command;
-  } catch (error) { described = {}; asked = ""; byId("command").textContent = error.message; }
+  } catch (error) { described = {}; requested = ""; byId("command").textContent = error.message; }
 }
 onChange(() => { drawViews(); drawTools(); clearTimeout(timer); timer = setTimeout(() => { describe(); showPlan(); }, 250); });
 

@@ -18,7 +18,7 @@ export function openPanel() {
     path.value = found.path;
     const rows = found.entries.map((one) => el("li", {}, el("button", {
       type: "button", onclick: () => (one.folder ? show(one.path) : openClip(one.path)) },
-    `${one.folder ? "📁" : "🎞"} ${one.name}`)));
+    one.folder ? `${one.name}/` : one.name)));
     if (found.parent) rows.unshift(el("li", {}, el("button", { type: "button", onclick: () => show(found.parent) }, "↑ up")));
     list.replaceChildren(...rows);
   });
@@ -106,7 +106,7 @@ export function wherePanel() {
       el("button", { type: "button",
         onclick: () => { change({ technique: "region", output: "" }); refresh(); } }, "A style for each region")];
   }
-  if (!state.styles.length) return [el("p", {}, "Choose a style picture first: each has a layer of its own.")];
+  if (!state.styles.length) return [el("p", {}, "Choose a style picture first: each has its own layer.")];
   const map = !uses("mask");
   const act = (text, action, id) => el("button", { type: "button", onclick: action, id }, text);
   return [
@@ -213,7 +213,7 @@ function field(one, id, value, set) {
     } }), listed ? el("small", {}, `or ${one.words.join(", ")}`) : null);
 }
 
-// One plan is asked for at a time: the newest request, and only if it is another one.
+// One plan is requested at a time: the newest request, and only if it is another one.
 const planned = { key: "", box: null, busy: false };
 export const showPlan = tried(async () => {
   const box = byId("plan");
@@ -239,7 +239,7 @@ function planBox(plan) {
       [bytes(plan.bytes), "disk"]].map(([value, name]) => el("div", {}, el("b", {}, String(value)), el("small", {}, name))));
 }
 
-// The panels by name; others add theirs.
+// The panels by name; other modules add more.
 export const PANELS = { open: ["Open", openPanel], style: ["Style", stylePanel], where: ["Where", wherePanel], settings: ["Settings", settingsPanel] };
 
 export const refresh = tried(async () => {

@@ -46,7 +46,7 @@ export async function showClip() {
 }
 
 let wanted = null;
-let aim = 0; // the frame that was asked for last
+let aim = 0; // the frame that was requested last
 let busy = false;
 export const step = (by) => seek(aim + by);
 export async function seek(index) {

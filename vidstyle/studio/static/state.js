@@ -40,7 +40,7 @@ function givenOptions() {
   return Object.fromEntries(Object.entries(state.options).filter(([name]) => known.has(name)));
 }
 
-// Return the request that was clicked, or a sentence that says what is missing.
+// Return the request that was clicked, or a sentence that names the missing input.
 export function request(painted = {}) {
   if (!state.clip) return "Open a clip first.";
   if (!state.styles.length) return "Choose a style picture.";
