@@ -66,6 +66,7 @@ class Stylizer:
         self._minimise = minimise
         self._steps: OrderedDict[tuple[int, int], Step] = OrderedDict()
         self._shortages: dict[tuple[int, int], int] = {}
+        self._warnings: list[str] = []  # of the present call of `stylize`
         self.traces = 0
 
     def begin(self, content: Image, guide: Guide | None = None) -> Image:
@@ -100,17 +101,17 @@ class Stylizer:
         if count == 0 or not problem.free.any():
             found = Stylized(start, matches=None if prior is None else prior.matches)
             return _with_output(found, problem)
-        warnings: list[str] = []
-        improve = partial(self._improve, count, progress, warnings)
+        self._warnings.clear()
+        improve = partial(self._improve, count, progress)
         if prior is None:
             found = coarse_to_fine(problem, self.begin, improve, self.settings.seed)
         else:
             found = improve(problem, start, 0, None)
         if math.prod(content.shape[:2]) >= LARGE:
             release_memory()  # for the optical flow of later frames
-        return replace(_with_output(found, problem), warnings=tuple(warnings))
+        return replace(_with_output(found, problem), warnings=tuple(self._warnings))
 
-    def _lower_strips(self, image: Image, rows: int | None, warnings: list[str]) -> bool:
+    def _lower_strips(self, image: Image, rows: int | None) -> bool:
         """Make the step for the size of `image` anew, in strips lower than `rows`; warn of it.
 
         Return False if there are none.
@@ -121,7 +122,7 @@ class Stylizer:
         lower = self.step_at(image).forward.strip_rows
         if lower is None or (rows is not None and lower >= rows):
             return False
-        warnings.append(
+        self._warnings.append(
             f"memory ran out at {width} x {height} pixels; continuing in strips of {lower} rows, "
             "which takes longer"
         )
@@ -131,7 +132,6 @@ class Stylizer:
         self,
         steps: int,
         progress: Progress | None,
-        warnings: list[str],
         problem: FrameProblem,
         start: Image,
         made: int,
@@ -139,7 +139,7 @@ class Stylizer:
     ) -> Stylized:
         """Return the result of one level; made: evaluations of earlier levels, for `progress`.
 
-        Where memory runs out, the level begins again in lower strips, with a new one of `warnings`.
+        Where memory runs out, the level begins again in lower strips, with a warning.
         """
         own = evaluations_at(steps, finer=coarsest is not None)
         while True:
@@ -148,7 +148,7 @@ class Stylizer:
             try:
                 return step.improve(start, problem, own, counted, coarsest=coarsest)
             except tf.errors.ResourceExhaustedError:
-                if not self._lower_strips(problem.frame, step.forward.strip_rows, warnings):
+                if not self._lower_strips(problem.frame, step.forward.strip_rows):
                     raise
             del step
             release_memory()
