@@ -143,7 +143,10 @@ def test_the_loss_in_strips_equals_that_of_the_whole_image(
         traced = size.evaluate
         size.evaluate = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
         size.improve(
-            noise(150, 200, 3), FrameProblem(frame, None, False), 1, lambda count, total: None
+            noise(150, 200, 3),
+            FrameProblem(frame, None, False),
+            1,
+            lambda count, total, image: None,
         )
         return caught[0], size.forward
 
