@@ -191,14 +191,14 @@ def test_pictures_that_appear_during_tracking_are_not_replaced(
 ) -> None:
     """The fourth picture finds a file of another program."""
     monkeypatch.chdir(workspace)
-    write = propagate._write
+    write = propagate.write_picture
 
     def writing(path: Path, *given: object, **named: object) -> None:
         if path.name == "000003.png" and not path.exists():
             path.write_text("mine")
         write(path, *given, **named)
 
-    monkeypatch.setattr(propagate, "_write", writing)
+    monkeypatch.setattr(propagate, "write_picture", writing)
     arguments = ["track", "shoot/clip.mp4", "--mask", "keys", "-o", "all"]
     assert main.main(arguments) == 2
     assert "all/000003.png appeared while frames were tracked" in capsys.readouterr().err
@@ -253,7 +253,7 @@ def test_an_output_that_appears_during_the_run_is_not_replaced(
     make: Callable[[str], Job], name: str, appeared: Appear, *, late: bool
 ) -> None:
     job = make(name)
-    encode, check = media.encode, Checkpoint._check_free
+    encode, write_manifest = media.encode, Checkpoint._write_manifest
 
     def encoding(*given: Any) -> list[str]:
         found = encode(*given)
@@ -261,16 +261,17 @@ def test_an_output_that_appears_during_the_run_is_not_replaced(
             appeared(job.output)
         return found
 
-    def checking(*given: Any, **named: Any) -> None:
-        check(*given, **named)
-        if late:
+    def writing(state: Checkpoint, published: dict[str, Any]) -> None:
+        """Outputs are checked before the manifest names them, and renamed afterwards."""
+        write_manifest(state, published)
+        if late and published:
             appeared(job.output)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(media, "encode", encoding)
-        patch.setattr(Checkpoint, "_check_free", checking)
+        patch.setattr(Checkpoint, "_write_manifest", writing)
         with pytest.raises(
-            UsageError, match=r"appeared while .*--overwrite .* are kept in .*style"
+            UsageError, match=r"appeared during the run.*--overwrite .* are kept in .*style"
         ):
             run(job)
     mine = job.output / "000002.png" if name == "frames" and job.output.is_dir() else job.output

@@ -4,6 +4,7 @@ The command line, `--help`, the manifest and the Python API are derived from the
 """
 
 import math
+import re
 from dataclasses import Field, asdict, dataclass, field, fields
 from fractions import Fraction
 from typing import Any, Literal, get_args
@@ -210,6 +211,12 @@ class Settings:
         "pixel format of the video by its FFmpeg name: yuv444p, yuv420p10le, …",
         scope="output",
     )
+    device: str = option(
+        "auto",
+        "where TensorFlow computes: 'auto' (a GPU if there is one), 'cpu', 'gpu', or 'gpu:N' for "
+        "the N-th GPU, from 0",
+        scope="run",
+    )
     keep_frames: bool = option(
         False, "keep all frames in OUTPUT.vidstyle/ after the run", scope="run"
     )
@@ -224,6 +231,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if not re.fullmatch(r"auto|cpu|gpu(:\d{1,3})?", self.device, re.ASCII):
+            raise SettingsError(
+                f"--device: expected auto, cpu, gpu or gpu:N (gpu:0), got {self.device!r}"
+            )
         if self.restart and self.resume_from is not None:
             raise SettingsError(
                 "--resume-from: expected without --restart, which discards frames; use one of them"

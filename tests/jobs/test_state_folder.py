@@ -136,7 +136,7 @@ def test_frames_without_a_manifest_need_restart(
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     before = contents(state)
     for shard in (None, (1, 2)):
-        with pytest.raises(StateError, match=r"no manifest\.json .*add --restart to discard"):
+        with pytest.raises(StateError, match=r"no manifest\.json, .*add --restart to discard"):
             run(make()) if shard is None else run_shard(make(), shard)
         assert contents(state) == before
     run(make(restart=True))

@@ -16,10 +16,10 @@ from vidstyle.errors import OutputError, UsageError
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
 from vidstyle.media import animation_write, video_write
-from vidstyle.media.clip import MOVIES
-from vidstyle.media.codecs import _CONTAINER_CODECS, CODECS, choose
+from vidstyle.media.codecs import CODECS, choose
+from vidstyle.media.containers import CONTAINERS
 
-_EVERY = [(suffix, name) for suffix, kind in MOVIES.items() for name in _CONTAINER_CODECS[kind]]
+_EVERY = [(row.suffix, name) for row in CONTAINERS.values() for name in row.video]
 _PATCHES = np.array(
     [(0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 30), (30, 200, 30), (30, 30, 200)]
 )

@@ -21,8 +21,8 @@ from vidstyle import media, memory
 from vidstyle.cli.main import main
 from vidstyle.errors import MediaError
 from vidstyle.guides import files
-from vidstyle.media import animation_read, containers, decode, large, pictures, sources
-from vidstyle.media.containers import DEMUXERS, open_container
+from vidstyle.media import animation_read, decode, demuxers, large, pictures, sources
+from vidstyle.media.demuxers import DEMUXERS, open_container
 
 # Playlists. {0}: the playlist's name; {1}: the name of a video beside it
 
@@ -119,10 +119,10 @@ def test_no_allowed_demuxer_opens_other_files() -> None:
 
 
 def test_pyav_opens_inputs_in_one_place_only() -> None:
-    root = Path(containers.__file__).parents[1]
+    root = Path(demuxers.__file__).parents[1]
     for path in root.rglob("*.py"):
         for line in path.read_text().splitlines():
-            if "av.open(" in line and path.name != "containers.py":
+            if "av.open(" in line and path.name != "demuxers.py":
                 assert '"w"' in line, f"{path.name}: {line.strip()}"
 
 

@@ -16,7 +16,7 @@ class NoCoherence:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._is_cut = False
+        self._is_cut = self._begins = False
         self.shots = 0
 
     @property
@@ -37,7 +37,8 @@ class NoCoherence:
 
     def prior(self) -> None:
         """Return None."""
+        self._begins = self._is_cut
 
     def finish(self, stylized: "Stylized") -> "tuple[Image, FrameRecord]":
         """Return the output image as it is."""
-        return stylized.output_image, FrameRecord(cut=self._is_cut)
+        return stylized.output_image, FrameRecord(cut=self._begins)

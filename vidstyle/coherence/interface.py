@@ -1,9 +1,10 @@
 """Coherence: the interface of a temporal method, which relates each frame to earlier ones.
 
-A run calls `advance` for every frame in order, and `prior` and `finish` for each frame that it
-stylises. Implementations: `DefaultCoherence` (default.py) and `NoCoherence` (cold.py); the
-benchmark adds others (benchmarks/arms.py). Another method is another class, given to
-`jobs.pipeline.run` as `coherence`.
+A run calls `advance` for every frame in order, and `prior` and then `finish` for each frame that
+it stylises. Between these two it may already advance to the next frame, in another thread: `finish`
+is about the frame of the last `prior`. Implementations: `DefaultCoherence` (default.py) and
+`NoCoherence` (cold.py); the benchmark adds others (benchmarks/arms.py). Another method is another
+class, given to `jobs.pipeline.run` as `coherence`.
 """
 
 from collections.abc import Callable
@@ -122,7 +123,7 @@ class Coherence(Protocol):
         ...
 
     def finish(self, stylized: "Stylized") -> tuple[Image, FrameRecord]:
-        """Return the output image of the newest frame, and what to save with it.
+        """Return the output image of the last `prior`'s frame, and what to save with it.
 
         stylized: what the stylizer made with the prior, before it is deflickered.
         """

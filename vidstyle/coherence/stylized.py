@@ -24,6 +24,7 @@ class Stylized:
         `output_image`.
     opacity: float32 [H, W, 1], 0..1, the share of the stylised image in the output image, the rest
         being the source; None: 1 everywhere.
+    warnings: sentences for the user.
     """
 
     output_image: Image
@@ -34,6 +35,7 @@ class Stylized:
     unblended_image: Image = None  # type: ignore[assignment]  # set by __post_init__
     frame_equivalents: float = 0.0
     opacity: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("optimised_image", "unblended_image"):

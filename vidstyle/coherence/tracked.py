@@ -1,6 +1,7 @@
-"""TrackedCoherence: what the temporal methods that follow shots have in common."""
+"""TrackedCoherence: base of the temporal methods that track shots."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vidstyle.coherence.deflicker import deflickered
@@ -17,14 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["TrackedCoherence"]
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A frame between `prior` and `finish`; the tracker may have advanced since."""
+
+    frame: SourceFrame
+    prior: "TemporalPrior | None"
+    is_cut: bool
+    resumed_from: int | None
+
+
 class TrackedCoherence(ABC):
-    """A Coherence with shots; a subclass says how the prior follows from the earlier frames."""
+    """A Coherence that tracks shots; a subclass computes the prior from earlier frames."""
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.tracker = ShotTracker(context)
         self._newest: SourceFrame | None = None
-        self._prior: TemporalPrior | None = None
+        self._begun: _Begun | None = None
 
     @property
     def shots(self) -> int:
@@ -43,7 +54,7 @@ class TrackedCoherence(ABC):
 
     def advance(self, frame: SourceFrame) -> bool:
         """See Coherence."""
-        self._newest, self._prior = frame, None
+        self._newest = frame
         return self.tracker.advance(frame)
 
     def prior(self) -> "TemporalPrior | None":
@@ -51,6 +62,13 @@ class TrackedCoherence(ABC):
 
         None too if the shot began in the dark and the frame is light, or if the method asks for it.
         """
+        assert self._newest is not None, "advance was not called"
+        found = self._prior()
+        tracker = self.tracker
+        self._begun = _Begun(self._newest, found, tracker.is_cut, tracker.resumed_from)
+        return found
+
+    def _prior(self) -> "TemporalPrior | None":
         tracker = self.tracker
         moved, tracker.motion = tracker.motion, None  # freed early: it is large
         first, current = tracker.first, tracker.current
@@ -63,7 +81,6 @@ class TrackedCoherence(ABC):
         if found.reinitialized:
             self.reinitialize()
             return None
-        self._prior = found
         return found
 
     @abstractmethod
@@ -81,16 +98,16 @@ class TrackedCoherence(ABC):
 
     def finish(self, stylized: "Stylized") -> "tuple[Image, FrameRecord]":
         """See Coherence. The output is deflickered if the prior has the previous output."""
-        assert self._newest is not None, "advance was not called"
-        prior, frame, is_cut = self._prior, self._newest, self.tracker.is_cut
-        self._prior = None
+        assert self._begun is not None, "prior was not called"
+        begun, self._begun = self._begun, None
+        prior, frame = begun.prior, begun.frame
         if self.context.deflickers and prior is not None and prior.previous_output is not None:
             own = self.context.parameters.deflicker
             stylized = deflickered(stylized, frame.image, prior.previous_output, own)
         record = FrameRecord(
-            cut=is_cut,
-            reinitialized=prior is None and not (is_cut or frame.is_faded_out),
-            resumed_from=self.tracker.resumed_from,
+            cut=begun.is_cut,
+            reinitialized=prior is None and not (begun.is_cut or frame.is_faded_out),
+            resumed_from=begun.resumed_from,
             notes=frame_notes(stylized, prior),
         )
         return stylized.output_image, record

@@ -37,8 +37,8 @@ from vidstyle.jobs.manifest import (
 )
 from vidstyle.jobs.stylizer_cache import StylizerCache
 from vidstyle.jobs.targets import is_whole
-from vidstyle.media.clip import MOVIES
 from vidstyle.media.codecs import PICTURE_CODECS
+from vidstyle.media.containers import MOVIES
 
 __all__ = ["BatchWork", "MakeJob", "job_of", "retry_while_locked"]
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from vidstyle.coherence.interface import Coherence, SourceFrame
 from vidstyle.coherence.stylized import Stylized
 from vidstyle.errors import VidstyleError
+from vidstyle.jobs.ahead import LookAhead
 from vidstyle.jobs.checkpoint import Checkpoint
-from vidstyle.jobs.events import FrameEvent, OnEvent, StepEvent
+from vidstyle.jobs.events import FrameEvent, OnEvent, StepEvent, WarningEvent
 from vidstyle.jobs.plan import Work
 from vidstyle.stylizer.protocol import Stylizes
 
@@ -23,18 +24,26 @@ __all__ = ["Watch", "stylize_each", "stylize_frame"]
 def stylize_each(
     work: Work, state: Checkpoint, stylizer: Stylizes, coherence: Coherence, left: int
 ) -> int:
-    """Stylise and save the shots of a shard; return the number of shots in the clip."""
-    for frame in _source_frames(work):
-        began = time.monotonic()
-        coherence.advance(frame)
-        if state.has(frame.position):
-            continue
-        left -= work.left([frame.position])
-        if coherence.is_assigned:
-            report = _stylize_and_save(work, state, stylizer, coherence, frame, began)
-            count = len(work.indices)
-            work.notify(FrameEvent(index=frame.position, of=count, left=left, **report))
-    return coherence.shots
+    """Stylise and save the shots of a shard; return the number of shots in the clip.
+
+    While a frame is optimised, the temporal method already advances to the next one: see LookAhead.
+    """
+    with LookAhead(_source_frames(work), coherence) as ahead:
+        while True:
+            began = time.monotonic()
+            frame = ahead.take()
+            if frame is None:
+                return coherence.shots
+            if state.has(frame.position):
+                continue
+            left -= work.left([frame.position])
+            if coherence.is_assigned:
+                prior = coherence.prior()
+                ahead.begin()
+                made = _stylized(work, stylizer, frame, prior)
+                report = _save(state, coherence, frame, made, began)
+                count = len(work.indices)
+                work.notify(FrameEvent(index=frame.position, of=count, left=left, **report))
 
 
 def _source_frames(work: Work) -> Iterator[SourceFrame]:
@@ -42,20 +51,19 @@ def _source_frames(work: Work) -> Iterator[SourceFrame]:
         yield SourceFrame(position, image, guide, work.fades.get(position))
 
 
-def _stylize_and_save(
-    work: Work,
-    state: Checkpoint,
-    stylizer: Stylizes,
-    coherence: Coherence,
-    frame: SourceFrame,
-    began: float,
-) -> dict[str, Any]:
-    """Stylise and save one frame; return its report. A frame that is faded out is kept as it is."""
-    prior = coherence.prior()
+def _stylized(
+    work: Work, stylizer: Stylizes, frame: SourceFrame, prior: "TemporalPrior | None"
+) -> Stylized:
+    """Stylise one frame. A frame that is faded out is kept as it is."""
     if frame.is_faded_out:
-        made = Stylized(frame.image)
-    else:
-        made = stylize_frame(work, stylizer, frame.position, frame.image, frame.guide, prior)
+        return Stylized(frame.image)
+    return stylize_frame(work, stylizer, frame.position, frame.image, frame.guide, prior)
+
+
+def _save(
+    state: Checkpoint, coherence: Coherence, frame: SourceFrame, made: Stylized, began: float
+) -> dict[str, Any]:
+    """Save a stylised frame; return its report."""
     output_image, record = coherence.finish(made)
     report = {
         **_report(made, seconds=time.monotonic() - began),
@@ -99,7 +107,7 @@ def stylize_frame(
     guide: "Guide | None",
     prior: "TemporalPrior | None",
 ) -> Stylized:
-    """Stylise one frame and report each evaluation.
+    """Stylise one frame and report each evaluation, and warnings.
 
     Raises CancelledError, and VidstyleError if memory runs out.
     """
@@ -111,7 +119,7 @@ def stylize_frame(
         watch.check()
 
     try:
-        return stylizer.stylize(frame, guide=guide, prior=prior, progress=progress)
+        made = stylizer.stylize(frame, guide=guide, prior=prior, progress=progress)
     except Exception as error:
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             height, width = frame.shape[:2]
@@ -120,3 +128,6 @@ def stylize_frame(
                 "again"
             ) from error
         raise
+    for message in made.warnings:
+        watch.notify(WarningEvent(message=message))
+    return made

@@ -250,6 +250,11 @@ def _prepare(job: Job) -> "tuple[Clip, list[Style]]":
         restart=settings.restart,
         output_options=settings.of_scope("output"),
     )
+    if settings.device.startswith("gpu") and job.optimises:
+        with preserved():
+            from vidstyle.vgg.device import choose_device
+
+        choose_device(settings.device)
     return probe_source(job), job.read_styles()
 
 

@@ -183,7 +183,7 @@ def _make_stylizer(
 ) -> "tuple[Stylizes, Technique, Settings]":
     """Return the stylizer of a stream, its technique and its settings. Raises VidstyleError."""
     chosen, look = parse_options(technique, settings)
-    known = set(look.of_scope("look")) - _OF_FILES | set(options(chosen))
+    known = {"device", *look.of_scope("look"), *options(chosen)} - _OF_FILES
     if unknown := sorted(settings.keys() - known):
         raise UsageError(
             f"{unknown[0]}: expected no option of a source file, an output or a saved state; leave "

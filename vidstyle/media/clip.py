@@ -9,7 +9,6 @@ from typing import Any, Literal
 from vidstyle.errors import MediaError, UsageError
 
 __all__ = [
-    "MOVIES",
     "Clip",
     "Kind",
     "Stream",
@@ -21,9 +20,6 @@ __all__ = [
 ]
 
 Kind = Literal["video", "animation", "picture", "photos", "sequence"]
-
-# Video file suffix -> FFmpeg format name.
-MOVIES = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 _SLACK = 1e-6  # seconds of tolerance, so that the float 0.1 selects frame 3 at 30 fps
 

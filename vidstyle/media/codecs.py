@@ -1,4 +1,4 @@
-"""Encoding choices: the codecs of each container and the pixel formats of each codec."""
+"""Encoding choices: the codecs of video and pictures, and their pixel formats."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vidstyle.environment import variable
 from vidstyle.errors import UsageError
-from vidstyle.media.clip import MOVIES, Clip
+from vidstyle.media.clip import Clip
+from vidstyle.media.containers import CONTAINERS, MOVIES
 
 if TYPE_CHECKING:
     from av.video.format import VideoFormat
@@ -94,12 +95,6 @@ CODECS = {
 }
 # Picture codec -> suffix of the pictures in an output folder.
 PICTURE_CODECS = {"png": ".png", "jpg": ".jpg", "tiff": ".tiff", "webp": ".webp"}
-_CONTAINER_CODECS = {
-    "mp4": ("h264", "hevc", "av1"),
-    "mov": ("h264", "hevc", "prores"),
-    "matroska": ("h264", "hevc", "vp9", "av1", "prores", "ffv1"),
-    "webm": ("vp9", "av1"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +127,7 @@ def choose(clip: Clip, suffix: str, encoding: EncodingOptions) -> OutputFormat:
     Unset options default to the container's first codec that keeps the alpha and depth of the
     source. Raises UsageError for a codec or pixel format that the container does not support.
     """
-    codec_names = _CONTAINER_CODECS[MOVIES[suffix.lower()]]
+    codec_names = CONTAINERS[MOVIES[suffix.lower()]].video
     if encoding.codec is not None and encoding.codec not in codec_names:
         raise UsageError(
             f"--codec: expected one of {', '.join(codec_names)} in {suffix}, got {encoding.codec}; "

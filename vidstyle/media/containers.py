@@ -1,58 +1,50 @@
-"""Opening of media files with FFmpeg, restricted to self-contained formats and the named file.
+"""Containers: the rules of each container of a video output, a row each."""
 
-FFmpeg otherwise chooses among more than 300 demuxers by a file's first bytes. Some of them follow
-text to other files, devices or the network (HLS, DASH, concat, SDP, IMF, image2 patterns), some
-render any text as pictures (tty, subtitles), some are devices.
-"""
+from dataclasses import dataclass
 
-from pathlib import Path
-from typing import BinaryIO
-
-import av
-from av.container import InputContainer
-
-from vidstyle.media.large import check_regular
-from vidstyle.memory import memory_limit
-
-__all__ = ["DEMUXERS", "MOST_PIXELS", "open_container", "open_memory"]
-
-# Names of FFmpeg demuxers that read only the file they are given.
-DEMUXERS = (
-    # video containers
-    "mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "live_flv", "asf", "asf_o",
-    "mxf", "ogg", "nut", "rm", "wtv", "dv", "gxf", "nsv", "nuv", "ivf", "lxf", "bink", "smk", "swf",
-    # video without a container
-    "av1", "obu", "h261", "h263", "h264", "hevc", "vvc", "m4v", "mpegvideo", "vc1", "vc1test",
-    "cavsvideo", "dirac", "dnxhd", "mjpeg", "mjpeg_2000", "yuv4mpegpipe", "apv",
-    # animations and single pictures that Pillow does not read
-    "gif", "apng", "flic", "jpegxl_anim", "jpegxl_pipe", "exr_pipe", "dpx_pipe", "hdr_pipe",
-    "psd_pipe", "qoi_pipe", "sgi_pipe", "pcx_pipe", "dds_pipe", "pam_pipe", "pfm_pipe",
-    "phm_pipe", "sunrast_pipe", "jpegls_pipe", "jpegxs_pipe",
-    # sound, so that the error says that there is no video stream
-    "wav", "w64", "aiff", "mp3", "flac", "aac", "ac3", "eac3", "caf",
-)  # fmt: skip
-MOST_PIXELS = 12288 * 6480  # per video frame: 12K, the largest of cameras
-_OPENING = 1 << 30  # bytes that FFmpeg may allocate for a file's index and first frames
+__all__ = ["CONTAINERS", "MOVIES", "Container"]
 
 
-def open_memory(file: BinaryIO) -> InputContainer:
-    """Open a media file in memory, written by vidstyle itself, from its start."""
-    file.seek(0)
-    options = {"format_whitelist": ",".join(DEMUXERS)}
-    return av.open(file, "r", metadata_errors="replace", options=options)
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """The rules of a container.
 
-
-def open_container(path: Path) -> InputContainer:
-    """Open a media file with FFmpeg and read its headers; no other file is opened.
-
-    Raises MediaError if it is not a regular file; PyAV's exceptions for a format that is unknown,
-    not in DEMUXERS or damaged.
+    suffix: of its files. video: its codecs (see codecs.CODECS), the preferred ones first. sound:
+    the encoder of sound that is not copied and not lossless. lossless_sound: the encoders of
+    lossless sound, "pcm" for the PCM of its depth; empty: it is encoded like other sound. played:
+    sound codecs that common players support (QuickTime, Windows, browsers); None: all that the
+    container takes. subtitles: the codec that text subtitles are converted to.
     """
-    check_regular(path)
-    options = {
-        "format_whitelist": ",".join(DEMUXERS),
-        "protocol_whitelist": "file",
-        "max_pixels": str(MOST_PIXELS),  # of frames decoded while the headers are read
-    }
-    with memory_limit(_OPENING):
-        return av.open(f"file:{path}", "r", metadata_errors="replace", options=options)
+
+    suffix: str
+    video: tuple[str, ...]
+    sound: str = "aac"
+    lossless_sound: tuple[str, ...] = ()
+    played: frozenset[str] | None = None
+    subtitles: str
+
+
+_PLAYED = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
+CONTAINERS = {  # by FFmpeg's name of the format
+    "mp4": Container(
+        suffix=".mp4",
+        video=("h264", "hevc", "av1"),
+        played=_PLAYED | {"flac", "opus"},
+        subtitles="mov_text",
+    ),
+    "mov": Container(
+        suffix=".mov",
+        video=("h264", "hevc", "prores"),
+        lossless_sound=("pcm",),
+        played=_PLAYED | {"adpcm_ima_qt"},
+        subtitles="mov_text",
+    ),
+    "matroska": Container(
+        suffix=".mkv",
+        video=("h264", "hevc", "vp9", "av1", "prores", "ffv1"),
+        lossless_sound=("pcm", "flac"),
+        subtitles="srt",
+    ),
+    "webm": Container(suffix=".webm", video=("vp9", "av1"), sound="libopus", subtitles="webvtt"),
+}
+MOVIES = {row.suffix: name for name, row in CONTAINERS.items()}  # FFmpeg's name by suffix

@@ -15,8 +15,9 @@ import av.error
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 
-from vidstyle.media.containers import open_container
+from vidstyle.media.containers import CONTAINERS
 from vidstyle.media.decode import FAULTS, open_video, packets, timeline_of
+from vidstyle.media.demuxers import open_container
 from vidstyle.media.sound import Plan, plan_sounds
 from vidstyle.media.sound import stream_title as _title
 from vidstyle.media.stream_copy import (
@@ -30,7 +31,6 @@ from vidstyle.media.transcoding import Transcoder, Window, add_encoder
 
 __all__ = ["Remuxer", "Window", "copy_tags"]
 
-_SUBTITLE_CODECS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "webvtt"}
 # Languages whose QuickTime code differs from ISO 639-2.
 _QUICKTIME = {
     "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi",
@@ -301,7 +301,7 @@ def _subtitle_stream(stream: Any, out: OutputContainer) -> Any:
     context.open(strict=False)
     if not context.subtitle_header:
         raise ValueError("no text")
-    target: Any = out.add_stream(_SUBTITLE_CODECS[out.format.name])
+    target: Any = out.add_stream(CONTAINERS[out.format.name].subtitles)
     target.codec_context.subtitle_header = context.subtitle_header
     target.codec_context.time_base = target.time_base = stream.time_base
     target.codec_context.open()

@@ -12,6 +12,7 @@ import av
 import av.error
 from av.container import InputContainer
 
+from vidstyle.media.containers import CONTAINERS
 from vidstyle.media.decode import codec_name
 from vidstyle.media.layouts import holds, layout_names, speakers
 from vidstyle.media.transcoding import Encoding, Window
@@ -28,13 +29,6 @@ from vidstyle.media.trials import (
 
 __all__ = ["Plan", "plan_sounds", "stream_title"]
 
-# Codecs that common players support, by container: QuickTime, Windows and browsers for .mp4 and
-# .mov. Players of .mkv support what FFmpeg does; the .webm format limits its codecs itself.
-_PLAYABLE = {
-    "mp4": {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"},
-    "mov": {"aac", "mp3", "ac3", "eac3", "alac", "adpcm_ima_qt"},
-}
-_LOSSY = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}
 _NAMES = {"aac": "AAC", "libopus": "Opus", "flac": "FLAC"}
 _MIN_RATE = 7999  # Hz; few players support AAC's 7350 Hz
 _RATES = {"libopus": 48000}  # Hz; the output rate of every Opus decoder
@@ -86,8 +80,9 @@ def _plan_sound(excerpt: Excerpt, format_name: str, window: Window) -> Plan:
         what = "no packets" if not excerpt.packets else "nothing between these times"
         return Plan(action="drop", note=f"{title}: it holds {what}, so it was left out")
     sound = decode_sound(stream, excerpt.packets)
-    played = format_name not in _PLAYABLE or codec in _PLAYABLE[format_name]
-    pcm = codec.startswith("pcm_") and format_name in ("mov", "matroska")
+    rules = CONTAINERS[format_name]
+    played = rules.played is None or codec in rules.played
+    pcm = codec.startswith("pcm_") and "pcm" in rules.lossless_sound
     exact = pcm and window is not None  # PCM packets may be a second long
     copied = copy_survives(excerpt, format_name, sound)
     if copied and (played or pcm or sound is None) and not exact:
@@ -148,18 +143,19 @@ def _encodings(sound: DecodedSound, format_name: str) -> Iterator[Encoding]:
         encoding = _fitted(codec, sound, _PCM_LAYOUTS if pcm_of_matroska else None, lossless=True)
         if _holds(encoding.layout, sound):
             yield encoding
-    codec = _LOSSY[format_name]
+    codec = CONTAINERS[format_name].sound
     yield _fitted(codec, sound, _LAYOUTS[codec], lossless=False)
 
 
 def _exact_codecs(sound: DecodedSound, format_name: str) -> list[str]:
     """Return lossless encoders, if the source is lossless."""
     pcm = sound.codec.startswith("pcm_")
-    if format_name not in ("mov", "matroska") or not (pcm or _is_lossless(sound.codec)):
+    encoders = CONTAINERS[format_name].lossless_sound
+    if not encoders or not (pcm or _is_lossless(sound.codec)):
         return []
     own = [sound.codec] if pcm and sound.codec in av.codecs_available else []
     plain = [_PCM.get(sound.depth, "pcm_s24le")]
-    flac = ["flac"] if format_name == "matroska" and sound.count <= _MAX_FLAC_CHANNELS else []
+    flac = ["flac"] if "flac" in encoders and sound.count <= _MAX_FLAC_CHANNELS else []
     return [*own, *plain, *flac] if pcm else [*flac, *plain]
 
 

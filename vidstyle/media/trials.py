@@ -14,8 +14,8 @@ import av.error
 import numpy as np
 from av.container import InputContainer, OutputContainer
 
-from vidstyle.media.containers import open_memory
 from vidstyle.media.decode import FAULTS, codec_name, packets
+from vidstyle.media.demuxers import open_memory
 from vidstyle.media.layouts import Channels, decoded, merged, named, settle, speakers
 from vidstyle.media.transcoding import Encoding, SoundEncoder, Window, add_encoder, to_samples
 

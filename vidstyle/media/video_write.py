@@ -25,8 +25,9 @@ from av.video.stream import VideoStream
 from vidstyle.environment import variable
 from vidstyle.errors import ContainerError, UsageError, writing
 from vidstyle.image import Image, to_bytes, to_uint16
-from vidstyle.media.clip import MOVIES, Clip, output_times
+from vidstyle.media.clip import Clip, output_times
 from vidstyle.media.codecs import OutputFormat
+from vidstyle.media.containers import MOVIES
 from vidstyle.media.decode import FAULTS, SCALER, main_stream, open_video, reason
 from vidstyle.media.remux import Remuxer, Window, copy_tags
 from vidstyle.media.timestamps import packet_timeline

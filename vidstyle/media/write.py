@@ -11,8 +11,9 @@ from vidstyle.atomic import sync, sync_folder
 from vidstyle.errors import OutputError, UsageError, writing
 from vidstyle.image import Image, is_opaque, over_white, resize
 from vidstyle.inputs import check_apart
-from vidstyle.media.clip import MOVIES, Clip
+from vidstyle.media.clip import Clip
 from vidstyle.media.codecs import PICTURE_CODECS, EncodingOptions, OutputFormat, choose
+from vidstyle.media.containers import MOVIES
 from vidstyle.media.deep_pictures import DEEP, depth_of
 from vidstyle.media.metadata import write_with_metadata
 from vidstyle.media.pictures import WITH_ALPHA, WRITABLE, open_picture, write_picture

@@ -58,6 +58,7 @@ class SizeBuckets:
             found.evaluations,
             found.matches,
             frame_equivalents=share * found.frame_equivalents,
+            warnings=found.warnings,
         )
 
 

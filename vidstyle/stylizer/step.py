@@ -37,6 +37,7 @@ class Step:
 
     If only a window of the frame may change, one graph is traced for each size of the window.
     traced: called once for each trace. minimise: the minimiser, called as lbfgs.minimise is.
+    shortages: see Technique.strip_rows.
     """
 
     def __init__(  # noqa: PLR0913 - what one size needs of a stylizer
@@ -49,12 +50,14 @@ class Step:
         traced: Callable[[], None],
         *,
         minimise: Minimise = minimise,
+        shortages: int = 0,
     ) -> None:
         self._styles, self._technique, self._settings = styles, technique, settings
         self._count_trace = traced
         self._minimise = minimise
         self._content_layers = settings.content_layers if technique.has_content else ()
-        self.forward = forward_pass_for(encode, technique.strip_rows(size), self._content_layers)
+        rows = technique.strip_rows(size, shortages)
+        self.forward = forward_pass_for(encode, rows, self._content_layers)
         self._area, self._encoded = size[0] * size[1], list[StyleFeatures]()
         self._filter = FrequencyFilter(*size)
         self._graphs: OrderedDict[Any, Callable[..., Any]] = OrderedDict()

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.coherence.stylized import Stylized, blended
 from vidstyle.guides.guide import Guide
@@ -22,7 +24,7 @@ from vidstyle.stylizer.step import LARGE, Step
 from vidstyle.techniques import Style, Technique
 from vidstyle.techniques.basic import Basic
 from vidstyle.validation import check_frame, check_parts
-from vidstyle.vgg.device import make_deterministic
+from vidstyle.vgg.device import choose_device, make_deterministic
 from vidstyle.vgg.encoder import Features, load_encoder
 
 __all__ = ["Style", "Stylizer"]
@@ -40,7 +42,7 @@ class Stylizer:
     minimise: the minimiser, called as lbfgs.minimise is.
     traces: the number of steps traced so far.
     Raises WeightsError if the network cannot be loaded, UsageError or SettingsError for arguments
-    of a wrong type.
+    of a wrong type, UsageError if the device of `settings` is not available.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Stylizer:
     ) -> None:
         self.settings, self.technique = settings or Settings(), technique or Basic()
         check_parts(styles, Style, self.settings, Settings, self.technique, Technique)
+        choose_device(self.settings.device)
         make_deterministic()
         self._styles = tuple(styles)
         layers = (*self.settings.style_layers, *self.settings.content_layers)
@@ -62,6 +65,8 @@ class Stylizer:
         release_memory()
         self._minimise = minimise
         self._steps: OrderedDict[tuple[int, int], Step] = OrderedDict()
+        self._shortages: dict[tuple[int, int], int] = {}
+        self._warnings: list[str] = []  # of the present call of `stylize`
         self.traces = 0
 
     def begin(self, content: Image, guide: Guide | None = None) -> Image:
@@ -83,7 +88,9 @@ class Stylizer:
         prior: the warm start from an earlier result; None: optimise from coarse to fine.
         progress: called after each evaluation, see protocol.Progress; an exception that it raises
             ends the call.
-        Raises MediaError, GuideError or UsageError for arguments that do not fit one another.
+        Where memory runs out, it continues in lower strips of rows and warns in the result.
+        Raises MediaError, GuideError or UsageError for arguments that do not fit one another, and
+        ResourceExhaustedError if there are no lower strips.
         """
         check_frame(
             content, guide, prior, guide_required=self.technique.inputs.frame_guide_required
@@ -94,14 +101,32 @@ class Stylizer:
         if count == 0 or not problem.free.any():
             found = Stylized(start, matches=None if prior is None else prior.matches)
             return _with_output(found, problem)
+        self._warnings.clear()
         improve = partial(self._improve, count, progress)
         if prior is None:
             found = coarse_to_fine(problem, self.begin, improve, self.settings.seed)
         else:
             found = improve(problem, start, 0, None)
         if math.prod(content.shape[:2]) >= LARGE:
-            release_memory()  # before the optical flow of the next frame
-        return _with_output(found, problem)
+            release_memory()  # for the optical flow of later frames
+        return replace(_with_output(found, problem), warnings=tuple(self._warnings))
+
+    def _lower_strips(self, image: Image, rows: int | None) -> bool:
+        """Make the step for the size of `image` anew, in strips lower than `rows`; warn of it.
+
+        Return False if there are none.
+        """
+        height, width = image.shape[:2]
+        self._shortages[height, width] = self._shortages.get((height, width), 0) + 1
+        self._steps.pop((height, width), None)
+        lower = self.step_at(image).forward.strip_rows
+        if lower is None or (rows is not None and lower >= rows):
+            return False
+        self._warnings.append(
+            f"memory ran out at {width} x {height} pixels; continuing in strips of {lower} rows, "
+            "which takes longer"
+        )
+        return True
 
     def _improve(
         self,
@@ -112,10 +137,21 @@ class Stylizer:
         made: int,
         coarsest: Image | None,
     ) -> Stylized:
-        """Return the result of one level; made: evaluations of earlier levels, for `progress`."""
+        """Return the result of one level; made: evaluations of earlier levels, for `progress`.
+
+        Where memory runs out, the level begins again in lower strips, with a warning.
+        """
         own = evaluations_at(steps, finer=coarsest is not None)
-        step = self.step_at(problem.frame)
-        return step.improve(start, problem, own, _counted(progress, made), coarsest=coarsest)
+        while True:
+            step = self.step_at(problem.frame)
+            counted = _counted(progress, made)
+            try:
+                return step.improve(start, problem, own, counted, coarsest=coarsest)
+            except tf.errors.ResourceExhaustedError:
+                if not self._lower_strips(problem.frame, step.forward.strip_rows):
+                    raise
+            del step
+            release_memory()
 
     def step_at(self, image: Image) -> Step:
         """Return the step for the size of `image`, made at the first call for that size."""
@@ -129,6 +165,7 @@ class Stylizer:
                 size,
                 self._count_trace,
                 minimise=self._minimise,
+                shortages=self._shortages.get(size, 0),
             )
             self._evict()
         self._steps.move_to_end(size)

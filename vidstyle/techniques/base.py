@@ -129,12 +129,13 @@ class Technique(ABC):
         in `features`.
         """
 
-    def strip_rows(self, size: tuple[int, int]) -> int | None:
+    def strip_rows(self, size: tuple[int, int], shortages: int = 0) -> int | None:
         """Return the height in pixels of the strips of a frame of this size, a multiple of 4.
 
-        None: the frame is computed whole, as a technique without `sums` requires.
+        None: the frame is computed whole, as a technique without `sums` requires. shortages: how
+        often memory has run out at this size; strips may be lower each time.
         """
-        del size
+        del size, shortages
         return None
 
     def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:

@@ -14,6 +14,7 @@ from vidstyle.vgg.crop import cells
 __all__ = ["Basic"]
 
 _STRIP = 64  # pixels: the height of a strip of a large frame
+_LOWEST = 16  # pixels: of a strip after memory ran out; its margins already take 12 rows more
 _LARGE = 1_500_000  # pixels; larger frames are computed in strips: 20 % slower, but less memory
 
 
@@ -57,9 +58,10 @@ class Basic(Technique):
         single_planes = {layer: goal[None] for layer, goal in goals.items()}
         return losses.over_layers(distances) + disoccluded_loss(parts, disoccluded, single_planes)
 
-    def strip_rows(self, size: tuple[int, int]) -> int | None:
+    def strip_rows(self, size: tuple[int, int], shortages: int = 0) -> int | None:
         """Return the height of a strip; None for a frame that is small enough."""
-        return _STRIP if math.prod(size) >= _LARGE else None
+        lower = shortages if math.prod(size) >= _LARGE else shortages - 1
+        return None if lower < 0 else max(_STRIP >> lower, _LOWEST)
 
     def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:
         """Return Σ f fᵀ and below it Σ f of a strip, by layer: [1, C + 1, C]."""

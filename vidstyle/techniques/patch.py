@@ -118,8 +118,9 @@ class Patch(MappedTechnique):
                 )
         return losses.over_layers(distances)
 
-    def strip_rows(self, size: tuple[int, int]) -> int | None:
+    def strip_rows(self, size: tuple[int, int], shortages: int = 0) -> int | None:
         """Return the height of a strip in pixels, a fraction of the distance of two node rows."""
+        del shortages  # the height is fixed by the node rows
         return self._strip_grams(size).rows if math.prod(size) >= _LARGE else None
 
     def sums(self, features: Features, targets: Targets, strip: Strip) -> dict[str, Share]:

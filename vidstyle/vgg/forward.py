@@ -44,6 +44,11 @@ class ForwardPass:
         if strips is None and isinstance(encode, Encoder):
             self._around = tf.function(encode.surroundings)
 
+    @property
+    def strip_rows(self) -> int | None:
+        """The height of a strip in pixels; None: images are not computed in strips."""
+        return None if self._strips is None else self._strips.rows
+
     def of(self, image: Any) -> FrameFeatures:
         """Return the features of an image of any size, float32 [H, W, 3], RGB, 0..1."""
         early = None if self._strips is None else EarlyFeatures(self._strips, image)
