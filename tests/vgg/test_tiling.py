@@ -125,7 +125,7 @@ def test_the_loss_in_strips_equals_that_of_the_whole_image(
     class InStrips(kind):  # type: ignore[misc]
         """The technique, which computes a frame of any size in strips."""
 
-        def strip_rows(self, size: tuple[int, int]) -> int | None:
+        def strip_rows(self, size: tuple[int, int], shortages: int = 0) -> int | None:
             return 64 if name == "basic" else self._strip_grams(size).rows
 
     def evaluated(*, strips: bool) -> Any:
