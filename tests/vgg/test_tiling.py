@@ -142,12 +142,7 @@ def test_the_loss_in_strips_equals_that_of_the_whole_image(
         size = stylizer.step_at(frame)
         traced = size.evaluate
         size.evaluate = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
-        size.improve(
-            noise(150, 200, 3),
-            FrameProblem(frame, None, False),
-            1,
-            lambda count, total, image: None,
-        )
+        size.improve(noise(150, 200, 3), FrameProblem(frame, None, False), 1, lambda *_: None)
         return caught[0], size.forward
 
     (total, gradient, _), views_of_strips = evaluated(strips=True)
