@@ -30,7 +30,8 @@ def example(name: str, owner: Any) -> Any:
     if spec.words and int not in kinds:
         return next(word for word in spec.words if word != declared.default)
     if str in kinds and int not in kinds:
-        return {"regions": "#0000ff", "resume_from": "old.mp4"}.get(name, "yuv444p10le")
+        examples = {"device": "gpu:1", "regions": "#0000ff", "resume_from": "old.mp4"}
+        return examples.get(name, "yuv444p10le")
     if Fraction in kinds:
         return Fraction(30000, 1001)
     low, high = spec.low or 0, spec.high or 1000
