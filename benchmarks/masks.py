@@ -207,7 +207,7 @@ def _evaluation(planes: np.ndarray | None) -> Callable[[], Any]:
     caught: list[Any] = []
     traced = size.evaluate
     size.evaluate = lambda *given: caught.append(given) or traced(*given)  # type: ignore
-    size.improve(start, problem, 1, lambda count, total: None)
+    size.improve(start, problem, 1, lambda *_: None)
 
     def evaluate() -> Any:
         _, gradient, _ = traced(*caught[0])

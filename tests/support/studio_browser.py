@@ -177,6 +177,7 @@ class Page:
         self.page.wait_for_selector(".item")
         self.page.click(f"[data-technique={technique}]")
         self.page.click("#tab-settings")
+        self.page.eval_on_selector_all("details", "all => all.forEach(one => { one.open = true; })")
         for name, value in options.items():
             self.page.fill(f"#option-{name}", str(value))
             self.page.dispatch_event(f"#option-{name}", "change")

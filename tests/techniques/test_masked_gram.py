@@ -93,7 +93,11 @@ def test_the_distance_in_a_window_equals_that_of_the_whole_layer(name: str) -> N
 
 
 def test_one_specification_fits_sparse_and_dense_planes() -> None:
-    traced = tf.function(plane_moments).get_concrete_function(
+    @tf.function
+    def moments(features: Any, planes: Any) -> Any:
+        return plane_moments(features, planes)
+
+    traced = moments.get_concrete_function(
         tf.TensorSpec(FEATURES.shape, tf.float32),
         planes_of(WEIGHTS["hard"]).specification(),
     )

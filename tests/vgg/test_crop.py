@@ -100,7 +100,7 @@ def gradient(
     size = stylizer.step_at(frame)
     traced = size.evaluate
     size.evaluate = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
-    size.improve(start, FrameProblem(frame, guide, True), 1, lambda count, total: None)
+    size.improve(start, FrameProblem(frame, guide, True), 1, lambda *_: None)
     _, found, terms = caught[0]
     return found.numpy(), {k: float(v) for k, v in terms.items()}, stylizer.traces
 

@@ -125,7 +125,7 @@ def test_the_loss_in_strips_equals_that_of_the_whole_image(
     class InStrips(kind):  # type: ignore[misc]
         """The technique, which computes a frame of any size in strips."""
 
-        def strip_rows(self, size: tuple[int, int]) -> int | None:
+        def strip_rows(self, size: tuple[int, int], shortages: int = 0) -> int | None:
             return 64 if name == "basic" else self._strip_grams(size).rows
 
     def evaluated(*, strips: bool) -> Any:
@@ -142,9 +142,7 @@ def test_the_loss_in_strips_equals_that_of_the_whole_image(
         size = stylizer.step_at(frame)
         traced = size.evaluate
         size.evaluate = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
-        size.improve(
-            noise(150, 200, 3), FrameProblem(frame, None, False), 1, lambda count, total: None
-        )
+        size.improve(noise(150, 200, 3), FrameProblem(frame, None, False), 1, lambda *_: None)
         return caught[0], size.forward
 
     (total, gradient, _), views_of_strips = evaluated(strips=True)
