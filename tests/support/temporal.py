@@ -1,12 +1,11 @@
 """Fakes of the temporal method of a run, which record their arguments."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from vidstyle.coherence.default import DefaultCoherence
 from vidstyle.coherence.interface import RunContext, SourceFrame
-from vidstyle.coherence.prior import StylizedFrame, TemporalPrior
+from vidstyle.coherence.prior import StylizedFrame
 from vidstyle.coherence.stylized import Stylized
 
 
@@ -14,8 +13,8 @@ from vidstyle.coherence.stylized import Stylized
 class Recorder:
     """Makes a DefaultCoherence that records the finished frames it loads, and its results.
 
-    previous: the frame before each frame that has a prior, as loaded. finished: what the stylizer
-    made of each frame.
+    previous: the frame before each frame that has a prior, as loaded. finished: each frame as it
+    is saved.
     """
 
     previous: list[StylizedFrame] = field(default_factory=list)
@@ -36,19 +35,7 @@ class _Recording(DefaultCoherence):
             self._recorder.previous.append(loaded)
         return loaded
 
-    def finish(self, stylized: Stylized) -> Any:
-        self._recorder.finished.append(stylized)
-        return super().finish(stylized)
-
-
-class Changed(DefaultCoherence):
-    """A DefaultCoherence whose priors are changed by a function."""
-
-    def __init__(
-        self, context: RunContext, change: Callable[[TemporalPrior], TemporalPrior]
-    ) -> None:
-        super().__init__(context)
-        self._change = change
-
-    def prior_from(self, moved: Any) -> TemporalPrior:
-        return self._change(super().prior_from(moved))
+    def steadied(self, *given: Any) -> Stylized:
+        found = super().steadied(*given)
+        self._recorder.finished.append(found)
+        return found

@@ -91,9 +91,9 @@ def test_a_run_continues_from_the_optimised_image_not_from_the_output_image(
         assert np.abs(kept - found.image).max() < step
         assert np.abs(found.image - found.unblended_image).max() > 0.05
         if index < len(earlier):
-            assert np.abs(earlier[index].result - found.optimised_image).max() < step
-            assert earlier[index].shown is not None
-            assert np.abs(earlier[index].shown - found.unblended_image).max() < step
+            assert np.abs(earlier[index].optimised_image - found.optimised_image).max() < step
+            assert earlier[index].unblended_image is not None
+            assert np.abs(earlier[index].unblended_image - found.unblended_image).max() < step
 
 
 def test_a_resumed_run_with_a_soft_mask_gives_the_bytes_of_an_uninterrupted_one(

@@ -101,9 +101,7 @@ class TrackedCoherence(ABC):
         assert self._begun is not None, "prior was not called"
         begun, self._begun = self._begun, None
         prior, frame = begun.prior, begun.frame
-        if self.context.deflickers and prior is not None and prior.previous_output is not None:
-            own = self.context.parameters.deflicker
-            stylized = deflickered(stylized, frame.image, prior.previous_output, own)
+        stylized = self.steadied(stylized, frame, prior)
         record = FrameRecord(
             cut=begun.is_cut,
             reinitialized=prior is None and not (begun.is_cut or frame.is_faded_out),
@@ -111,3 +109,12 @@ class TrackedCoherence(ABC):
             notes=frame_notes(stylized, prior),
         )
         return stylized.output_image, record
+
+    def steadied(
+        self, stylized: "Stylized", frame: SourceFrame, prior: "TemporalPrior | None"
+    ) -> "Stylized":
+        """Return the frame with its output image deflickered, if the prior has the previous one."""
+        previous = None if prior is None else prior.previous_output
+        if previous is None or not self.context.deflickers:
+            return stylized
+        return deflickered(stylized, frame.image, previous, self.context.parameters.deflicker)
