@@ -112,7 +112,7 @@ def start_folder(parent: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     parent = tmp_path_factory.mktemp("studio")
     made = Server(start_folder(parent), parent / "state", slow=0.4)
@@ -141,7 +141,7 @@ def real(tmp_path: Path, browser: Any) -> Iterator[Server]:
         made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if not CHROMIUM.exists():
         pytest.skip("needs Debian's chromium")
