@@ -48,6 +48,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         studio.closing.set()
         studio.announce()
         studio.workers.close()
+        await studio.workers.wait()
 
 
 async def _page(request: Request, studio: Studio) -> Response:

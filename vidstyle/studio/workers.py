@@ -23,6 +23,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
+        self._killed: list[asyncio.subprocess.Process] = []
         self._turn = asyncio.Lock()
         self.closed = False
 
@@ -65,7 +66,13 @@ class Worker:
         """Kill the process."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+            self._killed.append(self._process)
         self._process = None
+
+    async def wait(self) -> None:
+        """Wait until the killed processes have ended, so that the event loop may be closed."""
+        while self._killed:
+            await self._killed.pop().wait()
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self.closed:
@@ -96,6 +103,11 @@ class Workers:
         for worker in self._by_use.values():
             worker.closed = True
         self.stop()
+
+    async def wait(self) -> None:
+        """Wait until all killed processes have ended."""
+        for worker in self._by_use.values():
+            await worker.wait()
 
     def stop(self) -> None:
         """Kill all."""
