@@ -250,3 +250,17 @@ def test_outside_all_planes_the_output_is_the_source_bit_for_bit(name: str) -> N
     assert np.array_equal(second[:10], FRAME[:10])
     nothing = Guide(np.zeros_like(planes), guide.names)
     assert np.array_equal(engine.stylize(FRAME, guide=nothing).image, FRAME)
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_no_sum_of_gradients_depends_on_the_order_of_execution(name: str) -> None:
+    """TensorFlow adds three or more gradients in the order in which they are ready: see summed."""
+    engine = stylizer_of(name)
+    disoccluded = np.zeros((32, 48, 1), np.float32)
+    disoccluded[:, 40:] = 1
+    prior = TemporalPrior(FRAME, 1 - disoccluded, disoccluded=disoccluded)
+    engine.stylize(FRAME, guide=GUIDES[name][0], prior=prior)
+    traced = list(engine.step_at(FRAME)._graphs.values())
+    sums = [op for each in traced for op in each.graph.get_operations() if op.type == "AddN"]
+    assert sums
+    assert [list(op.inputs) for op in sums if len(op.inputs) > 2] == []

@@ -231,11 +231,15 @@ class Step:
         settings = self._settings
         sums = partial(_sums, self._technique, targets)
         features, early = self.forward.recompute(image, inputs.get("around"), part, sums)
+        compared = dict(features)
+        for layer in inputs["content"]:
+            if layer in settings.style_layers:
+                features[layer], compared[layer] = losses.forked(features[layer])
         terms["style"] = self._technique.loss(features, targets, early)
         if not inputs["content"]:
             return settings.style_weight * terms["style"]
         layers = inputs["content"].items()
-        apart = [losses.content(features[layer], *target) for layer, target in layers]
+        apart = [losses.content(compared[layer], *target) for layer, target in layers]
         terms["content"] = losses.summed(apart) / len(apart)
         style, content = settings.style_weight, settings.content_weight
         return style * terms["style"] + content * terms["content"]

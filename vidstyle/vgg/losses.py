@@ -17,6 +17,7 @@ __all__ = [
     "combined",
     "content",
     "energy",
+    "forked",
     "gram",
     "moments",
     "over_layers",
@@ -63,6 +64,12 @@ def summed(values: Sequence[Any]) -> Any:
     bits of the sum, depend on which operation ran first.
     """
     return tf.reduce_sum(tf.stack(values), axis=0)
+
+
+@tf.custom_gradient
+def forked(values: Any) -> tuple[Any, Any]:
+    """Return a tensor twice, for two terms; their gradients are added in this order: see summed."""
+    return (tf.identity(values), tf.identity(values)), lambda one, other: one + other
 
 
 def gram(features: Any) -> Any:
@@ -132,7 +139,20 @@ def _norm(squared: Any) -> Any:
 def _centred(moments: Any) -> tuple[Any, Any]:
     """Return the mean [..., C] and the covariance matrix [..., C, C] of moments."""
     mean = moments[..., -1, :]
-    return mean, moments[..., :-1, :] - mean[..., :, None] * mean[..., None, :]
+    return mean, moments[..., :-1, :] - _outer(mean)
+
+
+@tf.custom_gradient
+def _outer(mean: Any) -> tuple[Any, Any]:
+    """Return μμᵀ [..., C, C] of means [..., C]; its gradient is one tensor, not two: see summed.
+
+    With that of the distance of means, three gradients were added in an order that varied.
+    """
+
+    def backwards(up: Any) -> Any:
+        return tf.linalg.matvec(up + tf.linalg.matrix_transpose(up), mean)
+
+    return mean[..., :, None] * mean[..., None, :], backwards
 
 
 def relative(values: Any, target: Any) -> Any:
