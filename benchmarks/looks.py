@@ -1,7 +1,7 @@
 """Contact sheets of stylised clips, and their late frames beside the same frames made alone.
 
 scripts/bench sheet CLIP [CLIP …]    a video file, or a folder with frames/ and masks/
-    --style style --size 256 --at 0,8,16,23 --output looks
+    --style style --size 256 --at 0,8,16,23 --steps-next auto --output looks
 
 Each clip is stylised by `basic` at the defaults up to the last frame of --at, and each frame of
 --at alone, as the first of a shot. CLIP.png in the output folder has the rows source, alone and
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arms import arm_of
+from benchmarks.arms import Arm, arm_of
 from benchmarks.coherence import SAMPLES, Case, first_frames, write_frames
 from vidstyle import media
 from vidstyle.evaluation import evaluate
@@ -49,11 +49,11 @@ def sheet(clips: Sequence[Path], words: Sequence[str]) -> None:
     print(f"{'':24}" + "".join(f"{name:>9}" for name in _FIGURES))
     for clip in clips:
         case = _case(clip, given, shown)
-        video, alone = _video(case), _alone(case, shown)
+        video, alone = _video(case, given.steps_next), _alone(case, shown)
         rows = [_read(case.source, shown), _read(video, shown), _read(alone, range(len(shown)))]
         source, made, cold = rows
         picture = np.vstack([np.hstack(row) for row in (source, cold, made)])
-        media.write_picture(case.output / f"{case.source.name}.png", picture)
+        media.write_picture(case.output / f"{video.name}.png", picture)
         ratios = _ratios(case, video, dict(zip(shown, cold, strict=True)), shown[1:])
         cells = (f"{'-':>9}" if value is None else f"{value:9.3f}" for value in ratios.values())
         print(f"{case.source.name[:23]:24}" + "".join(cells), flush=True)
@@ -63,6 +63,7 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench sheet CLIP …")
     parser.add_argument("--style", default="style", help="a file, or the name of one in samples/")
     parser.add_argument("--size", type=int, default=256, help="long side in pixels")
+    parser.add_argument("--steps-next", default="auto", help="of the video: auto, or a number")
     parser.add_argument("--at", default="0,8,16,23", help="frames to show, from 0")
     parser.add_argument("--output", type=Path, default=Path("looks"), help="folder for the results")
     return parser.parse_args(words)
@@ -92,8 +93,13 @@ def _masks(source: Path) -> Path:
     return source.with_name(f"{source.name}_masks")
 
 
-def _video(case: Case) -> Path:
-    return _made(case, "default", case.output / "video" / case.source.name)
+def _video(case: Case, steps_next: str) -> Path:
+    """Return the folder of the stylised clip, one for each number of evaluations."""
+    method, name = arm_of("default"), case.source.name
+    if steps_next != "auto":
+        method = replace(method, settings={**method.settings, "steps_next": int(steps_next)})
+        name = f"{name}_{steps_next}"
+    return _made(case, method, case.output / "video" / name)
 
 
 def _alone(case: Case, shown: Sequence[int]) -> Path:
@@ -101,13 +107,13 @@ def _alone(case: Case, shown: Sequence[int]) -> Path:
     source = case.output / "shown" / case.source.name
     if not source.is_dir():
         write_frames(source, iter(_read(case.source, shown)))
-    return _made(replace(case, source=source), "cold", case.output / "alone" / case.source.name)
+    alone = case.output / "alone" / case.source.name
+    return _made(replace(case, source=source), arm_of("cold"), alone)
 
 
-def _made(case: Case, arm: str, place: Path) -> Path:
+def _made(case: Case, method: Arm, place: Path) -> Path:
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
-        method = arm_of(arm)
         runs.run(
             case.job(method, place),
             make_stylizer=method.make_stylizer,
