@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vidstyle.errors import SettingsError
-from vidstyle.settings import Option, kinds_of, options
+from vidstyle.settings import Option, Settings, kinds_of, options
 
 __all__ = [
     "GUIDE_HELP",
@@ -16,7 +16,7 @@ __all__ = [
     "SOURCE_HELP",
     "TRACKED_MASK_HELP",
     "add_options",
-    "add_preview",
+    "add_picture_series",
     "add_printing",
     "add_weights",
     "given_options",
@@ -44,12 +44,16 @@ TRACKED_MASK_HELP = (
 )
 
 
-def add_preview(parser: argparse.ArgumentParser) -> None:
-    """Add --preview."""
+def add_picture_series(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that writes a mask or map of each frame."""
+    parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path,
+                        help="folder for the pictures, one per frame")  # fmt: skip
     parser.add_argument(
         "--preview", metavar="PICTURE", type=Path,
         help="also write a picture of some frames under their masks",
     )  # fmt: skip
+    add_options(parser, Settings, only=(*RANGE, "overwrite"))
+    add_printing(parser)
 
 
 def add_options(

@@ -31,8 +31,6 @@ _HELP = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", type=Path, help=options.SOURCE_HELP)
-    parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path,
-                        help="folder for the pictures, one per frame")  # fmt: skip
     for name, text in _HELP.items():
         parser.add_argument(
             f"--{name}", metavar=_FORMS.get(name, "COLOR" if name == "label" else "NAME"),
@@ -43,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="find objects by their colours (OpenCV's GrabCut), which needs no extra and no "
         "download; give a box",
     )  # fmt: skip
-    options.add_preview(parser)
-    options.add_options(parser, Settings, only=(*options.RANGE, "overwrite"))
-    options.add_printing(parser)
+    options.add_picture_series(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -13,8 +13,6 @@ SUMMARY = "propagate the key frames of a map or mask to every frame"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help=options.SOURCE_HELP)
-    parser.add_argument("-o", "--output", metavar="FOLDER", required=True, type=Path,
-                        help="folder for the pictures, one per frame")  # fmt: skip
     for name, meaning in (("map", options.GUIDE_HELP["map"]), ("mask", options.TRACKED_MASK_HELP)):
         text = meaning + options.SERIES_HELP
         parser.add_argument(f"--{name}", metavar="PATH", type=Path, help=text)
@@ -23,9 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mend tracked masks by the click model, never across a cut; key frames stay as they "
         "are; needs the extra 'subject'",
     )  # fmt: skip
-    options.add_preview(parser)
-    options.add_options(parser, Settings, only=(*options.RANGE, "overwrite"))
-    options.add_printing(parser)
+    options.add_picture_series(parser)
 
 
 def run(args: argparse.Namespace) -> None:
