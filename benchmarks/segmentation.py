@@ -1,6 +1,6 @@
 """Benchmark of masks made by vidstyle, against the true masks of DAVIS.
 
-scripts/bench segmentation FOLDER [frames]   a folder with davis/NAME and davis_bmx-trees
+scripts/bench segmentation FOLDER [NAME,…]   a folder with davis/NAME and davis_bmx-trees
 """
 
 import os

@@ -150,9 +150,9 @@ class Settings:
         high=10000,
     )
     steps_next: int | str = option(
-        "auto",
+        15,
         "optimiser evaluations for a frame initialised from the previous one; 'auto': until the "
-        f"loss hardly falls, at most {MOST_STEPS_NEXT}",
+        f"loss hardly falls, at most {MOST_STEPS_NEXT}: faster, but late frames fade to the source",
         low=0,
         high=10000,
         words=("auto",),

@@ -51,7 +51,7 @@ def test_the_temporal_term_does_not_count() -> None:
 
 
 def test_an_easy_frame_takes_fewer_evaluations_and_none_more_than_the_most() -> None:
-    engine = stylizer()
+    engine = stylizer(steps_next="auto")
     result = engine.stylize(FRAME).optimised_image
     easy = engine.stylize(FRAME, prior=TemporalPrior(result, TRUSTED))
     hard = engine.stylize(FRAME, prior=TemporalPrior(FRAME, 0 * TRUSTED))

@@ -30,7 +30,7 @@ __all__ = ["AutoMasks", "KeyFrames"]
 
 _THUMBNAIL = 192  # pixels of the long side of the frames in which change is measured
 _FOLLOWED = 0.5  # of the weighted picture; a frame that shows less of the last key frame is one
-_SHORTEST, _LONGEST = 5, 24  # frames from one key frame of a shot to the next
+_SHORTEST, _LONGEST = 2, 24  # frames from one key frame of a shot to the next
 _TRACKED = 384  # pixels of the long side at most while masks are tracked
 _GROUND = 0.1  # weight of what does not stand out, relative to what does
 
