@@ -20,7 +20,7 @@ __all__ = [
     "commit",
     "defer_signals",
     "delete",
-    "draft_beside",
+    "drafted",
     "is_special",
     "lock",
     "rename_new",
@@ -112,9 +112,18 @@ def _system_rename(draft: bytes, final: bytes) -> int:
     return ctypes.get_errno() if failed else 0
 
 
-def draft_beside(final: Path) -> Path:
-    """Return an unused hidden path in the folder of `final`, with the same suffix."""
-    return final.with_name(f".{final.stem}.{uuid4().hex[:12]}.tmp{final.suffix}")
+@contextmanager
+def drafted(final: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield an unused hidden path beside `final`, to be written; then move it there, see `commit`.
+
+    It has the same suffix, and is deleted if the block or the move fails.
+    """
+    draft = final.with_name(f".{final.stem}.{uuid4().hex[:12]}.tmp{final.suffix}")
+    try:
+        yield draft
+        commit(draft, final, overwrite=overwrite)
+    finally:
+        delete(draft)
 
 
 def sync(path: Path) -> None:

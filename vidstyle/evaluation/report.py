@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vidstyle.atomic import commit, delete, draft_beside, is_special
+from vidstyle.atomic import drafted, is_special
 from vidstyle.errors import MediaError, UsageError, writing
 from vidstyle.evaluation.evaluate import Evaluation
 from vidstyle.image import Image, resize
@@ -167,18 +167,15 @@ def write_report(
     overwrite: replace an existing file; otherwise UsageError is raised if there is one.
     """
     page = _page(title, found, album, log or {})
-    draft = draft_beside(path)
     with writing(path):
         try:
-            draft.write_text(page, "utf-8", errors="backslashreplace")
-            commit(draft, path, overwrite=overwrite)
+            with drafted(path, overwrite=overwrite) as draft:
+                draft.write_text(page, "utf-8", errors="backslashreplace")
         except FileExistsError as error:
             raise UsageError(
                 f"{path} appeared while the video was measured and is not replaced; add "
                 "--overwrite, or choose another --html"
             ) from error
-        finally:
-            delete(draft)
 
 
 def _page(title: str, found: Evaluation, album: Album, log: dict[str, list[float | None]]) -> str:

@@ -9,7 +9,7 @@ import PIL.Image
 from PIL import ImageDraw, ImageFont
 
 from vidstyle import media
-from vidstyle.atomic import commit, delete, draft_beside
+from vidstyle.atomic import drafted
 from vidstyle.errors import UsageError, writing
 from vidstyle.image import Image
 from vidstyle.inputs import check_apart
@@ -101,13 +101,8 @@ def check_sheet(output: Path, jobs: Sequence[Job], *, overwrite: bool) -> None:
 
 def write_sheet(output: Path, sheet: Image, *, overwrite: bool) -> None:
     """Write the sheet under a temporary name, and move it into place. Raises OutputError."""
-    draft = draft_beside(output)
-    with writing(output):
-        try:
-            media.write_picture(draft, sheet)
-            commit(draft, output, overwrite=overwrite)
-        finally:
-            delete(draft)
+    with writing(output), drafted(output, overwrite=overwrite) as draft:
+        media.write_picture(draft, sheet)
 
 
 def _drawn(heads: Sequence[str], labels: Sequence[str], rows: Sequence[Sequence[Image]]) -> Image:

@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from vidstyle.atomic import commit, delete, draft_beside, is_special
+from vidstyle.atomic import drafted, is_special
 from vidstyle.errors import MediaError, SettingsError, UsageError, reading, writing
 from vidstyle.inputs import is_automatic
 from vidstyle.jobs.job import parse_style
@@ -107,15 +107,12 @@ def write_job(path: Path, request: Mapping[str, Any]) -> None:
     text = dump_job(request, path.parent)
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--save-job: the folder {path.parent} does not exist; make it first")
-    draft = draft_beside(path)
     with writing(path):
         try:
-            draft.write_text(text, encoding="utf-8")
-            commit(draft, path, overwrite=False)
+            with drafted(path, overwrite=False) as draft:
+                draft.write_text(text, encoding="utf-8")
         except FileExistsError:
             _check_same(path, text)
-        finally:
-            delete(draft)
 
 
 def _check_same(path: Path, text: str) -> None:

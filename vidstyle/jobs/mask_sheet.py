@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from vidstyle import media
-from vidstyle.atomic import commit, delete, draft_beside
+from vidstyle.atomic import drafted
 from vidstyle.errors import writing
 from vidstyle.guides.files import read_rgba
 from vidstyle.image import Image, resize
@@ -48,13 +48,8 @@ def write_sheet(
     tiles = [np.vstack([tile, blank[tile.shape[0] :]]) for tile in tiles]
     tiles += [blank] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[first : first + columns]) for first in range(0, len(tiles), columns)]
-    draft = draft_beside(path)
-    try:
-        with writing(path):
-            media.write_picture(draft, np.vstack(rows))
-            commit(draft, path, overwrite=overwrite)
-    finally:
-        delete(draft)
+    with writing(path), drafted(path, overwrite=overwrite) as draft:
+        media.write_picture(draft, np.vstack(rows))
 
 
 def under_mask(frame: Image, masks: Sequence[Image]) -> Image:

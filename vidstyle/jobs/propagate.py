@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vidstyle import media
-from vidstyle.atomic import commit, delete, draft_beside
+from vidstyle.atomic import drafted
 from vidstyle.errors import UsageError, writing
 from vidstyle.guides import palette as palettes
 from vidstyle.guides.frame_guides import GuideSeries
@@ -119,17 +119,14 @@ def picture_names(clip: media.Clip, indices: range) -> list[str]:
 
 def write_picture(path: Path, picture: Image, *, overwrite: bool) -> None:
     """Write a picture under a temporary name and move it to `path`. Raises UsageError."""
-    draft = draft_beside(path)
     try:
-        media.write_picture(draft, picture)
-        commit(draft, path, overwrite=overwrite)
+        with drafted(path, overwrite=overwrite) as draft:
+            media.write_picture(draft, picture)
     except FileExistsError as error:
         raise UsageError(
             f"{path} appeared while frames were tracked, and is left as it is; add --overwrite to "
             "replace it, or choose another output"
         ) from error
-    finally:
-        delete(draft)
 
 
 def _maps(series: GuideSeries, path: Path) -> Iterator[Image]:

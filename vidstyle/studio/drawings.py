@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from vidstyle.atomic import commit, draft_beside
+from vidstyle.atomic import drafted
 from vidstyle.errors import UsageError
 
 __all__ = ["Drawings", "png_size"]
@@ -57,9 +57,8 @@ class Drawings:
         folder = self.keys(layer)
         folder.mkdir(parents=True, exist_ok=True)
         final = folder / f"{index:06d}.png"
-        draft = draft_beside(final)
-        draft.write_bytes(png)
-        commit(draft, final, overwrite=True)
+        with drafted(final, overwrite=True) as draft:
+            draft.write_bytes(png)
         self.forget_tracked(layer)
 
     def delete(self, layer: str, index: int) -> None:
