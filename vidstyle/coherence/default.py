@@ -4,14 +4,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vidstyle.coherence import warm_start
+from vidstyle.coherence.disocclusion import despeckled
 from vidstyle.coherence.interface import RunContext, SourceFrame
 from vidstyle.coherence.keyframe import KeyframeTrack, Step
 from vidstyle.coherence.prior import UnstylizedFrame
+from vidstyle.coherence.stylized import blended
 from vidstyle.coherence.tracked import TrackedCoherence
 from vidstyle.guides.guide import unchanged
 
 if TYPE_CHECKING:
     from vidstyle.coherence.prior import StylizedFrame, TemporalPrior
+    from vidstyle.coherence.stylized import Stylized
     from vidstyle.motion.bidirectional import Motion
 
 __all__ = ["DefaultCoherence"]
@@ -81,6 +84,22 @@ class DefaultCoherence(TrackedCoherence):
         )
         static = warm_start.static(found, first.image, current.image, self.context.parameters)
         return replace(found, static=static & unchanged(first.guide, current.guide))
+
+    def steadied(
+        self, stylized: "Stylized", frame: SourceFrame, prior: "TemporalPrior | None"
+    ) -> "Stylized":
+        """See TrackedCoherence. Colour specks of the optimisation are removed before."""
+        if prior is not None and prior.flow is not None:
+            where = (prior.flow != 0).any(axis=2)
+            if stylized.opacity is not None:
+                where &= stylized.opacity[..., 0] > 0
+            parameters = self.context.parameters.disocclusion
+            image = despeckled(stylized.optimised_image, where, parameters)
+            output = blended(image, frame.image, stylized.opacity)
+            stylized = replace(
+                stylized, optimised_image=image, output_image=output, unblended_image=image
+            )
+        return super().steadied(stylized, frame, prior)
 
     def _key_frame(self, step: Step, current: SourceFrame) -> "tuple[Motion, StylizedFrame] | None":
         """Return the key frame as it was finished, and the motion from it."""

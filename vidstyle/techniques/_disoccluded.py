@@ -14,7 +14,9 @@ from vidstyle.techniques.base import Features, StyleFeatures
 
 __all__ = ["DisoccludedPlane", "disoccluded_loss", "disoccluded_plane", "split_disoccluded"]
 
-_WEIGHT = 8.0  # relative to the style loss: these pixels get the steps of one frame only
+# Relative to the style loss. Tried: 8 (chosen for squared distances; with norms, specks and
+# subjects that dissolve), 2 (nearly the same as 1).
+_WEIGHT = 1.0
 
 
 class DisoccludedPlane(NamedTuple):
