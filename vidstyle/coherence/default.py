@@ -88,18 +88,22 @@ class DefaultCoherence(TrackedCoherence):
     def steadied(
         self, stylized: "Stylized", frame: SourceFrame, prior: "TemporalPrior | None"
     ) -> "Stylized":
-        """See TrackedCoherence. Colour specks of the optimisation are removed before."""
-        if prior is not None and prior.flow is not None:
-            where = (prior.flow != 0).any(axis=2)
-            if stylized.opacity is not None:
-                where &= stylized.opacity[..., 0] > 0
-            parameters = self.context.parameters.disocclusion
-            image = despeckled(stylized.optimised_image, where, parameters)
-            output = blended(image, frame.image, stylized.opacity)
-            stylized = replace(
-                stylized, optimised_image=image, output_image=output, unblended_image=image
-            )
-        return super().steadied(stylized, frame, prior)
+        """See TrackedCoherence. Colour specks are removed before and after the temporal filter.
+
+        The optimisation makes them, and the filter amplifies those that are left.
+        """
+        if prior is None or prior.flow is None:
+            return super().steadied(stylized, frame, prior)
+        where = (prior.flow != 0).any(axis=2)
+        if stylized.opacity is not None:
+            where &= stylized.opacity[..., 0] > 0
+        specks = self.context.parameters.disocclusion
+        calm = despeckled(stylized.optimised_image, where, specks)
+        stylized = replace(stylized, optimised_image=calm, unblended_image=calm)
+        found = super().steadied(stylized, frame, prior)
+        steady = despeckled(found.unblended_image, where, specks)
+        output = blended(steady, frame.image, found.opacity)
+        return replace(found, output_image=output, unblended_image=steady)
 
     def _key_frame(self, step: Step, current: SourceFrame) -> "tuple[Motion, StylizedFrame] | None":
         """Return the key frame as it was finished, and the motion from it."""
