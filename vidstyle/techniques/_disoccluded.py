@@ -14,8 +14,8 @@ from vidstyle.techniques.base import Features, StyleFeatures
 
 __all__ = ["DisoccludedPlane", "disoccluded_loss", "disoccluded_plane", "split_disoccluded"]
 
-# Relative to the style loss. Tried: 8 (chosen for squared distances; with norms more specks, and the
-# subject less legible: 0.95 in place of 0.99 of a frame alone on bmx-trees), 1 (nearly the same).
+# Relative to the style loss. Tried: 8 (chosen for squared distances; with norms more specks, and
+# the subject less legible: 0.95 in place of 0.99 of a frame alone on bmx-trees), 1 (the same).
 _WEIGHT = 2.0
 
 
