@@ -57,7 +57,9 @@ def test_the_gradient_is_a_forward_convolution_with_the_flipped_kernel(
 def test_a_halo_has_no_gradient(bordered: bool) -> None:
     x = tf.constant(RANDOM.random((6, 7, 4)), tf.float32)
     kernel = RANDOM.normal(0, 0.1, (3, 3, 4, 5)).astype(np.float32)
-    halo = Halo(tf.constant([[0, 0], [0, 3], [7, 8]]), tf.constant(RANDOM.random((3, 4)), "float32"))
+    halo = Halo(
+        tf.constant([[0, 0], [0, 3], [7, 8]]), tf.constant(RANDOM.random((3, 4)), "float32")
+    )
 
     def both(convolution: Convolution) -> tuple[np.ndarray, np.ndarray]:
         return value_and_gradient(lambda x: convolution(x, halo), x)
@@ -156,6 +158,8 @@ def test_a_run_in_bfloat16_looks_the_same() -> None:
         assert psnr(exact.image, rounded.image) > 25
         assert psnr(exact.image, rounded.image) > psnr(exact.image, other_seed.image)
         assert not np.array_equal(exact.image, rounded.image)
+    again = stylized("bfloat16")
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(again, runs[1], strict=True))
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
@@ -197,7 +201,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     ("capability", "expected"),
     [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16"), (None, "float32")],
 )
-def test_auto_is_bfloat16_on_gpus_that_multiply_it(gpu: Any, capability: Any, expected: str) -> None:
+def test_auto_is_bfloat16_on_gpus_that_multiply_it(
+    gpu: Any, capability: Any, expected: str
+) -> None:
     gpu(compute_capability=capability)
     assert device.precision_of("auto") == expected
     assert device.precision_of("float32") == "float32"
@@ -227,7 +233,9 @@ def test_an_encoder_of_ones_own_has_its_own_precision() -> None:
 
 @pytest.mark.vgg
 def test_the_stylizer_loads_the_network_in_its_precision() -> None:
-    settings = Settings(precision="bfloat16", style_layers=("relu1_2",), content_layers=("relu1_2",))
+    settings = Settings(
+        precision="bfloat16", style_layers=("relu1_2",), content_layers=("relu1_2",)
+    )
     encoder = Stylizer((Style(stripes(40, 48)),), settings=settings).encode
     assert isinstance(encoder, Encoder)
     assert encoder.precision == "bfloat16"
