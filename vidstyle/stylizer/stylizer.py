@@ -26,7 +26,7 @@ from vidstyle.stylizer.step import LARGE, Step
 from vidstyle.techniques import Style, Technique
 from vidstyle.techniques.basic import Basic
 from vidstyle.validation import check_frame, check_parts
-from vidstyle.vgg.device import Precision, choose_device, make_deterministic, precision_of
+from vidstyle.vgg.device import choose_device, make_deterministic, precision_of
 from vidstyle.vgg.encoder import Features, load_encoder
 
 __all__ = ["Style", "Stylizer"]
@@ -62,9 +62,12 @@ class Stylizer:
         choose_device(self.settings.device)
         make_deterministic()
         self._styles = tuple(styles)
-        layers = (*self.settings.style_layers, *self.settings.content_layers)
-        precision = self._precision(encoder)
-        self.encode = encoder or load_encoder(weights, layers, precision)
+        if encoder is not None and self.settings.precision == "bfloat16":
+            raise UsageError(
+                "precision: expected 'auto' or 'float32' with an encoder of your own, got "
+                "'bfloat16'; leave out one of the two"
+            )
+        self.encode = encoder or self._network(weights)
         release_memory()
         self._minimise = minimise
         self._steps: OrderedDict[tuple[int, int], Step] = OrderedDict()
@@ -72,13 +75,9 @@ class Stylizer:
         self._warnings: list[str] = []  # of the present call of `stylize`
         self.traces = 0
 
-    def _precision(self, encoder: Any) -> Precision:
-        if encoder is not None and self.settings.precision == "bfloat16":
-            raise UsageError(
-                "precision: expected 'auto' or 'float32' with an encoder of your own, got "
-                "'bfloat16'; leave out one of the two"
-            )
-        return precision_of(self.settings.precision)
+    def _network(self, weights: Path | None) -> Callable[[Any], Features]:
+        layers = (*self.settings.style_layers, *self.settings.content_layers)
+        return load_encoder(weights, layers, precision_of(self.settings.precision))
 
     def begin(self, content: Image, guide: Guide | None = None) -> Image:
         """Return the start image of a frame, also used where motion uncovers pixels."""
