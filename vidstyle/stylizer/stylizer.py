@@ -18,7 +18,6 @@ from vidstyle.image import Image
 from vidstyle.memory import release_memory
 from vidstyle.settings import Settings
 from vidstyle.stylizer.lbfgs import Minimise, minimise
-from vidstyle.stylizer.palette import is_held, recentred
 from vidstyle.stylizer.problem import FrameProblem
 from vidstyle.stylizer.protocol import Progress
 from vidstyle.stylizer.pyramid import coarse_to_fine, evaluations_at
@@ -106,7 +105,6 @@ class Stylizer:
             content, guide, prior, guide_required=self.technique.inputs.frame_guide_required
         )
         count = self.settings.steps if prior is None else self.settings.most_steps_next
-        prior = self._recentred(prior)
         problem = FrameProblem(content, guide, self.technique.confined, prior)
         start = problem.kept(content if prior is None else prior.image)
         if count == 0 or not problem.free.any():
@@ -121,13 +119,6 @@ class Stylizer:
         if math.prod(content.shape[:2]) >= LARGE:
             release_memory()  # for the optical flow of later frames
         return replace(_with_output(found, problem), warnings=tuple(self._warnings))
-
-    def _recentred(self, prior: TemporalPrior | None) -> TemporalPrior | None:
-        """Return the prior, with `--steps-next auto` in the mean colour of the style."""
-        if prior is None or self.settings.steps_next != "auto" or not is_held(self.settings):
-            return prior
-        goal = self.technique.mean_color(self._styles)
-        return prior if goal is None else recentred(prior, goal)
 
     def _lower_strips(self, image: Image, rows: int | None) -> bool:
         """Make the step for the size of `image` anew, in strips lower than `rows`; warn of it.

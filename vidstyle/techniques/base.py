@@ -113,14 +113,6 @@ class Technique(ABC):
         del guide, styles
         return frame
 
-    def mean_color(self, styles: Sequence[Style]) -> np.ndarray | None:
-        """Return the mean colour [3], RGB, of a frame in this style; None if it has no single one.
-
-        By default None: planes and blocks have each their own.
-        """
-        del styles
-        return None
-
     @abstractmethod
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return the targets of the style loss, from the features of the styles and the frame.

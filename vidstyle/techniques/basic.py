@@ -8,16 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vidstyle.techniques._disoccluded import disoccluded_loss, disoccluded_plane, split_disoccluded
-from vidstyle.techniques.base import (
-    Features,
-    Share,
-    Strip,
-    Style,
-    StyleFeatures,
-    Sums,
-    Targets,
-    Technique,
-)
+from vidstyle.techniques.base import Features, Share, Strip, StyleFeatures, Sums, Targets, Technique
 from vidstyle.vgg.crop import cells
 
 __all__ = ["Basic"]
@@ -37,11 +28,6 @@ class Basic(Technique):
 
     name: ClassVar[str] = "basic"
     summary: ClassVar[str] = "the style of one or more pictures over the whole frame"
-
-    def mean_color(self, styles: Sequence[Style]) -> np.ndarray:
-        """Return the mean colour [3] of the blended styles."""
-        means = [style.image.mean(axis=(0, 1)) for style in styles]
-        return np.average(means, axis=0, weights=[style.weight for style in styles])
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return {"goals": blended moments [C + 1, C], "disoccluded": planes}, each by layer."""
