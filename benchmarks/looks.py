@@ -39,7 +39,6 @@ _FIGURES = {
     "specks": "specks",
     "mesh": "texture_periodicity",
 }
-_STEPS_NEXT = str(Settings().steps_next)
 _LEAST = {"specks": 1.0}  # per 10,000 pixels: the least denominator of a ratio
 
 
@@ -65,7 +64,8 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench sheet CLIP …")
     parser.add_argument("--style", default="style", help="a file, or the name of one in samples/")
     parser.add_argument("--size", type=int, default=256, help="long side in pixels")
-    parser.add_argument("--steps-next", default=_STEPS_NEXT, help="of the video, or auto")
+    usual = str(Settings().steps_next)
+    parser.add_argument("--steps-next", default=usual, help="of the video: auto, or a number")
     parser.add_argument("--at", default="0,8,16,23", help="frames to show, from 0")
     parser.add_argument("--output", type=Path, default=Path("looks"), help="folder for the results")
     return parser.parse_args(words)
@@ -97,12 +97,10 @@ def _masks(source: Path) -> Path:
 
 def _video(case: Case, steps_next: str) -> Path:
     """Return the folder of the stylised clip, one for each number of evaluations."""
-    method, name = arm_of("default"), case.source.name
-    if steps_next != _STEPS_NEXT:
-        steps = steps_next if steps_next == "auto" else int(steps_next)
-        method = replace(method, settings={**method.settings, "steps_next": steps})
-        name = f"{name}_{steps_next}"
-    return _made(case, method, case.output / "video" / name)
+    method = arm_of("default")
+    number = steps_next if steps_next == "auto" else int(steps_next)
+    method = replace(method, settings={**method.settings, "steps_next": number})
+    return _made(case, method, case.output / "video" / f"{case.source.name}_{steps_next}")
 
 
 def _alone(case: Case, shown: Sequence[int]) -> Path:
