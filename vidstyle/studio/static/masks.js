@@ -26,6 +26,7 @@ class Drawing {
   async show(layer, index, labels, tint) {
     const frame = this.still ? 0 : index;
     if (!this.stage.source) return;
+    if (layer !== this.layer || frame !== this.index) this.stage.painter = null; // not painted on until it is there
     const turn = (this.turn = (this.turn ?? 0) + 1);
     await this.saving;
     const [w, h] = planeSize(this.stage.size);
@@ -118,7 +119,7 @@ class Drawing {
 
   async again(one, which) {
     if (!one) return;
-    if (one.index !== this.index && !this.still) await this.goTo(one.index);
+    if (!this.still && (one.index !== this.index || one.index !== state.index)) await this.goTo(one.index);
     this.plane.paste(one.box, one[which]);
     this.refresh(one.box);
     this.save();
