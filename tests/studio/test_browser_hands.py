@@ -46,7 +46,7 @@ def test_a_pen_paints_by_its_pressure_and_the_palm_does_not(browser: Any, server
     user.pen(1.0, (30, 30), (60, 30), (90, 30))
     wait_for(server.painted)
     user.pen(0.2, (30, 70), (60, 70), (90, 70))
-    wait_for(lambda: server.mask()[60:].any())
+    wait_for(lambda: server.mask()[60:].max() == 255)
     mask = server.mask()
     for y, radius in ((30, 12), (70, 12 * (0.25 + 0.75 * 0.2))):
         around = np.zeros_like(mask, bool)
