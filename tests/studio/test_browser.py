@@ -204,7 +204,7 @@ def shown_beside(user: Page, moved: float) -> tuple[int, int, int]:
 
 
 def played(user: Page) -> list[tuple[int, float]]:
-    """Play; return some shown frames: (index, mean of |source + result - 255|, 0 without result)."""
+    """Play; return some frames: (index, mean of |source + result - 255|; 0 without a result)."""
     user.page.click("#play")
     frames: list[tuple[int, float]] = user.page.evaluate("""async () => {
         const { stage } = await import("/static/stage.js");
@@ -217,7 +217,8 @@ def played(user: Page) -> list[tuple[int, float]]:
         for (let n = 0; n < 40; n++) {
             const { source, result } = stage, index = Number(stage.canvas.dataset.index);
             const [a, b] = [source, result ?? source].map(bytes);
-            const sum = a.reduce((all, v, i) => all + (i % 4 === 3 ? 0 : Math.abs(v + b[i] - 255)), 0);
+            const sum = a.reduce(
+                (all, v, i) => all + (i % 4 === 3 ? 0 : Math.abs(v + b[i] - 255)), 0);
             found.push([index, result ? sum / (64 * 48 * 3) : 0]);
             await new Promise((resolve) => { setTimeout(resolve, 50); });
         }

@@ -163,20 +163,20 @@ function jobBox(job) {
   boxes.set(id, box);
   box.dataset.state = job.state;
   const running = job.state === "running";
-  fillIf(box, [job.state, job.stopping, job.message, p.of > 0, running && Boolean(p.latest_frame), measuring.has(id)], () => jobParts(job));
+  fillIf(box, [job.state, job.stopping, job.message, measuring.has(id)], () => jobParts(job));
   const facts = [p.of ? `${p.finished} of ${p.of} frames` : "", running && p.seconds_left !== null ? `${seconds(p.seconds_left)} left` : "",
     running && p.loss ? `loss ${p.loss.toFixed(3)}` : "", ...Object.entries(p.losses ?? {}).map(([n, v]) => `${n} ${v.toFixed(3)}`)];
   box.querySelector(".facts").textContent = facts.filter(Boolean).join(" · ");
   const bar = box.querySelector("progress");
-  if (bar) Object.assign(bar, { max: p.of, value: job.state === "done" ? p.of : p.finished });
+  Object.assign(bar, { hidden: !p.of, max: p.of || 1, value: job.state === "done" ? p.of : p.finished });
   const image = box.querySelector("img");
   const latest = `/api/jobs/${id}/latest?n=${p.finished}`;
-  if (image && image.getAttribute("src") !== latest) image.src = latest;
+  image.hidden = !(running && p.latest_frame);
+  if (!image.hidden && image.getAttribute("src") !== latest) image.src = latest;
   return box;
 }
 
 function jobParts(job) {
-  const p = job.progress;
   const running = job.state === "running", done = job.state === "done";
   const act = (name, text) => el("button", { type: "button", "data-action": name,
     onclick: tried(() => post(`/api/jobs/${job.id}/${name}`)) }, text);
@@ -185,10 +185,10 @@ function jobParts(job) {
   return [
     el("div", { class: "row" }, el("b", { title: job.output }, job.output.split("/").pop()), el("span", { class: "grow" }),
       el("span", { class: `state ${job.state}` }, job.stopping ? "stopping" : job.state)),
-    p.of ? el("progress", { "aria-label": "Progress" }) : null,
+    el("progress", { "aria-label": "Progress" }),
     el("small", { class: "muted facts" }),
     job.message ? el("p", { class: "error" }, job.message) : null,
-    running && p.latest_frame ? el("img", { alt: "The latest frame" }) : null,
+    el("img", { alt: "The latest frame" }),
     el("div", { class: "row" },
       ...(running || job.state === "queued" ? [act("pause", "Pause"), act("cancel", "Cancel")] : []),
       ...(["paused", "failed", "cancelled"].includes(job.state) ? [act("resume", "Resume"), act("remove", "Remove")] : []),
@@ -229,7 +229,7 @@ export function watchJobs() {
     showQueue();
   };
   source.onerror = () => get("/api/jobs").catch(tell); // a sentence if the studio was ended
-  get("/api/jobs").then((one) => { jobs = one.jobs; showQueue(); });
+  get("/api/jobs").then((one) => { jobs = one.jobs; showQueue(); }).catch(tell);
 }
 
 PANELS.preview = ["Preview", previewPanel];
