@@ -13,6 +13,7 @@ scripts/bench coherence FOLDER …     warping errors of the default and of othe
 scripts/bench sheet CLIP [CLIP …]    contact sheets, and late frames beside frames made alone
 scripts/bench tracking FOLDER        intersection over union of propagated masks
 scripts/bench segmentation FOLDER    automatic, selected and mended masks against the true ones
+scripts/bench studio [CLIP …]        opening and scrubbing clips, the first masked preview
 scripts/bench sizes                  style distance at 256 pixels of results at 256 and 768
 """
 
@@ -38,6 +39,7 @@ from benchmarks.looks import sheet
 from benchmarks.masks import greys, masks, window
 from benchmarks.patch import patch
 from benchmarks.segmentation import segmentation
+from benchmarks.studio import studio
 from benchmarks.tracking import tracking
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -62,6 +64,7 @@ def main() -> None:
         patch,
         tracking,
         segmentation,
+        studio,
         sizes,
     )
     named: dict[str, Callable[..., None]] = {measure.__name__: measure for measure in measurements}

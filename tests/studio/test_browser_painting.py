@@ -20,9 +20,7 @@ def test_the_png_that_arrives_is_the_stroke(
     browser: Any, server: Server, scale: float, zoom: int
 ) -> None:
     user = open_page(browser, server, scale)
-    user.use(server, "mask")
-    user.paint_tab()
-    user.brush(size=12, hardness=1)
+    user.mask_to_paint(server, size=12)
     for _ in range(zoom):
         user.page.click("#zoom-in")
     user.page.wait_for_timeout(100)
@@ -36,9 +34,7 @@ def test_the_png_that_arrives_is_the_stroke(
 
 def test_undo_redo_eraser_invert_and_feather(browser: Any, server: Server) -> None:
     user = open_page(browser, server)
-    user.use(server, "mask")
-    user.paint_tab()
-    user.brush(size=12, hardness=1)
+    user.mask_to_paint(server, size=12)
     first = user.drag(server, (30, 30), (60, 30))
     both = user.drag(server, (30, 60), (60, 60))
     assert both.sum() > 1.5 * first.sum()
@@ -62,9 +58,7 @@ def test_undo_redo_eraser_invert_and_feather(browser: Any, server: Server) -> No
 
 def test_key_frames_are_tracked_to_all_frames(browser: Any, server: Server) -> None:
     user = open_page(browser, server)
-    user.use(server, "mask")
-    user.paint_tab()
-    user.brush(size=32, hardness=1)
+    user.mask_to_paint(server, size=32)
     user.drag(server, (24, 46), (24, 47))
     user.page.fill("#scrub", "4")
     user.until("document.getElementById('badge').textContent.includes('nearest')")
@@ -82,7 +76,9 @@ def test_key_frames_are_tracked_to_all_frames(browser: Any, server: Server) -> N
     assert user.faults == []
 
 
-def test_a_map_is_painted_beside_the_style_map(browser: Any, server: Server) -> None:
+def test_a_map_is_painted_beside_the_style_map_and_passed_on(
+    browser: Any, server: Server, tmp_path: Path
+) -> None:
     user = open_page(browser, server)
     user.use(server, "region")
     user.paint_tab()
@@ -104,14 +100,43 @@ def test_a_map_is_painted_beside_the_style_map(browser: Any, server: Server) -> 
         assert colors == {(0, 0, 255), (255, 0, 0)}  # labels have no soft edges
     user.until("document.getElementById('command').textContent.includes('--map')")
     assert "--style-map" in user.page.inner_text("#command")
+    other = np.zeros((96, 128, 3), np.uint8)
+    other[:, 64:] = (250, 5, 0)  # nearly the red label
+    PIL.Image.fromarray(other).save(tmp_path / "map.png")
+    with user.page.expect_file_chooser() as chooser:
+        user.page.click("[aria-label='Import… the map of the frame']")
+    chooser.value.set_files(str(tmp_path / "map.png"))
+    with user.page.expect_download() as found:
+        user.page.wait_for_timeout(300)
+        user.page.click("[aria-label='Export the map of the frame']")
+    exported = np.asarray(PIL.Image.open(found.value.path()).convert("RGB"))
+    assert (exported[:, 64:] == (255, 0, 0)).all()
+    assert (exported[:, :64] == (0, 0, 255)).all()  # black is nearest to the first label
+    with user.page.expect_download() as found:
+        user.page.click("[aria-label='Export the map of the style picture']")
+    style = PIL.Image.open(found.value.path()).convert("RGB")
+    assert {color for _, color in style.getcolors()} == {(0, 0, 255), (255, 0, 0)}
+    assert user.faults == []
+
+
+def test_masks_come_back_with_their_clip(browser: Any, server: Server) -> None:
+    (server.folder / "second.mp4").write_bytes((server.folder / "clip.mp4").read_bytes())
+    user = open_page(browser, server)
+    user.mask_to_paint(server, size=30)
+    user.drag(server, (40, 40), (60, 40))
+    for clip, words in (("second", "not painted"), ("clip", "1 key frame")):
+        user.page.click("#tab-open")
+        user.page.click(f".files >> text={clip}.mp4")
+        user.until(f"document.getElementById('clip-name').textContent.endsWith('/{clip}.mp4')")
+        user.page.click("#tab-where")
+        user.page.wait_for_selector(f".item >> text={words}")
+    (server.folder / "second.mp4").unlink()
     assert user.faults == []
 
 
 def test_a_mask_is_exported_and_imported(browser: Any, server: Server, tmp_path: Path) -> None:
     user = open_page(browser, server)
-    user.use(server, "mask")
-    user.paint_tab()
-    user.brush(size=20, hardness=0.5)
+    user.mask_to_paint(server, size=20, hardness=0.5)
     mask = user.drag(server, (40, 40), (60, 40))
     with user.page.expect_download() as found:
         user.page.click("text=Export")
@@ -141,8 +166,7 @@ def test_the_object_under_a_click_or_a_rough_stroke_is_selected(
     browser: Any, server: Server, tool: str
 ) -> None:
     user = open_page(browser, server)
-    user.use(server, "mask")
-    user.paint_tab()
+    user.mask_to_paint(server)
     user.page.click(f"[data-tool={tool}]")
     if tool == "click":
         user.page.mouse.click(*user.at(24, 46))
@@ -161,8 +185,7 @@ def test_the_subject_is_selected(browser: Any, server: Server) -> None:
     except WeightsError:
         pytest.skip("needs U²-Net-p, which cannot be fetched here")
     user = open_page(browser, server)
-    user.use(server, "mask")
-    user.paint_tab()
+    user.mask_to_paint(server)
     user.page.click("#subject")
     wait_for(server.painted, 120)
     assert overlap(server.mask(), SQUARE) > 0.8

@@ -3,13 +3,14 @@
 It is Debian's Chromium, driven by playwright; tests are skipped where either is absent.
 """
 
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -152,16 +153,21 @@ def browser() -> Iterator[Any]:
 
 
 class Page:
-    """The opened page, and what a user does there."""
+    """The opened page, and what a user does there.
 
-    def __init__(self, browser: Any, url: str, scale: float = 1, *, warm: bool = False) -> None:
-        context = browser.new_context(
-            viewport={"width": 1280, "height": 720}, device_scale_factor=scale
-        )
+    warm: load the network at the start, as without a test. values: of the browser's context.
+    """
+
+    def __init__(
+        self, browser: Any, url: str, scale: float = 1, *, warm: bool = False, **values: Any
+    ) -> None:
+        given = {"viewport": {"width": 1280, "height": 720}, "device_scale_factor": scale, **values}
+        context = browser.new_context(**given)
         if not warm:
             context.route("**/api/warm", lambda route: route.fulfill(json={}))
         self.faults: list[str] = []
         self.page = context.new_page()
+        self.protocol = context.new_cdp_session(self.page)
         self.page.set_default_timeout(60_000)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.goto(url)
@@ -186,6 +192,12 @@ class Page:
         """Wait until an expression is true. Not wait_for_function, which the page's policy bars."""
         wait_for(lambda: self.page.evaluate(expression), 120)
 
+    def mask_to_paint(self, server: Server, **brush: float) -> None:
+        """Choose a style and the technique mask, and a hard brush."""
+        self.use(server, "mask")
+        self.paint_tab()
+        self.brush(**{"hardness": 1, **brush})
+
     def paint_tab(self) -> None:
         self.page.click("#tab-where")
         self.page.wait_for_selector("#tools [data-tool=brush]")
@@ -203,6 +215,52 @@ class Page:
                 [x, y],
             )
         )
+
+    def seek(self, index: int) -> None:
+        """Go to a frame by the timeline."""
+        self.page.fill("#scrub", str(index))
+        self.page.wait_for_selector(f"#view[data-index='{index}']")
+
+    def drop(self, selector: str, *paths: Path) -> None:
+        """Drag files or folders from the desktop over an element and drop them there."""
+        box = self.page.locator(selector).bounding_box()
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.protocol.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
+
+    def touch(self, *points: tuple[float, float]) -> None:
+        """Let fingers lie on places of the page: moved, put down or lifted; none: all lifted."""
+        held = getattr(self, "held", 0)
+        kind = "touchMove" if len(points) == held else "touchStart" if points else "touchEnd"
+        self.held = len(points)
+        places = [dict(zip("xy", point, strict=True)) for point in points]
+        values = {"type": kind, "touchPoints": places}
+        self.protocol.send("Input.dispatchTouchEvent", values)
+
+    def pen(self, pressure: float, *points: tuple[float, float]) -> None:
+        """Draw a stroke with a pen."""
+        for place, point in enumerate((*points, points[-1])):
+            x, y = self.at(*point)
+            kind = ("mousePressed", "mouseMoved")[place > 0]
+            kind = "mouseReleased" if place == len(points) else kind
+            self.protocol.send(
+                "Input.dispatchMouseEvent",
+                {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1,
+                 "force": pressure, "pointerType": "pen"},
+            )  # fmt: skip
+
+    def shown(self) -> Callable[[float, float], tuple[int, int, int]]:
+        """Return a function of (x, y), in pixels of the frame: the colour that the page shows."""
+        self.page.wait_for_timeout(200)
+        image = PIL.Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        return lambda x, y: image.getpixel(tuple(map(round, self.at(x, y))))
+
+    def message(self) -> str:
+        """Wait for a message and close it."""
+        text = str(self.page.inner_text("#toasts div"))
+        self.page.click("#toasts div")
+        return text
 
     def drag(self, server: Server, *points: tuple[float, float], index: int = 0) -> np.ndarray:
         """Draw a stroke through points of the frame; return the mask that arrived."""
@@ -234,8 +292,8 @@ def wait_for(condition: Any, seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-def open_page(browser: Any, server: Server, scale: float = 1, *, warm: bool = False) -> Page:
-    return Page(browser, server.start(), scale, warm=warm)
+def open_page(browser: Any, server: Server, scale: float = 1, **values: Any) -> Page:
+    return Page(browser, server.start(), scale, **values)
 
 
 def disc_line(a: tuple[float, float], b: tuple[float, float], radius: float) -> np.ndarray:

@@ -39,7 +39,7 @@ class Client:
             async with httpx.AsyncClient(transport=transport, base_url=HOME, timeout=120) as client:
                 found = await client.request(method, path, headers=kept, **values)
             self.studio.workers.stop()
-            await asyncio.sleep(0.05)  # the transports of the workers are closed
+            await self.studio.workers.wait()
             return found
 
         return asyncio.run(ask())

@@ -60,15 +60,23 @@ async def _state(request: Request, studio: Studio) -> dict[str, Any]:
     """Return everything that the page needs at its start."""
     del request
     samples = samples_folder()
-    project = studio.folders.work / "project.json"
     return {
         "start": str(studio.folders.start),
         "opened": studio.opened,
         "settings": declared_settings(),
         "techniques": declared_techniques(),
         "samples": _samples(samples) if samples else {},
-        "project": json.loads(project.read_text("utf-8")) if project.is_file() else None,
+        "project": _project(studio.folders.work / "project.json"),
     }
+
+
+def _project(path: Path) -> dict[str, Any] | None:
+    """Return what the page kept; None if there is none, or it is damaged."""
+    try:
+        kept = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return kept if isinstance(kept, dict) else None
 
 
 def _samples(folder: Path) -> dict[str, Any]:

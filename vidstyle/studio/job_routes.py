@@ -18,7 +18,9 @@ from vidstyle.studio.serving import JSON_BYTES, Studio, body_of, events, json_of
 
 __all__ = ["ROUTES"]
 
-_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+_REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
+)
 
 
 def _checked(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +227,7 @@ async def _report(request: Request, studio: Studio) -> Response:
     """Measure a finished job with `vidstyle eval` and answer with its page."""
     job = studio.queue.get(request.path_params["id"])
     page = studio.folders.work / "reports" / f"{job.id}.html"
-    if not page.is_file():
+    if not (page.is_file() and page.stat().st_mtime > job.output.stat().st_mtime):
         page.parent.mkdir(parents=True, exist_ok=True)
         source = str(job.request["source"][0])
         style = str(parse_style(job.request["style"][0])[0])

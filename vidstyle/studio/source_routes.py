@@ -27,8 +27,10 @@ async def _files(request: Request, studio: Studio) -> Any:
 
 
 async def _open(request: Request, studio: Studio) -> Any:
-    path = studio.folders.inside(_text(await json_of(request), "path"))
-    return (await _last(studio, "frames", "open", path=str(path)))[0]
+    values = await json_of(request)
+    path = studio.folders.inside(_text(values, "path"))
+    as_frames = bool(values.get("as_frames"))
+    return (await _last(studio, "frames", "open", path=str(path), as_frames=as_frames))[0]
 
 
 async def _scan(request: Request, studio: Studio) -> Any:

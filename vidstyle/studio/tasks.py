@@ -5,6 +5,7 @@ Each task yields (values, bytes) once or several times; the last one counts for 
 
 import os
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Event
@@ -26,10 +27,15 @@ _SIDE = 1920  # pixels of the long side that is shown at most
 _QUALITY = 92
 
 
-def open_source(path: str, cancelled: Event) -> Answers:
-    """Yield what the page needs to know of a source, from its headers."""
+def open_source(path: str, cancelled: Event, *, as_frames: bool = False) -> Answers:
+    """Yield what the page needs to know of a source, from its headers.
+
+    as_frames: the pictures of a folder are frames of a video, 25 a second until the user says else.
+    """
     del cancelled
     source = _source(path, _stamp(path))
+    if as_frames:
+        source = media.probe(path, rate=Fraction(25), count=False)
     kind = "video" if isinstance(source, VideoFrames) else source.kind
     width, height = (
         source.size if isinstance(source, VideoFrames) else (source.width, source.height)

@@ -2,28 +2,38 @@
 
 export class Refused extends Error {}
 
-async function answer(response) {
+// Send a request; the answer, or the error of the server.
+async function asked(url, options) {
+  let response;
+  try { response = await fetch(url, options); } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("the studio does not answer; start it again with 'vidstyle studio' and open the address that it prints");
+  }
   if (response.ok) return response;
   let message = `the server answered ${response.status}`;
   try { message = (await response.json()).error ?? message; } catch { /* not JSON */ }
   throw new Refused(message);
 }
 
-export const get = async (path, query = {}) =>
-  (await answer(await fetch(`${path}?${new URLSearchParams(query)}`))).json();
+export const get = async (path, query = {}, kind = "json") =>
+  (await asked(`${path}?${new URLSearchParams(query)}`))[kind]();
 
 export const post = async (path, values = {}, signal) =>
-  answer(await fetch(path, {
+  asked(path, {
     method: "POST", body: JSON.stringify(values), signal,
     headers: { "Content-Type": "application/json" },
-  }));
+  });
 
 export const postJson = async (path, values) => (await post(path, values)).json();
 
-export const send = async (method, path, body) => (await answer(await fetch(path, { method, body }))).json();
+export const send = async (method, path, body) => (await asked(path, { method, body })).json();
+
+// Copy a file to the studio's folder; with `set`, into a folder of that name. Returns the path.
+export const upload = async (file, set = "") =>
+  (await send("POST", `/api/upload?${new URLSearchParams({ name: file.name, ...(set ? { set } : {}) })}`, file)).path;
 
 export const blob = async (path, query) => {
-  const response = await answer(await fetch(`${path}?${new URLSearchParams(query)}`));
+  const response = await asked(`${path}?${new URLSearchParams(query)}`);
   return response.status === 204 ? null : { blob: await response.blob(), headers: response.headers };
 };
 
@@ -54,8 +64,11 @@ export async function* eventsOf(response) {
 
 export function tell(error) {
   if (error?.name === "AbortError") return;
+  const text = String(error?.message ?? error);
+  const shown = [...document.getElementById("toasts").children];
+  if (shown.some((box) => box.textContent === text)) return;
   const box = document.createElement("div");
-  box.textContent = error instanceof Refused ? error.message : String(error?.message ?? error);
+  box.textContent = text;
   box.addEventListener("click", () => box.remove());
   document.getElementById("toasts").append(box);
   setTimeout(() => box.remove(), 12000);

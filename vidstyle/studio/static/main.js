@@ -3,7 +3,7 @@ import { get, post, postJson, send, tell, tried } from "./api.js";
 import { byId, el } from "./dom.js";
 import { chooseTool, current, drawTools, painted, tool } from "./masks.js";
 import { dropStyles, refresh, showPlan } from "./panels.js";
-import { dropped, openClip, play, showClip, step } from "./player.js";
+import { dropped, filesOf, openClip, play, showClip, step } from "./player.js";
 import { cancelPreview, drawViews, preview, watchJobs } from "./runs.js";
 import { change, facts, newId, onChange, request, state } from "./state.js";
 import { stage, styleStage } from "./stage.js";
@@ -85,7 +85,8 @@ function brush(factor) { tool.size = Math.min(300, Math.max(1, tool.size * facto
 
 document.addEventListener("keydown", (event) => {
   const inField = event.target.closest("input:not([type=range]):not([type=checkbox]), select, textarea, dialog");
-  if (inField) return;
+  const onSlider = event.target.matches("input[type=range]:not(#scrub)") && event.key.startsWith("Arrow");
+  if (inField || onSlider) return;
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
     event.preventDefault();
     if (event.shiftKey) current().redo(); else current().undo();
@@ -93,7 +94,7 @@ document.addEventListener("keydown", (event) => {
   }
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "y") { event.preventDefault(); current().redo(); return; }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const inButton = event.target.closest("button, summary, [role=tab]");
+  const inButton = event.target.closest("button, summary, input[type=checkbox]");
   if (event.key === " " && inButton) return; // space presses the button
   const action = KEYS[event.key] ?? KEYS[event.key.toLowerCase()];
   if (!action) return;
@@ -113,15 +114,26 @@ byId("zoom-out").addEventListener("click", () => stage.zoomBy(0.8));
 byId("zoom-fit").addEventListener("click", () => { stage.fit(); styleStage.fit(); });
 
 // Dropped files: a job file, style pictures on the Style panel, otherwise a source.
-document.addEventListener("dragover", (event) => { event.preventDefault(); byId("drop").hidden = false; });
-document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) byId("drop").hidden = true; });
-document.addEventListener("drop", (event) => {
+const ofStyles = (event) => state.tab === "style" && event.target.closest("aside");
+function showDrop(shown, styles = false) {
+  byId("drop").hidden = !shown || styles;
+  byId("drop-styles").hidden = !shown || !styles;
+}
+document.addEventListener("dragover", (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return; // a marked text, a picture of the page
   event.preventDefault();
-  byId("drop").hidden = true;
-  const files = [...event.dataTransfer.files];
-  if (files[0]?.name.endsWith(".toml")) loadJob(files[0]);
-  else if (state.tab === "style" && event.target.closest("aside")) dropStyles(files);
-  else if (files.length) dropped(files);
+  showDrop(true, Boolean(ofStyles(event)));
 });
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) showDrop(false); });
+document.addEventListener("drop", tried(async (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  showDrop(false);
+  const styles = ofStyles(event);
+  const found = await filesOf(event.dataTransfer);
+  if (found.files[0]?.name.endsWith(".toml")) loadJob(found.files[0]);
+  else if (styles) dropStyles(found.files);
+  else dropped(found);
+}));
 
 start().catch(tell);

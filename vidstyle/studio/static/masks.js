@@ -1,7 +1,7 @@
 // Masks and maps: the plane of the shown frame, its tools, key frames, selection and tracking.
 import { bitmap, blob, get, post, send, tell, tried } from "./api.js";
-import { byId, el } from "./dom.js";
-import { Plane, Stroke, History, changed, feather, fillAll, flood, invert } from "./pixels.js";
+import { byId, el, fillIf } from "./dom.js";
+import { Plane, Stroke, History, changed, colored, feather, fillAll, flood, invert, palette } from "./pixels.js";
 import { LABELS, change, onChange, state, uses } from "./state.js";
 import { stage, styleStage } from "./stage.js";
 
@@ -16,16 +16,17 @@ const TINTS = ["#ff5a36", "#3aa0ff", "#7ed957", "#d86bff", "#ffc83a", "#3ad6c6"]
 class Drawing {
   constructor(on, still) {
     Object.assign(this, { stage: on, still, layer: "", index: -1, plane: null, how: "", blank: true, clicks: [] });
-    this.history = new History();
+    this.histories = new Map(); // by layer
     this.canvas = document.createElement("canvas");
-    this.saving = Promise.resolve();
+    this.saving = this.turns = Promise.resolve();
+    this.goTo = () => {}; // shows another frame; set by the player
     on.drawing = this;
   }
 
   async show(layer, index, labels, tint) {
     const frame = this.still ? 0 : index;
     if (!this.stage.source) return;
-    if (layer !== this.layer) this.history = new History();
+    if (layer !== this.layer || frame !== this.index) this.stage.painter = null; // not painted on until it is there
     const turn = (this.turn = (this.turn ?? 0) + 1);
     await this.saving;
     const [w, h] = planeSize(this.stage.size);
@@ -40,27 +41,24 @@ class Drawing {
     change();
   }
 
+  get history() {
+    if (!this.histories.has(this.layer)) this.histories.set(this.layer, new History());
+    return this.histories.get(this.layer);
+  }
+
   hide() { this.stage.overlay = null; this.stage.painter = null; this.plane = null; this.layer = ""; this.stage.draw(); }
 
   refresh(box = this.plane?.whole) {
     if (!this.plane || !box || !box[2] || !box[3]) return;
-    const { width, height, data, labels } = this.plane;
+    const { width, height, labels } = this.plane;
     if (this.canvas.width !== width || this.canvas.height !== height) {
       Object.assign(this.canvas, { width, height });
       box = this.plane.whole;
     }
-    const [x, y, w, h] = box;
-    const image = new ImageData(w, h);
     const hidden = labels && this.blank && !this.stroke; // nothing is painted yet
-    const colors = (labels ? LABELS : [this.tint]).map(rgb);
-    for (let row = 0; row < h; row++) {
-      for (let column = 0; column < w; column++) {
-        const value = data[(y + row) * width + x + column];
-        const color = labels ? colors[value] ?? [0, 0, 0] : colors[0];
-        image.data.set([...color, hidden ? 0 : labels ? (value ? 255 : FAINT) : value], (row * w + column) * 4);
-      }
-    }
-    this.canvas.getContext("2d").putImageData(image, x, y);
+    const tint = rgb(this.tint);
+    const shown = labels ? (value) => [...color(value), hidden ? 0 : value ? 255 : FAINT] : (value) => [...tint, value];
+    this.canvas.getContext("2d").putImageData(colored(this.plane, box, palette(shown)), box[0], box[1]);
     this.stage.overlay = this.canvas;
     this.stage.painter = this;
     this.stage.draw();
@@ -71,12 +69,8 @@ class Drawing {
   point(x, y) { return [x * this.plane.width, y * this.plane.height]; }
 
   down(x, y, pressure, event) {
-    const [px, py] = this.point(x, y);
-    if (tool.name === "fill") {
-      if (x < 0 || y < 0 || x >= 1 || y >= 1) return;
-      this.apply(flood(Math.floor(px), Math.floor(py), this.labels ? tool.label : event.altKey ? 0 : 255));
-    } else if (tool.name === "click") {
-      this.click(px, py, !event.altKey && !event.shiftKey);
+    if (tool.name === "fill" || tool.name === "click") { // when it is lifted: it may be the first of two fingers
+      this.tapped = x >= 0 && y >= 0 && x < 1 && y < 1 ? [...this.point(x, y), event] : null;
     } else {
       if (tool.name === "smart") this.hint = new Plane(this.plane.width, this.plane.height);
       const value = this.labels ? (tool.name === "eraser" ? 0 : tool.label) : tool.flow;
@@ -96,11 +90,18 @@ class Drawing {
 
   drop() { // a second finger: it was no stroke
     if (this.stroke && !this.hint) this.plane.data = this.stroke.before;
-    this.stroke = this.hint = null;
+    this.stroke = this.hint = this.tapped = null;
     this.refresh();
   }
 
+  tap([x, y, event]) {
+    this.tapped = null;
+    if (tool.name === "click") this.click(x, y, !event.altKey && !event.shiftKey);
+    else this.apply(flood(Math.floor(x), Math.floor(y), this.labels ? tool.label : event.altKey ? 0 : 255));
+  }
+
   up() {
+    if (this.tapped) this.tap(this.tapped);
     const change = this.stroke?.change;
     const hint = this.hint;
     this.stroke = this.hint = null;
@@ -118,17 +119,15 @@ class Drawing {
 
   async again(one, which) {
     if (!one) return;
-    if (one.index !== this.index && !this.still) {
-      change({ index: one.index });
-      await this.show(this.layer, one.index, this.labels, this.tint);
-    }
+    if (!this.still && (one.index !== this.index || one.index !== state.index)) await this.goTo(one.index);
     this.plane.paste(one.box, one[which]);
     this.refresh(one.box);
     this.save();
   }
 
-  undo() { return this.again(this.history.undo(), "before"); }
-  redo() { return this.again(this.history.redo(), "after"); }
+  // One after another: an earlier one may have to show another frame first.
+  undo() { return (this.turns = this.turns.then(tried(() => this.again(this.plane && this.history.undo(), "before")))); }
+  redo() { return (this.turns = this.turns.then(tried(() => this.again(this.plane && this.history.redo(), "after")))); }
 
   // Store the plane as a key frame of the shown frame.
   save() {
@@ -151,13 +150,17 @@ class Drawing {
 
   // Ask the server for a selection of the frame; hints: {subject} or {points, labels} or {strokes}.
   async select(hints, asBase = false) {
-    byId("badge").textContent = "Selecting…";
-    byId("badge").hidden = false;
+    this.selecting = (this.selecting ?? 0) + 1;
+    change();
     try {
-      const size = [this.plane.width, this.plane.height];
-      const values = { path: state.clip.path, index: this.index, size, ...hints };
-      await this.take(await (await post("/api/select", values)).blob(), asBase);
-    } finally { change(); }
+      const { layer, index, plane: { width, height } } = this;
+      const values = { path: state.clip.path, index, size: [width, height], ...hints };
+      const found = await (await post("/api/select", values)).blob();
+      if (this.layer !== layer || this.index !== index) {
+        throw new Error(`the selection was for frame ${index + 1}, which is no longer shown; select again`);
+      }
+      await this.take(found, asBase);
+    } finally { this.selecting -= 1; change(); }
   }
 
   click(x, y, inside) {
@@ -184,6 +187,8 @@ function planeSize([w, h]) {
 }
 
 const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+const COLORS = LABELS.map(rgb);
+const color = (value) => COLORS[value] ?? [0, 0, 0];
 
 async function readInto(plane, data) {
   const image = await bitmap(data);
@@ -192,18 +197,22 @@ async function readInto(plane, data) {
   context.imageSmoothingEnabled = !plane.labels;
   context.drawImage(image, 0, 0, plane.width, plane.height);
   const { data: pixels } = context.getImageData(0, 0, plane.width, plane.height);
-  const colors = LABELS.map(rgb);
   let clear = false;
   for (let i = 3; i < pixels.length && !clear; i += 4) clear = pixels[i] < 255;
-  for (let i = 0; i < plane.data.length; i++) {
-    const [r, g, b, a] = pixels.subarray(i * 4, i * 4 + 4);
-    plane.data[i] = plane.labels ? nearest(colors, r, g, b) : clear ? a : Math.round(0.2126 * r + 0.7152 * g + 0.0722 * b);
+  const known = new Map(); // label of a colour
+  for (let i = 0, at = 0; i < plane.data.length; i++, at += 4) {
+    const r = pixels[at], g = pixels[at + 1], b = pixels[at + 2];
+    if (plane.labels) {
+      const key = (r << 16) | (g << 8) | b;
+      if (!known.has(key)) known.set(key, nearest(r, g, b));
+      plane.data[i] = known.get(key);
+    } else plane.data[i] = clear ? pixels[at + 3] : Math.round(0.2126 * r + 0.7152 * g + 0.0722 * b);
   }
 }
 
-function nearest(colors, r, g, b) {
+function nearest(r, g, b) {
   let best = 0, least = Infinity;
-  colors.forEach((c, i) => {
+  COLORS.forEach((c, i) => {
     const far = (c[0] - r) ** 2 + (c[1] - g) ** 2 + (c[2] - b) ** 2;
     if (far < least) [best, least] = [i, far];
   });
@@ -211,11 +220,8 @@ function nearest(colors, r, g, b) {
 }
 
 async function toPng(plane) {
-  const image = new ImageData(plane.width, plane.height);
-  const colors = LABELS.map(rgb);
-  plane.data.forEach((value, i) => {
-    image.data.set(plane.labels ? [...(colors[value] ?? [0, 0, 0]), 255] : [value, value, value, 255], i * 4);
-  });
+  const shown = plane.labels ? (value) => [...color(value), 255] : (value) => [value, value, value, 255];
+  const image = colored(plane, plane.whole, palette(shown));
   const canvas = new OffscreenCanvas(plane.width, plane.height);
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas.convertToBlob({ type: "image/png" });
@@ -271,10 +277,14 @@ export async function loadLayers() {
   await Promise.all(ids.map(async (id) => { layers[id] ??= await get(`/api/layers/${id}`); }));
 }
 
-export const importPng = tried(async (file) => current().take(file));
-export const exportPng = tried(async () => {
-  const url = URL.createObjectURL(await toPng(current().plane));
-  el("a", { href: url, download: `${current().layer}-${String(state.index).padStart(6, "0")}.png` }).click();
+export const importPng = tried(async (of, file) => {
+  try { await of.take(file); } catch (error) {
+    throw error.name === "InvalidStateError" ? new Error(`expected a PNG picture, got ${file.name}; choose another`) : error;
+  }
+});
+export const exportPng = tried(async (of) => {
+  const url = URL.createObjectURL(await toPng(of.plane));
+  el("a", { href: url, download: `${of.layer}-${String(of.index).padStart(6, "0")}.png` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 });
 
@@ -293,25 +303,30 @@ export function drawTools() {
   const drawn = current();
   bar.hidden = state.tab !== "where" || !drawn.plane;
   if (bar.hidden) return;
-  const names = TOOLS.filter(([name]) => !drawn.labels || !["smart", "click"].includes(name));
-  const slider = (name, key, low, high, step) => el("label", {}, name, el("input", {
-    type: "range", min: low, max: high, step, value: tool[key], "aria-label": `Brush ${name.toLowerCase()}`,
-    oninput: (event) => { tool[key] = Number(event.target.value); stage.draw(); } }));
-  const parts = names.map(([name, text, key]) => el("button", {
-    type: "button", "aria-pressed": String(tool.name === name), title: `${text} (${key})`, "data-tool": name,
-    onclick: () => chooseTool(name) }, text));
-  parts.push(slider("Size", "size", 1, 300, 1));
-  if (!drawn.labels) parts.push(slider("Hardness", "hardness", 0, 1, 0.05));
-  else parts.push(...LABELS.map((color, i) => swatch(color, i)));
-  const act = (text, label, action) => el("button", { type: "button", "aria-label": label, title: label, onclick: action }, text);
-  parts.push(act("↶", "Undo", () => current().undo()), act("↷", "Redo", () => current().redo()));
-  if (!drawn.labels) {
-    parts.push(act("Invert", "Invert the mask", () => current().apply(invert)));
-    parts.push(act("Feather", "Soften the edges by 6 pixels", () => current().apply(feather(tool.feather))));
-    parts.push(act("All", "The whole frame", () => current().apply(fillAll(255))));
-  }
-  parts.push(act("Clear", "Clear the frame", () => current().apply(fillAll(0))));
-  bar.replaceChildren(...parts);
+  fillIf(bar, [drawn.labels, tool.name, tool.label], () => toolbar(drawn.labels));
+  for (const slider of bar.querySelectorAll("input")) slider.value = tool[slider.name];
+}
+
+function toolbar(labels) {
+  const names = TOOLS.filter(([name]) => !labels || !["smart", "click"].includes(name));
+  const slider = (text, name, low, high, step) => el("label", {}, text, el("input", {
+    type: "range", name, min: low, max: high, step, "aria-label": `Brush ${text.toLowerCase()}`,
+    oninput: (event) => { tool[name] = Number(event.target.value); stage.draw(); } }));
+  const act = (text, label, action) => el("button", {
+    type: "button", "aria-label": label, title: label, onclick: () => action(current()) }, text);
+  return [
+    ...names.map(([name, text, key]) => el("button", {
+      type: "button", "aria-pressed": String(tool.name === name), title: `${text} (${key})`, "data-tool": name,
+      onclick: () => chooseTool(name) }, text)),
+    slider("Size", "size", 1, 300, 1),
+    ...labels ? LABELS.map(swatch) : [slider("Hardness", "hardness", 0, 1, 0.05)],
+    act("↶", "Undo", (drawn) => drawn.undo()), act("↷", "Redo", (drawn) => drawn.redo()),
+    ...labels ? [] : [
+      act("Invert", "Invert the mask", (drawn) => drawn.apply(invert)),
+      act("Feather", `Soften the edges by ${tool.feather} pixels`, (drawn) => drawn.apply(feather(tool.feather))),
+      act("All", "The whole frame", (drawn) => drawn.apply(fillAll(255)))],
+    act("Clear", "Clear the frame", (drawn) => drawn.apply(fillAll(0))),
+  ];
 }
 
 function swatch(color, index) {
@@ -330,5 +345,5 @@ onChange(() => {
   const words = { key: "Key frame", tracked: "Tracked", nearest: "From the nearest key frame, not tracked", none: "Nothing painted here" };
   const shown = state.tab === "where" && drawing.plane;
   byId("badge").hidden = !shown;
-  byId("badge").textContent = words[drawing.how] ?? "";
+  byId("badge").textContent = drawing.selecting ? "Selecting…" : words[drawing.how] ?? "";
 });

@@ -1,8 +1,8 @@
 // The panels beside the picture: open, style, where, settings.
-import { get, pictureUrl, postJson, send, tried } from "./api.js";
-import { byId, bytes, el, seconds } from "./dom.js";
+import { blob, get, pictureUrl, postJson, tried, upload } from "./api.js";
+import { byId, bytes, el, fill, seconds } from "./dom.js";
 import { deleteKey, drawing, drawTools, exportPng, importPng, layerOf, layers, loadLayers, painted,
-  showDrawings, track } from "./masks.js";
+  showDrawings, styleDrawing, track } from "./masks.js";
 import { change, defaultOutput, facts, needs, newId, onChange, request, state, technique, uses } from "./state.js";
 import { openClip } from "./player.js";
 
@@ -21,8 +21,11 @@ export function openPanel() {
     one.folder ? `${one.name}/` : one.name)));
     if (found.parent) rows.unshift(el("li", {}, el("button", { type: "button", onclick: () => show(found.parent) }, "↑ up")));
     if (found.pictures) {
-      rows.unshift(el("li", {}, el("button", { type: "button", id: "open-folder", onclick: () => openClip(found.path) },
-        `Open this folder: ${found.pictures} picture${found.pictures === 1 ? "" : "s"}`)));
+      const count = `${found.pictures} picture${found.pictures === 1 ? "" : "s"}`;
+      const open = (id, text, options) => el("li", {}, el("button", {
+        type: "button", id, onclick: () => openClip(found.path, options) }, text));
+      rows.unshift(open("open-folder", `Open this folder: ${count}`),
+        open("open-frames", "Open this folder as the frames of a video", { asFrames: true }));
     }
     list.replaceChildren(...rows);
   });
@@ -55,8 +58,9 @@ export function addStyle(path) {
 
 export const dropStyles = tried(async (files) => {
   for (const file of files) {
-    const query = new URLSearchParams({ name: file.name });
-    addStyle((await send("POST", `/api/upload?${query}`, file)).path);
+    const path = await upload(file);
+    await blob("/api/picture", { path, side: 64 }); // or a sentence
+    addStyle(path);
   }
 });
 
@@ -105,10 +109,11 @@ export function wherePanel() {
   if (!(uses("mask") || uses("map") || uses("style_map"))) {
     return [el("h2", {}, "Where the style goes"),
       el("p", {}, `${state.technique} stylises the whole frame.`),
-      el("button", { type: "button", class: "main", id: "use-mask",
-        onclick: () => { change({ technique: "mask", output: "" }); refresh(); } }, "Only where I paint (mask)"),
-      el("button", { type: "button",
-        onclick: () => { change({ technique: "region", output: "" }); refresh(); } }, "A style for each region")];
+      el("div", { class: "row" },
+        el("button", { type: "button", class: "main", id: "use-mask",
+          onclick: () => { change({ technique: "mask", output: "" }); refresh(); } }, "Only where I paint (mask)"),
+        el("button", { type: "button",
+          onclick: () => { change({ technique: "region", output: "" }); refresh(); } }, "A style for each region"))];
   }
   if (!state.styles.length) return [el("p", {}, "Choose a style picture first: each has its own layer.")];
   const map = !uses("mask");
@@ -135,10 +140,17 @@ export function wherePanel() {
     el("div", { id: "tracking", hidden: true }, el("progress", { id: "tracked", max: 1, value: 0, "aria-label": "Tracking" }),
       el("button", { type: "button", id: "stop-track" }, "Cancel")),
     el("h2", {}, "PNG files"),
-    el("div", { class: "row" },
-      act("Import…", () => { const input = byId("file"); input.onchange = () => importPng(input.files[0]); input.value = ""; input.click(); }),
-      act("Export", exportPng)),
+    files(drawing, map ? "Map of the frame" : ""),
+    map ? files(styleDrawing, "Map of the style picture") : null,
   ];
+}
+
+// The buttons that read and write a drawing.
+function files(of, name) {
+  const choose = () => { const input = byId("file"); input.onchange = () => importPng(of, input.files[0]); input.value = ""; input.click(); };
+  const act = (text, action) => el("button", { type: "button", "aria-label": name && `${text} the ${name.toLowerCase()}`, onclick: action }, text);
+  return el("div", { class: "row" }, name ? el("span", { class: "grow" }, name) : null,
+    act("Import…", choose), act("Export", () => exportPng(of)));
 }
 
 function keysText(layer) {
@@ -247,13 +259,13 @@ export const PANELS = { open: ["Open", openPanel], style: ["Style", stylePanel],
 
 export const refresh = tried(async () => {
   if (state.clip) await loadLayers();
-  byId("tabs").replaceChildren(...Object.entries(PANELS).map(([name, [text]]) => el("button", {
+  fill(byId("tabs"), ...Object.entries(PANELS).map(([name, [text]]) => el("button", {
     type: "button", role: "tab", id: `tab-${name}`, "aria-selected": String(state.tab === name), "aria-controls": "panels",
     onclick: () => { change({ tab: name }); refresh(); } }, text)));
   const box = byId("panels");
   box.setAttribute("role", "tabpanel");
   box.setAttribute("aria-labelledby", `tab-${state.tab}`);
-  box.replaceChildren(...PANELS[state.tab][1]().filter(Boolean));
+  fill(box, ...PANELS[state.tab][1]().filter(Boolean));
   await showDrawings();
   drawTools();
   showPlan();

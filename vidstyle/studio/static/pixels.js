@@ -1,4 +1,4 @@
-// Painting on one plane of bytes: weights of a mask (0..255) or labels of a map. No canvas here.
+// Painting on one plane of bytes: weights of a mask (0..255) or labels of a map.
 
 export class Plane {
   constructor(width, height, labels = false) {
@@ -24,6 +24,20 @@ export class Plane {
 
   get whole() { return [0, 0, this.width, this.height]; }
   get empty() { return !this.data.some((value) => value > 0); }
+}
+
+// Return 256 colours from a function of (value) to [red, green, blue, alpha].
+export const palette = (shown) =>
+  new Uint32Array(Uint8Array.from({ length: 1024 }, (_, i) => shown(i >> 2)[i & 3]).buffer);
+
+// Return a rectangle of a plane as an image, in the colours of a palette.
+export function colored(plane, [x, y, w, h], colors) {
+  const image = new Uint32Array(w * h);
+  for (let row = 0, to = 0; row < h; row++) {
+    const from = (y + row) * plane.width + x;
+    for (let i = from; i < from + w; i++) image[to++] = colors[plane.data[i]];
+  }
+  return new ImageData(new Uint8ClampedArray(image.buffer), w, h);
 }
 
 // One stroke: the strongest dab at each pixel counts, so that a stroke over itself stays even.

@@ -1,7 +1,7 @@
 // Opening a clip, and moving through its frames: the shown frame is exact, the newest wish wins.
-import { bitmap, blob, get, postJson, send, tell, tried } from "./api.js";
+import { bitmap, blob, get, postJson, tell, tried, upload } from "./api.js";
 import { byId } from "./dom.js";
-import { layers, showDrawings, layerOf } from "./masks.js";
+import { drawing, layers, showDrawings, layerOf } from "./masks.js";
 import { change, facts, newId, onChange, state } from "./state.js";
 import { stage } from "./stage.js";
 import { refresh } from "./panels.js";
@@ -19,13 +19,30 @@ export async function frameOf(path, index, of = "source") {
   return image;
 }
 
-export const openClip = tried(async (path) => {
-  const clip = await postJson("/api/open", { path });
-  frames.clear();
-  for (const style of state.styles) Object.assign(style, { mask: newId("mask") });
-  change({ clip, index: 0, map: newId("map"), output: "", view: "source", tab: state.styles.length ? state.tab : "style", result: null });
+export const forgetFrames = () => frames.clear();
+
+// Open a clip. frames: a folder holds the frames of a video, not photos.
+export const openClip = tried(async (path, { asFrames = false } = {}) => {
+  const clip = await postJson("/api/open", { path, as_frames: asFrames });
+  forgetFrames();
+  if (asFrames) state.options.rate ??= "25";
+  else delete state.options.rate;
+  changeLayers(clip.path);
+  change({ clip, index: 0, output: "", view: "source", tab: state.styles.length ? state.tab : "style", result: null });
   await showClip();
 });
+
+// Let the masks and the map belong to another clip: new ones, or those painted when it was open before.
+function changeLayers(path) {
+  if (state.clip) state.drawn[state.clip.path] = { map: state.map, masks: state.styles.map((style) => [style.path, style.mask]) };
+  const { map, masks } = state.drawn[path] ?? {};
+  const left = [...masks ?? []];
+  for (const style of state.styles) {
+    const at = left.findIndex(([of]) => of === style.path);
+    style.mask = at < 0 ? newId("mask") : left.splice(at, 1)[0][1];
+  }
+  state.map = map ?? newId("map");
+}
 
 // Show the open clip: after opening it, or when the page comes back.
 export async function showClip() {
@@ -65,27 +82,44 @@ export async function seek(index) {
   } catch (error) { tell(error); stop(); } finally { busy = false; }
 }
 
+// Go to a frame and wait until it is shown.
+drawing.goTo = async (index) => {
+  stop();
+  await seek(index);
+  while (busy) await new Promise((resolve) => { setTimeout(resolve, 20); });
+};
+
 async function showFrame(index) {
   const clip = state.clip;
-  const image = await frameOf(clip.path, index);
+  const [image, result] = await Promise.all([frameOf(clip.path, index), resultAt(index)]);
   if (state.clip !== clip) return;
-  stage.source = image;
+  Object.assign(stage, { source: image, result });
   change({ index });
-  await showResult();
+  showCompared();
   stage.canvas.dataset.index = index;
-  stage.draw();
   if (wanted === null || !playing) await showDrawings();
 }
 
-// Set what the stage compares the frame with: a preview, or the same frame of a result.
+// Return what the stage compares a frame with: a preview, or the same frame of a result.
+async function resultAt(index) {
+  if (state.view === "preview" && state.shot?.index === index) return state.shot.image;
+  const at = index - (state.result?.first ?? 0);
+  if (state.view !== "result" || !state.result || at < 0 || at >= state.result.frames) return null;
+  return frameOf(state.result.path, at, "result");
+}
+
 export async function showResult() {
-  stage.result = null;
-  if (state.view === "preview" && state.shot?.index === state.index) stage.result = state.shot.image;
-  if (state.view === "result" && state.result) {
-    const at = state.index - (state.result.first ?? 0);
-    if (at >= 0 && at < state.result.frames) stage.result = await frameOf(state.result.path, at, "result");
-  }
-  byId("divider").hidden = !stage.result;
+  const index = state.index;
+  const result = await resultAt(index);
+  if (index === state.index) stage.result = result;
+  showCompared();
+}
+
+function showCompared() {
+  stage.beside = Boolean(state.beside);
+  byId("divider").hidden = !stage.result || stage.beside;
+  byId("beside").hidden = !stage.result;
+  byId("beside").setAttribute("aria-pressed", String(stage.beside));
   stage.draw();
 }
 
@@ -110,6 +144,8 @@ export function play() {
 byId("scrub").addEventListener("input", (event) => { stop(); seek(Number(event.target.value)); });
 byId("play").addEventListener("click", play);
 byId("divider").addEventListener("input", (event) => { stage.split = event.target.value / 1000; stage.draw(); });
+stage.onSplit = (share) => { byId("divider").value = 1000 * share; };
+byId("beside").addEventListener("click", () => { change({ beside: !state.beside }); showCompared(); });
 
 onChange(() => {
   if (!state.clip) return;
@@ -124,17 +160,41 @@ onChange(() => {
   byId("marks").replaceChildren(...marks);
 });
 
-// Files dropped on the page.
-export const dropped = tried(async (files) => {
-  const set = files.length > 1 ? `set-${Date.now()}` : "";
-  let path = "";
-  for (const file of files) {
-    const query = new URLSearchParams({ name: file.name, ...(set ? { set } : {}) });
-    byId("badge").hidden = false;
-    byId("badge").textContent = `Copying ${file.name}…`;
-    path = (await send("POST", `/api/upload?${query}`, file)).path;
+// Return the files of a drop, and the name of the folder if it is one.
+export async function filesOf(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+  const folder = entries.find((entry) => entry.isDirectory);
+  if (!folder) return { files: [...transfer.files], folder: "" };
+  const reader = folder.createReader();
+  const found = [];
+  for (;;) { // at most 100 at a time
+    const some = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
+    if (!some.length) break;
+    found.push(...some.filter((entry) => entry.isFile && !entry.name.startsWith(".")));
   }
-  byId("badge").hidden = true;
+  const files = await Promise.all(found.map((entry) => new Promise((resolve, reject) => { entry.file(resolve, reject); })));
+  return { files, folder: folder.name };
+}
+
+// Copy a clip, or the pictures of a folder, to the studio's folder and open it.
+export const dropped = tried(async ({ files, folder }) => {
+  const several = folder || files.length > 1;
+  const set = several ? `${folder || "photos"}-${Date.now().toString(36)}` : "";
+  const badge = byId("badge");
+  const refused = [];
+  let path = "";
+  try {
+    for (const [index, file] of files.entries()) {
+      badge.hidden = false;
+      badge.textContent = `Copying ${file.name}${several ? `, ${index + 1} of ${files.length}` : ""}…`;
+      try { path = await upload(file, set); } catch (error) {
+        if (!several) throw error;
+        refused.push(error);
+      }
+    }
+  } finally { badge.hidden = true; }
+  if (refused.length) tell(new Error(`${refused.length} of ${files.length} files were left out; the first: ${refused[0].message}`));
   if (path) await openClip(path);
+  else if (!files.length) throw new Error(`expected pictures in the folder ${folder}, got none; drop another`);
 });
 export { facts };

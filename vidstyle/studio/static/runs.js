@@ -1,9 +1,9 @@
 // Previews of one frame, and the queue of jobs.
-import { bitmap, eventsOf, get, post, postJson, tried } from "./api.js";
-import { byId, el, seconds } from "./dom.js";
+import { bitmap, eventsOf, get, post, postJson, tell, tried } from "./api.js";
+import { byId, el, fill, fillIf, seconds } from "./dom.js";
 import { drawing, painted } from "./masks.js";
 import { PANELS, refresh } from "./panels.js";
-import { seek, showResult } from "./player.js";
+import { forgetFrames, openClip, seek, showResult } from "./player.js";
 import { change, defaultOutput, request, state } from "./state.js";
 import { stage } from "./stage.js";
 
@@ -87,7 +87,8 @@ async function showEvent(shot, one) {
     live.share = Math.min(1, one.evaluation / one.of);
   }
   state.shot = shot;
-  setView("preview");
+  if (shot.live === 1) setView("preview"); // later the user may look at something else
+  else drawViews();
   await showResult();
   stage.canvas.dataset.live = shot.live;
   const box = byId("live");
@@ -107,7 +108,7 @@ export function setView(view) {
 }
 export function drawViews() {
   const all = [["source", "Source"], ["preview", "Preview"], ["result", "Result"]];
-  byId("views").replaceChildren(...all.map(([name, text]) => el("button", {
+  fillIf(byId("views"), [state.view, Boolean(state.shot), Boolean(state.result)], () => all.map(([name, text]) => el("button", {
     type: "button", role: "radio", "aria-checked": String(state.view === name), "data-view": name,
     disabled: (name === "preview" && !state.shot) || (name === "result" && !state.result),
     onclick: () => { setView(name); showResult(); } }, text)));
@@ -128,7 +129,7 @@ function runPanel() {
     ready ? null : el("p", { class: "muted" }, values),
     el("p", {}, el("button", { type: "button", class: "main", id: "run", disabled: !ready, onclick: addJob }, "Add to the queue")),
     el("h2", {}, "Queue"),
-    el("div", { id: "queue" }, ...queueItems()),
+    el("div", { id: "queue" }, ...queueBoxes()),
   ];
 }
 
@@ -140,40 +141,83 @@ const addJob = tried(async () => {
   change({ output: "" });
 });
 
-function queueItems() {
-  return jobs.length ? [...jobs].reverse().map(jobBox) : [el("p", { class: "muted" }, "No job yet.")];
+// The boxes of the queue are kept and changed: a button that is being pressed must not be replaced.
+const boxes = new Map(); // id → element
+const measuring = new Set(); // ids of jobs whose report is being made
+function queueBoxes() {
+  for (const id of boxes.keys()) if (!jobs.some((job) => job.id === id)) boxes.delete(id);
+  if (!jobs.length) return [el("p", { class: "muted" }, "No job yet.")];
+  return [...jobs].reverse().map(jobBox);
+}
+
+function showQueue() {
+  const box = byId("queue");
+  if (!box) return;
+  const made = queueBoxes();
+  if (made.length !== box.children.length || made.some((one, i) => one !== box.children[i])) fill(box, ...made);
 }
 
 function jobBox(job) {
-  const p = job.progress;
+  const { id, progress: p } = job;
+  const box = boxes.get(id) ?? el("div", { class: "job", "data-job": id });
+  boxes.set(id, box);
+  box.dataset.state = job.state;
   const running = job.state === "running";
-  const act = (name, text) => el("button", { type: "button", "data-action": name,
-    onclick: tried(() => post(`/api/jobs/${job.id}/${name}`)) }, text);
+  fillIf(box, [job.state, job.stopping, job.message, measuring.has(id)], () => jobParts(job));
   const facts = [p.of ? `${p.finished} of ${p.of} frames` : "", running && p.seconds_left !== null ? `${seconds(p.seconds_left)} left` : "",
     running && p.loss ? `loss ${p.loss.toFixed(3)}` : "", ...Object.entries(p.losses ?? {}).map(([n, v]) => `${n} ${v.toFixed(3)}`)];
-  const done = job.state === "done";
-  return el("div", { class: "job", "data-job": job.id, "data-state": job.state },
+  box.querySelector(".facts").textContent = facts.filter(Boolean).join(" · ");
+  const bar = box.querySelector("progress");
+  Object.assign(bar, { hidden: !p.of, max: p.of || 1, value: job.state === "done" ? p.of : p.finished });
+  const image = box.querySelector("img");
+  const latest = `/api/jobs/${id}/latest?n=${p.finished}`;
+  image.hidden = !(running && p.latest_frame);
+  if (!image.hidden && image.getAttribute("src") !== latest) image.src = latest;
+  return box;
+}
+
+function jobParts(job) {
+  const running = job.state === "running", done = job.state === "done";
+  const act = (name, text) => el("button", { type: "button", "data-action": name,
+    onclick: tried(() => post(`/api/jobs/${job.id}/${name}`)) }, text);
+  const button = (name, text, onclick, disabled = false) => el("button", { type: "button", "data-action": name, disabled, onclick }, text);
+  const busy = measuring.has(job.id);
+  return [
     el("div", { class: "row" }, el("b", { title: job.output }, job.output.split("/").pop()), el("span", { class: "grow" }),
       el("span", { class: `state ${job.state}` }, job.stopping ? "stopping" : job.state)),
-    p.of ? el("progress", { max: p.of, value: done ? p.of : p.finished, "aria-label": "Progress" }) : null,
-    el("small", { class: "muted" }, facts.filter(Boolean).join(" · ")),
+    el("progress", { "aria-label": "Progress" }),
+    el("small", { class: "muted facts" }),
     job.message ? el("p", { class: "error" }, job.message) : null,
-    running && p.latest_frame ? el("img", { src: `/api/jobs/${job.id}/latest?n=${p.finished}`, alt: "The latest frame" }) : null,
+    el("img", { alt: "The latest frame" }),
     el("div", { class: "row" },
       ...(running || job.state === "queued" ? [act("pause", "Pause"), act("cancel", "Cancel")] : []),
       ...(["paused", "failed", "cancelled"].includes(job.state) ? [act("resume", "Resume"), act("remove", "Remove")] : []),
-      ...(done ? [el("button", { type: "button", "data-action": "compare", onclick: () => compare(job) }, "Compare"),
-        el("button", { type: "button", onclick: () => open(`/api/jobs/${job.id}/report`, "_blank", "noopener") }, "Report"),
-        el("button", { type: "button", "data-action": "download", onclick: () => el("a", { href: `/api/jobs/${job.id}/download`, download: "" }).click() }, "Download"),
-        act("remove", "Remove")] : [])));
+      ...(done ? [button("compare", "Compare", () => compare(job)), button("report", busy ? "Measuring…" : "Report", () => report(job), busy),
+        button("download", "Download", () => el("a", { href: `/api/jobs/${job.id}/download`, download: "" }).click()),
+        act("remove", "Remove")] : [])),
+  ].filter(Boolean);
 }
 
 const compare = tried(async (job) => {
+  const source = job.values.source[0];
+  if (state.clip?.path !== source) await openClip(source, { asFrames: Boolean(job.values.rate) });
+  if (state.clip?.path !== source) return;
   const [found, { first }] = await Promise.all([
     postJson("/api/open", { path: String(job.output) }), get(`/api/jobs/${job.id}/first`)]);
+  forgetFrames(); // the file may be another one than before
   change({ result: { path: found.path, frames: found.frames, first } });
   setView("result");
   await seek(state.index);
+});
+
+// Measure a finished job, which takes a while the first time, and show the page.
+const report = tried(async (job) => {
+  const url = `/api/jobs/${job.id}/report`;
+  measuring.add(job.id);
+  showQueue();
+  try { await get(url, {}, "text"); } finally { measuring.delete(job.id); showQueue(); }
+  byId("report").querySelector("iframe").src = url;
+  byId("report").showModal();
 });
 
 export function watchJobs() {
@@ -181,13 +225,11 @@ export function watchJobs() {
   source.onmessage = ({ data }) => {
     const one = JSON.parse(data);
     if (!one.jobs) return;
-    const text = JSON.stringify(one.jobs);
-    if (text === watchJobs.last) return;
-    watchJobs.last = text;
     jobs = one.jobs;
-    byId("queue")?.replaceChildren(...queueItems());
+    showQueue();
   };
-  get("/api/jobs").then((one) => { jobs = one.jobs; byId("queue")?.replaceChildren(...queueItems()); });
+  source.onerror = () => get("/api/jobs").catch(tell); // a sentence if the studio was ended
+  get("/api/jobs").then((one) => { jobs = one.jobs; showQueue(); }).catch(tell);
 }
 
 PANELS.preview = ["Preview", previewPanel];

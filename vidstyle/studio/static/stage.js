@@ -3,12 +3,14 @@ import { byId } from "./dom.js";
 
 export class Stage {
   // painter: {tool, down(x, y, pressure), move(…), up(), size} in pixels of the plane, or null.
+  // result: compared with the source, right of `split` (share of the canvas) or beside it.
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     Object.assign(this, {
-      source: null, result: null, split: 0.5, overlay: null, opacity: 0.55, painter: null,
-      zoom: 1, x: 0, y: 0, pointers: new Map(), cursor: null, moving: null, pen: false,
+      source: null, result: null, split: 0.5, beside: false, onSplit: () => {}, scaled: new Map(),
+      overlay: null, opacity: 0.55, painter: null,
+      zoom: 1, x: 0, y: 0, pointers: new Map(), cursor: null, moving: null, sliding: false, pen: false,
     });
     new ResizeObserver(() => this.resize()).observe(canvas);
     canvas.addEventListener("pointerdown", (event) => this.down(event));
@@ -29,12 +31,13 @@ export class Stage {
 
   get size() { return this.source ? [this.source.width, this.source.height] : [16, 9]; }
 
-  // CSS pixels of one picture pixel, and where its corner is.
+  // CSS pixels of one picture pixel, and where its corner is. w, h: of the area of the source.
   get place() {
-    const { clientWidth: w, clientHeight: h } = this.canvas;
+    const { clientHeight: h } = this.canvas;
+    const w = this.canvas.clientWidth / (this.result && this.beside ? 2 : 1);
     const [pw, ph] = this.size;
     const scale = Math.min((w - 16) / pw, (h - 16) / ph) * this.zoom;
-    return { scale, left: (w - pw * scale) / 2 + this.x, top: (h - ph * scale) / 2 + this.y };
+    return { scale, left: (w - pw * scale) / 2 + this.x, top: (h - ph * scale) / 2 + this.y, w, h };
   }
 
   // Return the position of an event as shares 0..1 of the picture.
@@ -70,7 +73,9 @@ export class Stage {
     if (event.pointerType === "pen") this.pen = true;
     this.pointers.set(event.pointerId, event);
     if (this.pointers.size === 2) { this.painter?.drop?.(); this.painting = false; this.pinch = this.spread(); return; }
-    if (event.button === 1 || event.button === 2 || !this.painter) {
+    if (event.button === 0 && !this.painter && this.onLine(event)) {
+      this.sliding = true;
+    } else if (event.button === 1 || event.button === 2 || !this.painter) {
       this.moving = [event.clientX, event.clientY];
     } else if (!(this.pen && event.pointerType === "touch")) { // the palm beside a pen
       this.painting = true;
@@ -81,8 +86,12 @@ export class Stage {
   move(event) {
     if (this.pointers.has(event.pointerId)) this.pointers.set(event.pointerId, event);
     this.cursor = event;
+    this.canvas.style.cursor = !this.painter && this.onLine(event) ? "ew-resize" : "";
     if (this.pointers.size === 2 && this.pinch) this.pinched();
-    else if (this.moving) {
+    else if (this.sliding) {
+      this.split = Math.min(1, Math.max(0, this.shareOf(event)));
+      this.onSplit(this.split);
+    } else if (this.moving) {
       this.x += event.clientX - this.moving[0];
       this.y += event.clientY - this.moving[1];
       this.moving = [event.clientX, event.clientY];
@@ -96,7 +105,19 @@ export class Stage {
   up(event) {
     this.pointers.delete(event.pointerId);
     if (this.painting) this.painter?.up();
-    Object.assign(this, { painting: false, moving: null, pinch: null });
+    Object.assign(this, { painting: false, moving: null, sliding: false, pinch: null });
+  }
+
+  shareOf(event) {
+    const { left, width } = this.canvas.getBoundingClientRect();
+    return (event.clientX - left) / width;
+  }
+
+  // Whether an event is at the line between before and after.
+  onLine(event) {
+    if (!this.result || this.beside) return false;
+    const reach = event.pointerType === "touch" ? 24 : 8;
+    return Math.abs(this.shareOf(event) - this.split) * this.canvas.clientWidth <= reach;
   }
 
   spread() {
@@ -123,31 +144,52 @@ export class Stage {
     c.setTransform(1, 0, 0, 1, 0, 0);
     c.clearRect(0, 0, canvas.width, canvas.height);
     if (!this.source) return;
-    const { scale, left, top } = this.place;
-    const [w, h] = [this.size[0] * scale, this.size[1] * scale];
-    c.setTransform(dpr, 0, 0, dpr, left * dpr, top * dpr);
-    c.imageSmoothingEnabled = scale < 3;
-    c.imageSmoothingQuality = "high";
-    c.drawImage(this.source, 0, 0, w, h);
-    if (this.result) this.paintResult(c, w, h);
+    const { scale, w } = this.place;
+    const line = this.split * canvas.clientWidth;
+    c.setTransform(dpr, 0, 0, dpr, 0, 0);
+    this.paintPicture(this.source, [0, w], 0);
+    if (this.result && this.beside) this.paintPicture(this.result, [w, w], w);
+    else if (this.result) this.paintPicture(this.result, [line, w - line], 0);
     if (this.overlay) {
       c.globalAlpha = this.opacity;
-      c.drawImage(this.overlay, 0, 0, w, h);
+      this.paintPicture(this.overlay, [0, w], 0);
       c.globalAlpha = 1;
     }
+    c.fillStyle = "#fff";
+    if (this.result) c.fillRect((this.beside ? w : line) - 1, 0, 2, canvas.clientHeight);
     this.paintCursor(c, dpr, scale);
   }
 
-  paintResult(c, w, h) {
-    const at = w * this.split;
+  // Draw a picture at the place of the source, moved to the right, between two columns.
+  paintPicture(picture, [x, width], moved) {
+    const { context: c } = this;
+    const { scale, left, top, h: height } = this.place;
+    const [w, h] = [this.size[0] * scale, this.size[1] * scale];
     c.save();
     c.beginPath();
-    c.rect(at, 0, w - at, h);
+    c.rect(x, 0, width, height);
     c.clip();
-    c.drawImage(this.result, 0, 0, w, h);
+    c.imageSmoothingEnabled = scale < 3;
+    const still = picture === this.overlay ? picture : this.reduced(picture, w, h);
+    c.drawImage(still, left + moved, top, w, h);
     c.restore();
-    c.fillStyle = "#fff";
-    c.fillRect(at - 1, 0, 2, h);
+  }
+
+  // Return a picture at the size at which it is drawn, if smaller: it is drawn again for each stroke.
+  reduced(picture, w, h) {
+    const dpr = window.devicePixelRatio || 1;
+    const [width, height] = [Math.round(w * dpr), Math.round(h * dpr)];
+    if (width >= picture.width || width < 1 || height < 1) return picture;
+    let kept = this.scaled.get(picture);
+    if (kept?.width !== width || kept?.height !== height) {
+      kept = new OffscreenCanvas(width, height);
+      const context = kept.getContext("2d");
+      context.imageSmoothingQuality = "high";
+      context.drawImage(picture, 0, 0, width, height);
+      this.scaled = new Map([...this.scaled].filter(([one]) => one === this.source || one === this.result));
+      this.scaled.set(picture, kept);
+    }
+    return kept;
   }
 
   paintCursor(c, dpr, scale) {

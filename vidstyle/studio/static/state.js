@@ -8,7 +8,7 @@ export const facts = { settings: [], techniques: [], samples: {}, start: "" }; /
 
 export const state = {
   clip: null, index: 0, technique: "basic", styles: [], options: {}, output: "", target: "frame",
-  active: 0, map: "", tab: "open", view: "source", previewSize: 256,
+  active: 0, map: "", tab: "open", view: "source", beside: false, previewSize: 256, drawn: {},
 };
 
 const listeners = new Set();
@@ -25,7 +25,7 @@ export function change(values = {}) {
 async function save() {
   try {
     await send("PUT", "/api/project", JSON.stringify(state));
-    byId("saved").textContent = "Kept";
+    byId("saved").textContent = "Saved";
   } catch (error) { tell(error); }
 }
 
