@@ -26,8 +26,8 @@ from vidstyle.segmentation.u2net import (
 __all__ = ["AutoMasks", "KeyFrames"]
 
 _SIDE = 256  # pixels of the long side at which motion is followed and maps are averaged
-_FOLLOWED = 0.5  # of the weighted picture; a frame that shows less of the last key frame is one
-_SHORTEST, _LONGEST = 5, 24  # frames from one key frame of a shot to the next
+_FOLLOWED = 0.7  # of the weighted picture; a frame that shows less of the last key frame is one
+_SHORTEST, _LONGEST = 5, 12  # frames from one key frame of a shot to the next
 _GROUND = 0.1  # weight of what does not stand out, relative to what does
 
 
