@@ -27,7 +27,7 @@ Opening = Callable[[int, np.ndarray], np.ndarray]  # frame index, uint8 [H, W, 3
 _KEY_WEIGHT = 4.0  # of a pixel of the key frame, relative to one of the previous frame
 _CONSISTENCY = 2.0  # pixels; forward-backward error at which the confidence falls to 1 / e
 _MIN_CONFIDENCE = 0.02  # added to both sides of a blend
-_RELIABLE = 0.5  # confidence of a pixel that keeps its propagated planes when they are mended
+_RELIABLE = 0.8  # confidence of a pixel that keeps its propagated planes when they are mended
 _PATIENCE = 24  # frames after the last key frame that wait for a mended one, to be blended
 
 
