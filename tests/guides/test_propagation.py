@@ -291,3 +291,35 @@ def test_masks_of_real_footage_are_propagated(
     frames, masks = davis(name, keys[-1] + 1 if len(keys) > 1 else 11)
     found = list(track(frames, {key: masks[key] for key in keys}, hard=True))
     assert score(found, masks) > least
+
+
+class _AtLast:
+    """Mends the last frame of a shot only, and records which ones those were."""
+
+    def __init__(self, planes: np.ndarray) -> None:
+        self.planes, self.frames = planes, []
+
+    def at_key(self, index: int, frame: np.ndarray, planes: np.ndarray) -> None:
+        pass
+
+    def __call__(self, index: int, frame: np.ndarray, planes: np.ndarray) -> None:
+        pass
+
+    def at_last(self, index: int, frame: np.ndarray, planes: np.ndarray) -> np.ndarray:
+        self.frames.append(index)
+        return self.planes
+
+
+def test_mended_planes_replace_only_what_is_not_followed_reliably() -> None:
+    still = [clouds(0)] * 3
+    other, mask = square_at(40, ground=3)
+    mend = _AtLast(np.ones_like(mask))
+    made = list(track([*still, *[other] * 3], {0: mask, 3: mask}, hard=True, mend=mend))
+    assert mend.frames == [2, 5]  # never across the cut
+    assert all(np.array_equal(one.planes, mask) for one in made)  # nothing moves
+    frames, masks = sliding(6)
+    mend = _AtLast(masks[-1])
+    mended = list(track(frames, {0: masks[0]}, hard=True, mend=mend))[-1]
+    plain = list(track(frames, {0: masks[0]}, hard=True))[-1]
+    assert mend.frames == [5]
+    assert overlap(mended.planes, masks[-1]) > overlap(plain.planes, masks[-1])

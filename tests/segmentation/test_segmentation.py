@@ -116,9 +116,11 @@ def test_a_prompt_that_means_nothing_is_refused(image, decoder, prompt, message)
                 find(image, **prompt)
 
 
-def test_a_click_on_nothing_is_one_sentence(image, decoder, monkeypatch):
-    monkeypatch.setattr(decoder, "run", lambda *_: [np.full((1, 1, 256, 256), -9, np.float32)])
-    with pytest.raises(GuideError, match="got nothing; click on the middle"):
+@pytest.mark.parametrize(("logit", "got"), [(-9, "nothing"), (9, "the whole picture")])
+def test_a_click_on_nothing_is_one_sentence(image, decoder, monkeypatch, logit, got):
+    answer = [np.full((1, 1, 256, 256), logit, np.float32)]
+    monkeypatch.setattr(decoder, "run", lambda *_: answer)
+    with pytest.raises(GuideError, match=f"got {got}; click on the middle"):
         segmentation.select(image, [CENTRE], [1])
 
 

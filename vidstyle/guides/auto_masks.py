@@ -1,9 +1,9 @@
-"""Masks of salient objects: detected at key frames, propagated to the frames between.
+"""Masks of salient objects: detected at key frames, averaged along the motion of each shot.
 
 Key frames are chosen by change: where too little of the picture can be followed from the last one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,13 +12,10 @@ import numpy as np
 
 from vidstyle import media
 from vidstyle.errors import GuideError
-from vidstyle.guides.propagation import track
-from vidstyle.image import Image, resize
+from vidstyle.guides.averaging import MotionAverage, Step, step_between
+from vidstyle.image import Image, resize, to_bytes
 from vidstyle.media import Clip
-from vidstyle.motion.flow import optical_flow
-from vidstyle.motion.occlusion import confidence, is_cut
 from vidstyle.motion.warp import sample
-from vidstyle.segmentation.matting import matted
 from vidstyle.segmentation.u2net import (
     mask_of,
     nothing_stands_out,
@@ -28,10 +25,9 @@ from vidstyle.segmentation.u2net import (
 
 __all__ = ["AutoMasks", "KeyFrames"]
 
-_THUMBNAIL = 192  # pixels of the long side of the frames in which change is measured
-_FOLLOWED = 0.5  # of the weighted picture; a frame that shows less of the last key frame is one
-_SHORTEST, _LONGEST = 2, 24  # frames from one key frame of a shot to the next
-_TRACKED = 384  # pixels of the long side at most while masks are tracked
+_SIDE = 256  # pixels of the long side at which motion is followed and maps are averaged
+_FOLLOWED = 0.7  # of the weighted picture; a frame that shows less of the last key frame is one
+_SHORTEST, _LONGEST = 5, 12  # frames from one key frame of a shot to the next
 _GROUND = 0.1  # weight of what does not stand out, relative to what does
 
 
@@ -39,11 +35,13 @@ _GROUND = 0.1  # weight of what does not stand out, relative to what does
 class KeyFrames:
     """Chooses key frames one frame after another, by the share that can be followed from the last.
 
-    find: returns the saliency map of a frame.
+    find: returns the saliency map of a frame. step: the motion from the frame before to the newest
+    one, at most _SIDE pixels; None if a shot begins with it.
     """
 
     find: Callable[[Image], np.ndarray] = saliency_map
-    _before: Image | None = None
+    step: Step | None = None
+    _frame: Image | None = None
     _followed: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.float32))
     _weight: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), np.float32))
     _since: int = 0
@@ -53,37 +51,37 @@ class KeyFrames:
 
         Every map returned has a salient area.
         """
-        long = max(frame.shape[:2])
-        height, width = (max(1, round(side * _THUMBNAIL / long)) for side in frame.shape[:2])
-        thumbnail = resize(frame, width, height)
-        cut = self._before is None or not self._follow(self._before, thumbnail)
-        self._before = thumbnail
+        before = self._frame
+        self._frame = resize(frame, *_reduced(frame))
+        self.step = None if before is None else step_between(before, self._frame)
         self._since += 1
-        if not (cut or self._is_due()):
-            return cut, None
-        found = self.find(frame)
-        exists = stands_out(found)
+        if self.step is not None:
+            self._follow(self.step)
+            if not self._is_due():
+                return False, None
+        return self.step is None, self._detect(frame)
+
+    def _detect(self, frame: Image) -> np.ndarray | None:
+        """Return the saliency map of a key frame; None if nothing is salient: try again soon."""
+        found = _salient(self.find(frame))
+        width, height = _reduced(frame)
         self._since = 0
-        self._followed = np.ones((height, width), np.float32)
-        self._weight = cv2.resize(found, (width, height)) * exists + np.float32(_GROUND)
-        if not exists:
-            self._followed[:] = 0  # the next attempt is due soon
-        return cut, found if exists else None
+        self._weight = np.full((height, width), _GROUND, np.float32)
+        self._followed = np.full((height, width), found is not None, np.float32)
+        if found is not None:
+            self._weight += cv2.resize(found, (width, height))
+        return found
 
     def _is_due(self) -> bool:
         """Return whether the frame is a key frame, if no shot begins with it."""
         followed = float(np.average(self._followed, weights=self._weight))
         return self._since >= (_SHORTEST if followed < _FOLLOWED else _LONGEST)
 
-    def _follow(self, before: Image, thumbnail: Image) -> bool:
-        """Carry the share that is followed to the next frame; return False across a cut."""
-        back, ahead = optical_flow(thumbnail, before), optical_flow(before, thumbnail)
-        certainty = confidence(back, ahead, before, thumbnail)
-        if is_cut(certainty, before, thumbnail):
-            return False
-        self._followed = sample(self._followed, back) * certainty[..., 0]
+    def _follow(self, step: Step) -> None:
+        """Carry the share that is followed to the next frame."""
+        back = step.back.astype(np.float32)
+        self._followed = sample(self._followed, back) * step.followed[..., 0]
         self._weight = sample(self._weight, back)
-        return True
 
 
 @dataclass(frozen=True)
@@ -120,12 +118,8 @@ class AutoMasks:
                 frame = resize(image, *self.size(position))
                 yield mask_of(saliency_map(frame), frame)
             return
-        size, small = self.size(0), self._tracked_size
-        reduced = (resize(frame, *small) for frame in self._frames())
-        made = track(reduced, _KeyPlanes(self._keys, small), hard=True, opening=_opening)
-        for tracked, frame in zip(made, self._frames(), strict=True):
-            plane = cv2.resize(tracked.planes[..., 0], size, interpolation=cv2.INTER_LINEAR)
-            yield matted(resize(frame, *size), plane)
+        for packed, frame in zip(self._detected.means, self._frames(), strict=True):
+            yield mask_of(_unpacked(packed), resize(frame, *self.size(0)))
 
     @property
     def _linked(self) -> bool:
@@ -136,66 +130,80 @@ class AutoMasks:
         return media.read(self.clip, self.indices, side)
 
     @property
-    def _tracked_size(self) -> tuple[int, int]:
-        """The (width, height) at which masks are tracked; their edges are aligned afterwards."""
-        width, height = self.size(0)
-        scale = min(1.0, _TRACKED / max(width, height))
-        return max(1, round(width * scale)), max(1, round(height * scale))
+    def _keys(self) -> list[int]:
+        """The positions of the key frames in which something is salient."""
+        return self._detected.keys
 
     @cached_property
-    def _keys(self) -> dict[int, bytes]:
-        """The saliency maps of the key frames by position, as PNG."""
-        chosen = KeyFrames()
-        keys: dict[int, bytes] = {}
-        shots: list[int] = []
-        for position, frame in enumerate(self._frames()):
-            cut, found = chosen.advance(frame)
-            if cut:
-                shots.append(position)
-            if found is not None:
-                keys[position] = _packed(found)
-        if not keys:
+    def _detected(self) -> "_Detected":
+        """Raises GuideError if nothing is salient, and warns of shots in which nothing is."""
+        detected = _Detected(self._frames())
+        if not detected.keys:
             raise GuideError(nothing_stands_out(str(self.clip.path)))
-        for begin, end in zip(shots, [*shots[1:], len(self.indices)], strict=True):
-            if not keys.keys() & set(range(begin, end)):
-                first = self.indices.start + begin
-                self.warn(
-                    f"{self.clip.path}: nothing stands out in frames {first} to "
-                    f"{self.indices.start + end - 1}, a whole shot: --mask auto is empty there"
-                )
-        return keys
+        start = self.indices.start
+        for begin, end in detected.empty:
+            self.warn(
+                f"{self.clip.path}: nothing stands out in frames {start + begin} to "
+                f"{start + end - 1}, a whole shot: --mask auto is empty there"
+            )
+        return detected
 
 
-@dataclass(frozen=True)
-class _KeyPlanes(Mapping[int, np.ndarray]):
-    """The planes [H, W, 1] of key frames at a (width, height), decoded on access."""
+class _Detected:
+    """The saliency of the frames of a clip.
 
-    maps: Mapping[int, bytes]
-    size: tuple[int, int]
+    means: the mean saliency of each frame, as PNG. keys: the positions of the frames with a salient
+    area. empty: the shots without, each from its first position to the one after its last.
+    """
 
-    def __getitem__(self, position: int) -> np.ndarray:
-        packed = np.frombuffer(self.maps[position], np.uint8)
-        found = np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), np.float32)
-        return _hard(found / 255, self.size)
+    def __init__(self, frames: Iterable[Image]) -> None:
+        self.means: list[bytes] = []
+        self.keys: list[int] = []
+        self.empty: list[tuple[int, int]] = []
+        self._begin = self._count = 0
+        chosen = KeyFrames()
+        held: tuple[Step | None, np.ndarray | None, Image] | None = None
+        for frame in frames:
+            cut, found = chosen.advance(frame)
+            if held is not None:
+                self._add(*held, ends=cut)
+            held = (chosen.step, found, frame)
+        if held is not None:
+            self._add(*held, ends=True)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.maps)
+    def _add(
+        self, step: Step | None, found: np.ndarray | None, frame: Image, *, ends: bool
+    ) -> None:
+        """Take a frame. ends: it is the last of its shot."""
+        if step is None:
+            self._average = MotionAverage(_reduced(frame))
+            self._begin = self._count
+        if ends and found is None:  # maps then reach each frame from both sides
+            found = _salient(saliency_map(frame))
+        if found is not None:
+            self.keys.append(self._count)
+        self._count += 1
+        means = list(self._average.add(step, found))
+        if ends:
+            means += self._average.end()
+            if not self.keys or self.keys[-1] < self._begin:
+                self.empty.append((self._begin, self._count))
+        self.means += [bytes(cv2.imencode(".png", to_bytes(mean))[1]) for mean in means]
 
-    def __len__(self) -> int:
-        return len(self.maps)
+
+def _salient(found: np.ndarray) -> np.ndarray | None:
+    """Return a saliency map; None without a salient area."""
+    return found if stands_out(found) else None
 
 
-def _packed(found: np.ndarray) -> bytes:
-    """Return a saliency map as the bytes of a PNG."""
-    return bytes(cv2.imencode(".png", np.rint(found * 255).astype(np.uint8))[1])
+def _reduced(frame: Image) -> tuple[int, int]:
+    """Return the (width, height) at which the motion of a frame is followed."""
+    height, width = frame.shape[:2]
+    scale = _SIDE / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _hard(found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return a saliency map as a binary plane [H, W, 1]."""
-    return (cv2.resize(found, size) > 0.5).astype(np.float32)[..., None]
-
-
-def _opening(_: int, frame: np.ndarray) -> np.ndarray:
-    """Return the plane of the first frame of a shot without key frame; 0 if nothing is salient."""
-    found = saliency_map(frame.astype(np.float32) / 255)
-    return _hard(found * stands_out(found), (frame.shape[1], frame.shape[0]))
+def _unpacked(packed: bytes) -> np.ndarray:
+    """Return a map, float32 [H, W], 0..1, from its PNG."""
+    pixels = cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return np.asarray(pixels, np.float32) / 255

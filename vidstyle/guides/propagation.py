@@ -27,6 +27,7 @@ Opening = Callable[[int, np.ndarray], np.ndarray]  # frame index, uint8 [H, W, 3
 _KEY_WEIGHT = 4.0  # of a pixel of the key frame, relative to one of the previous frame
 _CONSISTENCY = 2.0  # pixels; forward-backward error at which the confidence falls to 1 / e
 _MIN_CONFIDENCE = 0.02  # added to both sides of a blend
+_RELIABLE = 0.8  # confidence of a pixel that keeps its propagated planes when they are mended
 _PATIENCE = 24  # frames after the last key frame that wait for a mended one, to be blended
 
 
@@ -85,8 +86,8 @@ def track(
     keys: planes [H, W, K] by frame index. hard: the planes are a label map and stay one-hot; their
     edges are reclassified by colour. flow: the optical flow between two frames. opening: returns
     the planes of the first frame of a shot without key frame. mend: called with each frame after a
-    key frame and the planes propagated to it; returns better planes, which make it a key frame, or
-    None.
+    key frame and the planes propagated to it; returns better planes, or None. They replace the
+    propagated ones where those are not reliable, and the frame becomes a key frame.
 
     Between two key frames, planes are propagated from both and blended by confidence and distance;
     before the first and after the last, from one. Nothing is propagated across a cut. Raises
@@ -126,15 +127,19 @@ class _Tracker:
         is_last = buffered.index > max(self.keys, default=-1) and not waits
         planes = self._key_planes(buffered, is_last)
         if planes is not None:
-            at_key = _at_key(buffered, planes, self.hard)
-            yield from _between_keys(self.pending, self.propagated, buffered, at_key, self.hard)
-            made = _output(at_key.planes, at_key.binary, self.hard)
-            yield Tracked(buffered.index, made, (at_key.key,), buffered.frame)
-            self.pending, self.propagated = [], at_key
+            yield from self._take_key(buffered, planes)
             return
         self.pending.append(buffered)
         if is_last:
-            yield from self.end_shot()
+            yield from self._release()
+
+    def _take_key(self, buffered: _PendingFrame, planes: np.ndarray) -> Iterator[Tracked]:
+        """Yield the pending frames and the key frame that follows them."""
+        at_key = _at_key(buffered, planes, self.hard)
+        yield from _between_keys(self.pending, self.propagated, buffered, at_key, self.hard)
+        made = _output(at_key.planes, at_key.binary, self.hard)
+        yield Tracked(buffered.index, made, (at_key.key,), buffered.frame)
+        self.pending, self.propagated = [], at_key
 
     def _key_planes(self, buffered: _PendingFrame, is_last: bool) -> np.ndarray | None:
         """Return the planes of a key frame; propagate to any other frame, and mend its planes."""
@@ -149,11 +154,36 @@ class _Tracker:
         elif self.propagated is not None:
             self.propagated = _carried(self.propagated, buffered, self.hard)
             if self.mend is not None:
-                carried = _output(self.propagated.planes, self.propagated.binary, self.hard)
-                return self.mend(buffered.index, buffered.frame, carried)
+                return self._mended(self.propagated, buffered, self.mend)
         return None
 
+    def _mended(
+        self,
+        propagated: _Propagated,
+        buffered: _PendingFrame,
+        mend: Callable[[int, np.ndarray, np.ndarray], np.ndarray | None],
+    ) -> np.ndarray | None:
+        """Return the mended planes of the newest frame; None if they stay as they are."""
+        carried = _output(propagated.planes, propagated.binary, self.hard)
+        planes = mend(buffered.index, buffered.frame, carried)
+        if planes is None:
+            return None
+        return np.where(propagated.confidence[..., None] > _RELIABLE, carried, planes)
+
     def end_shot(self) -> Iterator[Tracked]:
+        """Yield the pending frames of a shot that ends. Raises GuideError without a key frame.
+
+        Its last frame is mended, so that those before it are propagated to from both sides.
+        """
+        if self.mend is not None and self.propagated is not None and self.pending:
+            last = self.pending[-1]
+            planes = self._mended(self.propagated, last, self.mend.at_last)
+            if planes is not None:
+                self.pending.pop()
+                yield from self._take_key(last, planes)
+        yield from self._release()
+
+    def _release(self) -> Iterator[Tracked]:
         """Yield the pending frames, after the last key frame. Raises GuideError without one."""
         if self.pending and self.propagated is None and self.opening is not None:
             first, *others = self.pending

@@ -25,7 +25,7 @@ _SIDE = 1024  # pixels of the encoder's square input
 _LOW = 256  # pixels of the decoder's square masks
 _MEAN, _DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet, RGB, 0..255
 _CERTAIN = 1e-4  # of 1; how near to 0 or 1 a mask's probability may be
-_SMALLEST = 1e-5  # of the picture; a smaller object is nothing
+_SMALLEST, _LARGEST = 1e-5, 0.995  # of the picture; a smaller or larger answer is no object
 
 
 def has_click_model() -> bool:
@@ -122,9 +122,11 @@ class Selector:
         }
         (found,) = _session(CLICK_DECODER).run(["low_res_masks"], inputs)
         mask = self._enlarged(found[0, 0])
-        if float((mask > 0.5).mean()) < _SMALLEST:
+        share = float((mask > 0.5).mean())
+        if not _SMALLEST <= share <= _LARGEST:
+            got = "nothing" if share < _SMALLEST else "the whole picture"
             raise GuideError(
-                "expected an object at the clicks or in the box, got nothing; click on the middle "
+                f"expected an object at the clicks or in the box, got {got}; click on the middle "
                 "of the object, or draw a box around it"
             )
         return matted(self._image, mask)
