@@ -25,7 +25,7 @@ from av.video.reformatter import VideoReformatter
 
 from vidstyle.errors import MediaError
 from vidstyle.image import Image
-from vidstyle.media.decode import (
+from vidstyle.media.decoding.decode import (
     FAULTS,
     decode_packet,
     decoder_of,
