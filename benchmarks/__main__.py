@@ -1,6 +1,6 @@
 """Benchmarks. Times are ratios within one interleaved run: absolute ones depend on the machine.
 
-scripts/bench evaluation             one loss and gradient at 512x288: Winograd against plain
+scripts/bench evaluation             one loss and gradient at 512x288: Winograd, bfloat16, plain
 scripts/bench memory                 peak memory of runs of 30 and 300 frames
 scripts/bench overhead [CLIP]        share of a default run outside the optimisation
 scripts/bench warm CLIP [CLIP …]     loss by number of evaluations, cold and warm
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def evaluation() -> None:
-    """Print the time of one evaluation with Winograd convolutions, relative to plain ones."""
+    """Print the time of one evaluation, by default and in bfloat16, relative to plain layers."""
     import tensorflow as tf
 
     from vidstyle.vgg import weights
@@ -93,6 +93,7 @@ def evaluation() -> None:
     steps = {
         "plain": _network_step(Encoder(network, LAYERS, plain=True)),
         "fast": _stylizer_step(Encoder(network, LAYERS, plain=False), image.numpy()),
+        "bfloat16": _stylizer_step(Encoder(network, LAYERS, precision="bfloat16"), image.numpy()),
     }
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(10):
@@ -101,10 +102,9 @@ def evaluation() -> None:
             step(image)
             if turn:  # the first call traces
                 times[name].append(time.perf_counter() - began)
-    ratios = [fast / plain for fast, plain in zip(times["fast"], times["plain"], strict=True)]
-    for name in steps:
-        print(f"{name:6} {statistics.median(times[name]):.3f} s")
-    print(f"fast (whole evaluation) / plain (network only): {statistics.median(ratios):.3f}")
+    for name, own in times.items():
+        ratios = [one / plain for one, plain in zip(own, times["plain"], strict=True)]
+        print(f"{name:8} {statistics.median(own):.3f} s, / plain: {statistics.median(ratios):.3f}")
     _features(network, image)
 
 

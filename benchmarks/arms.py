@@ -180,7 +180,7 @@ class Arm:
     parameters: CoherenceParameters = field(default_factory=CoherenceParameters)
 
 
-_NO_LOSS = {"temporal_weight": 0.0, "steps_next": 15}  # adaptive steps suit a temporal loss
+_NO_LOSS = {"temporal_weight": 0.0}
 ARMS = {
     "cold": Arm(NoCoherence, _NO_LOSS),
     "plain": Arm(PlainWarmStart, _NO_LOSS),

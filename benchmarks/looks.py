@@ -1,7 +1,7 @@
 """Contact sheets of stylised clips, and their late frames beside the same frames made alone.
 
 scripts/bench sheet CLIP [CLIP …]    a video file, or a folder with frames/ and masks/
-    --style style --size 256 --at 0,8,16,23 --steps-next auto --output looks
+    --style style --size 256 --at 0,8,16,23 --steps-next 15 --output looks
 
 Each clip is stylised by `basic` at the defaults up to the last frame of --at, and each frame of
 --at alone, as the first of a shot. CLIP.png in the output folder has the rows source, alone and
@@ -28,6 +28,7 @@ from vidstyle.evaluation import evaluate
 from vidstyle.image import Image
 from vidstyle.jobs import pipeline as runs
 from vidstyle.jobs.job import target_size
+from vidstyle.settings import Settings
 
 _RATE = Fraction(24)
 _FIGURES = {
@@ -63,7 +64,8 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench sheet CLIP …")
     parser.add_argument("--style", default="style", help="a file, or the name of one in samples/")
     parser.add_argument("--size", type=int, default=256, help="long side in pixels")
-    parser.add_argument("--steps-next", default="auto", help="of the video: auto, or a number")
+    usual = str(Settings().steps_next)
+    parser.add_argument("--steps-next", default=usual, help="of the video: auto, or a number")
     parser.add_argument("--at", default="0,8,16,23", help="frames to show, from 0")
     parser.add_argument("--output", type=Path, default=Path("looks"), help="folder for the results")
     return parser.parse_args(words)
@@ -95,11 +97,10 @@ def _masks(source: Path) -> Path:
 
 def _video(case: Case, steps_next: str) -> Path:
     """Return the folder of the stylised clip, one for each number of evaluations."""
-    method, name = arm_of("default"), case.source.name
-    if steps_next != "auto":
-        method = replace(method, settings={**method.settings, "steps_next": int(steps_next)})
-        name = f"{name}_{steps_next}"
-    return _made(case, method, case.output / "video" / name)
+    method = arm_of("default")
+    number = steps_next if steps_next == "auto" else int(steps_next)
+    method = replace(method, settings={**method.settings, "steps_next": number})
+    return _made(case, method, case.output / "video" / f"{case.source.name}_{steps_next}")
 
 
 def _alone(case: Case, shown: Sequence[int]) -> Path:

@@ -217,6 +217,13 @@ class Settings:
         "the N-th GPU, from 0",
         scope="run",
     )
+    precision: str = option(
+        "auto",
+        "type of the network's activations: 'float32', 'bfloat16' (half the memory, less time "
+        "where the device multiplies it), or 'auto': bfloat16 on a GPU of compute capability 8.0 "
+        "or later, else float32",
+        words=("auto", "float32", "bfloat16"),
+    )
     keep_frames: bool = option(
         False, "keep all frames in OUTPUT.vidstyle/ after the run", scope="run"
     )

@@ -31,15 +31,15 @@ class TinyEncoder:
         return features
 
 
-def narrow_encoder(*layers: str) -> Encoder:
-    """VGG-19's layers to relu4_1 with few channels and fixed random weights."""
+def narrow_encoder(*layers: str, **options: Any) -> Encoder:
+    """VGG-19's layers to relu4_1 with few channels and fixed random weights; see Encoder."""
     random, shapes, before = np.random.default_rng(5), {}, 3
     for name, channels in zip(VGG[:9], (4, 4, 6, 6, 8, 8, 8, 8, 8), strict=True):
         kernel = random.normal(0, (2 / (9 * before)) ** 0.5, (3, 3, before, channels))
         bias = np.zeros(channels, np.float32)
         shapes[name.replace("relu", "conv")] = (kernel.astype(np.float32), bias)
         before = channels
-    return Encoder(shapes, layers)
+    return Encoder(shapes, layers, **options)
 
 
 def plain_style(rows: Any, weights: Any, goal_rows: Any, goal_weights: Any) -> Any:

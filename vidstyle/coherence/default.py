@@ -4,14 +4,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vidstyle.coherence import warm_start
+from vidstyle.coherence.disocclusion import despeckled
 from vidstyle.coherence.interface import RunContext, SourceFrame
 from vidstyle.coherence.keyframe import KeyframeTrack, Step
 from vidstyle.coherence.prior import UnstylizedFrame
+from vidstyle.coherence.stylized import blended
 from vidstyle.coherence.tracked import TrackedCoherence
 from vidstyle.guides.guide import unchanged
 
 if TYPE_CHECKING:
     from vidstyle.coherence.prior import StylizedFrame, TemporalPrior
+    from vidstyle.coherence.stylized import Stylized
     from vidstyle.motion.bidirectional import Motion
 
 __all__ = ["DefaultCoherence"]
@@ -81,6 +84,26 @@ class DefaultCoherence(TrackedCoherence):
         )
         static = warm_start.static(found, first.image, current.image, self.context.parameters)
         return replace(found, static=static & unchanged(first.guide, current.guide))
+
+    def steadied(
+        self, stylized: "Stylized", frame: SourceFrame, prior: "TemporalPrior | None"
+    ) -> "Stylized":
+        """See TrackedCoherence. Colour specks are removed before and after the temporal filter.
+
+        The optimisation makes them, and the filter amplifies those that are left.
+        """
+        if prior is None or prior.flow is None:
+            return super().steadied(stylized, frame, prior)
+        where = (prior.flow != 0).any(axis=2)
+        if stylized.opacity is not None:
+            where &= stylized.opacity[..., 0] > 0
+        specks = self.context.parameters.disocclusion
+        calm = despeckled(stylized.optimised_image, where, specks)
+        stylized = replace(stylized, optimised_image=calm, unblended_image=calm)
+        found = super().steadied(stylized, frame, prior)
+        steady = despeckled(found.unblended_image, where, specks)
+        output = blended(steady, frame.image, found.opacity)
+        return replace(found, output_image=output, unblended_image=steady)
 
     def _key_frame(self, step: Step, current: SourceFrame) -> "tuple[Motion, StylizedFrame] | None":
         """Return the key frame as it was finished, and the motion from it."""

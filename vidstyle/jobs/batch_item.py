@@ -35,6 +35,7 @@ from vidstyle.jobs.manifest import (
     state_of,
     state_path,
 )
+from vidstyle.jobs.precision import with_precision
 from vidstyle.jobs.stylizer_cache import StylizerCache
 from vidstyle.jobs.targets import is_whole
 from vidstyle.media.codecs import PICTURE_CODECS
@@ -120,6 +121,7 @@ class BatchWork:
 
     def _do(self, index: int, notify: OnEvent, cancel: Cancel | None) -> ItemEvent:
         job, clip = job_of(self.batch, self.make, self.batch.items[index])
+        job = with_precision(job)
         requested = self.job().settings.codec
         if job.settings.codec != requested:
             message = f"{job.source}: --codec {requested} is for stills; it was not used here"

@@ -32,6 +32,7 @@ from vidstyle.jobs.frame_loop import stylize_each
 from vidstyle.jobs.job import Job, Network, Paths, Styles, find_network, make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.plan import Work, encoding, forecast, probe_source, survey
+from vidstyle.jobs.precision import with_precision
 from vidstyle.jobs.takeover import check_sizes, suggest_other_output, take_over
 from vidstyle.jobs.targets import check_space, check_target
 from vidstyle.stylizer.protocol import IdentityStylizer, Stylizes
@@ -135,6 +136,7 @@ def run(  # noqa: PLR0913 - the job, and what a test or a benchmark replaces
     """
     began = time.monotonic()
     notify = each_warning_once(on_event or ignore)
+    job = with_precision(job)
     clip, styles = _prepare(job)
     network = network or find_network(job, notify)
     method = _Method(make_stylizer, network, coherence, parameters)
@@ -173,6 +175,7 @@ def run_shard(
     began = time.monotonic()
     notify = on_event or ignore
     _check_shareable(job)
+    job = with_precision(job)
     clip, styles = _prepare(job)
     network = network or find_network(job, notify)
     method = _Method(make_stylizer, network, DefaultCoherence, _PARAMETERS)
@@ -236,7 +239,7 @@ def plan(job: Job) -> PlanEvent:
 
     Raises VidstyleError as `run` would.
     """
-    _prepare(job)
+    _prepare(with_precision(job))
     free = shutil.disk_usage(job.output.absolute().parent).free
     return replace(forecast(job), bytes_free=free)
 

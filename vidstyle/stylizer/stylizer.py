@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.coherence.stylized import Stylized, blended
+from vidstyle.errors import UsageError
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image
 from vidstyle.memory import release_memory
@@ -24,7 +25,7 @@ from vidstyle.stylizer.step import LARGE, Step
 from vidstyle.techniques import Style, Technique
 from vidstyle.techniques.basic import Basic
 from vidstyle.validation import check_frame, check_parts
-from vidstyle.vgg.device import choose_device, make_deterministic
+from vidstyle.vgg.device import choose_device, make_deterministic, precision_of
 from vidstyle.vgg.encoder import Features, load_encoder
 
 __all__ = ["Style", "Stylizer"]
@@ -60,14 +61,22 @@ class Stylizer:
         choose_device(self.settings.device)
         make_deterministic()
         self._styles = tuple(styles)
-        layers = (*self.settings.style_layers, *self.settings.content_layers)
-        self.encode = encoder or load_encoder(weights, layers)
+        if encoder is not None and self.settings.precision == "bfloat16":
+            raise UsageError(
+                "precision: expected 'auto' or 'float32' with an encoder of your own, got "
+                "'bfloat16'; leave out one of the two"
+            )
+        self.encode = encoder or self._network(weights)
         release_memory()
         self._minimise = minimise
         self._steps: OrderedDict[tuple[int, int], Step] = OrderedDict()
         self._shortages: dict[tuple[int, int], int] = {}
         self._warnings: list[str] = []  # of the present call of `stylize`
         self.traces = 0
+
+    def _network(self, weights: Path | None) -> Callable[[Any], Features]:
+        layers = (*self.settings.style_layers, *self.settings.content_layers)
+        return load_encoder(weights, layers, precision_of(self.settings.precision))
 
     def begin(self, content: Image, guide: Guide | None = None) -> Image:
         """Return the start image of a frame, also used where motion uncovers pixels."""

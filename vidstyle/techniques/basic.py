@@ -3,13 +3,28 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from vidstyle.image import Image
 from vidstyle.techniques._disoccluded import disoccluded_loss, disoccluded_plane, split_disoccluded
-from vidstyle.techniques.base import Features, Share, Strip, StyleFeatures, Sums, Targets, Technique
+from vidstyle.techniques._masked_style import Source
+from vidstyle.techniques._style_colours import in_style_colours
+from vidstyle.techniques.base import (
+    Features,
+    Share,
+    Strip,
+    Style,
+    StyleFeatures,
+    Sums,
+    Targets,
+    Technique,
+)
 from vidstyle.vgg.crop import cells
+
+if TYPE_CHECKING:
+    from vidstyle.guides.guide import Guide
 
 __all__ = ["Basic"]
 
@@ -28,6 +43,13 @@ class Basic(Technique):
 
     name: ClassVar[str] = "basic"
     summary: ClassVar[str] = "the style of one or more pictures over the whole frame"
+
+    def start(self, frame: Image, guide: "Guide | None", styles: Sequence[Style]) -> Image:
+        """Return the frame in the colours of the styles."""
+        del guide
+        blend = [Source(index, None, style.weight) for index, style in enumerate(styles)]
+        everywhere = np.ones((*frame.shape[:2], 1), np.float32)
+        return in_style_colours(frame, everywhere, styles, [blend])
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return {"goals": blended moments [C + 1, C], "disoccluded": planes}, each by layer."""

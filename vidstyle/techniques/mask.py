@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vidstyle.errors import UsageError
+from vidstyle.image import Image
 from vidstyle.techniques._masked_style import Source, plane_loss, plane_targets
-from vidstyle.techniques.base import Features, StyleFeatures, Sums, Targets
+from vidstyle.techniques._style_colours import in_style_colours
+from vidstyle.techniques.base import Features, Style, StyleFeatures, Sums, Targets
 from vidstyle.techniques.guided import MaskedTechnique
+
+if TYPE_CHECKING:
+    from vidstyle.guides.guide import Guide
 
 __all__ = ["Mask"]
 
@@ -25,6 +30,14 @@ class Mask(MaskedTechnique):
     summary: ClassVar[str] = "a style inside a soft mask, or one for each of several masks"
     confined: ClassVar[bool] = True
 
+    def start(self, frame: Image, guide: "Guide | None", styles: Sequence[Style]) -> Image:
+        """Return the frame in the colours of the styles of each mask."""
+        return (
+            frame
+            if guide is None
+            else in_style_colours(frame, guide.planes, styles, _sources(styles, len(guide.names)))
+        )
+
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return the goals and the planes of each style layer."""
         assert frame.guide is not None
@@ -36,7 +49,7 @@ class Mask(MaskedTechnique):
         return plane_loss(features, targets)
 
 
-def _sources(styles: Sequence[StyleFeatures], count: int) -> list[list[Source]]:
+def _sources(styles: Sequence[Style | StyleFeatures], count: int) -> list[list[Source]]:
     """Return the styles of each mask: style i for mask i, or the blend of all for every mask."""
     if len(styles) == count and count > 1:
         return [[Source(index, None, 1.0)] for index in range(count)]

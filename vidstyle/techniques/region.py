@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from vidstyle.image import Image
 from vidstyle.techniques._masked_style import Source, plane_loss, plane_targets
-from vidstyle.techniques.base import Features, StyleFeatures, Sums, Targets
+from vidstyle.techniques._style_colours import in_style_colours
+from vidstyle.techniques.base import Features, Style, StyleFeatures, Sums, Targets
 from vidstyle.techniques.guided import MappedTechnique
+
+if TYPE_CHECKING:
+    from vidstyle.guides.guide import Guide
 
 __all__ = ["Region"]
 
@@ -23,6 +28,16 @@ class Region(MappedTechnique):
     summary: ClassVar[str] = "each region of a map takes the style of the style map's same region"
     confined: ClassVar[bool] = True
 
+    def start(self, frame: Image, guide: "Guide | None", styles: Sequence[Style]) -> Image:
+        """Return the frame in the colours of the styles of each region."""
+        return (
+            frame
+            if guide is None
+            else in_style_colours(
+                frame, guide.planes, styles, [_sources(styles, name) for name in guide.names]
+            )
+        )
+
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return the goals and the planes of each style layer."""
         assert frame.guide is not None
@@ -34,7 +49,7 @@ class Region(MappedTechnique):
         return plane_loss(features, targets)
 
 
-def _sources(styles: Sequence[StyleFeatures], name: str) -> list[Source]:
+def _sources(styles: Sequence[Style | StyleFeatures], name: str) -> list[Source]:
     """Return the styles with a region of this name, with shares that add up to 1."""
     matching = [
         (index, style.guide.names.index(name), style.weight)

@@ -1,12 +1,16 @@
 """The device that TensorFlow uses."""
 
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
 from vidstyle.errors import UsageError
 
-__all__ = ["choose_device", "has_gpu", "make_deterministic"]
+__all__ = ["Precision", "choose_device", "has_gpu", "make_deterministic", "precision_of"]
+
+Precision = Literal["float32", "bfloat16"]
+
+_BFLOAT16_CAPABILITY = (8, 0)  # CUDA compute capability from which on a GPU multiplies bfloat16
 
 
 def has_gpu() -> bool:
@@ -58,3 +62,30 @@ def _chosen_gpus(device: str) -> list[Any]:
         known = ", ".join(f"gpu:{index}" for index in range(len(gpus)))
         raise UsageError(f"--device: expected one of {known}, got {device}")
     return [gpus[number]]
+
+
+def precision_of(precision: str) -> Precision:
+    """Return the precision for the device in use; precision: see Settings.precision.
+
+    "auto" is bfloat16 on a GPU that multiplies it, else float32. Raises UsageError for bfloat16 on
+    another GPU.
+    """
+    gpus = tf.config.get_visible_devices("GPU")
+    if precision == "float32" or (precision == "auto" and not gpus):
+        return "float32"
+    if not gpus:
+        return "bfloat16"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    capability = details.get("compute_capability") or (0, 0)
+    if tuple(capability) >= _BFLOAT16_CAPABILITY:
+        return "bfloat16"
+    if precision == "auto":
+        return "float32"
+    raise UsageError(
+        "--precision bfloat16: expected a GPU of CUDA compute capability 8.0 or later, got "
+        f"{details.get('device_name', 'a GPU')} with {_dotted(capability)}; use --precision float32"
+    )
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability)) if any(capability) else "none"

@@ -20,9 +20,18 @@ from vidstyle.media import read_picture
 from vidstyle.settings import LAYERS
 from vidstyle.vgg import weights
 from vidstyle.vgg.crop import Window
-from vidstyle.vgg.device import has_gpu
+from vidstyle.vgg.device import Precision, has_gpu
 from vidstyle.vgg.features import Features
-from vidstyle.vgg.layers import Convolution, Halo, conv2d, max_pool, relu, winograd, with_halo
+from vidstyle.vgg.layers import (
+    Convolution,
+    Halo,
+    conv2d,
+    conv2d_flipped,
+    max_pool,
+    relu,
+    winograd,
+    with_halo,
+)
 
 __all__ = [
     "EARLY_MARGIN",
@@ -50,18 +59,26 @@ _WINOGRAD_CHANNELS = 128  # input channels below which Winograd convolution is s
 class Encoder:
     """The network up to the deepest of `layers`; a call returns the features at these layers.
 
-    plain: use tf.nn.conv2d throughout, the reference. By default, on a CPU, layers from 128 input
-    channels on use Winograd convolution, where it was measured to be faster.
+    plain: use tf.nn.conv2d throughout, the reference. By default, a CPU uses Winograd convolution
+    for layers from 128 input channels on, where it was measured to be faster, and a GPU
+    convolutions whose gradient is deterministic. precision: "bfloat16" computes and keeps the
+    activations from the second layer on in bfloat16; images, features and their gradients are
+    float32. The first layer is float32, since 8 bits would round the pixels.
     """
 
     def __init__(
-        self, network: weights.Network, layers: Sequence[str], *, plain: bool | None = None
+        self,
+        network: weights.Network,
+        layers: Sequence[str],
+        *,
+        plain: bool | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self.layers = tuple(sorted(set(layers), key=LAYERS.index))
-        self.plain = has_gpu() if plain is None else plain
+        self.plain, self.precision = plain, precision
         depth = LAYERS.index(self.layers[-1]) + 1
         self._network = [
-            (name, self._convolution(name, kernel), tf.constant(bias))
+            (name, self._convolution(name, kernel), tf.cast(bias, self._kind(name)))
             for name in LAYERS[:depth]
             for kernel, bias in (network[name.replace("relu", "conv")],)
         ]
@@ -112,11 +129,13 @@ class Encoder:
         for name, convolution, bias in self._network[:_BORDERED]:
             if name == "relu2_1":
                 x, margin, own = max_pool(x), margin // 2, -(-own // 2)
-            x = tf.pad(x, (edges, (1, 1), (0, 0)), "SYMMETRIC")
+            x = tf.pad(tf.cast(x, bias.dtype), (edges, (1, 1), (0, 0)), "SYMMETRIC")
             x, margin = relu(convolution(x, padded=True) + bias), margin - 1
             if name in self.layers:
-                features[name] = _without_margin(x, 0 if edges[0] else margin, own)
-        return features, max_pool(_without_margin(x, 0 if edges[0] else margin, own))
+                own_rows = _without_margin(x, 0 if edges[0] else margin, own)
+                features[name] = tf.cast(own_rows, tf.float32)
+        pooled = max_pool(_without_margin(x, 0 if edges[0] else margin, own))
+        return features, tf.cast(pooled, tf.float32)
 
     def late(self, x: Any) -> Features:
         """Return the features at the other layers, from the outputs of `early` of all strips."""
@@ -146,16 +165,24 @@ class Encoder:
         for index, ((name, convolution, bias), halo) in enumerate(zip(network, halos, strict=True)):
             if name.endswith("_1") and index > 0:
                 x = max_pool(x)
+            x = tf.cast(x, bias.dtype)
             if observe is not None:
                 observe(name, x)
             x = relu(convolution(x, halo) + bias)
             if name in self.layers:
-                features[name] = x
+                features[name] = tf.cast(x, tf.float32)
         return features
 
+    def _kind(self, name: str) -> Any:
+        """Return the type of a layer's input, kernel and activations."""
+        return tf.as_dtype("float32" if name == LAYERS[0] else self.precision)
+
     def _convolution(self, name: str, kernel: np.ndarray) -> Convolution:
+        bordered = name in LAYERS[:_BORDERED]
+        if self.precision != "float32" or (self.plain is None and has_gpu()):
+            return conv2d_flipped(kernel, bordered=bordered, dtype=self._kind(name))
         slow = self.plain or kernel.shape[2] < _WINOGRAD_CHANNELS
-        return (conv2d if slow else winograd)(kernel, bordered=name in LAYERS[:_BORDERED])
+        return (conv2d if slow else winograd)(kernel, bordered=bordered)
 
 
 def _centred(image: Any) -> Any:
@@ -183,15 +210,17 @@ def _halo(x: Any, window: Window, bordered: bool) -> Halo:
     return Halo(positions, tf.gather_nd(values, positions))
 
 
-def load_encoder(path: Path | None, layers: Sequence[str]) -> Encoder:
+def load_encoder(
+    path: Path | None, layers: Sequence[str], precision: Precision = "float32"
+) -> Encoder:
     """Return the normalised VGG-19; the last one loaded is cached. Raises WeightsError."""
     found = weights.find(path)
-    return _encoder(found, found.stat().st_mtime_ns, tuple(layers))
+    return _encoder(found, found.stat().st_mtime_ns, tuple(layers), precision)
 
 
 @lru_cache(maxsize=1)
-def _encoder(path: Path, changed: int, layers: tuple[str, ...]) -> Encoder:
-    return Encoder(normalized(weights.load(path)), layers)
+def _encoder(path: Path, changed: int, layers: tuple[str, ...], precision: Precision) -> Encoder:
+    return Encoder(normalized(weights.load(path)), layers, precision=precision)
 
 
 def normalized(network: weights.Network) -> weights.Network:

@@ -1,6 +1,7 @@
 """The layers of the network: convolutions, ReLU and pooling, with little memory for gradients.
 
-All take and return the activations of one image, float32 [H, W, C], without a batch axis.
+All take and return the activations of one image, [H, W, C], without a batch axis: float32, or
+bfloat16 except for Winograd convolution, whose transforms would lose its few digits.
 """
 
 import math
@@ -11,14 +12,23 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Convolution", "Halo", "conv2d", "max_pool", "relu", "winograd", "with_halo"]
+__all__ = [
+    "Convolution",
+    "Halo",
+    "conv2d",
+    "conv2d_flipped",
+    "max_pool",
+    "relu",
+    "winograd",
+    "with_halo",
+]
 
 
 class Halo(NamedTuple):
     """The cells around a window of a convolution's input, one cell wide.
 
     positions: int32 [M, 2], rows and columns counted from the halo's corner; without the cells that
-    repeat the window's own border at an edge of the frame. values: float32 [M, C].
+    repeat the window's own border at an edge of the frame. values: [M, C], of the input's type.
     """
 
     positions: Any
@@ -26,8 +36,8 @@ class Halo(NamedTuple):
 
     def specification(self) -> "Halo":
         """Return TensorSpecs for a halo of any number of positions."""
-        channels = self.values.shape[1]
-        return Halo(tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([None, channels], tf.float32))
+        values = tf.TensorSpec([None, self.values.shape[1]], self.values.dtype)
+        return Halo(tf.TensorSpec([None, 2], tf.int32), values)
 
 
 class Convolution(Protocol):
@@ -70,7 +80,8 @@ _BORDER = ((1, 1), (1, 1), (0, 0))
 def conv2d(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
     """Return the 3x3 convolution of [H, W, C] by a kernel [3, 3, C, K]: the reference path.
 
-    The input is padded with zeros, or if `bordered` by repeating its border.
+    The input is padded with zeros, or if `bordered` by repeating its border. The gradient is
+    TensorFlow's.
     """
     weights = tf.constant(kernel)
 
@@ -87,24 +98,66 @@ def winograd(kernel: np.ndarray, *, bordered: bool = False) -> Convolution:
     """Return the convolution of conv2d as 36 matrix products; equal within 1e-5 of its maximum.
 
     Lavin & Gray 2016, F(4x4, 3x3), with the kernel transformed once in float64. The gradient at x
-    is the same product with the kernel flipped and transposed; there is none at the kernel.
+    is the same product with the kernel flipped and transposed.
     """
-    flipped = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
-    forward, backward = _transformed(kernel), _transformed(flipped)
+    forward, backward = _transformed(kernel), _transformed(_flipped(kernel))
+    return _with_own_gradient(
+        lambda x, margin: _tiles_product(x, forward, margin),
+        lambda up, margin: _tiles_product(up, backward, margin),
+        bordered,
+    )
+
+
+def conv2d_flipped(
+    kernel: np.ndarray, *, bordered: bool = False, dtype: Any = tf.float32
+) -> Convolution:
+    """Return the convolution of conv2d, whose gradient at x is a forward convolution too.
+
+    The kernel is flipped and transposed for it. Forward algorithms of cuDNN are deterministic,
+    while the fast ones of tf.nn.conv2d's own gradient are not. dtype: of x, the kernel and the
+    result, float32 or bfloat16; sums within a product are float32 in both.
+    """
+    forward, backward = (tf.cast(one, dtype) for one in (kernel, _flipped(kernel)))
+    return _with_own_gradient(
+        lambda x, margin: _product(x, forward, margin),
+        lambda up, margin: _product(up, backward, margin),
+        bordered,
+    )
+
+
+# (values [H, W, C], zeros to add around them: 0 to 2) -> their product with a 3x3 kernel
+_Product = Callable[[Any, int], Any]
+
+
+def _with_own_gradient(forward: _Product, backward: _Product, bordered: bool) -> Convolution:
+    """Return the convolution `forward` with the gradient `backward`; there is none at the kernel.
+
+    forward, backward: products with a kernel, and with the same flipped and transposed.
+    """
 
     def convolved(x: Any, halo: Halo | None = None, *, padded: bool = False) -> Any:
         @tf.custom_gradient
         def product(image: Any) -> tuple[Any, Callable[[Any], Any]]:
             if halo is not None and not bordered:  # the halo is constant: no gradient
-                value = _tiles_product(with_halo(image, halo, bordered), forward, 0)
+                value = forward(with_halo(image, halo, bordered), 0)
             else:
-                value = _tiles_product(image, forward, 0 if whole else 1)
-            return value, lambda up: _tiles_product(up, backward, 2 if whole else 1)
+                value = forward(image, 0 if whole else 1)
+            return value, lambda up: backward(up, 2 if whole else 1)
 
         whole = bordered or padded  # x includes its padding
         return product(with_halo(x, halo, bordered) if bordered and not padded else x)
 
     return convolved
+
+
+def _flipped(kernel: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+
+
+def _product(x: Any, kernel: Any, margin: int) -> Any:
+    around = (margin, margin)
+    padding = ((0, 0), around, around, (0, 0))
+    return _single(tf.nn.conv2d(_batch(x), kernel, strides=1, padding=padding))
 
 
 def with_halo(x: Any, halo: Halo | None, bordered: bool) -> Any:
