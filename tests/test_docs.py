@@ -1,6 +1,8 @@
 """The documentation site builds without warnings: links, anchors and API names exist."""
 
+import ast
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 import vidstyle
 from vidstyle import errors
+from vidstyle.cli.parser import parse
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,6 +21,40 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_readme_has_at_most_900_words() -> None:
     assert len(README.split()) <= 900
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = [
+    line
+    for page in PAGES
+    for block in re.findall(r"^```\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("vidstyle ")
+]
+
+
+def test_the_readme_has_one_block_of_five_commands_and_one_of_python() -> None:
+    assert len(re.findall(r"^vidstyle .* -|^vidstyle studio", README, re.M)) == 5
+    assert README.count("```python") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_of_the_documentation_is_valid(command: str) -> None:
+    assert callable(parse(shlex.split(command, comments=True)[1:]).run)
+
+
+def test_the_python_examples_name_public_names() -> None:
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
+    blocks = [
+        ast.parse(block) for block in re.findall(r"^```python\n(.*?)^```", pages, re.M | re.S)
+    ]
+    names = {
+        node.attr
+        for node in (one for block in blocks for one in ast.walk(block))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "vidstyle"
+    }
+    assert names
+    assert names <= set(vidstyle.__all__)
 
 
 def test_decisions_have_at_most_200_words() -> None:

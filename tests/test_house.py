@@ -27,6 +27,16 @@ FLOORS = (  # a file imports from its own package or from packages on lower floo
     ("atomic", "environment", "errors", "image", "inputs", "memory", "settings", "validation"),
 )
 RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
+MEDIA_FLOORS = (  # the same of the packages within vidstyle.media
+    ("write",),
+    ("sources",),
+    ("animations", "listing"),
+    ("encoding",),
+    ("pictures", "sound"),
+    ("decoding",),
+    ("codecs",),
+    ("clip", "containers", "large", "tonemap"),
+)
 
 
 def part_of(path: Path) -> str:
@@ -55,6 +65,20 @@ def test_imports_go_to_lower_floors_only(path: Path) -> None:
         assert other == part or RANK[other] > RANK[part] or same_floor_of_files, (
             f"{part} imports {other}"
         )
+
+
+def test_imports_within_media_go_to_lower_floors_only() -> None:
+    rank = {name: rank for rank, names in enumerate(MEDIA_FLOORS) for name in names}
+    upwards = set()
+    for path in (ROOT / "media").rglob("*.py"):
+        part = path.relative_to(ROOT / "media").with_suffix("").parts[0]
+        modules = [name.split(".") for name in imported_modules(path)]
+        others = {names[2] for names in modules if names[1:2] == ["media"] and len(names) > 2}
+        if part != "__init__":
+            upwards |= {
+                f"{part} imports {one}" for one in others - {part} if rank[one] <= rank[part]
+            }
+    assert upwards == set()
 
 
 def module_name(path: Path) -> str:
@@ -109,6 +133,16 @@ def test_the_architecture_page_lists_every_package_and_what_it_imports() -> None
         if (part := part_of(path)) in found:
             found[part] |= {name for name in imported(path) if name in found and name != part}
     assert listed == found
+
+
+def test_the_architecture_page_names_existing_modules() -> None:
+    page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"`([\w/]+\.py)`", page))
+    dotted = re.findall(r"`([a-z_]+\.(?!py`)[a-z_.]*[a-z_])", page)
+    files |= {f"{name.replace('.', '/')}.py" for name in dotted}
+    missing = {name for name in files if not (ROOT / name).is_file()}
+    assert len(files) > len(dotted) > 0
+    assert {name for name in missing if not (ROOT.parent / name).is_file()} == set()
 
 
 def test_contributing_prints_the_floors() -> None:

@@ -14,7 +14,7 @@ from vidstyle.evaluation import metrics
 from vidstyle.evaluation.evaluate import Evaluation
 from vidstyle.evaluation.report import Album, write_report
 from vidstyle.image import Image
-from vidstyle.media.timestamps import is_variable
+from vidstyle.media.decoding.timestamps import is_variable
 from vidstyle.vgg import losses
 
 BLACK = np.zeros_like(shot(1, length=1)[0])

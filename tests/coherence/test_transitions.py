@@ -102,7 +102,7 @@ def test_a_fade_dims_the_output_and_black_stays_black(film: Film) -> None:
     assert likeness(made.state[4][:, 3:], made.state[7][:, :-3]) > 0.8
 
 
-def test_a_shot_begun_in_the_dark_is_reinitialized_in_the_light(film: Film) -> None:
+def test_a_shot_that_begins_dark_is_reinitialized_in_the_light(film: Film) -> None:
     gains = np.clip(np.arange(-1, 12) / 10, 0, 1)
     frames = [frame * g for frame, g in zip(shot(1, length=13), gains, strict=True)]
     made = Made(film, "dawn", frames)

@@ -60,7 +60,7 @@ def auto(folder: Path, warned: list[str] | None = None) -> AutoMasks:
 MOVING = [with_disc(ground(0), 20 + 4 * index) for index in range(12)]
 
 
-def test_the_mask_follows_what_stands_out(tmp_path: Path) -> None:
+def test_the_mask_follows_the_salient_object(tmp_path: Path) -> None:
     masks = list(auto(save(tmp_path / "frames", MOVING)).masks())
     assert len(masks) == 12
     for index, mask in enumerate(masks):

@@ -161,7 +161,7 @@ def test_saving_writes_the_file_and_does_not_run(here: Path) -> None:
     assert "steps = 0" in text
 
 
-def test_a_job_runs_from_any_folder_and_what_is_given_replaces_its_values(
+def test_a_job_runs_from_any_folder_and_command_line_options_replace_its_values(
     here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(*SAVE)

@@ -21,7 +21,7 @@ from vidstyle.jobs.checkpoint import Checkpoint
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.jobs.takeover import command_for
-from vidstyle.media import stream_copy, video_write
+from vidstyle.media.encoding import movie, stream_copy
 
 _SETTINGS = {"steps": 0, "steps_next": 0, "size": 64}
 
@@ -40,7 +40,7 @@ def _made(events: list[Any]) -> int:
 @pytest.fixture
 def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Make outputs with this suffix fail when they are read back."""
-    real = video_write._verify
+    real = movie._verify
 
     def refuse(suffix: str) -> None:
         def verify(part: Path, *rest: Any) -> Any:
@@ -48,7 +48,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
                 raise ContainerError(f"{part} is not whole")
             return real(part, *rest)
 
-        monkeypatch.setattr(video_write, "_verify", verify)
+        monkeypatch.setattr(movie, "_verify", verify)
 
     return refuse
 
@@ -212,8 +212,8 @@ def test_a_codec_that_the_container_refuses_is_found_before_the_first_frame(
     clip: Path, style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The muxer of a format without H.264."""
-    real = video_write._create
-    monkeypatch.setattr(video_write, "_create", lambda target, _, base: real(target, "webm", base))
+    real = movie._create
+    monkeypatch.setattr(movie, "_create", lambda target, _, base: real(target, "webm", base))
     events: list[Any] = []
     job = make_job(clip, tmp_path / "out.mp4", style=style, **_SETTINGS)
     with pytest.raises(UsageError, match="choose another --size, --codec or output"):

@@ -15,9 +15,10 @@ from vidstyle.cli.main import main
 from vidstyle.errors import OutputError, UsageError
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
-from vidstyle.media import animation_write, video_write
+from vidstyle.media.animations import write as animations
 from vidstyle.media.codecs import CODECS, choose
 from vidstyle.media.containers import CONTAINERS
+from vidstyle.media.encoding import movie
 
 _EVERY = [(row.suffix, name) for row in CONTAINERS.values() for name in row.video]
 _PATCHES = np.array(
@@ -268,7 +269,7 @@ def test_an_apng_is_lossless_and_the_same_bytes_each_time(
     frames = [noise[0], noise[0], noise[1], noise[0]][:count]  # equal frames are kept
     parts = [tmp_path / f"{name}.apng" for name in "ab"]
     for part in parts:
-        animation_write.write_apng(clip, range(count), frames, part)
+        animations.write_apng(clip, range(count), frames, part)
     assert parts[0].read_bytes() == parts[1].read_bytes()
     result = media.probe(parts[0])
     if count > 1:
@@ -349,14 +350,14 @@ def test_a_file_that_fails_verification_is_never_renamed_to_the_output(
     PIL.Image.new("RGB", (32, 32)).save(tmp_path / "style.png")
     output = tmp_path / "out.mp4"
     job = make_job(clip, output, style=tmp_path / "style.png", steps=0, steps_next=0)
-    read_back = video_write.packet_timeline
+    read_back = movie.packet_timeline
 
     def otherwise(*given):
         stamps, end = read_back(*given)
         return change(stamps), end
 
     with monkeypatch.context() as patch:
-        patch.setattr(video_write, "packet_timeline", otherwise)
+        patch.setattr(movie, "packet_timeline", otherwise)
         with pytest.raises(OutputError, match=sentence):
             run(job)
     assert not output.exists()

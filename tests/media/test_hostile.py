@@ -17,12 +17,16 @@ import PIL.Image
 import pytest
 from media_inputs import write_clip
 
+import vidstyle
 from vidstyle import media, memory
 from vidstyle.cli.main import main
 from vidstyle.errors import MediaError
 from vidstyle.guides import files
-from vidstyle.media import animation_read, decode, demuxers, large, pictures, sources
-from vidstyle.media.demuxers import DEMUXERS, open_container
+from vidstyle.media import large, sources
+from vidstyle.media.animations import read as animations
+from vidstyle.media.decoding import decode
+from vidstyle.media.decoding.demuxers import DEMUXERS, open_container
+from vidstyle.media.pictures import files as picture_files
 
 # Playlists. {0}: the playlist's name; {1}: the name of a video beside it
 
@@ -119,7 +123,7 @@ def test_no_allowed_demuxer_opens_other_files() -> None:
 
 
 def test_pyav_opens_inputs_in_one_place_only() -> None:
-    root = Path(demuxers.__file__).parents[1]
+    root = Path(vidstyle.__file__).parent
     for path in root.rglob("*.py"):
         for line in path.read_text().splitlines():
             if "av.open(" in line and path.name != "demuxers.py":
@@ -196,7 +200,7 @@ def large_from(pixels: int) -> Iterator[None]:
         patch.setattr(large, "LARGE", pixels)
         patch.setattr(sources, "LARGE", pixels)
         patch.setattr(large, "_STRIP", 700)
-        patch.setattr(pictures, "_STRIP", 700)
+        patch.setattr(picture_files, "_STRIP", 700)
         yield
 
 
@@ -402,6 +406,6 @@ def test_an_animation_that_grows_is_checked_at_each_frame(
 ) -> None:
     path = write_gif(tmp_path / "a.gif", 40, 3)
     seen = []
-    monkeypatch.setattr(animation_read, "check_decoding", lambda path, _: seen.append(path))
+    monkeypatch.setattr(animations, "check_decoding", lambda path, _: seen.append(path))
     media.probe(path)
     assert len(seen) == 3

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from vidstyle.cli.terminal import printable
@@ -379,3 +380,11 @@ def duration(seconds: float) -> str:
 def print_json(values: dict[str, Any]) -> None:
     """Print a dict as one line of JSON."""
     print(json.dumps(values), flush=True)
+
+
+def print_picture_count(output: Path, count: int, *, as_json: bool, quiet: bool) -> None:
+    """Print the result of a command that writes a mask or map of each frame."""
+    if as_json:
+        print_json({"event": "done", "output": str(output), "pictures": count})
+    elif not quiet:
+        print(printable(f"{output}: {count} pictures"))

@@ -234,6 +234,9 @@ class TvWeights:
     unconstrained: float = 0.6
     # In disoccluded pixels: their strong style loss left colour specks.
     disoccluded: float = 3.0
+    # At the edge of a confined area, also in a first frame; the source is on one side of it. Of 570
+    # such pixels 25 turned white or black without it, 5 with it. Tried: 30 (a visible seam).
+    edge: float = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ __all__ = ["TrackedCoherence"]
 
 
 @dataclass(frozen=True)
-class _Begun:
+class _PriorFrame:
     """A frame between `prior` and `finish`; the tracker may have advanced since."""
 
     frame: SourceFrame
@@ -35,7 +35,7 @@ class TrackedCoherence(ABC):
         self.context = context
         self.tracker = ShotTracker(context)
         self._newest: SourceFrame | None = None
-        self._begun: _Begun | None = None
+        self._current: _PriorFrame | None = None
 
     @property
     def shots(self) -> int:
@@ -60,12 +60,12 @@ class TrackedCoherence(ABC):
     def prior(self) -> "TemporalPrior | None":
         """See Coherence. Earlier results are read as they were saved: a resumed run gets the same.
 
-        None too if the shot began in the dark and the frame is light, or if the method asks for it.
+        None too if the shot began faded out and this frame is not, or if the method asks for it.
         """
         assert self._newest is not None, "advance was not called"
         found = self._prior()
         tracker = self.tracker
-        self._begun = _Begun(self._newest, found, tracker.is_cut, tracker.resumed_from)
+        self._current = _PriorFrame(self._newest, found, tracker.is_cut, tracker.resumed_from)
         return found
 
     def _prior(self) -> "TemporalPrior | None":
@@ -98,14 +98,14 @@ class TrackedCoherence(ABC):
 
     def finish(self, stylized: "Stylized") -> "tuple[Image, FrameRecord]":
         """See Coherence. The output is deflickered if the prior has the previous output."""
-        assert self._begun is not None, "prior was not called"
-        begun, self._begun = self._begun, None
-        prior, frame = begun.prior, begun.frame
+        assert self._current is not None, "prior was not called"
+        current, self._current = self._current, None
+        prior, frame = current.prior, current.frame
         stylized = self.steadied(stylized, frame, prior)
         record = FrameRecord(
-            cut=begun.is_cut,
-            reinitialized=prior is None and not (begun.is_cut or frame.is_faded_out),
-            resumed_from=begun.resumed_from,
+            cut=current.is_cut,
+            reinitialized=prior is None and not (current.is_cut or frame.is_faded_out),
+            resumed_from=current.resumed_from,
             notes=frame_notes(stylized, prior),
         )
         return stylized.output_image, record

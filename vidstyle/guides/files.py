@@ -18,7 +18,7 @@ from vidstyle.errors import GuideError
 from vidstyle.media import sources
 from vidstyle.media.clip import Clip
 from vidstyle.media.large import UPRIGHT, area_factor, exif_of, reduced_size
-from vidstyle.media.pictures import open_picture, quiet
+from vidstyle.media.pictures.files import open_picture, quiet
 
 __all__ = ["GuideFile", "RgbaPicture", "missing", "open_guide", "read_rgba"]
 
@@ -314,7 +314,7 @@ def _read_animation(path: Path, positions: range) -> Iterator[RgbaPicture]:
 
 
 def _read_video(path: Path, positions: range) -> Iterator[RgbaPicture]:
-    from vidstyle.media import decode
+    from vidstyle.media.decoding import decode
 
     for pixels in decode.read_video(path, positions, area_factor):
         yield pixels if pixels.shape[2] == 4 else _opaque(pixels)

@@ -27,7 +27,7 @@ class LookAhead:
     def __init__(self, frames: Iterator[SourceFrame], coherence: Coherence) -> None:
         self._frames, self._coherence = frames, coherence
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vidstyle-ahead")
-        self._begun: Future[SourceFrame | None] | None = None
+        self._pending: Future[SourceFrame | None] | None = None
         self._pixels = 0
 
     def __enter__(self) -> Self:
@@ -53,15 +53,15 @@ class LookAhead:
         try:
             frame = next(self._frames, None)
         except Exception as error:  # raised by take
-            self._begun = Future()
-            self._begun.set_exception(error)
+            self._pending = Future()
+            self._pending.set_exception(error)
         else:
-            self._begun = self._thread.submit(self._advanced, frame)
+            self._pending = self._thread.submit(self._advanced, frame)
 
     def take(self) -> SourceFrame | None:
         """Return the next frame, once the temporal method has advanced to it; None at the end."""
-        begun, self._begun = self._begun, None
-        return self._advanced(next(self._frames, None)) if begun is None else begun.result()
+        pending, self._pending = self._pending, None
+        return self._advanced(next(self._frames, None)) if pending is None else pending.result()
 
     def _advanced(self, frame: SourceFrame | None) -> SourceFrame | None:
         if frame is not None:

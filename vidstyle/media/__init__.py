@@ -4,7 +4,13 @@ from vidstyle.image import Image, resize
 from vidstyle.media.clip import Clip, Stream, as_json, select, times_of
 from vidstyle.media.codecs import EncodingOptions
 from vidstyle.media.listing import is_footage, is_system, left_out_message, natural
-from vidstyle.media.pictures import load_frame, read_picture, read_style, save_frame, write_picture
+from vidstyle.media.pictures.files import (
+    load_frame,
+    read_picture,
+    read_style,
+    save_frame,
+    write_picture,
+)
 from vidstyle.media.sources import probe, probe_headers, read, read_alpha, read_frame
 from vidstyle.media.write import (
     check_output,

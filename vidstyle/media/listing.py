@@ -6,8 +6,8 @@ from pathlib import Path
 
 from vidstyle.errors import MediaError, name_list
 from vidstyle.inputs import NUMBER, pattern_of
-from vidstyle.media.pictures import PICTURES
-from vidstyle.media.raws import is_raw
+from vidstyle.media.pictures.files import PICTURES
+from vidstyle.media.pictures.raws import is_raw
 
 __all__ = [
     "is_footage",

@@ -9,10 +9,8 @@ import numpy as np
 
 from vidstyle.errors import MediaError, UsageError, as_path
 from vidstyle.image import Image, over_white, resize
-from vidstyle.media import animation_read
+from vidstyle.media.animations import read as animations
 from vidstyle.media.clip import Clip
-from vidstyle.media.deep_pictures import depth_of, has_transparent_values, loses_depth, reads_deep
-from vidstyle.media.jpegs import lacks_end
 from vidstyle.media.large import (
     LARGE,
     Factor,
@@ -23,7 +21,8 @@ from vidstyle.media.large import (
     side_factor,
 )
 from vidstyle.media.listing import is_pattern, list_pictures
-from vidstyle.media.pictures import (
+from vidstyle.media.pictures.deep import depth_of, has_transparent_values, loses_depth, reads_deep
+from vidstyle.media.pictures.files import (
     is_picture,
     is_transparent,
     open_picture,
@@ -31,7 +30,8 @@ from vidstyle.media.pictures import (
     read_pixels,
     upright_size,
 )
-from vidstyle.media.raws import check_developed
+from vidstyle.media.pictures.jpegs import lacks_end
+from vidstyle.media.pictures.raws import check_developed
 
 __all__ = ["probe", "probe_headers", "read", "read_alpha", "read_frame"]
 
@@ -56,12 +56,12 @@ def probe(source: Path | str, *, rate: Fraction | None = None, count: bool = Tru
             "leave --rate out"
         )
     if not is_picture(path):
-        from vidstyle.media import timestamps
+        from vidstyle.media.decoding import timestamps
 
         return timestamps.probe_video(path, count)
     with open_picture(path) as picture:
-        moves = animation_read.is_animation(picture)
-    return animation_read.probe_animation(path, count) if moves else _probe_picture(path, count)
+        moves = animations.is_animation(picture)
+    return animations.probe_animation(path, count) if moves else _probe_picture(path, count)
 
 
 def probe_headers(source: Path | str, *, rate: Fraction | None = None) -> Clip:
@@ -74,7 +74,7 @@ def probe_headers(source: Path | str, *, rate: Fraction | None = None) -> Clip:
         return probe(source, rate=rate)
     if clip.kind != "video":
         return clip
-    from vidstyle.media.timestamps import with_declared_times
+    from vidstyle.media.decoding.timestamps import with_declared_times
 
     return with_declared_times(clip)
 
@@ -244,7 +244,7 @@ def read_frame(clip: Clip, index: int, side: int) -> Image:
     """Return one frame as `read` does; a video is decoded from the key frame before it."""
     if clip.kind != "video":
         return next(read(clip, range(index, index + 1), side))
-    from vidstyle.media.seeking import VideoFrames
+    from vidstyle.media.decoding.seeking import VideoFrames
 
     with VideoFrames(clip.path, side) as frames:
         frames.scan()
@@ -259,9 +259,9 @@ def read_alpha(clip: Clip, indices: range, side: int | None = None) -> Iterator[
 
 def _read_pixels(clip: Clip, indices: range, factor: Factor) -> Iterator[Image]:
     if clip.kind == "video":
-        from vidstyle.media import decode
+        from vidstyle.media.decoding import decode
 
         return decode.read_video(clip.path, indices, factor)
     if clip.kind == "animation":
-        return animation_read.read_animation(clip.path, indices, factor)
+        return animations.read_animation(clip.path, indices, factor)
     return (read_pixels(clip.files[index], factor) for index in indices)

@@ -14,9 +14,9 @@ from vidstyle.inputs import check_apart
 from vidstyle.media.clip import Clip
 from vidstyle.media.codecs import PICTURE_CODECS, EncodingOptions, OutputFormat, choose
 from vidstyle.media.containers import MOVIES
-from vidstyle.media.deep_pictures import DEEP, depth_of
-from vidstyle.media.metadata import write_with_metadata
-from vidstyle.media.pictures import WITH_ALPHA, WRITABLE, open_picture, write_picture
+from vidstyle.media.pictures.deep import DEEP, depth_of
+from vidstyle.media.pictures.files import WITH_ALPHA, WRITABLE, open_picture, write_picture
+from vidstyle.media.pictures.metadata import write_with_metadata
 from vidstyle.media.sources import read_alpha
 
 __all__ = [
@@ -142,9 +142,9 @@ def try_output(
     output_format = _output_format(clip, output, encoding)
     if output_format is None:
         return ()
-    from vidstyle.media import video_write
+    from vidstyle.media.encoding import movie
 
-    return video_write.try_movie(
+    return movie.try_movie(
         clip, indices, MOVIES[output.suffix.lower()], output_format, size
     ).warnings
 
@@ -198,17 +198,17 @@ def _write(
     """Write one file in the format of its suffix."""
     suffix = part.suffix.lower()
     if output_format:
-        from vidstyle.media import video_write
+        from vidstyle.media.encoding import movie
 
-        return video_write.write_movie(clip, indices, frames, part, output_format)
+        return movie.write_movie(clip, indices, frames, part, output_format)
     if suffix == ".gif":
-        from vidstyle.media import gif_write
+        from vidstyle.media.animations import gif
 
-        return gif_write.write_gif(clip, indices, frames, part)
+        return gif.write_gif(clip, indices, frames, part)
     if clip.kind != "picture":
-        from vidstyle.media import animation_write
+        from vidstyle.media.animations.write import write_apng, write_webp
 
-        write = animation_write.write_webp if suffix == ".webp" else animation_write.write_apng
+        write = write_webp if suffix == ".webp" else write_apng
         write(clip, indices, frames, part)
         return []
     warnings = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from vidstyle.errors import UsageError
 from vidstyle.media.listing import is_footage, is_system, natural
-from vidstyle.media.pictures import PICTURES
+from vidstyle.media.pictures.files import PICTURES
 
 __all__ = ["Folders", "samples_folder", "stored_name"]
 

@@ -92,7 +92,7 @@ async def _close_streams(server: Any, studio: Any) -> None:
 
 def _is_plain(clip: Path) -> bool:
     """Return whether a path is a folder without pictures: a place to start, not a source."""
-    from vidstyle.media.pictures import PICTURES
+    from vidstyle.media.pictures.files import PICTURES
 
     return clip.is_dir() and not any(
         file.suffix.lower() in PICTURES for file in clip.iterdir() if file.is_file()

@@ -17,7 +17,7 @@ from vidstyle import media
 from vidstyle.errors import UsageError
 from vidstyle.image import Image, over_white, resize, to_bytes
 from vidstyle.media.clip import Clip
-from vidstyle.media.seeking import VideoFrames
+from vidstyle.media.decoding.seeking import VideoFrames
 
 __all__ = ["TASKS"]
 
@@ -206,7 +206,7 @@ def _source(path: str, changed: float) -> "VideoFrames | Clip":
 
 @cache
 def _is_video(path: str) -> bool:
-    from vidstyle.media.pictures import is_picture
+    from vidstyle.media.pictures.files import is_picture
 
     return Path(path).is_file() and not is_picture(Path(path))
 

@@ -21,9 +21,14 @@ import tensorflow as tf
 __all__ = ["Evaluation", "FrequencyFilter", "Minimise", "Minimum", "minimise"]
 
 _F0 = 0.02  # cycles a pixel, below which the filter is flat
-_F0_NEAR = 0.08  # the same near the minimum; with 0.5 the mean colour drifted in few evaluations
-_POWER = 1.25  # exponent p of the filter
-_STIFF = 0.1  # curvature of a temporal weight of 1, relative to the rest of the loss
+# Cycles a pixel; the same for a start near the minimum, whose low frequencies are right already.
+# Tried at 15 evaluations: 0.03, 0.2, 1.5 (no gain), 0.5 (the mean colour drifted).
+_F0_NEAR = 0.08
+_POWER = 1.25  # exponent p of the filter; 1: lowest loss, 1.5 and 2: smoothest picture
+# Curvature of a temporal weight of 1, relative to the rest of the loss. With _F0_NEAR, at 320
+# pixels and 15 evaluations, eight cases are 1.6 % further from the style than frames made alone;
+# with neither 5 %.
+_STIFF = 0.1
 _MEMORY = (6, 12)  # curvature pairs, at least and at most
 _PAIR_BYTES = 200_000_000  # bytes of all pairs above the least number
 _STEP = 0.05  # largest RMS of a step, of 1: beyond it the quadratic model is inaccurate

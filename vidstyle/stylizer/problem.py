@@ -6,13 +6,14 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from vidstyle.coherence.parameters import TvWeights
 from vidstyle.coherence.prior import TemporalPrior
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image, resize
 
 __all__ = ["FrameProblem"]
 
-_RIM = 8.0  # TV weight at the edge of the support, relative to its inside
+_FIRST_FRAME = TvWeights()
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ class FrameProblem:
         constrains the pixel: see TvWeights.
         """
         inside, square = self.support[..., 0], np.ones((3, 3), np.uint8)
-        rim = (cv2.dilate(inside, square) - cv2.erode(inside, square))[..., None]
+        edge = (cv2.dilate(inside, square) - cv2.erode(inside, square))[..., None]
         if self.prior is None:
-            return np.asarray(1.0 + (_RIM - 1.0) * rim, np.float32)
+            return np.asarray(1.0 + (_FIRST_FRAME.edge - 1.0) * edge, np.float32)
         tv = self.prior.parameters.tv
         usual = tv.unconstrained + (tv.constrained - tv.unconstrained) * self.prior.confidence
-        smooth = usual + (_RIM - usual) * rim
+        smooth = usual + (tv.edge - usual) * edge
         if self.prior.disoccluded is not None:
             smooth = smooth + (tv.disoccluded - usual) * self.prior.disoccluded
         return np.asarray(smooth, np.float32)

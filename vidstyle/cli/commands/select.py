@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidstyle.cli import options
-from vidstyle.cli.progress import print_json, progress_callbacks
-from vidstyle.cli.terminal import printable
+from vidstyle.cli.progress import print_picture_count, progress_callbacks
 from vidstyle.errors import UsageError
 from vidstyle.settings import Settings
 
@@ -54,16 +53,13 @@ def run(args: argparse.Namespace) -> None:
             notify=callbacks["notify"], warn=callbacks["warn"],
             **options.given_options(args, Settings),
         )  # fmt: skip
-    if args.json:
-        print_json({"event": "done", "output": str(args.output), "pictures": count})
-    elif not args.quiet:
-        print(printable(f"{args.output}: {count} pictures"))
+    print_picture_count(args.output, count, as_json=args.json, quiet=args.quiet)
 
 
 def objects_of(given: "tuple[tuple[str, str], ...]") -> "list[Selected]":
     """Return the objects of (option, text) pairs, in the order of the command line.
 
-    Raises UsageError for text that is no place.
+    Raises UsageError for text that is not a position.
     """
     from vidstyle.jobs.selection import Selected
 

@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from vidstyle.cli import options
-from vidstyle.cli.progress import print_json, progress_callbacks
-from vidstyle.cli.terminal import printable
+from vidstyle.cli.progress import print_picture_count, progress_callbacks
 from vidstyle.settings import Settings
 
 SUMMARY = "propagate the key frames of a map or mask to every frame"
@@ -33,7 +32,4 @@ def run(args: argparse.Namespace) -> None:
             refine=args.refine, preview=args.preview,
             **options.given_options(args, Settings), **callbacks,
         )  # fmt: skip
-    if args.json:
-        print_json({"event": "done", "output": str(args.output), "pictures": count})
-    elif not args.quiet:
-        print(printable(f"{args.output}: {count} pictures"))
+    print_picture_count(args.output, count, as_json=args.json, quiet=args.quiet)

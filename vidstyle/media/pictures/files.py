@@ -17,7 +17,6 @@ from PIL import ImageOps
 from vidstyle.atomic import sync_open
 from vidstyle.errors import MediaError, as_path, reading, writing
 from vidstyle.image import Image, from_uint16, over_white, to_bytes, to_uint16
-from vidstyle.media import deep_pictures, heif, jpegs
 from vidstyle.media.large import (
     UPRIGHT,
     Factor,
@@ -30,8 +29,9 @@ from vidstyle.media.large import (
     read_reduced,
     reduced_size,
 )
-from vidstyle.media.profiles import to_srgb
-from vidstyle.media.raws import check_developed
+from vidstyle.media.pictures import deep, heif, jpegs
+from vidstyle.media.pictures.profiles import to_srgb
+from vidstyle.media.pictures.raws import check_developed
 
 __all__ = [
     "PICTURES",
@@ -157,7 +157,7 @@ def _unreadable(path: Path, error: BaseException) -> str:
 
 def _describe_other_file(path: Path) -> str:
     """Return the "got" part of an error message about a file that is not a picture."""
-    from vidstyle.media import decode
+    from vidstyle.media.decoding import decode
 
     if path.stat().st_size == 0:
         return "got an empty file (0 bytes); get it again from where it came"
@@ -186,8 +186,8 @@ def read_pixels(path: Path, factor: Factor = native) -> Image:
     with open_picture(path) as picture, quiet():
         times = factor(picture.size)
         check_room(path, reduced_size(picture.size, times), len(picture.getbands()))
-        if deep_pictures.reads_deep(path, picture):
-            return deep_pictures.read_deep(path, picture, reduced_size(picture.size, times))
+        if deep.reads_deep(path, picture):
+            return deep.read_deep(path, picture, reduced_size(picture.size, times))
         if times == 1:
             return to_pixels(ImageOps.exif_transpose(picture))
         turn = UPRIGHT.get(exif_of(picture).get(_ORIENTATION) or 1, np.asarray)
@@ -253,13 +253,13 @@ def write_picture(
 
     PNG, WebP, TIFF and BMP are lossless; JPEG has quality 95 without chroma subsampling.
     image: with alpha if the format is one of WITH_ALPHA. metadata: options of Pillow's `save`; see
-    `vidstyle.media.metadata`. depth: bits per channel of the source; above 8, PNG and TIFF are
+    `pictures.metadata`. depth: bits per channel of the source; above 8, PNG and TIFF are
     written with 16, other formats with 8. Raises OutputError.
     """
     kind = (suffix or path.suffix).lower()
     with writing(path), path.open("wb") as file:
-        if depth > 8 and kind in deep_pictures.DEEP:
-            deep_pictures.write_deep(file, to_uint16(image), kind, metadata or {})
+        if depth > 8 and kind in deep.DEEP:
+            deep.write_deep(file, to_uint16(image), kind, metadata or {})
         else:
             PIL.Image.fromarray(to_bytes(image)).save(
                 file,
@@ -272,7 +272,7 @@ def write_picture(
 def save_frame(path: Path, image: Image) -> None:
     """Write a frame as 16-bit PNG to `path` and sync it to disk. Raises OutputError."""
     with writing(path), path.open("wb") as file:
-        file.write(deep_pictures.encode_png(to_uint16(image), 1))
+        file.write(deep.encode_png(to_uint16(image), 1))
         sync_open(file)
 
 
@@ -281,7 +281,7 @@ def load_frame(path: Path) -> Image:
     with reading(path):
         data = path.read_bytes()
     try:
-        values = deep_pictures.decode_png(data)
+        values = deep.decode_png(data)
         if values.shape[2] < 3:
             raise OSError("it is grey")
         return from_uint16(values)

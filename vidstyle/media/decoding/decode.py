@@ -23,12 +23,12 @@ from av.video.stream import VideoStream
 from vidstyle.errors import MediaError
 from vidstyle.image import Image, resize
 from vidstyle.media.clip import Stream
-from vidstyle.media.container_crop import Crop, crop_of
-from vidstyle.media.continuity import Clock, Continuity, Timeline
-from vidstyle.media.demuxers import MOST_PIXELS, open_container
+from vidstyle.media.decoding.continuity import Clock, Continuity, Timeline
+from vidstyle.media.decoding.crop import Crop, crop_of
+from vidstyle.media.decoding.demuxers import MOST_PIXELS, open_container
+from vidstyle.media.decoding.streams import candidates, choose_main_stream, has_side_data
 from vidstyle.media.large import Factor, check_room, native, reduced_size
 from vidstyle.media.tonemap import HDR, is_wide, to_standard
-from vidstyle.media.video_streams import candidates, choose_main_stream, has_side_data
 from vidstyle.memory import memory_limit
 
 __all__ = [

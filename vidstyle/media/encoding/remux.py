@@ -16,18 +16,18 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 
 from vidstyle.media.containers import CONTAINERS
-from vidstyle.media.decode import FAULTS, open_video, packets, timeline_of
-from vidstyle.media.demuxers import open_container
-from vidstyle.media.sound import Plan, plan_sounds
-from vidstyle.media.sound import stream_title as _title
-from vidstyle.media.stream_copy import (
+from vidstyle.media.decoding.decode import FAULTS, open_video, packets, timeline_of
+from vidstyle.media.decoding.demuxers import open_container
+from vidstyle.media.encoding.stream_copy import (
     SoundTranscode,
     StreamCopy,
     SubtitleTranscode,
     VideoCopy,
     is_cover,
 )
-from vidstyle.media.transcoding import Transcoder, Window, add_encoder
+from vidstyle.media.sound.plan import Plan, plan_sounds
+from vidstyle.media.sound.plan import stream_title as _title
+from vidstyle.media.sound.transcoding import Transcoder, Window, add_encoder
 
 __all__ = ["Remuxer", "Window", "copy_tags"]
 

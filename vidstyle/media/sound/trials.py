@@ -14,10 +14,10 @@ import av.error
 import numpy as np
 from av.container import InputContainer, OutputContainer
 
-from vidstyle.media.decode import FAULTS, codec_name, packets
-from vidstyle.media.demuxers import open_memory
-from vidstyle.media.layouts import Channels, decoded, merged, named, settle, speakers
-from vidstyle.media.transcoding import Encoding, SoundEncoder, Window, add_encoder, to_samples
+from vidstyle.media.decoding.decode import FAULTS, codec_name, packets
+from vidstyle.media.decoding.demuxers import open_memory
+from vidstyle.media.sound.layouts import Channels, decoded, merged, named, settle, speakers
+from vidstyle.media.sound.transcoding import Encoding, SoundEncoder, Window, add_encoder, to_samples
 
 __all__ = [
     "EXCERPT",

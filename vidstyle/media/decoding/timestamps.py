@@ -12,8 +12,8 @@ from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
 from vidstyle.media.clip import Clip, increasing
-from vidstyle.media.continuity import Timeline
-from vidstyle.media.decode import (
+from vidstyle.media.decoding.continuity import Timeline
+from vidstyle.media.decoding.decode import (
     Shape,
     decoded,
     is_transparent,
@@ -25,8 +25,8 @@ from vidstyle.media.decode import (
     streams_of,
     timeline_of,
 )
+from vidstyle.media.decoding.streams import streams_note
 from vidstyle.media.tonemap import HDR
-from vidstyle.media.video_streams import streams_note
 
 __all__ = ["is_variable", "packet_timeline", "probe_video", "with_declared_times"]
 

@@ -14,8 +14,8 @@ from media_inputs import disc, ffmpeg
 
 from vidstyle import media
 from vidstyle.evaluation.evaluate import evaluate
-from vidstyle.media.continuity import Clock, Continuity
-from vidstyle.media.decode import open_video, packets
+from vidstyle.media.decoding.continuity import Clock, Continuity
+from vidstyle.media.decoding.decode import open_video, packets
 
 _FRAME = Fraction(1, 25)  # seconds
 _CODECS = {

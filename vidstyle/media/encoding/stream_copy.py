@@ -6,8 +6,8 @@ from typing import Any
 from av.container import OutputContainer
 from av.stream import Disposition
 
-from vidstyle.media.reorder import DecodingTimes
-from vidstyle.media.transcoding import Transcoder, Window
+from vidstyle.media.encoding.reorder import DecodingTimes
+from vidstyle.media.sound.transcoding import Transcoder, Window
 
 __all__ = ["SoundTranscode", "StreamCopy", "SubtitleTranscode", "VideoCopy", "is_cover"]
 

@@ -9,7 +9,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vidstyle.media.continuity import Timeline
+from vidstyle.media.decoding.continuity import Timeline
 
 __all__ = ["candidates", "choose_main_stream", "has_side_data", "streams_note"]
 

@@ -18,7 +18,7 @@ from vidstyle.errors import MediaError
 from vidstyle.jobs.job import make_job
 from vidstyle.jobs.pipeline import run
 from vidstyle.media import large
-from vidstyle.media.pictures import read_pixels
+from vidstyle.media.pictures.files import read_pixels
 from vidstyle.stylizer.protocol import IdentityStylizer, Stylized
 
 

@@ -16,9 +16,10 @@ from media_inputs import ffmpeg, write_clip
 from sounds import BEGIN, END, LENGTH, TONES, copy, heard, write_film, write_speex
 
 from vidstyle import media
-from vidstyle.media import remux, sound
-from vidstyle.media.layouts import Channels, settle
-from vidstyle.media.transcoding import Encoding, SoundEncoder, add_encoder
+from vidstyle.media.encoding import remux
+from vidstyle.media.sound.layouts import Channels, settle
+from vidstyle.media.sound.plan import Plan
+from vidstyle.media.sound.transcoding import Encoding, SoundEncoder, add_encoder
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 AAC = 0.07  # seconds by which padding to a whole frame may lengthen a sound
@@ -366,7 +367,7 @@ def test_sound_whose_packets_all_fail_on_the_way_is_lost(
 ) -> None:
     """A stream that decodes only at first is reported as lost, not as damaged packets."""
     encoding = Encoding(codec="aac", rate=48000, layout="stereo", format="fltp", lossless=False)
-    plan = sound.Plan(action="encode", encoding=encoding)
+    plan = Plan(action="encode", encoding=encoding)
     monkeypatch.setattr(remux, "plan_sounds", lambda *_: {1: plan})
     _, warnings = copy(_damaged(tmp_path), ".mp4")
     assert len(warnings) == 1
@@ -394,7 +395,7 @@ def test_a_layout_without_a_name_gets_the_standard_one() -> None:
 
 _DECODE = """
 import sys, av
-from vidstyle.media.layouts import decoded
+from vidstyle.media.sound.layouts import decoded
 with av.open(sys.argv[1]) as container:
     stream = container.streams.audio[0]  # not settled: its frames have a custom layout themselves
     print(sum(len(decoded(stream.codec_context, packet)) for packet in container.demux(stream)))

@@ -16,7 +16,7 @@ from media_inputs import disc, ffmpeg, write_clip, write_cropped
 
 from vidstyle import media
 from vidstyle.errors import MediaError
-from vidstyle.media.video_streams import candidates, has_side_data
+from vidstyle.media.decoding.streams import candidates, has_side_data
 
 _NONE, _DEFAULT = Disposition(0), Disposition.default
 

@@ -19,7 +19,13 @@ from vidstyle.media.large import (
     read_reduced,
     reduced_size,
 )
-from vidstyle.media.pictures import PICTURE_FAULTS, is_transparent, open_picture, quiet, to_pixels
+from vidstyle.media.pictures.files import (
+    PICTURE_FAULTS,
+    is_transparent,
+    open_picture,
+    quiet,
+    to_pixels,
+)
 
 __all__ = [
     "NO_DURATION",

@@ -11,9 +11,9 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from vidstyle.image import Image, to_bytes
-from vidstyle.media.animation_read import check_durations, in_ticks, plays
+from vidstyle.media.animations.read import check_durations, in_ticks, plays
 from vidstyle.media.clip import Clip
-from vidstyle.media.video_write import writing_media
+from vidstyle.media.encoding.movie import writing_media
 
 __all__ = ["write_gif"]
 

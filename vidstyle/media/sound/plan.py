@@ -13,10 +13,10 @@ import av.error
 from av.container import InputContainer
 
 from vidstyle.media.containers import CONTAINERS
-from vidstyle.media.decode import codec_name
-from vidstyle.media.layouts import holds, layout_names, speakers
-from vidstyle.media.transcoding import Encoding, Window
-from vidstyle.media.trials import (
+from vidstyle.media.decoding.decode import codec_name
+from vidstyle.media.sound.layouts import holds, layout_names, speakers
+from vidstyle.media.sound.transcoding import Encoding, Window
+from vidstyle.media.sound.trials import (
     EXCERPT,
     DecodedSound,
     Excerpt,

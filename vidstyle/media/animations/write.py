@@ -18,9 +18,9 @@ from av.video.frame import VideoFrame
 
 from vidstyle.errors import writing
 from vidstyle.image import Image, to_bytes
-from vidstyle.media.animation_read import NO_DURATION, check_durations, in_ticks, plays
+from vidstyle.media.animations.read import NO_DURATION, check_durations, in_ticks, plays
 from vidstyle.media.clip import Clip
-from vidstyle.media.video_write import writing_media
+from vidstyle.media.encoding.movie import writing_media
 
 __all__ = ["write_apng", "write_webp"]
 

@@ -10,7 +10,7 @@ from conftest import write_clip
 
 from vidstyle import media
 from vidstyle.errors import MediaError
-from vidstyle.media.seeking import VideoFrames
+from vidstyle.media.decoding.seeking import VideoFrames
 
 ODD = Path(os.environ.get("VIDSTYLE_FOOTAGE") or "absent") / "odd" / "fate_empty_edit_5s.mp4"
 ORDER = (20, 3, 47, 21, 0, 46)

@@ -14,7 +14,7 @@ import PIL.Image
 from PIL import ImageCms
 
 from vidstyle.image import Image
-from vidstyle.media import icc
+from vidstyle.media.pictures import icc
 
 __all__ = ["to_srgb", "uint16_to_srgb"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from av.container import OutputContainer
 from av.filter import Graph
 
-from vidstyle.media.layouts import (
+from vidstyle.media.sound.layouts import (
     Channels,
     decoded,
     holds,

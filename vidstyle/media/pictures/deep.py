@@ -16,10 +16,10 @@ import PIL.Image
 from PIL import TiffImagePlugin
 
 from vidstyle.image import Image
-from vidstyle.media import heif
 from vidstyle.media.large import UPRIGHT
-from vidstyle.media.profiles import uint16_to_srgb
-from vidstyle.media.tiff_tags import with_exif
+from vidstyle.media.pictures import heif
+from vidstyle.media.pictures.profiles import uint16_to_srgb
+from vidstyle.media.pictures.tiff_tags import with_exif
 
 __all__ = [
     "DEEP",

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from vidstyle.errors import MediaError
 from vidstyle.image import Image
 from vidstyle.media.large import exif_of
-from vidstyle.media.pictures import open_picture, quiet, write_picture
+from vidstyle.media.pictures.files import open_picture, quiet, write_picture
 
 __all__ = ["write_with_metadata"]
 

@@ -25,7 +25,7 @@ from av.video.reformatter import VideoReformatter
 
 from vidstyle.errors import MediaError
 from vidstyle.image import Image
-from vidstyle.media.decode import (
+from vidstyle.media.decoding.decode import (
     FAULTS,
     decode_packet,
     decoder_of,
@@ -53,12 +53,12 @@ class _DamagedError(Exception):
 class KeyFrame:
     """A packet from which decoding can start.
 
-    position: of the packet in decoding order. place: its byte in the file.
+    position: of the packet in decoding order. offset: its first byte in the file.
     """
 
     position: int
     dts: int
-    place: int
+    offset: int
 
 
 class VideoFrames:
@@ -223,10 +223,10 @@ class VideoFrames:
 
     def _seek(self, at: int, index: int) -> None:
         """Start decoding at key frame `at`, or an earlier one, so that frame `index` is to come."""
-        for place in range(at, max(-1, at - 3), -1):
-            if self._keys[place].position == 0 and place == 0 and index < _DIRECT:
+        for number in range(at, max(-1, at - 3), -1):
+            if self._keys[number].position == 0 and number == 0 and index < _DIRECT:
                 break
-            if self._start_at(self._keys[place], index):
+            if self._start_at(self._keys[number], index):
                 return
         self._reopen()
 
@@ -268,7 +268,7 @@ class VideoFrames:
                 continue
             packets = _packets(self._container, self._video)
             first = list(islice(packets, 1))
-            if first and first[0].pos == key.place:
+            if first and first[0].pos == key.offset:
                 return chain(first, packets)
         return iter(())
 

@@ -1,0 +1,1 @@
+"""Animated pictures: GIF, WebP, PNG and AVIF, frame by frame with exact durations."""

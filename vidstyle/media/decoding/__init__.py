@@ -1,0 +1,1 @@
+"""Video files read with FFmpeg: opening, decoding, seeking and frame times."""

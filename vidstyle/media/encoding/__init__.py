@@ -1,0 +1,1 @@
+"""Video files written with FFmpeg: encoding, copied streams and muxing."""

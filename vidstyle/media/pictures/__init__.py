@@ -1,0 +1,1 @@
+"""Still pictures: read, written, colour-managed, with their metadata."""

@@ -1,0 +1,1 @@
+"""Audio streams: what a container takes, copied or re-encoded."""
