@@ -21,9 +21,14 @@ export async function frameOf(path, index, of = "source") {
 
 export const forgetFrames = () => frames.clear();
 
-// Open a clip. frames: a folder holds the frames of a video, not photos.
+let opened = 0;
+
+// Open a clip. asFrames: a folder holds the frames of a video, not photos.
 export const openClip = tried(async (path, { asFrames = false } = {}) => {
+  opened += 1;
+  const own = opened;
   const clip = await postJson("/api/open", { path, as_frames: asFrames });
+  if (own !== opened) return; // another clip was chosen while this one was opened
   forgetFrames();
   if (asFrames) state.options.rate ??= "25";
   else delete state.options.rate;
