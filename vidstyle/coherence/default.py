@@ -15,6 +15,7 @@ from vidstyle.guides.guide import unchanged
 if TYPE_CHECKING:
     from vidstyle.coherence.prior import StylizedFrame, TemporalPrior
     from vidstyle.coherence.stylized import Stylized
+    from vidstyle.image import Image
     from vidstyle.motion.bidirectional import Motion
 
 __all__ = ["DefaultCoherence"]
@@ -99,11 +100,12 @@ class DefaultCoherence(TrackedCoherence):
             where &= stylized.opacity[..., 0] > 0
         specks = self.context.parameters.disocclusion
         calm = despeckled(stylized.optimised_image, where, specks)
-        stylized = replace(stylized, optimised_image=calm, unblended_image=calm)
+        stylized = _with_image(replace(stylized, optimised_image=calm), frame, calm)
         found = super().steadied(stylized, frame, prior)
+        if found is stylized:  # not filtered
+            return found
         steady = despeckled(found.unblended_image, where, specks)
-        output = blended(steady, frame.image, found.opacity)
-        return replace(found, output_image=output, unblended_image=steady)
+        return _with_image(found, frame, steady)
 
     def _key_frame(self, step: Step, current: SourceFrame) -> "tuple[Motion, StylizedFrame] | None":
         """Return the key frame as it was finished, and the motion from it."""
@@ -114,3 +116,9 @@ class DefaultCoherence(TrackedCoherence):
 
     def _begin_track(self, frame: SourceFrame) -> None:
         self._track = KeyframeTrack(frame.image, frame.planes, parameters=self.context.parameters)
+
+
+def _with_image(stylized: "Stylized", frame: SourceFrame, unblended_image: "Image") -> "Stylized":
+    """Return the frame with another output image before it is blended, and with its blend."""
+    output = blended(unblended_image, frame.image, stylized.opacity)
+    return replace(stylized, output_image=output, unblended_image=unblended_image)
