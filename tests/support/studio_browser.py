@@ -109,7 +109,8 @@ def start_folder(parent: Path) -> Path:
     folder = parent / "start"
     folder.mkdir()
     write_clip(folder / "clip.mp4")
-    PIL.Image.fromarray(scene(3)[::-1]).save(folder / "wave.png")
+    dark = scene(3)[::-1, :, [2, 0, 1]] // 3  # other colours than the clip
+    PIL.Image.fromarray(dark).save(folder / "wave.png")
     return folder
 
 
