@@ -1,7 +1,9 @@
 """Style: a style picture with its weight and, for label maps, its guide."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from vidstyle.guides.colours import ColourMoments, colour_moments
 from vidstyle.guides.guide import Guide
 from vidstyle.image import Image
 from vidstyle.validation import check_image, check_weight
@@ -24,3 +26,11 @@ class Style:
     def __post_init__(self) -> None:
         check_image(self.image, "style")
         check_weight(self.weight, "style")
+
+    @cached_property
+    def colours(self) -> dict[int | None, ColourMoments]:
+        """The moments of the picture's colours under None, and of its guide's planes by index."""
+        planes = () if self.guide is None else self.guide.planes.transpose(2, 0, 1)
+        moments: dict[int | None, ColourMoments] = {None: colour_moments(self.image)}
+        moments.update((at, colour_moments(self.image, plane)) for at, plane in enumerate(planes))
+        return moments

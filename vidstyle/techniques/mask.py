@@ -32,11 +32,9 @@ class Mask(MaskedTechnique):
 
     def start(self, frame: Image, guide: "Guide | None", styles: Sequence[Style]) -> Image:
         """Return the frame in the colours of the styles of each mask."""
-        return (
-            frame
-            if guide is None
-            else in_style_colours(frame, guide.planes, styles, _sources(styles, len(guide.names)))
-        )
+        if guide is None:
+            return frame
+        return in_style_colours(frame, guide.planes, styles, _sources(styles, len(guide.names)))
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return the goals and the planes of each style layer."""

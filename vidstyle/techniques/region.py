@@ -30,13 +30,10 @@ class Region(MappedTechnique):
 
     def start(self, frame: Image, guide: "Guide | None", styles: Sequence[Style]) -> Image:
         """Return the frame in the colours of the styles of each region."""
-        return (
-            frame
-            if guide is None
-            else in_style_colours(
-                frame, guide.planes, styles, [_sources(styles, name) for name in guide.names]
-            )
-        )
+        if guide is None:
+            return frame
+        sources = [_sources(styles, name) for name in guide.names]
+        return in_style_colours(frame, guide.planes, styles, sources)
 
     def targets(self, styles: Sequence[StyleFeatures], frame: StyleFeatures) -> Targets:
         """Return the goals and the planes of each style layer."""
