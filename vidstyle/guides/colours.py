@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 __all__ = ["ColourMoments", "colour_moments"]
@@ -24,6 +23,8 @@ def colour_moments(pixels: np.ndarray, weights: np.ndarray | None = None) -> Col
 
     The moments are 0 where all weights are 0.
     """
+    import cv2
+
     pixels = pixels.reshape(-1, 3)
     root = np.ones((len(pixels), 1), np.float32)
     if weights is not None:

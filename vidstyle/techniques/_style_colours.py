@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from vidstyle.guides.colours import ColourMoments, colour_moments
@@ -52,6 +51,8 @@ def _blended(parts: Sequence[tuple[ColourMoments, float]]) -> ColourMoments:
 
 def _mapped(pixels: np.ndarray, own: ColourMoments, goal: ColourMoments) -> np.ndarray:
     """Return pixels [N, 3] with their colours mapped from moments `own` to `goal`, not clipped."""
+    import cv2
+
     root = _root(own.covariance + _FLAT * np.eye(3))
     inverse = np.linalg.inv(root)
     matrix = inverse @ _root(root @ goal.covariance @ root) @ inverse
