@@ -2,8 +2,9 @@
 
 The optimiser redraws strokes slightly in every frame, and subpixel motion resamples them: moving
 areas flicker. The output image is a blend of the optimised image and the warped previous output;
-the stronger the flicker, the larger the share of the latter. The contrast lost to bilinear sampling
-is restored in the coarser detail only, since the finest detail is the part that flickers.
+the stronger the flicker, the larger the share of the latter. Images are sampled by Lanczos kernels;
+the contrast that is still lost is restored in the coarser detail only, since the finest detail is
+the part that flickers.
 The next frame's optimisation starts from the optimised image, so filtering does not accumulate.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 from vidstyle.coherence.parameters import DeflickerParameters
 from vidstyle.coherence.stylized import Stylized, blended
 from vidstyle.image import Image, difference_of_gaussians
-from vidstyle.motion.warp import sample
+from vidstyle.motion.warp import warp
 
 __all__ = ["PreviousOutput", "deflickered", "filtered"]
 
@@ -25,7 +26,7 @@ _DEFAULTS = DeflickerParameters()
 
 @dataclass(frozen=True)
 class PreviousOutput:
-    """The previous frame's images warped to this frame, bilinearly.
+    """The previous frame's images warped to this frame, by Lanczos kernels.
 
     output: its output image before blending by a soft guide. optimised: its optimised image.
     valid: bool [H, W], where the warp is valid. moving: bool [H, W], where the flow is not 0.
@@ -45,8 +46,8 @@ class PreviousOutput:
         valid: np.ndarray,
     ) -> Self:
         """Return the previous output warped by the flow [H, W, 2] to the previous frame."""
-        optimised_here = sample(optimised, backward)
-        output_here = optimised_here if output is optimised else sample(output, backward)
+        optimised_here = warp(optimised, backward)
+        output_here = optimised_here if output is optimised else warp(output, backward)
         return cls(output_here, optimised_here, valid, (backward != 0).any(axis=2))
 
 
@@ -77,8 +78,7 @@ def filtered(
     if where.any():
         band = difference_of_gaussians(image, *parameters.detail_band)
         detail = share * previous.moving[..., None] * band
-        least = parameters.least_detail * float(share[where].mean())
-        steady += max(least, _gain(image, steady, detail, where, parameters)) * detail
+        steady += _gain(image, steady, detail, where, parameters) * detail
     return np.clip(steady, 0, 1)
 
 
