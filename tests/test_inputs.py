@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import FRAMES, HEIGHT, WIDTH
+from conftest import FRAMES, HEIGHT, WIDTH, write_clip
 
 from vidstyle import inputs, media
 from vidstyle.cli import main
@@ -224,8 +224,9 @@ def test_a_page_that_appears_during_the_measurement_is_not_replaced(tmp_path: Pa
 
 
 @pytest.fixture
-def make(clip: Path, style: Path, tmp_path: Path) -> Callable[..., Job]:
+def make(style: Path, tmp_path: Path) -> Callable[..., Job]:
     (tmp_path / "made").mkdir()
+    clip = write_clip(tmp_path / "clip.mp4", 3)
 
     def build(name: str, **values: Any) -> Job:
         output = tmp_path / "made" / name
