@@ -137,7 +137,7 @@ def test_an_interrupted_batch_continues(
 ) -> None:
     """A terminal sends SIGINT to the workers too; SIGTERM goes to the client only."""
     (tree / "bad.png").unlink()
-    write_clip(tree / "a.mp4", 40)
+    write_clip(tree / "a.mp4", 80)
     arguments = [sys.executable, "-m", "vidstyle", *command(tree, style)]
     process = subprocess.Popen(
         [*arguments, *where], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
