@@ -68,11 +68,14 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def style(tmp_path: Path) -> Path:
-    path = tmp_path / "wave.png"
+def write_style(path: Path) -> Path:
     PIL.Image.fromarray(scene(3)[::-1]).save(path)
     return path
+
+
+@pytest.fixture
+def style(tmp_path: Path) -> Path:
+    return write_style(tmp_path / "wave.png")
 
 
 @pytest.fixture
@@ -80,3 +83,12 @@ def film(tmp_path: Path, style: Path) -> "Film":
     from films import Film
 
     return Film(tmp_path, style)
+
+
+@pytest.fixture(scope="module")
+def shared_film(tmp_path_factory: pytest.TempPathFactory) -> "Film":
+    """For a run that several tests of a module compare with or continue."""
+    from films import Film
+
+    folder = tmp_path_factory.mktemp("shared")
+    return Film(folder, write_style(folder / "wave.png"))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import FRAMES, HEIGHT, WIDTH
+from conftest import FRAMES, HEIGHT, WIDTH, write_clip
 
 from vidstyle import inputs, media
 from vidstyle.cli import main
@@ -227,9 +227,9 @@ def test_a_page_that_appears_during_the_measurement_is_not_replaced(tmp_path: Pa
 def make(clip: Path, style: Path, tmp_path: Path) -> Callable[..., Job]:
     (tmp_path / "made").mkdir()
 
-    def build(name: str, **values: Any) -> Job:
+    def build(name: str, source: Path = clip, **values: Any) -> Job:
         output = tmp_path / "made" / name
-        return make_job(clip, output, style=style, steps=0, steps_next=0, **values)
+        return make_job(source, output, style=style, steps=0, steps_next=0, **values)
 
     return build
 
@@ -250,9 +250,9 @@ Appear = Callable[[Path], object]
 )
 @pytest.mark.parametrize("late", [False, True], ids=["while encoded", "at the last moment"])
 def test_an_output_that_appears_during_the_run_is_not_replaced(
-    make: Callable[[str], Job], name: str, appeared: Appear, *, late: bool
+    make: Callable[..., Job], tmp_path: Path, name: str, appeared: Appear, *, late: bool
 ) -> None:
-    job = make(name)
+    job = make(name, write_clip(tmp_path / "short.mp4", 3))
     encode, write_manifest = media.encode, Checkpoint._write_manifest
 
     def encoding(*given: Any) -> list[str]:

@@ -49,11 +49,18 @@ VARIED = {
 }
 
 
+@pytest.fixture(scope="module")
+def usual(shared_film: Film) -> list[bytes]:
+    """The frames of a run with the default parameters."""
+    return shared_film.run(shared_film.job("usual", moving_square()))
+
+
 @pytest.mark.parametrize("subject", sorted(VARIED))
-def test_a_varied_constant_changes_the_frames_of_a_run(film: Film, subject: str) -> None:
+def test_a_varied_constant_changes_the_frames_of_a_run(
+    film: Film, usual: list[bytes], subject: str
+) -> None:
     """Also that it is not read from the defaults on its way down."""
     varied = replace(USUAL, **{subject: replace(getattr(USUAL, subject), **VARIED[subject])})
-    usual = film.run(film.job("usual", moving_square()))
     assert film.run(film.job("varied", moving_square()), parameters=varied) != usual
 
 

@@ -1,6 +1,8 @@
 """Cuts, still shots and key frames in whole runs with a tiny encoder."""
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from films import HEIGHT, LENGTH, WIDTH, Film, save, shot
 
 from vidstyle.coherence.parameters import CoherenceParameters, KeyframeParameters
 from vidstyle.image import Image
+from vidstyle.jobs.job import Job
 from vidstyle.jobs.manifest import state_path
 from vidstyle.media import load_frame
 
@@ -85,17 +88,26 @@ def test_a_run_stopped_within_a_shot_resumes_to_the_same_bytes(
     assert film.run(job) == whole
 
 
-@pytest.mark.parametrize("gaps", [range(3, 13), range(9, 13), range(11, 13), [12], [2, 5, 11]])
-def test_a_shot_with_gaps_is_filled_to_the_same_bytes(film: Film, gaps: Sequence[int]) -> None:
-    """The shot is longer than a key frame's span."""
+@pytest.fixture(scope="module")
+def stopped(shared_film: Film) -> Job:
+    """A run stopped after its last frame, in a shot that is longer than a key frame's span."""
 
     def stop(event: Any) -> None:
         if event.name == "frame" and event.index == 12:
             raise KeyboardInterrupt
 
-    job = film.job("pan", shot(4, noise=1 / 255, length=13))
+    job = shared_film.job("pan", shot(4, noise=1 / 255, length=13))
     with pytest.raises(KeyboardInterrupt):
-        film.run(job, stop)
+        shared_film.run(job, stop)
+    return job
+
+
+@pytest.mark.parametrize("gaps", [range(3, 13), range(9, 13), range(11, 13), [12], [2, 5, 11]])
+def test_a_shot_with_gaps_is_filled_to_the_same_bytes(
+    film: Film, stopped: Job, tmp_path: Path, gaps: Sequence[int]
+) -> None:
+    job = replace(stopped, output=tmp_path / "pan_out")
+    shutil.copytree(state_path(stopped.output), state_path(job.output))
     files = sorted((state_path(job.output) / "frames").glob("*.png"))
     whole = [file.read_bytes() for file in files]
     for index in gaps:

@@ -12,6 +12,7 @@ from films import Film, shot
 
 from vidstyle.errors import MediaError, StateError
 from vidstyle.jobs.checkpoint import _records
+from vidstyle.jobs.job import Job
 from vidstyle.jobs.manifest import read_manifest, state_path
 
 DEEP = "[" * 100_000
@@ -80,6 +81,20 @@ def test_a_journal_ends_at_a_line_with_wrong_types(line: bytes) -> None:
     assert [whole for whole, _ in _records(good + line + b"\n" + good)] == [good]
 
 
+@pytest.fixture(scope="module")
+def stopped(shared_film: Film) -> Job:
+    """A run stopped after two frames; each test replaces the notes of the second."""
+    job = shared_film.job("noted", shot(1))
+
+    def stop(event: Any) -> None:
+        if event.name == "frame" and event.index == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        shared_film.run(job, stop)
+    return job
+
+
 @pytest.mark.parametrize(
     "notes",
     [
@@ -92,21 +107,13 @@ def test_a_journal_ends_at_a_line_with_wrong_types(line: bytes) -> None:
     ],
 )
 def test_notes_with_wrong_types_are_refused(
-    film: Film, notes: dict[str, np.ndarray[Any, Any]] | None
+    shared_film: Film, stopped: Job, notes: dict[str, np.ndarray[Any, Any]] | None
 ) -> None:
-    job = film.job("noted", shot(1))
-
-    def stop(event: Any) -> None:
-        if event.name == "frame" and event.index == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        film.run(job, stop)
-    state = state_path(job.output)
+    state = state_path(stopped.output)
     path = state / "frames/000001.npz"
     path.write_bytes(b"no archive") if notes is None else np.savez(path, **notes)  # type: ignore
     lines = [json.loads(line) for line in (state / "journal.jsonl").read_text().splitlines()]
     lines[1]["notes"] = hashlib.sha256(path.read_bytes()).hexdigest()
     (state / "journal.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     with pytest.raises(MediaError, match=r"noted_out\.vidstyle.*: expected "):
-        film.run(job)
+        shared_film.run(stopped)

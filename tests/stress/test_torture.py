@@ -121,7 +121,7 @@ def test_a_read_only_disk_is_reported_in_one_sentence(
 def test_a_second_run_is_refused_while_the_first_is_running(
     style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clip, output = write_clip(tmp_path / "long.mp4", 60), tmp_path / "out.mp4"
+    clip, output = write_clip(tmp_path / "long.mp4", 40), tmp_path / "out.mp4"
     arguments = ["basic", str(clip), "-o", str(output), "--style", str(style), "--json"]
     arguments += ["--steps", "0", "--steps-next", "0"]
     command = [sys.executable, "-m", "vidstyle", *arguments]

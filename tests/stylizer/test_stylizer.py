@@ -149,7 +149,7 @@ def test_the_least_recently_used_sizes_are_dropped(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("vidstyle.stylizer.stylizer._PIXELS_KEPT", pixels)
         engine = stylizer(steps=1)
         for height in range(20, 27):
-            engine.stylize(disc(height, 24))
+            engine.step_at(disc(height, 24))
         assert list(engine._steps) == [(height, 24) for height in range(27 - kept, 27)]
 
 

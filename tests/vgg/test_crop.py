@@ -83,44 +83,56 @@ def test_the_edge_of_the_support_has_a_higher_tv_weight() -> None:
     assert (FrameProblem(disc(HEIGHT, WIDTH), None, False).smoothness == 1).all()
 
 
-def gradient(
-    encoder: Callable[[Any], Any], name: str, covered: np.ndarray, content: tuple[str, ...]
-) -> tuple[np.ndarray, dict[str, float], int]:
-    """Return the gradient at a noisy frame, the loss terms, and the number of traces."""
-    settings = Settings(
-        steps_next=1, style_layers=("relu1_1", "relu2_1", "relu4_1"), content_layers=content
-    )
-    guide = Guide(covered, ("a",))
+def stylizer_of(name: str, encoder: Callable[[Any], Any]) -> Stylizer:
+    layers = ("relu1_1", "relu2_1", "relu4_1")
+    settings = Settings(steps_next=1, style_layers=layers, content_layers=("relu3_1",))
     style = Style(stripes(64, 80), guide=Guide(np.ones((64, 80, 1), np.float32), ("a",)))
-    stylizer = Stylizer([style], technique=TECHNIQUES[name](), settings=settings, encoder=encoder)
+    return Stylizer([style], technique=TECHNIQUES[name](), settings=settings, encoder=encoder)
+
+
+@pytest.fixture(scope="module", params=["mask", "region"])
+def technique(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def without_windows(encoder: Encoder, technique: str) -> Stylizer:
+    """A stylizer whose encoder is a method, not an Encoder: it has no windows."""
+    return stylizer_of(technique, encoder.__call__)
+
+
+def gradient(stylizer: Stylizer, covered: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    """Return the gradient at a noisy frame and the loss terms."""
+    guide = Guide(covered, ("a",))
     frame = disc(HEIGHT, WIDTH)
     noise = np.random.default_rng(0).normal(0, 0.1, frame.shape)
     start = np.clip(frame + covered * noise, 0, 1).astype(np.float32)
     caught = []
     size = stylizer.step_at(frame)
     traced = size.evaluate
-    size.evaluate = lambda *given: caught.append(traced(*given)) or caught[-1]  # type: ignore
-    size.improve(start, FrameProblem(frame, guide, True), 1, lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(size, "evaluate", lambda *given: caught.append(traced(*given)) or caught[-1])
+        size.improve(start, FrameProblem(frame, guide, True), 1, lambda *_: None)
     _, found, terms = caught[0]
-    return found.numpy(), {k: float(v) for k, v in terms.items()}, stylizer.traces
+    return found.numpy(), {k: float(v) for k, v in terms.items()}
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-@pytest.mark.parametrize("name", ["mask", "region"])
 def test_the_gradient_in_a_window_equals_that_of_the_whole_frame(
     encoder: Encoder,
-    name: str,
+    technique: str,
+    without_windows: Stylizer,
     place: tuple[int, int, int, int],
 ) -> None:
     covered = support(*place)
-    found, terms, traces = gradient(encoder, name, covered, ("relu3_1",))
-    whole = encoder.__call__  # a method, not an Encoder: it has no windows
-    expected, whole_terms, _ = gradient(whole, name, covered, ("relu3_1",))
+    with_windows = stylizer_of(technique, encoder)
+    found, terms = gradient(with_windows, covered)
+    expected, whole_terms = gradient(without_windows, covered)
     assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
     assert np.abs(expected).max() > 0
     assert not (found * (1 - covered)).any()
     assert terms == pytest.approx(whole_terms, rel=0.01)
-    assert traces == 1
+    assert with_windows.traces == without_windows.traces == 1
 
 
 def test_windows_of_one_size_share_a_trace(encoder: Encoder) -> None:

@@ -17,6 +17,7 @@ from vidstyle.image import Image
 __all__ = ["Exemplar", "quilted"]
 
 _DEFAULTS = QuiltingParameters()
+_BLOCK = 256  # rows at a time: a block of 64 to 256 rows of 144 floats fits the L2 cache
 
 
 class Exemplar(NamedTuple):
@@ -117,10 +118,28 @@ class _Candidates(NamedTuple):
         covered = _means(there[..., None].astype(np.float32), cell)[::cell, ::cell]
         counted = (covered > self.parameters.least_share).astype(np.float32)
         weights = np.repeat(self.parameters.continued * counted, 3, axis=2).reshape(-1)
-        distance = np.square(self.sources - source).sum(axis=1)
-        distance += (np.square(self.strokes - strokes) * weights).sum(axis=1)
+        distance = _squared_distances(self.sources, source)
+        if counted.any():
+            distance += _squared_distances(self.strokes, strokes, weights)
         row, column = self.corners[int(distance.argmin())]
         return self.exemplar_strokes[row : row + side, column : column + side]
+
+
+def _squared_distances(
+    rows: np.ndarray, goal: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the squared distances of float32 [N, C] rows from `goal` [C], weighted by [C].
+
+    In blocks of rows that stay in the processor's cache.
+    """
+    found = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        part = rows[start : start + _BLOCK] - goal
+        np.square(part, out=part)
+        if weights is not None:
+            part *= weights
+        part.sum(axis=1, out=found[start : start + _BLOCK])
+    return found
 
 
 def _means(values: np.ndarray, cell: int) -> np.ndarray:

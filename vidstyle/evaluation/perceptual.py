@@ -36,7 +36,7 @@ class PerceptualDistances:
         weights: Path | None = None,
     ) -> None:
         self._layers, self._content, self._size = tuple(layers), content, size
-        self._encode = tf.function(load_encoder(weights, (*layers, content)))
+        self._encode = tf.function(load_encoder(weights, (*layers, content)), autograph=False)
         rows, columns = style.shape[:2]
         factor = (size[0] * size[1] / (rows * columns)) ** 0.5  # equal areas: equal stroke size
         scaled = resize(style, max(16, round(columns * factor)), max(16, round(rows * factor)))

@@ -129,7 +129,7 @@ class Step:
         part: the window's (rows, columns); None: the whole frame.
         """
         if part not in self._graphs:
-            step = tf.function(partial(self._traced, part))
+            step = tf.function(partial(self._traced, part), autograph=False)
             specs = (_specified(value) for value in (image, targets, inputs))
             self._graphs[part] = step.get_concrete_function(*specs)
             if len(self._graphs) > _WINDOWS_KEPT:

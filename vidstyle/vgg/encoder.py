@@ -228,7 +228,7 @@ def normalized(network: weights.Network) -> weights.Network:
 
     Copies of a network that differ by a positive factor a channel then have equal features.
     """
-    observe = tf.function(Encoder(network, LAYERS, plain=True))
+    observe = tf.function(Encoder(network, LAYERS, plain=True), autograph=False)
     sums: dict[str, np.ndarray] = {}
     pictures = _reference_pictures()
     for picture in pictures:

@@ -38,11 +38,11 @@ class ForwardPass:
 
     def __init__(self, encode: Callable[[Any], Features], strips: Strips | None) -> None:
         self._encode, self._strips = encode, strips
-        self._whole = tf.function(encode if strips is None else strips.late)
+        self._whole = tf.function(encode if strips is None else strips.late, autograph=False)
         # A caller's own encoder has no windows: it is run on the whole frame.
         self._around = None
         if strips is None and isinstance(encode, Encoder):
-            self._around = tf.function(encode.surroundings)
+            self._around = tf.function(encode.surroundings, autograph=False)
 
     @property
     def strip_rows(self) -> int | None:

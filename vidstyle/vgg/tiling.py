@@ -80,7 +80,7 @@ class Strips:
 
     @cached_property
     def _early(self) -> Callable[..., tuple[Features, Any]]:
-        return tf.function(self.encoder.early)
+        return tf.function(self.encoder.early, autograph=False)
 
     def _span(self, number: int, height: int) -> _Span:
         first, last = number * self.rows, (number + 1) * self.rows
