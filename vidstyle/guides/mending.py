@@ -13,7 +13,7 @@ from vidstyle.segmentation.sam import Selector, check_click_model
 __all__ = ["Mend", "Mender"]
 
 _EVERY = 5  # frames from one mended mask, or attempt, to the next
-_ALIKE = 0.5  # least agreement of a mended mask with what is expected
+_ALIKE = 0.6  # least agreement of the model's answer with what is expected
 _DRIFTED = 0.02  # by which the overlap must be lower than at the key frame
 _SMALLEST = 8  # pixels of a side of the box around a mask
 _PART = 0.1  # of the area of the largest part; smaller ones do not count for the box
@@ -126,7 +126,9 @@ def _best(selector: Selector, expected: np.ndarray) -> np.ndarray | None:
         except GuideError:  # nothing is found there
             continue
     alike = [_agreement(answer, expected) for answer in answers]
-    return answers[int(np.argmax(alike))] if alike and max(alike) > _ALIKE else None
+    if alike and max(alike) > _ALIKE:
+        return answers[int(np.argmax(alike))]
+    return expected > 0.5
 
 
 def _deepest(mask: np.ndarray) -> Point:
