@@ -15,6 +15,7 @@ from vidstyle.jobs.selection import Mark
 from vidstyle.segmentation import sam
 
 HEIGHT, WIDTH, FRAMES = 64, 96, 8
+SURE = np.ones((HEIGHT, WIDTH), np.float32)  # confidence of a propagated mask
 
 
 @pytest.fixture(autouse=True)
@@ -175,14 +176,14 @@ def test_marks_belong_to_the_object_before_them() -> None:
 def test_a_carried_mask_is_mended_every_few_frames_if_the_model_agrees() -> None:
     mend = Mender()
     carried = np.roll(disc(5), 3, axis=1).astype(np.float32)[..., None]
-    found = [mend(index, frame(5), carried) for index in range(1, 12)]
+    found = [mend(index, frame(5), carried, SURE) for index in range(1, 12)]
     mended = [index for index, planes in enumerate(found, 1) if planes is not None]
     assert mended == [5, 10]
     planes = found[4][..., 0] > 0.5
     assert (planes & disc(5)).sum() / (planes | disc(5)).sum() > 0.9
     far = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     far[:48, :68] = 1  # the model's answer, a disc, is not like it
-    assert all(mend(index, frame(5), far) is None for index in range(12, 24))
+    assert all(mend(index, frame(5), far, SURE) is None for index in range(12, 24))
 
 
 def test_a_carried_mask_that_has_not_drifted_stays() -> None:
@@ -193,7 +194,7 @@ def test_a_carried_mask_that_has_not_drifted_stays() -> None:
     for mend, mended in ((Mender(), True), (Mender(), False)):
         if not mended:
             mend.at_key(0, frame(5), planes)
-        found = [mend(index, frame(5), carried) for index in range(1, 6)]
+        found = [mend(index, frame(5), carried, SURE) for index in range(1, 6)]
         assert (found[-1] is not None) == mended
 
 
