@@ -186,6 +186,33 @@ def test_a_carried_mask_is_mended_every_few_frames_if_the_model_agrees() -> None
     assert all(mend(index, frame(5), far, SURE) is None for index in range(12, 24))
 
 
+def test_an_object_that_was_lost_is_found_by_its_look() -> None:
+    """The propagated mask is elsewhere, and not reliable: the key frame says what is meant."""
+    lost = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    lost[40:56, 6:22] = 1
+    unsure = np.zeros((HEIGHT, WIDTH), np.float32)
+    mend = Mender()
+    mend.at_key(0, frame(0), disc(0).astype(np.float32)[..., None])
+    planes = mend.at_last(2, frame(2), lost, unsure)
+    assert planes is not None
+    found = planes[..., 0] > 0.5
+    assert (found & disc(2)).sum() / (found | disc(2)).sum() > 0.8
+    assert mend.at_last(2, frame(2), lost, unsure) is None  # once a frame
+
+
+def test_where_the_model_disagrees_the_expected_mask_is_taken(decoder, monkeypatch) -> None:
+    mend = Mender()
+    mend.at_key(0, frame(0), disc(0).astype(np.float32)[..., None])
+    everything = np.full((1, 1, 256, 256), 8, np.float32)
+    everything[..., :60, :128] = -8
+    monkeypatch.setattr(decoder, "run", lambda names, inputs: [everything])
+    lost = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    planes = mend.at_last(2, frame(2), lost, np.zeros((HEIGHT, WIDTH), np.float32))
+    assert planes is not None
+    found = planes[..., 0] > 0.5
+    assert (found & disc(2)).sum() / (found | disc(2)).sum() > 0.7
+
+
 def test_a_carried_mask_that_has_not_drifted_stays() -> None:
     """The key frame's mask is smaller than the model's answer: by as much may it differ later."""
     small = cv2.erode(disc(5).astype(np.uint8), np.ones((5, 5), np.uint8))

@@ -1,4 +1,4 @@
-"""Where an object is likely to be, by what it and its surroundings looked like in earlier frames."""
+"""Where an object is likely to be, by the look of it and its surroundings in earlier frames."""
 
 from dataclasses import dataclass
 
@@ -27,15 +27,11 @@ class Appearance:
     def of(cls, features: np.ndarray, mask: np.ndarray, reach: float) -> "Appearance":
         """mask: [H, W], 0..1, of the frame with these features."""
         rows, columns = features.shape[:2]
-        small = cv2.resize(
-            mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA
-        )
+        small = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
         return cls(features, small, reach)
 
 
-def likely(
-    features: np.ndarray, known: list[Appearance], size: tuple[int, int]
-) -> np.ndarray:
+def likely(features: np.ndarray, known: list[Appearance], size: tuple[int, int]) -> np.ndarray:
     """Return the probability of the object at each pixel, float32 [H, W], 0..1.
 
     Each cell of `features` takes the mean mask of the cells of the known frames, weighted by how
