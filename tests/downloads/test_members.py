@@ -138,6 +138,21 @@ def test_when_it_cannot_be_fetched_the_error_says_what_to_put_where(
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_with_a_wrong_hash_is_named_with_both_hashes(npm, tmp_path):
+    """It is fetched again; where that fails, the message begins with the file that is wrong."""
+    script(tmp_path / "bin" / "npm", "echo 'network is down' >&2; exit 1")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / npm.name).write_bytes(b"damaged")
+    with pytest.raises(WeightsError) as caught:
+        find(npm)
+    got = hashlib.sha256(b"damaged").hexdigest()
+    said = str(caught.value)
+    start = f"{tmp_path / 'cache' / npm.name}: expected the network with the sha256 {npm.sha256}, "
+    assert said.startswith(f"{start}got a file with {got}; delete it, and: cannot fetch")
+    assert "network is down" in said
+    assert "\n" not in said
+
+
 @pytest.mark.masks
 def test_the_real_networks_are_found(monkeypatch):
     monkeypatch.undo()

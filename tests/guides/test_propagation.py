@@ -302,10 +302,14 @@ class _AtLast:
     def at_key(self, index: int, frame: np.ndarray, planes: np.ndarray) -> None:
         pass
 
-    def __call__(self, index: int, frame: np.ndarray, planes: np.ndarray) -> None:
+    def __call__(
+        self, index: int, frame: np.ndarray, planes: np.ndarray, confidence: np.ndarray
+    ) -> None:
         pass
 
-    def at_last(self, index: int, frame: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    def at_last(
+        self, index: int, frame: np.ndarray, planes: np.ndarray, confidence: np.ndarray
+    ) -> np.ndarray:
         self.frames.append(index)
         return self.planes
 

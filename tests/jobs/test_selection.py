@@ -15,6 +15,7 @@ from vidstyle.jobs.selection import Mark
 from vidstyle.segmentation import sam
 
 HEIGHT, WIDTH, FRAMES = 64, 96, 8
+SURE = np.ones((HEIGHT, WIDTH), np.float32)  # confidence of a propagated mask
 
 
 @pytest.fixture(autouse=True)
@@ -175,14 +176,41 @@ def test_marks_belong_to_the_object_before_them() -> None:
 def test_a_carried_mask_is_mended_every_few_frames_if_the_model_agrees() -> None:
     mend = Mender()
     carried = np.roll(disc(5), 3, axis=1).astype(np.float32)[..., None]
-    found = [mend(index, frame(5), carried) for index in range(1, 12)]
+    found = [mend(index, frame(5), carried, SURE) for index in range(1, 12)]
     mended = [index for index, planes in enumerate(found, 1) if planes is not None]
     assert mended == [5, 10]
     planes = found[4][..., 0] > 0.5
     assert (planes & disc(5)).sum() / (planes | disc(5)).sum() > 0.9
     far = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     far[:48, :68] = 1  # the model's answer, a disc, is not like it
-    assert all(mend(index, frame(5), far) is None for index in range(12, 24))
+    assert all(mend(index, frame(5), far, SURE) is None for index in range(12, 24))
+
+
+def test_an_object_that_was_lost_is_found_by_its_look() -> None:
+    """The propagated mask is elsewhere, and not reliable: the key frame says what is meant."""
+    lost = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    lost[40:56, 6:22] = 1
+    unsure = np.zeros((HEIGHT, WIDTH), np.float32)
+    mend = Mender()
+    mend.at_key(0, frame(0), disc(0).astype(np.float32)[..., None])
+    planes = mend.at_last(2, frame(2), lost, unsure)
+    assert planes is not None
+    found = planes[..., 0] > 0.5
+    assert (found & disc(2)).sum() / (found | disc(2)).sum() > 0.8
+    assert mend.at_last(2, frame(2), lost, unsure) is None  # once a frame
+
+
+def test_where_the_model_disagrees_the_expected_mask_is_taken(decoder, monkeypatch) -> None:
+    mend = Mender()
+    mend.at_key(0, frame(0), disc(0).astype(np.float32)[..., None])
+    everything = np.full((1, 1, 256, 256), 8, np.float32)
+    everything[..., :60, :128] = -8
+    monkeypatch.setattr(decoder, "run", lambda names, inputs: [everything])
+    lost = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    planes = mend.at_last(2, frame(2), lost, np.zeros((HEIGHT, WIDTH), np.float32))
+    assert planes is not None
+    found = planes[..., 0] > 0.5
+    assert (found & disc(2)).sum() / (found | disc(2)).sum() > 0.7
 
 
 def test_a_carried_mask_that_has_not_drifted_stays() -> None:
@@ -193,7 +221,7 @@ def test_a_carried_mask_that_has_not_drifted_stays() -> None:
     for mend, mended in ((Mender(), True), (Mender(), False)):
         if not mended:
             mend.at_key(0, frame(5), planes)
-        found = [mend(index, frame(5), carried) for index in range(1, 6)]
+        found = [mend(index, frame(5), carried, SURE) for index in range(1, 6)]
         assert (found[-1] is not None) == mended
 
 

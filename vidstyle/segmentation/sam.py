@@ -23,6 +23,7 @@ __all__ = ["Selector", "check_click_model", "has_click_model", "select"]
 
 _SIDE = 1024  # pixels of the encoder's square input
 _LOW = 256  # pixels of the decoder's square masks
+_CELL = 16  # pixels of the encoder's input that share a feature vector
 _MEAN, _DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet, RGB, 0..255
 _CERTAIN = 1e-4  # of 1; how near to 0 or 1 a mask's probability may be
 _SMALLEST, _LARGEST = 1e-5, 0.995  # of the picture; a smaller or larger answer is no object
@@ -144,6 +145,12 @@ class Selector:
             marked += [(prompt.box[:2], 2), (prompt.box[2:], 3)]
         places = np.array([place for place, _ in marked], np.float32) * np.float32(self._scale)
         return places, np.array([kind for _, kind in marked], np.float32)
+
+    @property
+    def features(self) -> np.ndarray:
+        """The encoder's features of the image: float32 [rows, columns, 256], one a cell."""
+        rows, columns = (max(1, -(-side // _CELL)) for side in self._size[::-1])
+        return np.asarray(self._encoded[0, :, :rows, :columns].transpose(1, 2, 0))
 
     def _filled(self) -> tuple[int, ...]:
         """Return the (rows, columns) of the decoder's masks that show the image."""
