@@ -154,14 +154,18 @@ def test_the_page_gets_a_proxy_only_if_it_asks_for_one(
     client: Any,  # noqa: F811
     folder: Path,  # noqa: F811
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     proxies = client.studio.proxies = Proxies(client.studio.workers, tmp_path / "cache")
+    wanted: list[tuple[str, int]] = []
+    monkeypatch.setattr(proxies, "want", lambda *given: wanted.append(given))
     kept = proxies._folder(str(folder / "clip.mp4"))
     kept.mkdir(parents=True)
     proxy_file(kept, 3).write_bytes(b"\xff\xd8proxy\xff\xd9")
     query = {"path": "clip.mp4", "index": "3"}
     found = client("GET", "/api/frame", params={**query, "proxy": "1"})
     assert (found.content, found.headers["x-proxy"]) == (b"\xff\xd8proxy\xff\xd9", "1")
+    assert wanted == [(str(folder / "clip.mp4"), 3)]
     for one in (query, {**query, "index": "2", "proxy": "1"}):
         found = client("GET", "/api/frame", params=one)
         assert "x-proxy" not in found.headers
