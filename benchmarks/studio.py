@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar
 from pathlib import Path
+from shutil import copy
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -24,6 +25,7 @@ import PIL.Image
 SAMPLES = Path(__file__).parent.parent / "samples"
 PLACES = 40  # frames that are asked for in each clip
 SIZE = 256  # pixels of the preview
+FILLING = 90  # seconds in which proxies are made, where key frames are far apart
 
 
 class Studio:
@@ -34,7 +36,11 @@ class Studio:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "vidstyle", "studio", str(clip.absolute()), "--no-browser"],
             stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "XDG_STATE_HOME": str(state)},
+            env={
+                **os.environ,
+                "XDG_STATE_HOME": str(state),
+                "PYTHONPATH": str(SAMPLES.parent),
+            },
         )  # fmt: skip
         assert self.process.stdout is not None
         url = re.findall(r"http\S+", self.process.stdout.readline())[0]
@@ -90,28 +96,44 @@ def scrub(clip: Path) -> None:
         found = json.loads(made.ask("POST", "/api/open", {"path": str(clip.absolute())}))
         made.ask("GET", "/api/frame", path=clip.absolute(), index=0)
         shown = time.perf_counter() - began
-        memory, times = [], []
-        places = random.Random(0)
-        for _ in range(PLACES):
-            index = places.randrange(found["frames"])
-            began = time.perf_counter()
-            made.ask("GET", "/api/frame", path=clip.absolute(), index=index)
-            times.append(time.perf_counter() - began)
-            memory.append(made.memory())
         print(
             f"{clip.name}, {found['width']}x{found['height']}, {found['frames']} frames: "
-            f"the studio answers after {made.seconds:.2f} s, the first frame {shown:.2f} s later; "
-            f"{PLACES} other frames: median {1000 * statistics.median(times):.0f} ms, worst "
-            f"{1000 * max(times):.0f} ms; memory after a quarter of them "
-            f"{memory[PLACES // 4]:.0f} MiB, after all {memory[-1]:.0f} MiB"
+            f"the studio answers after {made.seconds:.2f} s, the first frame {shown:.2f} s later"
         )
+        scrub_places(made, clip, found["frames"], "at once")
+        time.sleep(FILLING)
+        scrub_places(made, clip, found["frames"], f"{FILLING} s later")
+
+
+def scrub_places(made: Studio, clip: Path, frames: int, when: str) -> None:
+    """Ask for frames at random places, as the page does; print their times and the memory."""
+    memory, times, proxies = [], [], 0
+    places = random.Random(0)
+    for _ in range(PLACES):
+        index = places.randrange(frames)
+        began = time.perf_counter()
+        found = made.stream("GET", "/api/frame", path=clip.absolute(), index=index, proxy=1)
+        found.read()
+        times.append(time.perf_counter() - began)
+        proxies += "X-Proxy" in found.headers
+        memory.append(made.memory())
+    print(
+        f"  {PLACES} other frames {when}, {proxies} of them proxies: median "
+        f"{1000 * statistics.median(times):.0f} ms, worst {1000 * max(times):.0f} ms; memory after "
+        f"a quarter of them {memory[PLACES // 4]:.0f} MiB, after all {memory[-1]:.0f} MiB"
+    )
+
+
+def copied(folder: Path) -> Path:
+    """Copy the sample clip into a folder, which the studio writes to."""
+    return Path(copy(SAMPLES / "clip.mp4", folder))
 
 
 def preview() -> None:
     """Print the time from the start of the studio to a masked preview of the sample clip."""
-    clip = SAMPLES / "clip.mp4"
     began = time.perf_counter()
-    with started(clip) as made:
+    with tempfile.TemporaryDirectory() as folder, started(copied(Path(folder))) as made:
+        clip = Path(folder) / "clip.mp4"
         found = json.loads(made.ask("POST", "/api/open", {"path": str(clip)}))
         half = np.zeros((found["height"], found["width"]), np.uint8)
         half[:, : found["width"] // 2] = 255

@@ -10,9 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from vidstyle.downloads.store import cache_folder
 from vidstyle.errors import UsageError, VidstyleError, describe_error
 from vidstyle.studio.drawings import Drawings
 from vidstyle.studio.folders import Folders
+from vidstyle.studio.proxies import Proxies
 from vidstyle.studio.queue import JobQueue
 from vidstyle.studio.workers import Workers
 
@@ -39,6 +41,7 @@ class Studio:
 
     def __post_init__(self) -> None:
         self.drawings = Drawings(self.folders.work)
+        self.proxies = Proxies(self.workers, cache_folder() / "studio-proxies")
 
     def announce(self) -> None:
         """Wake all tasks that wait for a change of a job; called in the server's thread."""

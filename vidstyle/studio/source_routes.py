@@ -39,12 +39,20 @@ async def _scan(request: Request, studio: Studio) -> Any:
 
 
 async def _frame(request: Request, studio: Studio) -> Response:
+    """Answer with a frame, or with its proxy if the query allows that and there is one."""
     query = request.query_params
     path = studio.folders.inside(query.get("path", ""))
     side = _number(query.get("side", "1920"), _SIDES)
     index = _number(query.get("index", "0"), range(1 << 31))
     use = "result frames" if query.get("of") == "result" else "frames"
-    _, jpeg = await _last(studio, use, "frame", path=str(path), index=index, side=side)
+    if query.get("proxy"):
+        jpeg = await asyncio.to_thread(studio.proxies.read, str(path), index)
+        if jpeg is not None:
+            studio.proxies.want(str(path), index)
+            return Response(jpeg, media_type="image/jpeg", headers={"X-Proxy": "1"})
+    head, jpeg = await _last(studio, use, "frame", path=str(path), index=index, side=side)
+    if head.get("distant"):
+        studio.proxies.want(str(path), index)
     return Response(jpeg, media_type="image/jpeg")
 
 

@@ -17,14 +17,17 @@ from vidstyle import media
 from vidstyle.errors import UsageError
 from vidstyle.image import Image, over_white, resize, to_bytes
 from vidstyle.media.clip import Clip
+from vidstyle.media.decoding.conversion import fitted_bytes
 from vidstyle.media.decoding.seeking import VideoFrames
+from vidstyle.studio.jpegs import to_jpeg
+from vidstyle.studio.proxy_files import proxy_files
 
 __all__ = ["TASKS"]
 
 Answers = Iterator[tuple[dict[str, Any], bytes]]
 
 _SIDE = 1920  # pixels of the long side that is shown at most
-_QUALITY = 92
+_WORK = 60_000_000  # pixels that are decoded before a frame, from which on proxies are made
 
 
 def open_source(path: str, cancelled: Event, *, as_frames: bool = False) -> Answers:
@@ -68,16 +71,25 @@ def scan_source(path: str, cancelled: Event) -> Answers:
 
 
 def read_frame(path: str, index: int, cancelled: Event, side: int = _SIDE) -> Answers:
-    """Yield a frame as JPEG, its long side at most `side`."""
+    """Yield a frame as JPEG, its long side at most `side`, and whether proxies would help."""
     del cancelled
-    image = _frame(path, index)
-    yield {"width": image.shape[1], "height": image.shape[0]}, _jpeg(_fitted(image, side))
+    source = _source(path, _stamp(path))
+    if isinstance(source, VideoFrames):
+        pixels = source.read_shown(index, side)
+        yield {"distant": source.counted and source.work > _WORK}, to_jpeg(pixels)
+    else:
+        yield {"distant": False}, to_jpeg(fitted_bytes(_frame(path, index), side))
+
+
+def make_proxies(path: str, index: int, folder: str, cancelled: Event) -> Answers:
+    """Write proxies of a video for a second, near a frame first; yield how many are left."""
+    yield {"left": proxy_files(path, folder).write_some(index, cancelled)}, b""
 
 
 def read_picture(path: str, cancelled: Event, side: int = 256) -> Answers:
     """Yield a picture, a style or a finished frame, as JPEG."""
     del cancelled
-    yield {}, _jpeg(_fitted(over_white(media.read_picture(Path(path))), side))
+    yield {}, to_jpeg(fitted_bytes(media.read_picture(Path(path)), side))
 
 
 def select_area(  # noqa: PLR0913 - the kinds of hints
@@ -170,7 +182,7 @@ def preview_frame(values: dict[str, Any], index: int, folder: str, cancelled: Ev
         request = {**values, "source": str(frame), "output": str(Path(folder) / "none.png")}
         job = single_job(check_request(request, "the preview"))
         for progress, image in live_pictures(job, cancelled):
-            yield progress, b"" if image is None else _jpeg(image)
+            yield progress, b"" if image is None else to_jpeg(to_bytes(image))
     finally:
         frame.unlink(missing_ok=True)
 
@@ -179,6 +191,7 @@ TASKS: dict[str, Callable[..., Answers]] = {
     "open": open_source,
     "scan": scan_source,
     "frame": read_frame,
+    "proxies": make_proxies,
     "picture": read_picture,
     "select": select_area,
     "plan": plan_job,
@@ -219,19 +232,6 @@ def _frame(path: str, index: int) -> Image:
     if not 0 <= index < source.frames:
         raise UsageError(f"expected a frame from 0 to {source.frames - 1}, got {index}")
     return next(iter(media.read(source, range(index, index + 1), _SIDE)))
-
-
-def _fitted(image: Image, side: int) -> Image:
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    return resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
-
-
-def _jpeg(image: Image) -> bytes:
-    import cv2
-
-    flags = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
-    return bytes(cv2.imencode(".jpg", to_bytes(image)[..., ::-1], flags)[1])
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from heapq import heappop, heappush
@@ -17,24 +16,23 @@ from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidstyle.errors import MediaError
-from vidstyle.image import Image, resize
+from vidstyle.image import Image
 from vidstyle.media.clip import Stream
 from vidstyle.media.decoding.continuity import Clock, Continuity, Timeline
+from vidstyle.media.decoding.conversion import Shape, to_pixels
 from vidstyle.media.decoding.crop import Crop, crop_of
 from vidstyle.media.decoding.demuxers import MOST_PIXELS, open_container
 from vidstyle.media.decoding.streams import candidates, choose_main_stream, has_side_data
-from vidstyle.media.large import Factor, check_room, native, reduced_size
-from vidstyle.media.tonemap import HDR, is_wide, to_standard
+from vidstyle.media.large import Factor, check_room, native
+from vidstyle.media.tonemap import HDR
 from vidstyle.memory import memory_limit
 
 __all__ = [
     "FAULTS",
-    "SCALER",
-    "Shape",
     "codec_name",
     "decode_packet",
     "decoded",
@@ -50,23 +48,12 @@ __all__ = [
     "shape_of",
     "streams_of",
     "timeline_of",
-    "to_pixels",
 ]
 
 # Exceptions that PyAV raises on damaged files (found by fuzzing: docs/media.md).
 FAULTS = (av.error.FFmpegError, OSError, ValueError, IndexError, RuntimeError, UnicodeDecodeError)
-SCALER = int(
-    Interpolation.BICUBIC
-    | Interpolation.ACCURATE_RND
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-    | Interpolation.BITEXACT
-)
-_REDUCER = SCALER & ~int(Interpolation.BICUBIC) | int(Interpolation.AREA)
 _LIMITED = {"max_pixels": str(MOST_PIXELS)}  # decoder option: larger frames are an error
 _DECODING = 1 << 30  # bytes that decoding one packet may allocate
-_MATRICES = {1, 4, 5, 6, 7, 9}  # YUV matrix codes that FFmpeg's codecs and scaler share
-_BT709, _BT601 = 1, 5
 _ICTCP = (14, 15)
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's native decoders drop alpha
 _CACHED_TIMELINES = 64  # a run opens its source, masks and output several times
@@ -183,39 +170,6 @@ def codec_name(stream: Any) -> str:
     """Return the FFmpeg name of a stream's codec, or an attachment's own name, or "unknown"."""
     name = getattr(stream.codec_context, "name", None) or getattr(stream, "name", None)
     return name or "unknown"
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Geometry that converts decoded frames to upright frames with square pixels.
-
-    coded: (width, height) of the first decoded frame. crop: the crop that the container declares.
-    width, height: after cropping and horizontal scaling to square pixels, before rotation.
-    rotation: clockwise degrees. is_reduced: sizes are those of frames scaled down on conversion.
-    """
-
-    coded: tuple[int, int]
-    crop: Crop | None
-    width: int
-    height: int
-    rotation: int
-    pixel_aspect: Fraction
-    is_reduced: bool = False
-
-    def reduced(self, factor: int) -> "Shape":
-        """Return the shape of frames scaled down by a factor on conversion."""
-        if factor == 1:
-            return self
-        cut = self.crop and Crop(**{side: n // factor for side, n in vars(self.crop).items()})
-        width, height = reduced_size((self.width, self.height), factor)
-        coded = reduced_size(self.coded, factor)
-        return replace(self, coded=coded, crop=cut, width=width, height=height, is_reduced=True)
-
-    @property
-    def upright(self) -> tuple[int, int]:
-        """(width, height) after rotation."""
-        turned = self.rotation in (90, 270)
-        return (self.height, self.width) if turned else (self.width, self.height)
 
 
 def shape_of(path: Path, frame: VideoFrame, stream: VideoStream) -> Shape:
@@ -347,42 +301,3 @@ def read_video(path: Path, indices: range, factor: Factor = native) -> Iterator[
         f"{path}: expected {indices.stop} frames, got fewer; "
         "has the file changed since it was probed?"
     )
-
-
-def to_pixels(frame: VideoFrame, shape: Shape, scaler: VideoReformatter) -> Image:
-    """Convert a frame to sRGB, cropped, with square pixels, upright.
-
-    8-bit frames are converted in 8 bits: in 16 the scaler makes opaque alpha less than 1.
-    """
-    parts = frame.format.components
-    wide = is_wide(frame.color_trc, frame.color_primaries)
-    deep = wide or any(part.bits > 8 for part in parts)
-    alpha = any(part.is_alpha for part in parts)
-    size = shape.coded if shape.crop else (shape.width, shape.height)
-    coded = scaler.reformat(
-        frame,
-        width=size[0],
-        height=size[1],
-        format={0: "rgb24", 1: "rgb48le", 2: "rgba", 3: "rgba64le"}[deep + 2 * alpha],
-        src_colorspace=_matrix(frame),
-        interpolation=_REDUCER if shape.is_reduced else SCALER,
-    ).to_ndarray()
-    pixels = coded.astype(np.float32) / np.float32(65535 if deep else 255)
-    if wide:
-        pixels[..., :3] = to_standard(coded[..., :3], frame.color_trc, frame.color_primaries)
-    if shape.crop:
-        pixels = resize(_cut(pixels, shape.crop), shape.width, shape.height)
-    turns = shape.rotation // 90
-    return np.ascontiguousarray(np.rot90(pixels, -turns)) if turns else pixels
-
-
-def _cut(pixels: Image, crop: Crop) -> Image:
-    height, width = pixels.shape[:2]
-    return pixels[crop.top : height - crop.bottom, crop.left : width - crop.right]
-
-
-def _matrix(frame: VideoFrame) -> int:
-    """Return the tagged YUV matrix; untagged: BT.709 from 720 lines on, else BT.601."""
-    if frame.colorspace in _MATRICES:
-        return int(frame.colorspace)
-    return _BT709 if frame.height >= 720 else _BT601

@@ -25,6 +25,7 @@ from av.video.reformatter import VideoReformatter
 
 from vidstyle.errors import MediaError
 from vidstyle.image import Image
+from vidstyle.media.decoding.conversion import fitted_bytes, to_pixels, to_shown
 from vidstyle.media.decoding.decode import (
     FAULTS,
     decode_packet,
@@ -33,7 +34,6 @@ from vidstyle.media.decoding.decode import (
     open_video,
     refuse_unknown_colours,
     shape_of,
-    to_pixels,
 )
 from vidstyle.media.large import side_factor
 
@@ -68,9 +68,14 @@ class VideoFrames:
     until `scan` has read all packets. width, height: upright, with square pixels.
     """
 
-    def __init__(self, path: Path, side: int) -> None:
-        """Open the file; side: frames are reduced while decoding to no less than twice this."""
+    def __init__(self, path: Path, side: int, kept: int = _RECENT) -> None:
+        """Open the file.
+
+        side: frames are reduced while decoding to no less than twice this. kept: bytes of decoded
+        frames in memory.
+        """
         self.path = path
+        self._kept = kept
         self._side = side
         self._open = ExitStack()
         self._scaler = VideoReformatter()
@@ -106,6 +111,18 @@ class VideoFrames:
     def size(self) -> tuple[int, int]:
         """(width, height) of the upright frames."""
         return self.shape.upright
+
+    @property
+    def starts(self) -> list[int]:
+        """Indices of the frames at which decoding can start: the first, and each key frame."""
+        keys = [] if self._damaged else [key.position for key in self._keys]
+        return keys if keys[:1] == [0] else [0, *keys]
+
+    @property
+    def work(self) -> int:
+        """Pixels that are decoded at most before a frame is reached."""
+        gaps = [end - start for start, end in pairwise([*self.starts, self.frames])]
+        return max(gaps) * self.shape.width * self.shape.height
 
     def _reopen(self) -> None:
         """Start decoding at the first packet."""
@@ -176,30 +193,47 @@ class VideoFrames:
         """
         if self._damaged and self._last[0] == index:
             return self._last[1]
-        frame = self._frame(index)
-        if frame is None:
-            raise MediaError(
-                f"{self.path}: expected a frame from 0 to {self.frames - 1}, got {index}, which "
-                "does not decode; choose another"
-            )
+        return self._pixels(index, self._frame(index))
+
+    def _pixels(self, index: int, frame: VideoFrame) -> Image:
         image = to_pixels(frame, self._reduced, self._scaler)
         if self._damaged:
             self._last = (index, image)
         return image
 
-    def _frame(self, index: int) -> VideoFrame | None:
+    def read_shown(self, index: int, side: int) -> Any:
+        """Return a frame for display: uint8 RGB [H, W, 3], its long side at most `side`.
+
+        It is `read`'s frame over white. Raises MediaError if there is no such frame.
+        """
+        if self._damaged and self._last[0] == index:
+            return fitted_bytes(self._last[1], side)
+        frame = self._frame(index)
+        if self._damaged:
+            return fitted_bytes(self._pixels(index, frame), side)
+        return to_shown(frame, self._reduced, self._scaler, side)
+
+    def _frame(self, index: int) -> VideoFrame:
         """Return a decoded frame; the last ones that were decoded are kept."""
         if index in self._recent:
             self._recent.move_to_end(index)
             return self._recent[index]
         try:
-            return self._decoded_frame(index)
+            frame = self._decoded_frame(index)
         except _DamagedError:
             self._read_in_order()
-            return self._decoded_frame(index)
+            frame = self._decoded_frame(index)
+        if frame is None:
+            raise MediaError(
+                f"{self.path}: expected a frame from 0 to {self.frames - 1}, got {index}, which "
+                "does not decode; choose another"
+            )
+        return frame
 
     def _decoded_frame(self, index: int) -> VideoFrame | None:
         """Decode up to a frame and return it."""
+        if not (self.counted or self._damaged or self._next <= index < self._next + _DIRECT):
+            self.scan()  # without key frames it would be decoded from the start
         keys = [] if self._damaged else self._keys
         at = bisect_right([key.position for key in keys], index) - 1
         ahead = 0 <= self._next <= index
@@ -218,7 +252,7 @@ class VideoFrames:
             return
         self._recent[index] = frame
         each = frame.width * frame.height * 3  # bytes of 8-bit 4:4:4, at least those of 4:2:0
-        while len(self._recent) > max(2, _RECENT // each):
+        while len(self._recent) > max(2, self._kept // each):
             self._recent.popitem(last=False)
 
     def _seek(self, at: int, index: int) -> None:

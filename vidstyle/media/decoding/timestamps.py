@@ -13,8 +13,8 @@ from av.video.stream import VideoStream
 from vidstyle.errors import MediaError
 from vidstyle.media.clip import Clip, increasing
 from vidstyle.media.decoding.continuity import Timeline
+from vidstyle.media.decoding.conversion import Shape
 from vidstyle.media.decoding.decode import (
-    Shape,
     decoded,
     is_transparent,
     main_stream,

@@ -28,7 +28,8 @@ from vidstyle.image import Image, to_bytes, to_uint16
 from vidstyle.media.clip import Clip, output_times
 from vidstyle.media.codecs import OutputFormat
 from vidstyle.media.containers import MOVIES
-from vidstyle.media.decoding.decode import FAULTS, SCALER, main_stream, open_video, reason
+from vidstyle.media.decoding.conversion import SCALER
+from vidstyle.media.decoding.decode import FAULTS, main_stream, open_video, reason
 from vidstyle.media.decoding.streams import candidates
 from vidstyle.media.decoding.timestamps import packet_timeline
 from vidstyle.media.encoding.remux import Remuxer, Window, copy_tags

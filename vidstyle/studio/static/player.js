@@ -9,11 +9,16 @@ import { refresh } from "./panels.js";
 const KEPT = 24; // frames
 const frames = new Map(); // "path index" → ImageBitmap
 
-export async function frameOf(path, index, of = "source") {
+const proxies = new WeakSet(); // pictures that are smaller than their frame
+
+// Return a frame. whole: not its proxy, a smaller picture that comes at once.
+export async function frameOf(path, index, of = "source", whole = false) {
   const key = `${path} ${index}`;
-  if (frames.has(key)) return frames.get(key);
-  const found = await blob("/api/frame", { path, index, of, side: 1920 });
+  const known = frames.get(key);
+  if (known && !(whole && proxies.has(known))) return known;
+  const found = await blob("/api/frame", { path, index, of, side: 1920, ...(whole ? {} : { proxy: 1 }) });
   const image = await bitmap(found.blob);
+  if (found.headers.get("X-Proxy")) proxies.add(image);
   frames.set(key, image);
   while (frames.size > KEPT) frames.delete(frames.keys().next().value);
   return image;
@@ -94,10 +99,24 @@ drawing.goTo = async (index) => {
   while (busy) await new Promise((resolve) => { setTimeout(resolve, 20); });
 };
 
+let resting = 0;
+// Show the frame itself in place of its proxy, once the slider rests.
+async function sharpen() {
+  const { clip, index } = state;
+  if (playing || busy || ![stage.source, stage.result].some((one) => one && proxies.has(one))) return;
+  const [source, result] = await Promise.all([frameOf(clip.path, index, "source", true), resultAt(index, true)]);
+  if (state.clip !== clip || state.index !== index || busy) return;
+  Object.assign(stage, { source, result });
+  stage.canvas.dataset.whole = index;
+  showCompared();
+}
+
 async function showFrame(index) {
   const clip = state.clip;
   const [image, result] = await Promise.all([frameOf(clip.path, index), resultAt(index)]);
   if (state.clip !== clip) return;
+  clearTimeout(resting);
+  resting = setTimeout(tried(sharpen), 150);
   Object.assign(stage, { source: image, result });
   change({ index });
   showCompared();
@@ -106,11 +125,11 @@ async function showFrame(index) {
 }
 
 // Return what the stage compares a frame with: a preview, or the same frame of a result.
-async function resultAt(index) {
+async function resultAt(index, whole = false) {
   if (state.view === "preview" && state.shot?.index === index) return state.shot.image;
   const at = index - (state.result?.first ?? 0);
   if (state.view !== "result" || !state.result || at < 0 || at >= state.result.frames) return null;
-  return frameOf(state.result.path, at, "result");
+  return frameOf(state.result.path, at, "result", whole);
 }
 
 export async function showResult() {
@@ -134,7 +153,7 @@ function showTime(index) {
 }
 
 let playing = null;
-export function stop() { clearInterval(playing); playing = null; byId("play").textContent = "▶"; byId("play").setAttribute("aria-label", "Play"); }
+export function stop() { clearInterval(playing); playing = null; byId("play").textContent = "▶"; byId("play").setAttribute("aria-label", "Play"); if (state.clip) resting = setTimeout(tried(sharpen), 150); }
 export function play() {
   if (playing) { stop(); return; }
   if (!state.clip) return;
