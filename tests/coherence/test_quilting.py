@@ -13,6 +13,7 @@ from vidstyle.coherence.disocclusion import (
     exemplar_of,
     fill_disoccluded,
 )
+from vidstyle.coherence.parameters import DisocclusionParameters
 from vidstyle.coherence.quilting import Exemplar, quilted
 from vidstyle.evaluation.metrics import specks
 from vidstyle.image import Image
@@ -155,3 +156,10 @@ def test_colour_specks_are_removed_and_colour_edges_kept() -> None:
     assert specks(found[:28]) == 0 < specks(speckled[:28])
     np.testing.assert_array_equal(found[30:], speckled[30:])
     np.testing.assert_array_equal(despeckled(image, EVERYWHERE), image)
+
+
+def test_specks_side_by_side_are_removed_in_several_passes() -> None:
+    image = np.random.default_rng(0).random((HEIGHT, WIDTH, 3), np.float32)
+    image = np.float32(0.4) + np.float32(0.4) * (image > 0.8)
+    once = despeckled(image, EVERYWHERE, DisocclusionParameters(speck_passes=1))
+    assert specks(despeckled(image, EVERYWHERE)) < 0.5 * specks(once)

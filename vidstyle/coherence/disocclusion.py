@@ -109,15 +109,21 @@ def despeckled(
 ) -> Image:
     """Return the image with colour specks removed where bool [H, W] `where` is True.
 
-    Specks get the median of Cb and Cr (Rec. 601) around them. They arise where the style loss
-    dominates and evaluations are few, and a warm start would keep them.
+    Specks get the median of Cb and Cr (Rec. 601) around them, again until none is left or for
+    `speck_passes`: a median that changes may make a neighbour a speck. They arise where the style
+    loss dominates and evaluations are few, and a warm start would keep them.
     """
-    colors = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2YCrCb)
-    chroma = cv2.split(colors)[1:]
-    usual = cv2.merge([colors[..., 0], *(cv2.medianBlur(p, parameters.speck_side) for p in chroma)])
-    specks = where & (np.abs(usual - colors).max(axis=2) > parameters.speck)
-    calm = np.clip(cv2.cvtColor(usual, cv2.COLOR_YCrCb2RGB), 0, 1)
-    return np.where(specks[..., None], calm, image)
+    for _ in range(parameters.speck_passes):
+        colors = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2YCrCb)
+        chroma = cv2.split(colors)[1:]
+        medians = (cv2.medianBlur(plane, parameters.speck_side) for plane in chroma)
+        usual = cv2.merge([colors[..., 0], *medians])
+        specks = where & (np.abs(usual - colors).max(axis=2) > parameters.speck)
+        if not specks.any():
+            break
+        calm = np.clip(cv2.cvtColor(usual, cv2.COLOR_YCrCb2RGB), 0, 1)
+        image = np.where(specks[..., None], calm, image)
+    return image
 
 
 def _nearest_strokes(
