@@ -115,8 +115,8 @@ class DisocclusionParameters:
     speck: float = 12 / 255
     # Pixels; side of that median.
     speck_side: int = 3
-    # Most passes. Specks in 10,000 pixels of breakdance's output: 1 pass 4.6, 3 passes 1.2, 5 passes
-    # 0.5; medians of 5x5 pixels 6.2, and with 3 passes 1.4.
+    # Most passes. Specks in 10,000 pixels of breakdance's output: with 1 pass 4.6, 3 passes 1.2,
+    # 5 passes 0.5; with medians of 5x5 pixels 6.2, and in 3 passes 1.4.
     speck_passes: int = 5
 
 
