@@ -37,8 +37,13 @@ async function describe() {
   requested = JSON.stringify(values);
   try {
     described = await postJson("/api/describe", values);
-    byId("command").textContent = described.command;
+    byId("command").replaceChildren(...unbroken(described.command));
   } catch (error) { described = {}; requested = ""; byId("command").textContent = error.message; }
+}
+// The command line, whose options are not broken at their hyphens at the end of a line.
+function unbroken(command) {
+  const parts = command.split(/(--[\w-]+)/);
+  return parts.map((part) => (part.startsWith("--") ? el("span", { className: "unbroken", textContent: part }) : part));
 }
 onChange(() => { drawViews(); drawTools(); clearTimeout(timer); timer = setTimeout(() => { describe(); showPlan(); }, 250); });
 
