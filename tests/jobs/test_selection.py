@@ -74,6 +74,27 @@ def test_a_clicked_object_has_a_mask_on_every_frame(source: Path, tmp_path: Path
         assert picture.size[0] == 4 * 320
 
 
+def test_a_later_click_on_the_tracked_mask_corrects_it(
+    source: Path, tmp_path: Path, decoder: segments.Decoder
+) -> None:
+    asked: list[bool] = []
+    run = decoder.run
+
+    def recorded(names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        if 2 not in inputs["point_labels"]:  # a click, not the box of a mask that is mended
+            asked.append(bool(inputs["has_mask_input"][0]))
+        return run(names, inputs)
+
+    decoder.run = recorded  # type: ignore[method-assign]
+    clicks = ["--click", "24,24", "--click", "32,24@0.17"]  # frame 4
+    assert select(source, tmp_path / "out", *clicks) == 0
+    assert asked == [False, True]
+    asked.clear()
+    beside = ["--click", "24,24", "--click", "79,50@0.17"]  # the square, not tracked
+    assert select(source, tmp_path / "other", *beside) == 0
+    assert asked == [False, False]
+
+
 def test_a_click_at_a_time_is_a_key_frame_there_and_tracked_both_ways(
     source: Path, tmp_path: Path
 ) -> None:

@@ -141,7 +141,11 @@ def _has_later(clip: media.Clip, time: float) -> bool:
 def _key_planes(
     clip: media.Clip, indices: range, marked: Sequence["dict[int, list[Mark]]"], grabcut: bool
 ) -> list[Planes]:
-    """Return the masks of each object at its key frames. Raises UsageError, GuideError."""
+    """Return the masks of each object at its key frames. Raises UsageError, GuideError.
+
+    A click on the mask that is tracked from an earlier key frame corrects that mask: alone it might
+    select a part of the object.
+    """
     from vidstyle.segmentation.grabcut import grab_cut_of
     from vidstyle.segmentation.prompts import Prompt
     from vidstyle.segmentation.sam import Selector, check_click_model
@@ -159,8 +163,35 @@ def _key_planes(
         find = partial(grab_cut_of, image) if grabcut else Selector(image).stepwise
         for own, planes in zip(prompts, keys, strict=True):
             if frame in own:
-                planes[frame - indices.start] = find(own[frame])[..., None]
+                tracked = None if grabcut else _clicked(own[frame], clip, indices, planes, frame)
+                known = () if tracked is None else (tracked,)
+                planes[frame - indices.start] = find(own[frame], *known)[..., None]
     return keys
+
+
+def _clicked(
+    prompt: Any, clip: media.Clip, indices: range, keys: Planes, frame: int
+) -> np.ndarray | None:
+    """Return the mask tracked to `frame` from the key frame before it, [H, W].
+
+    None if there is no such key frame in the shot, if no click is on the mask, or if there is a
+    box, which selects the whole object by itself.
+    """
+    if not keys or not prompt.inside or prompt.box is not None:
+        return None
+    first = max(keys)
+    frames = media.read(clip, range(indices.start + first, frame + 1))
+    opened = {0: (keys[first] > 0.5).astype(np.float32)}
+    *_, last = track(frames, opened, hard=True, opening=_nothing, mend=_mender()())
+    mask = last.planes[..., 0]
+    on_it = any(mask[int(y), int(x)] > 0.5 for x, y in prompt.inside)
+    return mask if on_it else None
+
+
+def _nothing(position: int, frame: np.ndarray) -> np.ndarray:
+    """Return the mask of a shot in which nothing is selected: float32 [H, W, 1]."""
+    del position
+    return np.zeros((*frame.shape[:2], 1), np.float32)
 
 
 def _prompt(marks: Sequence[Mark], prompt: Any) -> Any:
@@ -198,7 +229,7 @@ def _tracked(
             f"{clip.path}: nothing is selected in the shot that begins at frame "
             f"{indices.start + position}: its masks are black; click in that shot too"
         )
-        return np.zeros((*frame.shape[:2], 1), np.float32)
+        return _nothing(position, frame)
 
     if len(indices) == 1:
         yield keys[0][..., 0]
