@@ -10,7 +10,7 @@ from vidstyle.guides.appearance import Appearance, likely
 from vidstyle.segmentation.prompts import Box, Point, Prompt
 from vidstyle.segmentation.sam import Selector, check_click_model
 
-__all__ = ["Mend", "Mender"]
+__all__ = ["Mend", "Mender", "box_around"]
 
 _EVERY = 5  # frames from one mended mask, or attempt, to the next
 _ALIKE = 0.6  # least agreement of the model's answer with what is expected
@@ -112,7 +112,7 @@ def _best(selector: Selector, expected: np.ndarray) -> np.ndarray | None:
 
     None if the object is too small, or no answer is alike.
     """
-    box = _box(expected > 0.5)
+    box = box_around(expected > 0.5)
     if box is None:
         return None
     answers = []
@@ -138,7 +138,7 @@ def _deepest(mask: np.ndarray) -> Point:
     return float(column), float(row)
 
 
-def _box(mask: np.ndarray) -> Box | None:
+def box_around(mask: np.ndarray) -> Box | None:
     """Return the box around the large parts of a mask, bool [H, W]; None if it is too small.
 
     It is grown, since a part of the object that was lost lies outside the mask.

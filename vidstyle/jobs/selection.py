@@ -1,7 +1,7 @@
 """Select objects of a clip by clicks and boxes; write their masks, tracked over the clip."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -163,29 +163,34 @@ def _key_planes(
         find = partial(grab_cut_of, image) if grabcut else Selector(image).stepwise
         for own, planes in zip(prompts, keys, strict=True):
             if frame in own:
-                tracked = None if grabcut else _clicked(own[frame], clip, indices, planes, frame)
-                known = () if tracked is None else (tracked,)
-                planes[frame - indices.start] = find(own[frame], *known)[..., None]
+                asked = [own[frame]]
+                if not grabcut:
+                    asked = [*_corrected(own[frame], clip, indices, planes, frame)]
+                planes[frame - indices.start] = find(*asked)[..., None]
     return keys
 
 
-def _clicked(
+def _corrected(
     prompt: Any, clip: media.Clip, indices: range, keys: Planes, frame: int
-) -> np.ndarray | None:
-    """Return the mask tracked to `frame` from the key frame before it, [H, W].
+) -> tuple[Any, np.ndarray | None]:
+    """Return the prompt and the mask that it corrects, tracked from the key frame before, [H, W].
 
-    None if there is no such key frame in the shot, if no click is on the mask, or if there is a
-    box, which selects the whole object by itself.
+    Clicks on that mask are asked within the box around it. None for the mask if there is no such
+    key frame in the shot, if no click is on it, or if a box selects the whole object by itself.
     """
+    from vidstyle.guides.mending import box_around
+
     if not keys or not prompt.inside or prompt.box is not None:
-        return None
+        return prompt, None
     first = max(keys)
     frames = media.read(clip, range(indices.start + first, frame + 1))
     opened = {0: (keys[first] > 0.5).astype(np.float32)}
     *_, last = track(frames, opened, hard=True, opening=_nothing, mend=_mender()())
     mask = last.planes[..., 0]
-    on_it = any(mask[int(y), int(x)] > 0.5 for x, y in prompt.inside)
-    return mask if on_it else None
+    box = box_around(mask > 0.5)
+    if box is None or not any(mask[int(y), int(x)] > 0.5 for x, y in prompt.inside):
+        return prompt, None
+    return replace(prompt, box=box), mask
 
 
 def _nothing(position: int, frame: np.ndarray) -> np.ndarray:
