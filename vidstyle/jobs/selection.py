@@ -163,9 +163,8 @@ def _key_planes(
         find = partial(grab_cut_of, image) if grabcut else Selector(image).stepwise
         for own, planes in zip(prompts, keys, strict=True):
             if frame in own:
-                asked = [own[frame]]
-                if not grabcut:
-                    asked = [*_corrected(own[frame], clip, indices, planes, frame)]
+                given = clip, indices, planes, frame
+                asked = (own[frame],) if grabcut else _corrected(own[frame], *given)
                 planes[frame - indices.start] = find(*asked)[..., None]
     return keys
 
@@ -178,14 +177,14 @@ def _corrected(
     Clicks on that mask are asked within the box around it. None for the mask if there is no such
     key frame in the shot, if no click is on it, or if a box selects the whole object by itself.
     """
-    from vidstyle.guides.mending import box_around
+    from vidstyle.guides.mending import Mender, box_around
 
     if not keys or not prompt.inside or prompt.box is not None:
         return prompt, None
     first = max(keys)
     frames = media.read(clip, range(indices.start + first, frame + 1))
     opened = {0: (keys[first] > 0.5).astype(np.float32)}
-    *_, last = track(frames, opened, hard=True, opening=_nothing, mend=_mender()())
+    *_, last = track(frames, opened, hard=True, opening=_nothing, mend=Mender())
     mask = last.planes[..., 0]
     box = box_around(mask > 0.5)
     if box is None or not any(mask[int(y), int(x)] > 0.5 for x, y in prompt.inside):
