@@ -9,9 +9,11 @@ import pytest
 from vidstyle.coherence.disocclusion import (
     Areas,
     WarpedFrame,
+    contour_strength,
     despeckled,
     exemplar_of,
     fill_disoccluded,
+    with_contours,
 )
 from vidstyle.coherence.parameters import DisocclusionParameters
 from vidstyle.coherence.quilting import Exemplar, quilted
@@ -124,6 +126,55 @@ def test_following_the_source_does_not_accumulate_errors() -> None:
         )
         frame = now
     assert similarity(result - lines(vertical=False), frame) == pytest.approx(1, abs=0.04)
+
+
+def test_lost_contours_return_to_their_strength_in_the_first_frame() -> None:
+    """The result is the source at 0.6 of its contrast, with strokes; then its contours fade."""
+    source = halves(0.3, 0.7)
+    source[:, :30] += lines(vertical=True)[:, :30]
+    painted = 0.2 + 0.6 * source + 0.2 * lines(vertical=False)
+    strength = contour_strength(source, painted, ONE)
+    np.testing.assert_allclose(strength, 0.6, atol=0.02)
+    faded = 0.2 + 0.2 * source + 0.2 * lines(vertical=False)
+    once = with_contours(faded, source, ONE, EVERYWHERE, strength)
+    again = once
+    for _ in range(300):
+        again = with_contours(again, source, ONE, EVERYWHERE, strength)
+    before, first, last = (contour_strength(source, one, ONE)[0] for one in (faded, once, again))
+    assert before < 0.25
+    assert first > before + 0.1
+    assert last == pytest.approx(0.6, abs=0.03)
+    flat = np.s_[8:-8, 80:]
+    np.testing.assert_allclose(again[flat], faded[flat], atol=1e-3)
+
+
+def test_contours_that_are_not_lost_and_places_outside_stay() -> None:
+    source = halves(0.3, 0.7)
+    painted = 0.2 + 0.6 * source
+    strength = contour_strength(source, painted, ONE)
+    same = with_contours(painted, source, ONE, EVERYWHERE, strength)
+    np.testing.assert_allclose(same, painted, atol=1e-4)
+    faded = 0.4 + 0.2 * source
+    left = EVERYWHERE.copy()
+    left[:, WIDTH // 2 :] = False
+    half = with_contours(faded, source, ONE, left, strength)
+    assert np.abs(half - faded)[:, : WIDTH // 2].max() > 0.01
+    np.testing.assert_array_equal(half[:, WIDTH // 2 :], faded[:, WIDTH // 2 :])
+
+
+def test_each_plane_has_its_own_strength_and_none_without_a_plane() -> None:
+    source = halves(0.3, 0.7)
+    upper = np.indices((HEIGHT, WIDTH))[0] < HEIGHT // 2
+    planes = np.dstack([upper, ~upper, ~EVERYWHERE]).astype(np.float32)
+    painted = np.where(upper[..., None], 0.4 + 0.2 * source, 0.1 + 0.8 * source)
+    strength = contour_strength(source, painted, planes)
+    np.testing.assert_allclose(strength, (0.2, 0.8, 0), atol=0.02)
+    grey = np.full_like(source, 0.5)
+    found = with_contours(grey, source, planes, EVERYWHERE, strength)
+    below, above = (np.ptp(found[row]) for row in (HEIGHT - 8, 8))
+    assert below > 3 * above > 0
+    none = with_contours(grey, source, 0 * planes, EVERYWHERE, strength)
+    np.testing.assert_array_equal(none, grey)
 
 
 def test_disoccluded_rare_colours_are_not_kept() -> None:

@@ -15,12 +15,21 @@ from vidstyle.coherence.parameters import CoherenceParameters, DisocclusionParam
 from vidstyle.coherence.quilting import Exemplar, quilted
 from vidstyle.image import Image, difference_of_gaussians
 
-__all__ = ["Areas", "WarpedFrame", "despeckled", "exemplar_of", "fill_disoccluded"]
+__all__ = [
+    "Areas",
+    "WarpedFrame",
+    "contour_strength",
+    "despeckled",
+    "exemplar_of",
+    "fill_disoccluded",
+    "with_contours",
+]
 
 _LUMA_CHROMA = np.array(  # columns: Y, Cb and Cr (Rec. 601)
     [[0.299, -0.169, 0.5], [0.587, -0.331, -0.419], [0.114, 0.5, -0.081]], np.float32
 )
 _DEFAULTS = CoherenceParameters()
+_TINY = np.float32(1e-9)  # against 0 / 0
 
 
 class WarpedFrame(NamedTuple):
@@ -100,6 +109,51 @@ def exemplar_of(
     strokes = result - source - _tint(source, shares, maps)
     painted = np.asarray(planes.any(axis=2))
     return Exemplar(source, _clipped(strokes, strokes, painted, parameters), planes)
+
+
+def contour_strength(
+    source: Image,
+    result: Image,
+    planes: np.ndarray,
+    parameters: DisocclusionParameters = _DEFAULTS.disocclusion,
+) -> np.ndarray:
+    """Return how strong the source's contours are in a finished frame: [K], 1 as in the source.
+
+    For each plane of float32 [H, W, K], the regression coefficient of the result's contours on the
+    source's; contours are the luma's stroke band. 0 for a plane without contours.
+    """
+    wanted, present = (_contours(image, parameters)[..., None] for image in (source, result))
+    weights = planes * wanted
+    energy = (weights * wanted).sum(axis=(0, 1))
+    return np.asarray((weights * present).sum(axis=(0, 1)) / np.maximum(energy, _TINY))
+
+
+def with_contours(
+    image: Image,
+    source: Image,
+    planes: np.ndarray,
+    where: np.ndarray,
+    strength: np.ndarray,
+    parameters: DisocclusionParameters = _DEFAULTS.disocclusion,
+) -> Image:
+    """Return the image with lost contours of the source restored where bool [H, W] is True.
+
+    planes: float32 [H, W, K]; strength: [K], of the contours in each plane, see contour_strength.
+
+    The start image of a frame made alone has all contours. The content loss compares deep features
+    and does not hold them, so that from frame to frame the style loss erodes them. Where they are
+    weaker than `strength`, contour_share of what they lack is added, times e / (e + s): e is the
+    local energy of the source's contours, s the mean energy of the image's. Flat areas keep their
+    strokes.
+    """
+    wanted, present = (_contours(picture, parameters) for picture in (source, image))
+    sigma = parameters.contour_reach * max(image.shape[:2])
+    energy, both = (cv2.GaussianBlur(wanted * other, (0, 0), sigma) for other in (wanted, present))
+    expected = _shares(planes) @ strength.astype(np.float32)
+    lacking = np.clip(expected - both / np.maximum(energy, _TINY), 0, 1)
+    share = energy / (energy + np.square(present).mean() + _TINY)
+    added = parameters.contour_share * share * lacking * wanted
+    return np.clip(image + (where * added)[..., None], 0, 1)
 
 
 def despeckled(
@@ -236,6 +290,11 @@ def _over(
     window = (parameters.seam_window, parameters.seam_window)
     soft = (cv2.GaussianBlur(share, window, parameters.seam_sigma) * share)[..., None]
     return np.asarray(image * soft + below * (1 - soft))
+
+
+def _contours(image: Image, parameters: DisocclusionParameters) -> np.ndarray:
+    """Return the stroke band of the luma, [H, W]."""
+    return _stroke_band(image @ _LUMA_CHROMA[:, 0], parameters)
 
 
 def _stroke_band(image: Image, parameters: DisocclusionParameters) -> Image:

@@ -13,9 +13,11 @@ from vidstyle.coherence.deflicker import PreviousOutput
 from vidstyle.coherence.disocclusion import (
     Areas,
     WarpedFrame,
+    contour_strength,
     despeckled,
     exemplar_of,
     fill_disoccluded,
+    with_contours,
 )
 from vidstyle.coherence.parameters import CoherenceParameters, WarmStartParameters
 from vidstyle.coherence.prior import StylizedFrame, TemporalPrior, UnstylizedFrame
@@ -111,8 +113,8 @@ def prior_along(
     """
     moving = (moved.backward != 0).any(axis=2)
     prediction = _prediction(moved, earlier, frame, parameters)
-    exemplar = _exemplar(earlier if first is None else first, parameters)
-    draft = _draft(prediction, moved, earlier, frame, exemplar, parameters)
+    painted = earlier if first is None else first
+    draft = _draft(prediction, moved, earlier, frame, painted, parameters)
     if key_frame is not None:
         draft = _with_key_frame(draft, *key_frame, frame.source, moving, parameters)
     return TemporalPrior(
@@ -162,10 +164,10 @@ def _draft(
     moved: Motion,
     earlier: StylizedFrame,
     frame: UnstylizedFrame,
-    exemplar: Exemplar,
+    painted: StylizedFrame,
     parameters: CoherenceParameters,
 ) -> _Draft:
-    """Return the prior that the earlier frame alone gives."""
+    """Return the prior that the earlier frame alone gives; painted: the shot's first frame."""
     backward, usable, outdated = moved.backward, prediction.usable, prediction.outdated
     before, planes = prediction.planes_before, prediction.planes
     source = prediction.warped
@@ -173,21 +175,21 @@ def _draft(
         source = warp(earlier.initial_image, backward)
     warped = WarpedFrame(warp(earlier.optimised_image, backward), source, before)
     initial = frame.source if frame.initial_image is None else frame.initial_image
-    areas = Areas(
-        prediction.predicted & usable,
-        prediction.consistent & usable,
-        prediction.restyled,
-        (backward != 0).any(axis=2),
-    )
+    moving = (backward != 0).any(axis=2)
+    predicted, relit = prediction.predicted & usable, prediction.consistent & usable
+    areas = Areas(predicted, relit, prediction.restyled, moving)
     ratio = _weight_ratio(before, planes, parameters.warm_start)
     at_rest = dissolves.at_rest(
         prediction.change, prediction.predicted & ~outdated, outdated, parameters.dissolves
     )
+    exemplar, strength = _exemplar(painted, parameters)
+    image = fill_disoccluded(warped, initial, planes, areas, exemplar, parameters)
+    own = parameters.disocclusion
     return _Draft(
-        fill_disoccluded(warped, initial, planes, areas, exemplar, parameters),
+        with_contours(image, initial, planes, predicted & moving, strength, own),
         np.where(usable[..., None], moved.confidence * ratio, np.float32(0)),
         at_rest,
-        areas.predicted,
+        predicted,
         # Outdated pixels are not disoccluded: titles must stay legible.
         (prediction.uncovered | prediction.restyled) & ~outdated,
     )
@@ -231,11 +233,15 @@ def _with_key_frame(
     )
 
 
-def _exemplar(painted: StylizedFrame, parameters: CoherenceParameters) -> Exemplar:
+def _exemplar(
+    painted: StylizedFrame, parameters: CoherenceParameters
+) -> tuple[Exemplar, np.ndarray]:
+    """Return the exemplar of a finished frame, and the strength of its contours, [K]."""
     source = painted.exemplar_source
     everywhere = np.ones((*source.shape[:2], 1), np.float32)
     planes = everywhere if painted.planes is None else painted.planes
-    return exemplar_of(source, painted.optimised_image, planes, parameters.disocclusion)
+    given = source, painted.optimised_image, planes, parameters.disocclusion
+    return exemplar_of(*given), contour_strength(*given)
 
 
 def _previous_output(
