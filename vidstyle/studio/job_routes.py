@@ -5,6 +5,7 @@ import base64
 import shlex
 import sys
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -147,25 +148,10 @@ async def _preview_events(studio: Studio, call: dict[str, Any]) -> AsyncIterator
     worker = studio.workers["preview"]
     if worker.busy:
         worker.cancel()
-    pieces = worker.stream("preview", **call)
-    try:
+    async with aclosing(worker.stream("preview", **call)) as pieces:
         async for head, body in pieces:
             picture = {"jpeg": base64.b64encode(body).decode()} if body else {}
             yield {**head, **picture}
-    finally:
-        if worker.busy:
-            worker.cancel()
-            await asyncio.shield(_drain(pieces))
-
-
-async def _drain(pieces: Any) -> None:
-    """Read the rest of a cancelled preview, so that its process can be used again."""
-    try:
-        async with asyncio.timeout(20):
-            async for _ in pieces:
-                pass
-    except Exception:
-        await pieces.aclose()
 
 
 async def _jobs(request: Request, studio: Studio) -> Any:

@@ -72,9 +72,9 @@ def scan_source(path: str, cancelled: Event) -> Answers:
 
 def read_frame(path: str, index: int, cancelled: Event, side: int = _SIDE) -> Answers:
     """Yield a frame as JPEG, its long side at most `side`, and whether proxies would help."""
-    del cancelled
     source = _source(path, _stamp(path))
     if isinstance(source, VideoFrames):
+        source.cancelled = cancelled.is_set
         pixels = source.read_shown(index, side)
         yield {"distant": source.counted and source.work > _WORK}, to_jpeg(pixels)
     else:

@@ -109,7 +109,11 @@ class Drawing {
     if (change) { this.done(change); this.refresh(); }
   }
 
-  apply(how) { this.done(changed(this.plane, how)); this.refresh(); }
+  apply(how) {
+    if (this.stage.near) throw new Error("the frame is being decoded; try again when it is shown");
+    this.done(changed(this.plane, how));
+    this.refresh();
+  }
 
   done(one) {
     this.blank = false;
@@ -150,6 +154,7 @@ class Drawing {
 
   // Ask the server for a selection of the frame; hints: {subject} or {points, labels} or {strokes}.
   async select(hints, asBase = false) {
+    if (this.stage.near) throw new Error("the frame is being decoded; select when it is shown");
     this.selecting = (this.selecting ?? 0) + 1;
     change();
     try {
@@ -313,7 +318,7 @@ function toolbar(labels) {
     type: "range", name, min: low, max: high, step, "aria-label": `Brush ${text.toLowerCase()}`,
     oninput: (event) => { tool[name] = Number(event.target.value); stage.draw(); } }));
   const act = (text, label, action) => el("button", {
-    type: "button", "aria-label": label, title: label, onclick: () => action(current()) }, text);
+    type: "button", "aria-label": label, title: label, onclick: tried(() => action(current())) }, text);
   return [
     ...names.map(([name, text, key]) => el("button", {
       type: "button", "aria-pressed": String(tool.name === name), title: `${text} (${key})`, "data-tool": name,
