@@ -90,7 +90,7 @@ def test_the_nearest_frame_is_shown_marked_until_the_wanted_one_is_decoded(
     page.route(decoding, lambda _: None)  # it takes long
     page.fill("#scrub", "3")
     page.wait_for_selector("#view[data-near='5']")
-    page.wait_for_selector("#badge >> text=Frame 6, until frame 4 is decoded")
+    page.wait_for_selector("#badge >> text=Frame 5, until frame 3 is decoded")
     assert is_near(user.shown()(40, 46), GREEN)
     page.mouse.click(*user.at(40, 46))  # it would be painted on another frame
     page.click("[aria-label='Clear the frame']")

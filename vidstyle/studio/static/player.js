@@ -151,7 +151,7 @@ async function showNear(index) {
   if (!near || !slow || state.clip !== clip) return;
   Object.assign(stage, { source: near.image, result: null, near: true });
   stage.canvas.dataset.near = near.index;
-  byId("badge").textContent = `Frame ${near.index + 1}, until frame ${aim + 1} is decoded…`;
+  byId("badge").textContent = `Frame ${near.index}, until frame ${aim} is decoded…`;
   byId("badge").hidden = false;
   showCompared();
 }
@@ -181,7 +181,7 @@ function showCompared() {
 
 function showTime(index) {
   const { rate, frames: count } = state.clip;
-  byId("time").value = `${index + 1} / ${count}${rate ? `   ${(index / rate).toFixed(2)} s` : ""}`;
+  byId("time").value = `frame ${index} of ${count}${rate ? `   ${(index / rate).toFixed(2)} s` : ""}`;
 }
 
 let playing = null;

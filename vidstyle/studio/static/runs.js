@@ -28,8 +28,8 @@ function previewPanel() {
 
 function shotFigure(shot) {
   return el("figure", { class: shot === state.shot ? "active" : "" },
-    el("img", { src: shot.url, alt: `Preview of frame ${shot.index + 1}, ${shot.text}`, onclick: () => showShot(shot) }),
-    el("figcaption", {}, el("span", { class: "grow" }, `Frame ${shot.index + 1} · ${shot.text}`),
+    el("img", { src: shot.url, alt: `Preview of frame ${shot.index}, ${shot.text}`, onclick: () => showShot(shot) }),
+    el("figcaption", {}, el("span", { class: "grow" }, `Frame ${shot.index} · ${shot.text}`),
       el("button", { type: "button", "aria-label": "Remove this preview", onclick: () => {
         shots.splice(shots.indexOf(shot), 1);
         if (state.shot === shot) state.shot = null;
@@ -122,11 +122,11 @@ function runPanel() {
   const output = el("input", { type: "text", id: "output", value: state.output || (state.clip ? defaultOutput() : ""),
     "aria-label": "Result file", onchange: (event) => change({ output: event.target.value.trim() }) });
   output.style.flex = "1";
+  requestAnimationFrame(() => { output.scrollLeft = output.scrollWidth; }); // its name, not its first folder
   return [
     el("h2", {}, "Run the whole clip"),
     el("div", { id: "plan" }),
-    el("div", { class: "row" }, output),
-    ready ? null : el("p", { class: "muted" }, values),
+    el("div", { class: "row" }, el("label", { for: "output" }, "Save as"), output),
     el("p", {}, el("button", { type: "button", class: "main", id: "run", disabled: !ready, onclick: addJob }, "Add to the queue")),
     el("h2", {}, "Queue"),
     el("div", { id: "queue" }, ...queueBoxes()),
@@ -164,7 +164,7 @@ function jobBox(job) {
   box.dataset.state = job.state;
   const running = job.state === "running";
   fillIf(box, [job.state, job.stopping, job.message, measuring.has(id)], () => jobParts(job));
-  const facts = [p.of ? `${p.finished} of ${p.of} frames` : "", running && p.seconds_left !== null ? `${seconds(p.seconds_left)} left` : "",
+  const facts = [running && !p.of ? "Starting…" : "", p.of ? `${p.finished} of ${p.of} frames` : "", running && p.seconds_left !== null ? `${seconds(p.seconds_left)} left` : "",
     running && p.loss ? `loss ${p.loss.toFixed(3)}` : "", ...Object.entries(p.losses ?? {}).map(([n, v]) => `${n} ${v.toFixed(3)}`)];
   box.querySelector(".facts").textContent = facts.filter(Boolean).join(" · ");
   const bar = box.querySelector("progress");
