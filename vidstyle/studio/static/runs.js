@@ -4,7 +4,7 @@ import { byId, el, fill, fillIf, seconds } from "./dom.js";
 import { drawing, painted } from "./masks.js";
 import { PANELS, refresh } from "./panels.js";
 import { forgetFrames, openClip, seek, showResult } from "./player.js";
-import { change, defaultOutput, request, state } from "./state.js";
+import { change, defaultOutput, onChange, request, state } from "./state.js";
 import { stage } from "./stage.js";
 
 const shots = []; // {index, image, url, text, done}
@@ -69,6 +69,25 @@ export const preview = tried(async () => {
     if (state.tab === "preview") refresh();
   }
 });
+
+// Prepare a preview with the present settings while the user is still busy with them.
+const ahead = { key: "", timer: 0, busy: false };
+onChange(() => {
+  clearTimeout(ahead.timer);
+  if (["where", "settings", "preview"].includes(state.tab)) ahead.timer = setTimeout(prepare, 1500);
+});
+async function prepare() {
+  const values = request(painted());
+  if (typeof values === "string" || going || ahead.busy || jobs.some((job) => job.state === "running")) return;
+  const { output, mask, map, ...kept } = { ...values, size: state.previewSize };
+  const key = JSON.stringify(kept);
+  if (key === ahead.key) return;
+  Object.assign(ahead, { key, busy: true });
+  try {
+    await drawing.saving;
+    await post("/api/warm", { index: state.index, values: { ...values, size: state.previewSize } });
+  } catch { /* the preview says what is wrong */ } finally { ahead.busy = false; }
+}
 
 async function showEvent(shot, one) {
   if (one.message) live.text = one.message;
