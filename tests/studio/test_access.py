@@ -190,7 +190,7 @@ def test_no_layer_leads_out_of_its_folder(client: Any, folder: Path, layer: str)
 @pytest.mark.parametrize("name", ["../up.png", "/etc/up.png", "..\\up.png", ".hidden/../up.png"])
 def test_an_upload_stays_in_its_folder(client: Any, folder: Path, name: str) -> None:  # noqa: F811
     found = client("POST", "/api/upload", params={"name": name, "set": "../../x"}, content=b"abc")
-    stored = Path(found.json()["path"])
+    stored = Path(found.json()["path"]).resolve()
     assert folder / "vidstyle-studio" / "dropped" in stored.parents
     assert (stored / "up.png").read_bytes() == b"abc"
 

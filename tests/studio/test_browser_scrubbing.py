@@ -33,11 +33,11 @@ WATCH = """async () => {
 @pytest.fixture
 def proxies(server: Server) -> Iterator[Path]:
     """The folder of the clip's proxies, which a test fills."""
-    made = Proxies(Workers(), cache_folder() / "studio-proxies")
-    folder = made._folder(str(server.folder / "clip.mp4"))
+    clip = server.folder / "clip.mp4"
+    folder = Proxies(Workers(), cache_folder() / "studio-proxies")._folder(str(clip))
     folder.mkdir(parents=True)
     yield folder
-    rmtree(folder)
+    rmtree(folder, ignore_errors=True)
 
 
 def write_proxy(folder: Path, index: int) -> None:
@@ -49,6 +49,31 @@ def write_proxy(folder: Path, index: int) -> None:
 
 def is_near(found: tuple[int, int, int], wanted: tuple[int, int, int]) -> bool:
     return bool(np.abs(np.subtract(found, wanted)).max() < 20)
+
+
+def test_the_nearest_frame_is_shown_marked_until_the_wanted_one_is_decoded(
+    browser: Any, server: Server, proxies: Path
+) -> None:
+    write_proxy(proxies, 5)  # the only one: none is read, so the others are not made
+    user = open_page(browser, server)
+    page = user.page
+    user.mask_to_paint(server, size=20)
+    decoding = re.compile(r"/api/frame\?.*index=3&.*proxy=1")
+    page.route(decoding, lambda _: None)  # it takes long
+    page.fill("#scrub", "3")
+    page.wait_for_selector("#view[data-near='5']")
+    page.wait_for_selector("#badge >> text=Frame 5, until frame 3 is decoded")
+    assert is_near(user.shown()(40, 46), GREEN)
+    page.mouse.click(*user.at(40, 46))  # it would be painted on another frame
+    page.click("[aria-label='Clear the frame']")
+    assert "the frame is being decoded" in user.message()
+    assert server.painted() == []
+    page.fill("#scrub", "2")  # the wanted frame is given up for another one
+    page.wait_for_selector("#view[data-index='2']:not([data-near])")
+    assert is_near(user.shown()(30, 46), ORANGE)
+    user.until("import('/static/stage.js').then(({ stage }) => Boolean(stage.painter))")
+    user.drag(server, (40, 40), (60, 40), index=2)
+    assert user.faults == []
 
 
 def test_a_proxy_is_shown_while_the_slider_moves_and_the_frame_when_it_rests(
@@ -76,29 +101,4 @@ def test_a_proxy_is_shown_while_the_slider_moves_and_the_frame_when_it_rests(
     assert [first[str(index)] for index in range(1, 5)] == [64] * 4
     assert seen[-1] == ["4", "", "4", 128]
     assert is_near(user.shown()(40, 46), ORANGE)  # frame 4: its square is at 24..56
-    assert user.faults == []
-
-
-def test_the_nearest_frame_is_shown_marked_until_the_wanted_one_is_decoded(
-    browser: Any, server: Server, proxies: Path
-) -> None:
-    write_proxy(proxies, 5)
-    user = open_page(browser, server)
-    page = user.page
-    user.mask_to_paint(server, size=20)
-    decoding = re.compile(r"/api/frame\?.*index=3&.*proxy=1")
-    page.route(decoding, lambda _: None)  # it takes long
-    page.fill("#scrub", "3")
-    page.wait_for_selector("#view[data-near='5']")
-    page.wait_for_selector("#badge >> text=Frame 5, until frame 3 is decoded")
-    assert is_near(user.shown()(40, 46), GREEN)
-    page.mouse.click(*user.at(40, 46))  # it would be painted on another frame
-    page.click("[aria-label='Clear the frame']")
-    assert "the frame is being decoded" in user.message()
-    assert server.painted() == []
-    page.fill("#scrub", "2")  # the wanted frame is given up for another one
-    page.wait_for_selector("#view[data-index='2']:not([data-near])")
-    assert is_near(user.shown()(30, 46), ORANGE)
-    user.until("import('/static/stage.js').then(({ stage }) => Boolean(stage.painter))")
-    user.drag(server, (40, 40), (60, 40), index=2)
     assert user.faults == []

@@ -162,7 +162,7 @@ class Drawing {
       const values = { path: state.clip.path, index, size: [width, height], ...hints };
       const found = await (await post("/api/select", values)).blob();
       if (this.layer !== layer || this.index !== index) {
-        throw new Error(`the selection was for frame ${index}, which is no longer shown; select again`);
+        throw new Error(`the selection for frame ${index} is dropped, as its mask is no longer shown; select again`);
       }
       await this.take(found, asBase);
     } finally { this.selecting -= 1; change(); }

@@ -48,7 +48,7 @@ function welcome() {
   const sample = facts.samples.sources?.[0];
   return [
     el("strong", {}, "Drop a video, a photo or a folder here"),
-    el("span", { class: "muted" }, "or choose a file on the right"),
+    el("span", { class: "muted" }, "or choose one from the list"),
     sample ? el("button", { type: "button", class: "main", id: "open-sample", onclick: () => openClip(sample) },
       "Try the sample clip") : null,
   ].filter(Boolean);
