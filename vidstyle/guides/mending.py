@@ -52,28 +52,28 @@ class Mender:
 
     def __init__(self) -> None:
         check_click_model()
-        self._last: int | None = None
-        self._able = 1.0
+        self._last_index: int | None = None
+        self._key_overlap = 1.0
         self._key: Appearance | None = None
-        self._mended_last: Appearance | None = None
+        self._last_mended: Appearance | None = None
 
     def at_key(self, index: int, frame: np.ndarray, planes: np.ndarray) -> None:
         """Measure how well the model finds the object, from the planes [H, W, 1] of a key frame."""
-        self._last = index
+        self._last_index = index
         selector = _selector(frame)
         mask = planes[..., 0]
         self._key = Appearance.of(selector.features, mask, _FAR)
-        self._mended_last = Appearance.of(selector.features, mask, _NEAR)
+        self._last_mended = Appearance.of(selector.features, mask, _NEAR)
         found = _best(selector, mask)
-        self._able = 1.0 if found is None else _agreement(found, mask > 0.5)
+        self._key_overlap = 1.0 if found is None else _agreement(found, mask > 0.5)
 
     def __call__(
         self, index: int, frame: np.ndarray, planes: np.ndarray, confidence: np.ndarray
     ) -> np.ndarray | None:
         """Return the mended plane [H, W, 1] of a frame, uint8 [H, W, 3]; None to keep `planes`."""
-        if self._last is None or not 0 < index - self._last <= _EVERY:
-            self._last = index - 1  # a key frame was before
-        if index - self._last < _EVERY:
+        if self._last_index is None or not 0 < index - self._last_index <= _EVERY:
+            self._last_index = index - 1  # a key frame was before
+        if index - self._last_index < _EVERY:
             return None
         return self._mended(index, frame, planes, confidence)
 
@@ -81,25 +81,25 @@ class Mender:
         self, index: int, frame: np.ndarray, planes: np.ndarray, confidence: np.ndarray
     ) -> np.ndarray | None:
         """Return the same for the last frame of a shot, however few frames after the one before."""
-        if self._last == index:
+        if self._last_index == index:
             return None
         return self._mended(index, frame, planes, confidence)
 
     def _mended(
         self, index: int, frame: np.ndarray, planes: np.ndarray, confidence: np.ndarray
     ) -> np.ndarray | None:
-        self._last = index
+        self._last_index = index
         selector = _selector(frame)
         carried = planes[..., 0]
-        known = [one for one in (self._key, self._mended_last) if one is not None]
+        known = [one for one in (self._key, self._last_mended) if one is not None]
         expected = carried
         if known:
             seen = likely(selector.features, known, (frame.shape[1], frame.shape[0]))
             expected = confidence * carried + (1 - confidence) * seen
         found = _best(selector, expected)
-        if found is None or _agreement(found, carried > 0.5) >= self._able - _DRIFTED:
+        if found is None or _agreement(found, carried > 0.5) >= self._key_overlap - _DRIFTED:
             return None
-        self._mended_last = Appearance.of(selector.features, found, _NEAR)
+        self._last_mended = Appearance.of(selector.features, found, _NEAR)
         return found.astype(np.float32)[..., None]
 
 

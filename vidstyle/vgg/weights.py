@@ -3,13 +3,13 @@
 File formats and the form of a Network: weight_files.py. Provenance: weights/README.md.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from vidstyle.atomic import sha256_of
 from vidstyle.downloads.package_index import FetchError, Pinned, download
 from vidstyle.downloads.store import cache_folder, checkout_folder, is_file, stored
 from vidstyle.errors import WeightsError
@@ -121,8 +121,7 @@ def _unfetched(reason: str) -> WeightsError:
 def digest(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hex. Raises WeightsError if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise WeightsError(f"{path}: expected a readable file, got: {error.strerror}") from error
 
