@@ -38,7 +38,7 @@ def test_another_site_in_the_same_browser_reads_and_changes_nothing(
     evil = user.page.context.new_page()
     evil.goto("http://evil.example/")
     done = evil.evaluate(ATTACK, home)
-    assert done == {"read": "TypeError", "write": "opaque", "picture": "refused"}
+    assert done == {"read": "TypeError", "write": "TypeError", "picture": "refused"}
     evil.set_content(f"<iframe src='{home}/'></iframe>")
     evil.wait_for_timeout(300)
     assert all("brand" not in frame.content() for frame in evil.frames[1:])
