@@ -54,7 +54,7 @@ def test_each_kind_of_source_is_opened(
         found = client("POST", "/api/open", json={"path": name}).json()
         opened[name] = (found["kind"], found["frames"], found["width"])
     assert opened == {
-        "moving.gif": ("video", 6, 128),
+        "moving.gif": ("animation", 6, 128),
         "wave.png": ("picture", 1, 128),
         "photos": ("photos", 3, 48),
     }
