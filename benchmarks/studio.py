@@ -25,19 +25,23 @@ import PIL.Image
 SAMPLES = Path(__file__).parent.parent / "samples"
 PLACES = 40  # frames that are asked for in each clip
 SIZE = 256  # pixels of the preview
-FILLING = 90  # seconds in which proxies are made, where key frames are far apart
+FILLING = 1800  # seconds after which proxies are no longer waited for
 
 
 class Studio:
-    """A studio of a separate process. seconds: until it answered with its page."""
+    """A studio of a separate process. seconds: until it answered with its page.
 
-    def __init__(self, clip: Path, state: Path) -> None:
+    cache: its cache folder, without proxies; None: that of the user.
+    """
+
+    def __init__(self, clip: Path, state: Path, cache: Path | None = None) -> None:
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "vidstyle", "studio", str(clip.absolute()), "--no-browser"],
             stdout=subprocess.PIPE, text=True,
             env={
                 **os.environ,
+                **({"XDG_CACHE_HOME": str(cache)} if cache else {}),
                 "XDG_STATE_HOME": str(state),
                 "PYTHONPATH": str(SAMPLES.parent),
             },
@@ -71,9 +75,9 @@ class Studio:
 
 
 @contextmanager
-def started(clip: Path) -> Iterator[Studio]:
+def started(clip: Path, cache: Path | None = None) -> Iterator[Studio]:
     with tempfile.TemporaryDirectory() as folder:
-        studio = Studio(clip, Path(folder))
+        studio = Studio(clip, Path(folder), cache)
         try:
             yield studio
         finally:
@@ -90,8 +94,8 @@ def studio(*clips: Path) -> None:
 
 
 def scrub(clip: Path) -> None:
-    """Open a clip and ask for frames at random places."""
-    with started(clip) as made:
+    """Open a clip and ask for frames at random places, before and after it has proxies."""
+    with tempfile.TemporaryDirectory() as cache, started(clip, Path(cache)) as made:
         began = time.perf_counter()
         found = json.loads(made.ask("POST", "/api/open", {"path": str(clip.absolute())}))
         made.ask("GET", "/api/frame", path=clip.absolute(), index=0)
@@ -101,18 +105,40 @@ def scrub(clip: Path) -> None:
             f"the studio answers after {made.seconds:.2f} s, the first frame {shown:.2f} s later"
         )
         scrub_places(made, clip, found["frames"], "at once")
-        time.sleep(FILLING)
-        scrub_places(made, clip, found["frames"], f"{FILLING} s later")
+        wait_for_proxies(Path(cache), found["frames"])
+        scrub_places(made, clip, found["frames"], "afterwards")
+        scrub_places(made, clip, found["frames"], "decoded, not proxies,", proxies_too=False)
 
 
-def scrub_places(made: Studio, clip: Path, frames: int, when: str) -> None:
-    """Ask for frames at random places, as the page does; print their times and the memory."""
+def wait_for_proxies(cache: Path, frames: int) -> None:
+    """Wait until every frame of the only clip of a cache has a proxy; print their number."""
+    began, made = time.perf_counter(), [0, 0]
+    while made[-1] < frames and time.perf_counter() - began < FILLING:
+        time.sleep(2)
+        made.append(sum(1 for _ in cache.rglob("studio-proxies/*/*.jpg")))
+        if made[-1] == made[-2] == 0:  # key frames are near each other: none are made
+            break
+    size = sum(file.stat().st_size for file in cache.rglob("studio-proxies/*/*.jpg"))
+    print(
+        f"  {made[-1]} proxies, {size / 1e6:.0f} MB, {time.perf_counter() - began:.0f} s later; "
+        f"one-minute load of the machine: {os.getloadavg()[0]:.1f}"
+    )
+
+
+def scrub_places(
+    made: Studio, clip: Path, frames: int, when: str, *, proxies_too: bool = True
+) -> None:
+    """Ask for frames at random places, as the page does; print their times and the memory.
+
+    proxies_too: whether a proxy is accepted.
+    """
     memory, times, proxies = [], [], 0
     places = random.Random(0)
+    query = {"path": clip.absolute(), **({"proxy": 1} if proxies_too else {})}
     for _ in range(PLACES):
         index = places.randrange(frames)
         began = time.perf_counter()
-        found = made.stream("GET", "/api/frame", path=clip.absolute(), index=index, proxy=1)
+        found = made.stream("GET", "/api/frame", index=index, **query)
         found.read()
         times.append(time.perf_counter() - began)
         proxies += "X-Proxy" in found.headers

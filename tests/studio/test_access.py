@@ -1,10 +1,17 @@
 """Attacks on the server: each is refused, and the page of the owner is not."""
 
+import asyncio
+import os
+import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from studio_client import client, folder  # noqa: F401 - fixtures
+
+from vidstyle.studio import source_routes
+from vidstyle.studio.app import make_app
 
 STATE = "/api/state"
 
@@ -15,9 +22,28 @@ def test_the_first_url_gives_a_strict_cookie_and_a_policy_without_other_hosts(cl
     cookie = found.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
-    policy = found.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "http" not in policy
+    policy = dict(
+        part.strip().split(" ", 1) for part in found.headers["content-security-policy"].split(";")
+    )
+    assert policy.pop("img-src") == "'self' blob: data:"
+    none = ("default-src", "base-uri", "form-action", "frame-ancestors")
+    assert {policy.pop(name) for name in none} == {"'none'"}
+    assert policy == dict.fromkeys(
+        ("script-src", "style-src", "connect-src", "frame-src"), "'self'"
+    )
+
+
+def test_an_answer_is_not_stored_nor_taken_for_another_kind_nor_shown_elsewhere(
+    client: Any,  # noqa: F811
+) -> None:
+    for path in (STATE, "/static/main.js", "/api/files"):
+        found = client("GET", path).headers
+        assert found["cache-control"] == "no-store"
+        assert found["x-content-type-options"] == "nosniff"
+        assert found["referrer-policy"] == "no-referrer"
+        assert found["cross-origin-resource-policy"] == "same-origin"
+        assert found["cross-origin-opener-policy"] == "same-origin"
+        assert "set-cookie" not in found
 
 
 def test_the_page_itself_is_answered(client: Any) -> None:  # noqa: F811
@@ -72,6 +98,36 @@ def test_the_names_of_this_machine_are_known(client: Any, host: str) -> None:  #
     assert client("GET", STATE, headers={"Host": host, "Origin": f"http://{host}"}).is_success
 
 
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("evil.example:8000", False),
+        ("192.168.1.5:8000", True),
+        (f"{socket.gethostname().lower()}:8000", True),
+        ("192.168.1.5:8001", False),
+        ("127.0.0.1:8000", True),
+    ],
+)
+def test_with_other_machines_let_in_a_foreign_name_is_still_refused(
+    client: Any,  # noqa: F811
+    host: str,
+    known: bool,
+) -> None:
+    client.app = make_app(client.studio, token="the-token", host="0.0.0.0", port=8000)
+    found = client("GET", STATE, headers={"Host": host, "Origin": None})
+    assert found.status_code == (200 if known else 403)
+
+
+def test_a_web_socket_is_closed(client: Any) -> None:  # noqa: F811
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(client.app({"type": "websocket", "path": "/"}, None, send))
+    assert [(one["type"], one["code"]) for one in sent] == [("websocket.close", 1008)]
+
+
 def test_a_cross_site_fetch_is_refused_though_it_names_no_origin(client: Any) -> None:  # noqa: F811
     headers = {"Origin": None, "Sec-Fetch-Site": "cross-site"}
     assert client("GET", "/api/frame?path=clip.mp4", headers=headers).status_code == 403
@@ -81,6 +137,7 @@ def test_a_cross_site_fetch_is_refused_though_it_names_no_origin(client: Any) ->
     "path",
     [
         "../secret.png",
+        "../start-2/secret.png",
         "/etc/passwd",
         "a/../../secret.png",
         "~/x.png",
@@ -92,6 +149,8 @@ def test_a_cross_site_fetch_is_refused_though_it_names_no_origin(client: Any) ->
 def test_no_path_leads_out_of_the_opened_folders(client: Any, folder: Path, path: str) -> None:  # noqa: F811
     secret = folder.parent / "secret.png"
     secret.write_bytes((folder / "wave.png").read_bytes())
+    (folder.parent / "start-2").mkdir()
+    (folder.parent / "start-2" / "secret.png").write_bytes(secret.read_bytes())
     (folder / "a").mkdir()
     (folder / "link.png").symlink_to(secret)
     (folder / "linked").symlink_to(folder.parent)
@@ -131,7 +190,7 @@ def test_no_layer_leads_out_of_its_folder(client: Any, folder: Path, layer: str)
 @pytest.mark.parametrize("name", ["../up.png", "/etc/up.png", "..\\up.png", ".hidden/../up.png"])
 def test_an_upload_stays_in_its_folder(client: Any, folder: Path, name: str) -> None:  # noqa: F811
     found = client("POST", "/api/upload", params={"name": name, "set": "../../x"}, content=b"abc")
-    stored = Path(found.json()["path"])
+    stored = Path(found.json()["path"]).resolve()
     assert folder / "vidstyle-studio" / "dropped" in stored.parents
     assert (stored / "up.png").read_bytes() == b"abc"
 
@@ -151,6 +210,46 @@ def test_an_upload_that_is_no_media_is_refused(client: Any) -> None:  # noqa: F8
 def test_a_body_of_json_is_bounded(client: Any) -> None:  # noqa: F811
     found = client("PUT", "/api/project", content=b'{"a": "' + b"x" * (1 << 20) + b'"}')
     assert found.status_code == 400
+
+
+def test_a_painted_picture_is_bounded(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr(source_routes, "_PNG_BYTES", 1000)
+    found = client("PUT", "/api/layers/m-1/0", content=b"x" * 1001)
+    assert found.status_code == 400
+    assert "at most 1,000 bytes" in found.json()["error"]
+
+
+def test_a_job_file_is_bounded(client: Any) -> None:  # noqa: F811
+    found = client("POST", "/api/load", content=b"#" * ((1 << 20) + 1))
+    assert found.status_code == 400
+    assert "bytes" in found.json()["error"]
+
+
+@pytest.mark.parametrize("key", [{"list": "files.txt"}, {"shard": "1/2"}])
+def test_a_batch_is_refused(client: Any, folder: Path, key: dict[str, str]) -> None:  # noqa: F811
+    (folder / "files.txt").write_text("/etc/passwd\n")
+    found = client("POST", "/api/jobs", json=request_of(**key))
+    assert found.status_code == 400
+
+
+def test_a_report_may_run_no_script_and_load_nothing(
+    client: Any,  # noqa: F811
+    folder: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = folder / "vidstyle-studio" / "reports" / "7.html"
+    page.parent.mkdir(parents=True)
+    output = folder / "o.mp4"
+    output.touch()
+    os.utime(output, (1, 1))
+    page.write_text("<script>1</script>")
+    job = SimpleNamespace(id="7", output=output)
+    monkeypatch.setattr(client.studio.queue, "get", lambda _: job)
+    found = client("GET", "/api/jobs/7/report")
+    assert found.text == "<script>1</script>"
+    policy = found.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "frame-ancestors 'self'", "sandbox"} <= set(policy)
+    assert not any("script" in part or "allow" in part for part in policy)
 
 
 def test_static_files_end_at_their_folder(client: Any) -> None:  # noqa: F811

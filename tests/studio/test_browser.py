@@ -2,6 +2,7 @@
 """The page in a real Chromium: clips, job files, previews and jobs."""
 
 import io
+import re
 import signal
 import time
 from pathlib import Path
@@ -42,6 +43,8 @@ def test_a_job_file_is_saved_and_loaded(browser: Any, server: Server, tmp_path: 
     user = open_page(browser, server)
     user.use(server, **QUICK)
     user.until("document.getElementById('command').textContent.includes('--steps-next 1')")
+    user.page.wait_for_selector("#plan .plan")
+    assert re.search(r"6\s*frames\s*64.48\s*pixels", user.page.inner_text("#plan"))
     command = user.page.inner_text("#command")
     with user.page.expect_download() as found:
         user.page.click("#save-job")
@@ -257,6 +260,10 @@ def test_a_folder_of_photos_opens_by_the_chooser(browser: Any, server: Server) -
     page.click("#open-folder")
     user.until("document.getElementById('clip-name').textContent.endsWith('/photos')")
     page.wait_for_selector("#scrub[max='2']")
+    page.click("#tab-open")
+    page.fill("#path", "clip.mp4")
+    page.press("#path", "Enter")
+    page.wait_for_selector("#scrub[max='5']")
     assert user.faults == []
 
 

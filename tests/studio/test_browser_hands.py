@@ -4,6 +4,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from studio_browser import Server, browser, disc_line, open_page, overlap, server, shared, wait_for  # noqa: F401 - fixtures
 
 BRUSH = "document.querySelector('[aria-label=\"Brush size\"]').value"
@@ -150,4 +151,32 @@ def test_the_keyboard_plays_steps_and_sizes_the_brush(browser: Any, server: Serv
     page.keyboard.press("Space")  # and space there is the check box's
     user.until("document.getElementById('option-original_colors').checked")
     assert page.is_visible("#play[aria-label=Play]")
+    assert user.faults == []
+
+
+NAMELESS = """() => [...document.querySelectorAll('button, input, select, canvas, progress')]
+    .filter((one) => one.offsetParent && !(one.textContent.trim() || one.ariaLabel ||
+        one.labels?.length || one.closest('label')))
+    .map((one) => one.outerHTML)"""
+SMALL = """() => [...document.querySelectorAll('button, select')]
+    .filter((one) => one.offsetParent && one.getBoundingClientRect().height < 34)
+    .map((one) => one.outerHTML)"""
+CUT = """() => document.documentElement.scrollWidth > innerWidth ||
+    document.body.scrollHeight > innerHeight"""
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1024, 768), (768, 1024)])
+def test_everything_has_a_name_and_fits_on_the_page(
+    browser: Any, server: Server, size: tuple[int, int]
+) -> None:
+    touch = size != (1280, 720)
+    viewport = dict(zip(("width", "height"), size, strict=True))
+    user = open_page(browser, server, 2 if touch else 1, has_touch=touch, viewport=viewport)
+    user.use(server, "mask")
+    for name in ("open", "style", "where", "settings", "preview", "run"):
+        user.page.click(f"#tab-{name}")
+        user.page.wait_for_selector("#panels h2")
+        assert user.page.evaluate(NAMELESS) == [], name
+        assert not user.page.evaluate(CUT), name
+        assert not touch or user.page.evaluate(SMALL) == [], name
     assert user.faults == []

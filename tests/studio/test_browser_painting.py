@@ -23,6 +23,13 @@ def test_the_png_that_arrives_is_the_stroke(
     user.mask_to_paint(server, size=12)
     for _ in range(zoom):
         user.page.click("#zoom-in")
+    if zoom:  # and the picture is moved
+        before = user.at(64, 48)
+        user.page.mouse.move(*before)
+        user.page.mouse.down(button="middle")
+        user.page.mouse.move(before[0] + 30, before[1] - 20, steps=2)
+        user.page.mouse.up(button="middle")
+        assert np.allclose(user.at(64, 48), np.add(before, (30, -20)), atol=1)
     user.page.wait_for_timeout(100)
     start, end = (44, 40), (84, 56)
     mask = user.drag(server, start, end)
@@ -53,6 +60,12 @@ def test_undo_redo_eraser_invert_and_feather(browser: Any, server: Server) -> No
     for _ in range(5):  # invert and feather too, down to nothing
         last = user.click_for_change(server, "[aria-label=Undo]")
     assert last.max() == 0
+    user.page.click("[data-tool=fill]")
+    full = user.click_for_change(server, "#view")
+    assert full.min() == 255
+    user.page.keyboard.down("Alt")
+    assert user.click_for_change(server, "#view").max() == 0
+    user.page.keyboard.up("Alt")
     assert user.faults == []
 
 

@@ -10,10 +10,12 @@ import av
 import numpy as np
 import PIL.Image
 import pytest
+from starlette.requests import Request
 from studio_client import client, folder  # noqa: F401 - fixtures
 
+from vidstyle.errors import CancelledError
 from vidstyle.media.decoding.seeking import VideoFrames
-from vidstyle.studio import tasks
+from vidstyle.studio import source_routes, tasks
 from vidstyle.studio.proxies import Proxies, proxy_file
 from vidstyle.studio.proxy_files import ProxyFiles
 from vidstyle.studio.workers import Workers
@@ -61,7 +63,9 @@ def test_the_proxies_near_the_frame_that_was_read_come_first(tmp_path: Path) -> 
         container.mux(stream.encode())
     files = ProxyFiles(path, tmp_path / "proxies" / "a")
     order = [files._next(files._group(25)) for _ in range(40)]
-    assert order[:10] == list(range(20, 30))
+    assert order[0] == 20
+    assert set(order[1:4]) == {0, 10, 30}  # the other key frames: a picture for every place
+    assert order[4:13] == list(range(21, 30))
     assert sorted(order) == list(range(40))
 
 
@@ -170,3 +174,85 @@ def test_the_page_gets_a_proxy_only_if_it_asks_for_one(
         found = client("GET", "/api/frame", params=one)
         assert "x-proxy" not in found.headers
         assert PIL.Image.open(io.BytesIO(found.content)).size == (128, 96)
+
+
+def test_the_nearest_proxy_names_its_frame(
+    client: Any,  # noqa: F811
+    folder: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    proxies = client.studio.proxies = Proxies(client.studio.workers, tmp_path / "cache")
+    query = {"path": "clip.mp4", "index": "4", "proxy": "near"}
+    assert client("GET", "/api/frame", params=query).status_code == 204  # there is none
+    kept = proxies._folder(str(folder / "clip.mp4"))
+    kept.mkdir(parents=True)
+    for index in (0, 3):
+        proxy_file(kept, index).write_bytes(b"\xff\xd8%d\xff\xd9" % index)
+    for index, near in ((4, 3), (3, 3), (1, 0)):
+        found = client("GET", "/api/frame", params={**query, "index": str(index)})
+        assert (found.content, found.headers["x-frame"]) == (
+            b"\xff\xd8%d\xff\xd9" % near,
+            f"{near}",
+        )
+
+
+def test_a_frame_that_is_no_longer_wanted_is_not_decoded(video: Path) -> None:
+    cancelled = Event()
+    list(tasks.read_frame(str(video), 0, cancelled))
+    cancelled.set()
+    with pytest.raises(CancelledError):
+        list(tasks.read_frame(str(video), 50, cancelled))
+    (_, jpeg), *_ = tasks.read_frame(str(video), 50, Event())
+    assert np.abs(np.subtract(corner(jpeg), square_at(50))).max() <= 1
+
+
+def test_a_request_whose_page_has_left_is_given_up() -> None:
+    ended = []
+
+    async def endless() -> tuple[dict[str, Any], bytes]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+        return {}, b""
+
+    async def ask(kinds: list[str]) -> Any:
+        messages = iter([{"type": kind} for kind in kinds])
+
+        async def receive() -> dict[str, str]:
+            return next(messages)
+
+        request = Request({"type": "http"}, receive)
+        found = await source_routes._until_left(request, endless())
+        await asyncio.sleep(0)
+        return found
+
+    assert asyncio.run(ask(["http.request", "http.disconnect"])) is None
+    assert ended == [True]
+
+
+def test_a_call_that_is_left_frees_its_process_for_the_next(video: Path, tmp_path: Path) -> None:
+    async def leave() -> tuple[int, int, int]:
+        workers = Workers()
+        worker = workers["proxies"]
+        call = {"path": str(video), "index": 0, "folder": str(tmp_path / "a" / "b")}
+        try:
+            await collected(worker.stream("frame", path=str(video), index=0))
+            assert worker._process is not None
+            first = worker._process.pid
+            left = asyncio.create_task(collected(worker.stream("proxies", **call)))
+            await asyncio.sleep(0.02)
+            left.cancel()
+            found = await collected(worker.stream("frame", path=str(video), index=1))
+            return first, worker._process.pid, len(found[0][1])
+        finally:
+            workers.close()
+            await workers.wait()
+
+    first, second, size = asyncio.run(leave())
+    assert first == second
+    assert size > 1000
+
+
+async def collected(pieces: Any) -> list[Any]:
+    return [piece async for piece in pieces]

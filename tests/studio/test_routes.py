@@ -1,16 +1,23 @@
 """The server without a browser: sources, frames, drawings, requests, plans."""
 
 import io
+import re
+import subprocess
+import sys
 from pathlib import Path
+from shutil import copy, copytree
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import pytest
 from conftest import scene
 from studio_client import client, folder  # noqa: F401 - fixtures
 
 from vidstyle.jobs.job_file import load_job
 from vidstyle.settings import Settings, options
+from vidstyle.studio import app
 from vidstyle.studio.declared import declared_settings, declared_techniques
 from vidstyle.studio.drawings import Drawings
 from vidstyle.techniques import TECHNIQUES
@@ -32,6 +39,25 @@ def test_a_clip_is_opened_and_each_frame_is_exact(client: Any) -> None:  # noqa:
         errors = [np.abs(image - scene(other)).mean() for other in range(6)]
         assert int(np.argmin(errors)) == index
         assert errors[index] < 4
+
+
+def test_each_kind_of_source_is_opened(
+    client: Any,  # noqa: F811
+    folder: Path,  # noqa: F811
+    animation: Path,
+    photos: Path,
+) -> None:
+    copytree(photos, folder / "photos")
+    copy(animation, folder / "moving.gif")
+    opened = {}
+    for name in ("moving.gif", "wave.png", "photos"):
+        found = client("POST", "/api/open", json={"path": name}).json()
+        opened[name] = (found["kind"], found["frames"], found["width"])
+    assert opened == {
+        "moving.gif": ("animation", 6, 128),
+        "wave.png": ("picture", 1, 128),
+        "photos": ("photos", 3, 48),
+    }
 
 
 def test_a_frame_that_is_not_there_is_a_sentence(client: Any) -> None:  # noqa: F811
@@ -128,6 +154,39 @@ def test_a_smart_stroke_selects_the_square(client: Any) -> None:  # noqa: F811
 def test_the_project_is_kept(client: Any) -> None:  # noqa: F811
     client("PUT", "/api/project", json={"index": 3})
     assert client("GET", "/api/state").json()["project"] == {"index": 3}
+
+
+def test_each_technique_has_a_picture_on_the_page(client: Any) -> None:  # noqa: F811
+    gallery = client("GET", "/api/state").json()["samples"]["gallery"]
+    assert set(gallery) == set(TECHNIQUES)
+    for path in gallery.values():
+        assert client("GET", "/api/picture", params={"path": path}).content[:2] == b"\xff\xd8"
+
+
+def test_the_latest_frame_of_a_job_is_a_picture(
+    client: Any,  # noqa: F811
+    folder: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    progress = SimpleNamespace(latest_frame=None)
+    monkeypatch.setattr(client.studio.queue, "get", lambda _: SimpleNamespace(progress=progress))
+    assert client("GET", "/api/jobs/1/latest").status_code == 204
+    progress.latest_frame = folder / "wave.png"
+    jpeg = client("GET", "/api/jobs/1/latest").content
+    assert PIL.Image.open(io.BytesIO(jpeg)).size == (128, 96)
+
+
+def test_the_page_names_no_other_host() -> None:
+    for file in Path(app.__file__).parent.joinpath("static").iterdir():
+        found = set(re.findall(r"\w+://[\w.]+", file.read_text(encoding="utf-8")))
+        assert found <= {"http://www.w3.org"}, file  # the name space of the icon
+
+
+def test_the_server_itself_neither_decodes_nor_optimises() -> None:
+    modules = "{'tensorflow', 'av', 'onnxruntime'}"
+    code = f"import sys, vidstyle.studio.app; print({modules} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
 
 
 def test_every_declared_option_is_on_the_page() -> None:

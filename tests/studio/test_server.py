@@ -1,5 +1,6 @@
 """Starting the studio: refusals, and the warning for other machines."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -21,6 +22,26 @@ def test_a_clip_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
 def test_an_address_that_is_not_this_machine_is_a_sentence() -> None:
     with pytest.raises(UsageError, match="cannot listen on 192\\.0\\.2\\.1"):
         serve(None, host="192.0.2.1")
+
+
+def test_only_this_machine_is_let_in_by_a_random_token(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(asyncio, "run", lambda coroutine: coroutine.close())
+    printed: list[tuple[str, bool]] = []
+
+    def ready(address: str, start: Path, open_to_others: bool) -> None:
+        assert start == tmp_path.resolve()
+        printed.append((address, open_to_others))
+
+    for options in ({}, {}, {"host": "0.0.0.0"}, {"host": "localhost"}):
+        serve(None, ready=ready, **options)
+    assert [flag for _, flag in printed] == [False, False, True, False]
+    assert printed[0][0].startswith("http://127.0.0.1:")
+    tokens = {address.partition("?token=")[2] for address, _ in printed}
+    assert len(tokens) == 4
+    assert min(map(len, tokens)) >= 32
 
 
 @pytest.mark.parametrize("port", ["x", "-1", "70000"])

@@ -23,10 +23,10 @@ HOME = f"http://127.0.0.1:{PORT}"
 
 
 class Client:
-    """Sends requests to a studio's application; each call runs its own event loop."""
+    """Sends requests to a studio's application, in the event loop of a runner."""
 
-    def __init__(self, app: Any, studio: Studio) -> None:
-        self.app, self.studio = app, studio
+    def __init__(self, app: Any, studio: Studio, runner: asyncio.Runner) -> None:
+        self.app, self.studio, self._runner = app, studio, runner
 
     def __call__(self, method: str, path: str, **values: Any) -> Any:
         """Return the answer; headers: those of the page, changed by `headers` (None: left out)."""
@@ -37,12 +37,9 @@ class Client:
         async def ask() -> Any:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url=HOME, timeout=120) as client:
-                found = await client.request(method, path, headers=kept, **values)
-            self.studio.workers.stop()
-            await self.studio.workers.wait()
-            return found
+                return await client.request(method, path, headers=kept, **values)
 
-        return asyncio.run(ask())
+        return self._runner.run(ask())
 
 
 @pytest.fixture
@@ -57,6 +54,9 @@ def folder(tmp_path: Path, clip: Path, style: Path) -> Path:
 
 @pytest.fixture
 def client(folder: Path, tmp_path: Path) -> Iterator[Client]:
-    with JobQueue(tmp_path / "queue") as queue:
+    with JobQueue(tmp_path / "queue") as queue, asyncio.Runner() as runner:
         studio = Studio(folders=Folders(folder), queue=queue, upload_bytes=100_000)
-        yield Client(make_app(studio, token=TOKEN, host="127.0.0.1", port=PORT), studio)
+        app = make_app(studio, token=TOKEN, host="127.0.0.1", port=PORT)
+        yield Client(app, studio, runner)
+        studio.workers.close()
+        runner.run(studio.workers.wait())

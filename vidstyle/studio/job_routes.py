@@ -5,6 +5,7 @@ import base64
 import shlex
 import sys
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,10 @@ async def _planned(studio: Studio, name: str, values: dict[str, Any]) -> dict[st
 
 
 async def _warm(request: Request, studio: Studio) -> Any:
-    """Load the network in the process that previews, before the first preview."""
-    del request
-    async for _ in studio.workers["preview"].stream("warm"):
+    """Prepare the process that previews: for any preview, or for one with the given values."""
+    body = await json_of(request)
+    call = _preview_call(studio, body) if "values" in body else {}
+    async for _ in studio.workers["preview"].stream("warm", **call):
         pass
     return {}
 
@@ -114,7 +116,12 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 async def _preview(request: Request, studio: Studio) -> Response:
     """Stylise one frame; the pictures come as events. Leaving cancels it."""
-    body = await json_of(request)
+    call = _preview_call(studio, await json_of(request))
+    return events(_preview_events(studio, call))
+
+
+def _preview_call(studio: Studio, body: dict[str, Any]) -> dict[str, Any]:
+    """Return what the worker needs to preview a frame: values, index and folder."""
     index = int(body["index"])
     values = dict(body["values"])
     for name in ("mask", "map"):
@@ -125,8 +132,8 @@ async def _preview(request: Request, studio: Studio) -> Response:
     for name in ("output", "start", "end", "rate", "codec", "crf", "pix_fmt", "restart"):
         request_values.pop(name, None)
     studio.folders.work.mkdir(exist_ok=True)
-    call = {"values": {**_plain(request_values), "source": source}, "index": index}
-    return events(_preview_events(studio, {**call, "folder": str(studio.folders.work)}))
+    values = {**_plain(request_values), "source": source}
+    return {"values": values, "index": index, "folder": str(studio.folders.work)}
 
 
 def _at_frame(studio: Studio, given: Any, index: int) -> Any:
@@ -147,25 +154,10 @@ async def _preview_events(studio: Studio, call: dict[str, Any]) -> AsyncIterator
     worker = studio.workers["preview"]
     if worker.busy:
         worker.cancel()
-    pieces = worker.stream("preview", **call)
-    try:
+    async with aclosing(worker.stream("preview", **call)) as pieces:
         async for head, body in pieces:
             picture = {"jpeg": base64.b64encode(body).decode()} if body else {}
             yield {**head, **picture}
-    finally:
-        if worker.busy:
-            worker.cancel()
-            await asyncio.shield(_drain(pieces))
-
-
-async def _drain(pieces: Any) -> None:
-    """Read the rest of a cancelled preview, so that its process can be used again."""
-    try:
-        async with asyncio.timeout(20):
-            async for _ in pieces:
-                pass
-    except Exception:
-        await pieces.aclose()
 
 
 async def _jobs(request: Request, studio: Studio) -> Any:

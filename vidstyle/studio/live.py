@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cache
 from threading import Event, Thread
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vidstyle.image import Image
+from vidstyle.jobs.cancel import Cancel
 from vidstyle.jobs.events import Event as JobEvent
 from vidstyle.jobs.events import StepEvent, WarningEvent, WeightsEvent
 from vidstyle.jobs.job import Job
@@ -31,8 +32,8 @@ def _stylizers() -> StylizerCache:
 
 
 @cache
-def load_network() -> None:
-    """Import TensorFlow, load the network and stylise a tiny picture.
+def load_network() -> bool:
+    """Import TensorFlow, load the network and stylise a tiny picture; return whether it is here.
 
     Nothing is fetched: without a network on this machine, nothing is done.
     """
@@ -40,33 +41,45 @@ def load_network() -> None:
 
     network = weights.present()
     if network is None:
-        return
+        return False
     from vidstyle.settings import Settings
     from vidstyle.stylizer.stylizer import Style, Stylizer
 
     tiny = np.random.default_rng(0).random((48, 64, 3), np.float32)
     styles = [Style(image=tiny, weight=1.0)]
     Stylizer(styles, settings=Settings(steps=2), weights=network).stylize(tiny)
+    return True
 
 
-def live_pictures(job: Job, cancelled: Event) -> Iterator[Live]:
+def live_pictures(job: Job, cancelled: Event) -> Generator[Live, None, None]:
     """Yield (progress, image) while a picture is optimised, and "done" with the result.
 
     An image is float32 [h, w, 3], RGB, 0..1, at the size at which it is optimised at present; None
-    beside a warning. Raises VidstyleError, CancelledError among them.
+    beside a warning. Closing the generator ends the optimisation. Raises VidstyleError,
+    CancelledError among them.
     """
     found: queue.Queue[Live | BaseException] = queue.Queue()
-    Thread(target=_work, args=(job, cancelled, found), daemon=True).start()
-    while True:
-        one = found.get()
-        if isinstance(one, BaseException):
-            raise one
-        yield one
-        if one[0].get("done"):
-            return
+    closed = Event()
+
+    def cancel() -> bool:
+        return closed.is_set() or cancelled.is_set()
+
+    thread = Thread(target=_work, args=(job, cancel, found), daemon=True)
+    thread.start()
+    try:
+        while True:
+            one = found.get()
+            if isinstance(one, BaseException):
+                raise one
+            yield one
+            if one[0].get("done"):
+                return
+    finally:
+        closed.set()
+        thread.join()  # or the next preview would use the same stylizer at the same time
 
 
-def _work(job: Job, cancelled: Event, found: "queue.Queue[Live | BaseException]") -> None:
+def _work(job: Job, cancel: Cancel, found: "queue.Queue[Live | BaseException]") -> None:
     """Make the preview in a thread; put its picture, or the exception, into `found`."""
     from vidstyle.jobs.preview import preview
 
@@ -86,7 +99,7 @@ def _work(job: Job, cancelled: Event, found: "queue.Queue[Live | BaseException]"
             found.put((event.to_json(), None))
 
     try:
-        made = preview(job, 0, on_event=see, cancel=cancelled, make_stylizer=_stylizers())
+        made = preview(job, 0, on_event=see, cancel=cancel, make_stylizer=_stylizers())
         losses = {name: float(value) for name, value in made.losses.items()}
         seconds = round(time.monotonic() - began, 1)
         found.put(({"done": True, "losses": losses, "seconds": seconds}, made.output_image))

@@ -3,7 +3,8 @@
 Where key frames are far apart, up to hundreds of frames are decoded before one is shown. So the
 frames of such a video are decoded once, by a process of low priority, into a folder of the user's
 cache. The page shows a frame's proxy first and the frame itself, decoded from the video, when the
-slider rests. Previews, selections and jobs never read a proxy.
+slider rests. Until a frame has its proxy, that of the nearest frame that has one is shown, marked
+as such. Previews, selections and jobs never read a proxy.
 """
 
 import asyncio
@@ -42,6 +43,17 @@ class Proxies:
         except OSError:
             return None
         return jpeg if jpeg[:2] == b"\xff\xd8" and jpeg[-2:] == b"\xff\xd9" else None
+
+    def nearest(self, video: str, index: int) -> tuple[int, bytes] | None:
+        """Return the index and JPEG file of the nearest frame that has one; None without any."""
+        try:
+            files = list(self._folder(video).iterdir())
+        except OSError:
+            return None
+        there = [int(file.stem) for file in files if file.suffix == ".jpg"]
+        near = min(there, key=lambda one: abs(one - index), default=index)
+        jpeg = self.read(video, near)
+        return None if jpeg is None else (near, jpeg)
 
     def want(self, video: str, index: int) -> None:
         """Fill the proxies of a video, around a frame first; called in the server's thread."""

@@ -20,6 +20,7 @@ _QUALITY = 88
 _BYTES = 2 << 30  # of all proxies at most: about 20,000 frames
 _EACH = 120_000  # bytes of one proxy, as expected when older ones are deleted
 _FREE = 2 << 30  # bytes of the disk that stay free
+_SPREAD = 60  # groups of pictures at most whose first frames are made before all others
 _SECONDS = 1.0  # that are spent before the next frame that the page read is asked for
 
 
@@ -66,9 +67,18 @@ class ProxyFiles:
         return self.left
 
     def _next(self, group: int) -> int:
-        """Return the first missing frame of the group of pictures nearest to a group."""
-        some = (one for one, missing in enumerate(self._missing) if missing)
-        return self._missing[min(some, key=lambda one: abs(one - group))].pop()
+        """Return the first missing frame of the group of pictures nearest to a group.
+
+        Before all others some first frames of groups are made, spread over the video.
+        """
+        some = [one for one, missing in enumerate(self._missing) if missing]
+        step = -(-len(self._missing) // _SPREAD)
+        spread = [one for one in some if not one % step and self._is_untouched(one)]
+        return self._missing[min(spread or some, key=lambda one: abs(one - group))].pop()
+
+    def _is_untouched(self, group: int) -> bool:
+        """Return whether the first frame of a group of pictures has no proxy yet."""
+        return self._missing[group][-1] == self._starts[group]
 
     def _write(self, index: int) -> None:
         try:

@@ -48,7 +48,8 @@ def serve(
     listener = _listen(host, port)
     token, number = secrets.token_urlsafe(24), listener.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
-    with suppress(KeyboardInterrupt):  # uvicorn has ended by then, and raises the signal again
+    # when KeyboardInterrupt comes, uvicorn has ended and raises the signal again
+    with listener, suppress(KeyboardInterrupt):
         ready(f"http://{shown}:{number}/?token={token}", folders.start, not is_loopback(host))
         asyncio.run(_run(folders, opened, listener, token, host))
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from vidstyle.studio.serving import Studio, body_of, events, json_of, route
 
 __all__ = ["ROUTES"]
 
+Found = tuple[dict[str, Any], bytes]
 _PNG_BYTES = 64 << 20
 _SIDES = range(16, 4097)
 
@@ -39,21 +40,53 @@ async def _scan(request: Request, studio: Studio) -> Any:
 
 
 async def _frame(request: Request, studio: Studio) -> Response:
-    """Answer with a frame, or with its proxy if the query allows that and there is one."""
+    """Answer with a frame, or with its proxy if the query allows that and there is one.
+
+    proxy=near: with the proxy of the nearest frame that has one, whose index the header X-Frame
+    tells, or with nothing. Decoding ends when the page no longer waits for the answer.
+    """
     query = request.query_params
     path = studio.folders.inside(query.get("path", ""))
     side = _number(query.get("side", "1920"), _SIDES)
     index = _number(query.get("index", "0"), range(1 << 31))
     use = "result frames" if query.get("of") == "result" else "frames"
+    if query.get("proxy") == "near":
+        near = await asyncio.to_thread(studio.proxies.nearest, str(path), index)
+        return _jpeg(near[1], near[0]) if near else Response(status_code=204)
     if query.get("proxy"):
         jpeg = await asyncio.to_thread(studio.proxies.read, str(path), index)
         if jpeg is not None:
             studio.proxies.want(str(path), index)
-            return Response(jpeg, media_type="image/jpeg", headers={"X-Proxy": "1"})
-    head, jpeg = await _last(studio, use, "frame", path=str(path), index=index, side=side)
-    if head.get("distant"):
+            return _jpeg(jpeg, index)
+    decoding = _last(studio, use, "frame", path=str(path), index=index, side=side)
+    found = await _until_left(request, decoding)
+    if found is None:
+        return Response(status_code=204)
+    if found[0].get("distant"):
         studio.proxies.want(str(path), index)
-    return Response(jpeg, media_type="image/jpeg")
+    return _jpeg(found[1])
+
+
+def _jpeg(jpeg: bytes, proxy_of: int | None = None) -> Response:
+    headers = {} if proxy_of is None else {"X-Proxy": "1", "X-Frame": str(proxy_of)}
+    return Response(jpeg, media_type="image/jpeg", headers=headers)
+
+
+async def _until_left(request: Request, work: Coroutine[Any, Any, Found]) -> Found | None:
+    """Return what a coroutine returns; cancel it and return None if the page leaves before."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    """Return when the page does not wait for the answer any more."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _picture(request: Request, studio: Studio) -> Response:
@@ -63,9 +96,9 @@ async def _picture(request: Request, studio: Studio) -> Response:
     return Response(jpeg, media_type="image/jpeg")
 
 
-async def _last(studio: Studio, use: str, name: str, **values: Any) -> tuple[dict[str, Any], bytes]:
+async def _last(studio: Studio, use: str, name: str, **values: Any) -> Found:
     """Return the answer of a worker before its end mark."""
-    answer: tuple[dict[str, Any], bytes] = ({}, b"")
+    answer: Found = ({}, b"")
     async for found in studio.workers[use].stream(name, **values):
         answer = answer if found[0].get("end") else found
     return answer

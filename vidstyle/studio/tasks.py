@@ -4,7 +4,8 @@ Each task yields (values, bytes) once or several times; the last one counts for 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from fractions import Fraction
 from functools import cache, lru_cache
 from pathlib import Path
@@ -72,9 +73,9 @@ def scan_source(path: str, cancelled: Event) -> Answers:
 
 def read_frame(path: str, index: int, cancelled: Event, side: int = _SIDE) -> Answers:
     """Yield a frame as JPEG, its long side at most `side`, and whether proxies would help."""
-    del cancelled
     source = _source(path, _stamp(path))
     if isinstance(source, VideoFrames):
+        source.cancelled = cancelled.is_set
         pixels = source.read_shown(index, side)
         yield {"distant": source.counted and source.work > _WORK}, to_jpeg(pixels)
     else:
@@ -158,16 +159,25 @@ def first_frame(values: dict[str, Any], cancelled: Event) -> Answers:
     yield {"first": media.select(clip, job.settings.start, job.settings.end).start}, b""
 
 
-def warm_up(cancelled: Event) -> Answers:
-    """Load TensorFlow and the network, which the first preview would wait for otherwise."""
+def warm_up(
+    cancelled: Event, values: dict[str, Any] | None = None, index: int = 0, folder: str = ""
+) -> Answers:
+    """Do what a preview would wait for: load TensorFlow and the network, and trace its step.
+
+    values, index, folder: of the preview (see preview_frame), which ends at its first picture;
+    None: there is none yet.
+    """
     from vidstyle.studio.live import load_network
 
-    del cancelled
-    load_network()
+    if load_network() and values is not None:
+        with closing(preview_frame(values, index, folder, cancelled)) as pictures:
+            any(picture for _, picture in pictures)
     yield {}, b""
 
 
-def preview_frame(values: dict[str, Any], index: int, folder: str, cancelled: Event) -> Answers:
+def preview_frame(
+    values: dict[str, Any], index: int, folder: str, cancelled: Event
+) -> Generator[tuple[dict[str, Any], bytes], None, None]:
     """Yield pictures (JPEG) of a frame while it is optimised, with evaluation and loss.
 
     values: a request for one picture, without source and output. folder: where the frame is put.
@@ -181,8 +191,9 @@ def preview_frame(values: dict[str, Any], index: int, folder: str, cancelled: Ev
     try:
         request = {**values, "source": str(frame), "output": str(Path(folder) / "none.png")}
         job = single_job(check_request(request, "the preview"))
-        for progress, image in live_pictures(job, cancelled):
-            yield progress, b"" if image is None else to_jpeg(to_bytes(image))
+        with closing(live_pictures(job, cancelled)) as pictures:
+            for progress, image in pictures:
+                yield progress, b"" if image is None else to_jpeg(to_bytes(image))
     finally:
         frame.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ on its standard input; an answer is a line of JSON followed by the number of byt
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from vidstyle.errors import InputError, OutputError, UsageError, VidstyleError
@@ -15,6 +15,7 @@ from vidstyle.errors import InputError, OutputError, UsageError, VidstyleError
 __all__ = ["Worker", "Workers"]
 
 _LINE = 1 << 24  # bytes of one line of JSON: losses, job files
+_PATIENCE = 20.0  # seconds after which a process whose call was cancelled is killed
 _ERRORS = {2: UsageError, 3: InputError, 4: OutputError}
 
 
@@ -25,32 +26,46 @@ class Worker:
         self._process: asyncio.subprocess.Process | None = None
         self._killed: list[asyncio.subprocess.Process] = []
         self._turn = asyncio.Lock()
+        self._ending: asyncio.Task[None] | None = None
         self.closed = False
 
-    async def stream(self, name: str, **values: Any) -> AsyncIterator[tuple[dict[str, Any], bytes]]:
-        """Yield the answers to a call as they come. Raises VidstyleError."""
-        async with self._turn:
+    async def stream(
+        self, name: str, **values: Any
+    ) -> AsyncGenerator[tuple[dict[str, Any], bytes], None]:
+        """Yield the answers to a call as they come; leaving cancels it. Raises VidstyleError."""
+        await self._turn.acquire()
+        finished, process = True, None
+        try:
             process = await self._started()
             assert process.stdin is not None
-            assert process.stdout is not None
+            process.stdin.write(json.dumps({"call": name, **values}).encode() + b"\n")
             finished = False
-            try:
-                process.stdin.write(json.dumps({"call": name, **values}).encode() + b"\n")
-                await process.stdin.drain()
-                while not finished:
-                    head = json.loads(await process.stdout.readline() or b"null")
-                    if head is None:
-                        raise VidstyleError(_ended(name, await process.wait()))
-                    body = await process.stdout.readexactly(head.pop("payload"))
-                    finished = head.pop("last", True)
-                    if "error" in head:
-                        raise _ERRORS.get(head["exit_code"], VidstyleError)(head["error"])
-                    yield head, body
-            except (ConnectionError, asyncio.IncompleteReadError) as error:
-                raise VidstyleError(_ended(name, await process.wait())) from error
-            finally:
-                if not finished:  # the rest of the answer would be taken for the next one
-                    self.stop()
+            await process.stdin.drain()
+            while not finished:
+                head, body, finished = await _answer(process)
+                if "error" in head:
+                    raise _ERRORS.get(head["exit_code"], VidstyleError)(head["error"])
+                yield head, body
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            assert process is not None
+            raise VidstyleError(_ended(name, await process.wait())) from error
+        finally:
+            if finished or process is None or process.returncode is not None:
+                self._turn.release()
+            else:  # the next call waits for it
+                self._ending = asyncio.create_task(self._end(process))
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        """Cancel the call at work and read the rest of its answers; kill what does not end."""
+        try:
+            self.cancel()
+            async with asyncio.timeout(_PATIENCE):
+                while not (await _answer(process))[2]:
+                    pass
+        except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
+            self.stop()
+        finally:
+            self._turn.release()
 
     @property
     def busy(self) -> bool:
@@ -85,6 +100,17 @@ class Worker:
                 limit=_LINE,
             )  # fmt: skip
         return self._process
+
+
+async def _answer(process: asyncio.subprocess.Process) -> tuple[dict[str, Any], bytes, bool]:
+    """Return the next answer of a process, and whether it is the last one of its call.
+
+    Raises IncompleteReadError if the process has ended.
+    """
+    assert process.stdout is not None
+    head = json.loads(await process.stdout.readuntil())
+    body = await process.stdout.readexactly(head.pop("payload"))
+    return head, body, head.pop("last", True)
 
 
 def _ended(name: str, code: int) -> str:

@@ -9,7 +9,7 @@ import pytest
 from conftest import write_clip
 
 from vidstyle import media
-from vidstyle.errors import MediaError
+from vidstyle.errors import CancelledError, MediaError
 from vidstyle.media.decoding.seeking import VideoFrames
 
 ODD = Path(os.environ.get("VIDSTYLE_FOOTAGE") or "absent") / "odd" / "fate_empty_edit_5s.mp4"
@@ -62,3 +62,15 @@ def test_a_damaged_video_that_begins_late_is_read_exactly_by_index() -> None:
 def test_a_frame_that_is_not_there_is_a_sentence(clip: Path) -> None:
     with VideoFrames(clip, 1920) as found, pytest.raises(MediaError, match="from 0 to 5, got 6"):
         found.read(6)
+
+
+def test_a_frame_after_a_cancelled_one_is_exact(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", 48)
+    frames = list(media.read(media.probe(path), range(48)))
+    with VideoFrames(path, 1920) as found:
+        packets = iter((False,) * 10 + (True,) + (False,) * 100)
+        found.cancelled = lambda: next(packets)
+        with pytest.raises(CancelledError, match="no longer wanted"):
+            found.read(46)
+        for index in (47, 3, 20):
+            np.testing.assert_array_equal(found.read(index), frames[index])

@@ -12,7 +12,7 @@ is read from its start and each frame released at once, as in `decode.read_video
 
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise
@@ -23,7 +23,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from vidstyle.errors import MediaError
+from vidstyle.errors import CancelledError, MediaError
 from vidstyle.image import Image
 from vidstyle.media.decoding.conversion import fitted_bytes, to_pixels, to_shown
 from vidstyle.media.decoding.decode import (
@@ -65,8 +65,11 @@ class VideoFrames:
     """An open video whose frames are read by index; a context manager.
 
     frames: their number; for a container without a complete index an estimate by duration and rate
-    until `scan` has read all packets. width, height: upright, with square pixels.
+    until `scan` has read all packets. width, height: upright, with square pixels. cancelled:
+    called between packets; if it is true, reading a frame raises CancelledError.
     """
+
+    cancelled: Callable[[], bool] = staticmethod(lambda: False)
 
     def __init__(self, path: Path, side: int, kept: int = _RECENT) -> None:
         """Open the file.
@@ -239,12 +242,13 @@ class VideoFrames:
         ahead = 0 <= self._next <= index
         if not (ahead and (at < 0 or keys[at].position <= self._next)):
             self._seek(at, index)
+        position, self._next = self._next, -1  # unknown, should the stream raise
         for frame in self._stream:
-            self._keep(self._next, frame)
-            self._next += 1
-            if self._next > index:
+            self._keep(position, frame)
+            position += 1
+            if position > index:
+                self._next = position
                 return frame
-        self._next = -1
         return None
 
     def _keep(self, index: int, frame: VideoFrame) -> None:
@@ -312,6 +316,8 @@ class VideoFrames:
         if decoder is self._video.codec_context:
             decoder.flush_buffers()
         for place, packet in enumerate(packets):
+            if self.cancelled():
+                raise CancelledError(f"{self.path}: the frame is no longer wanted")
             decoder.skip_frame = "NONREF" if place < skipped else "DEFAULT"
             yield from decode_packet(decoder, packet, faults)
         yield from decode_packet(decoder, None, faults)

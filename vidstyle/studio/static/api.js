@@ -32,8 +32,8 @@ export const send = async (method, path, body) => (await asked(path, { method, b
 export const upload = async (file, set = "") =>
   (await send("POST", `/api/upload?${new URLSearchParams({ name: file.name, ...(set ? { set } : {}) })}`, file)).path;
 
-export const blob = async (path, query) => {
-  const response = await asked(`${path}?${new URLSearchParams(query)}`);
+export const blob = async (path, query, signal = null) => {
+  const response = await asked(`${path}?${new URLSearchParams(query)}`, { signal });
   return response.status === 204 ? null : { blob: await response.blob(), headers: response.headers };
 };
 

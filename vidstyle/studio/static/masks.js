@@ -109,7 +109,11 @@ class Drawing {
     if (change) { this.done(change); this.refresh(); }
   }
 
-  apply(how) { this.done(changed(this.plane, how)); this.refresh(); }
+  apply(how) {
+    if (this.stage.near) throw new Error("the frame is being decoded; try again when it is shown");
+    this.done(changed(this.plane, how));
+    this.refresh();
+  }
 
   done(one) {
     this.blank = false;
@@ -150,6 +154,7 @@ class Drawing {
 
   // Ask the server for a selection of the frame; hints: {subject} or {points, labels} or {strokes}.
   async select(hints, asBase = false) {
+    if (this.stage.near) throw new Error("the frame is being decoded; select when it is shown");
     this.selecting = (this.selecting ?? 0) + 1;
     change();
     try {
@@ -157,7 +162,7 @@ class Drawing {
       const values = { path: state.clip.path, index, size: [width, height], ...hints };
       const found = await (await post("/api/select", values)).blob();
       if (this.layer !== layer || this.index !== index) {
-        throw new Error(`the selection was for frame ${index + 1}, which is no longer shown; select again`);
+        throw new Error(`the selection for frame ${index} is dropped, as its mask is no longer shown; select again`);
       }
       await this.take(found, asBase);
     } finally { this.selecting -= 1; change(); }
@@ -295,12 +300,20 @@ export const deleteKey = tried(async () => {
 
 // The toolbar.
 const TOOLS = [["brush", "Brush", "B"], ["eraser", "Eraser", "E"], ["fill", "Fill", "F"], ["smart", "Smart", "S"], ["click", "Click", "C"]];
+const HINTS = {
+  brush: "Drag to paint. Two fingers or the wheel zoom.",
+  eraser: "Drag to take paint away.",
+  fill: "Click an area to fill it; with Alt, to empty it.",
+  smart: "Paint roughly over an object: its outline is found.",
+  click: "Click an object to select it; with Shift, what does not belong to it.",
+};
 
 export function chooseTool(name) { tool.name = name; drawTools(); stage.draw(); }
 
 export function drawTools() {
   const bar = byId("tools");
   const drawn = current();
+  if (byId("hint")) byId("hint").textContent = HINTS[tool.name];
   bar.hidden = state.tab !== "where" || !drawn.plane;
   if (bar.hidden) return;
   fillIf(bar, [drawn.labels, tool.name, tool.label], () => toolbar(drawn.labels));
@@ -313,10 +326,10 @@ function toolbar(labels) {
     type: "range", name, min: low, max: high, step, "aria-label": `Brush ${text.toLowerCase()}`,
     oninput: (event) => { tool[name] = Number(event.target.value); stage.draw(); } }));
   const act = (text, label, action) => el("button", {
-    type: "button", "aria-label": label, title: label, onclick: () => action(current()) }, text);
+    type: "button", "aria-label": label, title: label, onclick: tried(() => action(current())) }, text);
   return [
     ...names.map(([name, text, key]) => el("button", {
-      type: "button", "aria-pressed": String(tool.name === name), title: `${text} (${key})`, "data-tool": name,
+      type: "button", "aria-pressed": String(tool.name === name), title: `${HINTS[name]} (${key})`, "data-tool": name,
       onclick: () => chooseTool(name) }, text)),
     slider("Size", "size", 1, 300, 1),
     ...labels ? LABELS.map(swatch) : [slider("Hardness", "hardness", 0, 1, 0.05)],

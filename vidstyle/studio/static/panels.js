@@ -1,6 +1,6 @@
 // The panels beside the picture: open, style, where, settings.
 import { blob, get, pictureUrl, postJson, tried, upload } from "./api.js";
-import { byId, bytes, el, fill, seconds } from "./dom.js";
+import { byId, bytes, el, fill, fillIf, seconds } from "./dom.js";
 import { deleteKey, drawing, drawTools, exportPng, importPng, layerOf, layers, loadLayers, painted,
   showDrawings, styleDrawing, track } from "./masks.js";
 import { change, defaultOutput, facts, needs, newId, onChange, request, state, technique, uses } from "./state.js";
@@ -43,6 +43,17 @@ export function openPanel() {
   ];
 }
 
+// What the stage shows before a clip is open.
+function welcome() {
+  const sample = facts.samples.sources?.[0];
+  return [
+    el("strong", {}, "Drop a video, a photo or a folder here"),
+    el("span", { class: "muted" }, "or choose one from the list"),
+    sample ? el("button", { type: "button", class: "main", id: "open-sample", onclick: () => openClip(sample) },
+      "Try the sample clip") : null,
+  ].filter(Boolean);
+}
+
 function clipFacts() {
   const { width, height, frames, rate, kind } = state.clip;
   return el("p", { class: "muted" }, `${kind}, ${width} × ${height}, ${frames} frame${frames === 1 ? "" : "s"}` +
@@ -81,12 +92,17 @@ export function stylePanel() {
 
 function styleItem(style, index) {
   const blend = state.technique !== "mask" && state.styles.length > 1;
+  const shown = el("span", { class: "muted" }, `weight ${style.weight}`);
   const weight = el("input", { type: "range", min: 0.05, max: 1, step: 0.05, value: style.weight,
     "aria-label": `Weight of ${label(style.path)}`,
-    oninput: (event) => { style.weight = Number(event.target.value); change(); } });
+    oninput: (event) => {
+      style.weight = Number(event.target.value);
+      shown.textContent = `weight ${style.weight}`;
+      change();
+    } });
   return el("div", { class: `item ${index === state.active ? "active" : ""}` },
     el("img", { src: pictureUrl(style.path), alt: "" }),
-    el("div", {}, el("div", { class: "name", title: style.path }, label(style.path)), blend ? weight : null),
+    el("div", {}, el("div", { class: "name", title: style.path }, label(style.path), blend ? shown : null), blend ? weight : null),
     el("button", { type: "button", "aria-label": `Remove ${label(style.path)}`, onclick: () => {
       state.styles.splice(index, 1);
       change({ active: Math.max(0, Math.min(state.active, state.styles.length - 1)) });
@@ -123,6 +139,7 @@ export function wherePanel() {
     el("p", { class: "muted" }, map
       ? "Paint regions in the frame and the same labels in the style picture beside it."
       : "Paint where the style goes. Painting on any frame makes it a key frame."),
+    el("p", { id: "hint", class: "hint" }),
     ...state.styles.map((style, index) => el("button", {
       type: "button", class: `item ${index === state.active ? "active" : ""}`, "aria-pressed": String(index === state.active),
       onclick: () => { change({ active: index }); refresh(); } },
@@ -250,7 +267,7 @@ export const showPlan = tried(async () => {
 
 function planBox(plan) {
   return el("div", { class: "plan", "aria-label": "What it would take" },
-    ...[[plan.frames, "frames"], [`${plan.width}×${plan.height}`, "pixels"], [seconds(plan.seconds), "about"],
+    ...[[plan.frames, "frames"], [`${plan.width}×${plan.height}`, "pixels"], [`≈ ${seconds(plan.seconds)}`, "time"],
       [bytes(plan.bytes), "disk"]].map(([value, name]) => el("div", {}, el("b", {}, String(value)), el("small", {}, name))));
 }
 
@@ -259,16 +276,40 @@ export const PANELS = { open: ["Open", openPanel], style: ["Style", stylePanel],
 
 export const refresh = tried(async () => {
   if (state.clip) await loadLayers();
-  fill(byId("tabs"), ...Object.entries(PANELS).map(([name, [text]]) => el("button", {
+  fill(byId("tabs"), ...Object.entries(PANELS).map(([name, [text]], index) => el("button", {
     type: "button", role: "tab", id: `tab-${name}`, "aria-selected": String(state.tab === name), "aria-controls": "panels",
-    onclick: () => { change({ tab: name }); refresh(); } }, text)));
+    onclick: () => showTab(name) }, el("b", { "aria-hidden": "true", "data-step": name }, String(index + 1)), text)));
   const box = byId("panels");
   box.setAttribute("role", "tabpanel");
   box.setAttribute("aria-labelledby", `tab-${state.tab}`);
   fill(box, ...PANELS[state.tab][1]().filter(Boolean));
+  byId("welcome").hidden = Boolean(state.clip);
+  byId("welcome").replaceChildren(...welcome());
+  showNext();
   await showDrawings();
   drawTools();
   showPlan();
 });
+
+const showTab = (name) => { change({ tab: name }); return refresh(); };
+
+// The step after the present one, once what it needs is there.
+const NEXT = {
+  open: ["style", "Next: choose a style", () => state.clip],
+  style: ["where", "Next: where it goes", () => state.styles.length],
+  where: ["settings", "Next: settings", () => typeof request(painted()) !== "string"],
+  settings: ["preview", "Next: preview a frame", () => typeof request(painted()) !== "string"],
+  preview: ["run", "Next: run the whole clip", () => state.shot],
+};
+function showNext() {
+  const [to, text, ready] = NEXT[state.tab] ?? [];
+  const shown = Boolean(to && ready());
+  byId("next").hidden = !shown;
+  fillIf(byId("next"), [to], () => (to ? [el("button", {
+    type: "button", class: "main", id: "go-on", onclick: () => showTab(to) }, `${text} →`)] : []));
+  const done = { open: state.clip, style: state.styles.length, where: typeof request(painted()) !== "string", preview: state.shot };
+  for (const mark of document.querySelectorAll("[data-step]")) mark.classList.toggle("done", Boolean(done[mark.dataset.step]));
+}
+onChange(showNext);
 
 export { defaultOutput, needs };

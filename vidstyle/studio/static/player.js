@@ -7,21 +7,28 @@ import { stage } from "./stage.js";
 import { refresh } from "./panels.js";
 
 const KEPT = 24; // frames
+const LATE = 120; // milliseconds after which a nearby frame is shown first
 const frames = new Map(); // "path index" → ImageBitmap
 
 const proxies = new WeakSet(); // pictures that are smaller than their frame
 
-// Return a frame. whole: not its proxy, a smaller picture that comes at once.
-export async function frameOf(path, index, of = "source", whole = false) {
+// Return a frame. whole: not its proxy, a smaller picture that comes at once. signal: ends decoding.
+export async function frameOf(path, index, of = "source", whole = false, signal = null) {
   const key = `${path} ${index}`;
   const known = frames.get(key);
   if (known && !(whole && proxies.has(known))) return known;
-  const found = await blob("/api/frame", { path, index, of, side: 1920, ...(whole ? {} : { proxy: 1 }) });
+  const found = await blob("/api/frame", { path, index, of, side: 1920, ...(whole ? {} : { proxy: 1 }) }, signal);
   const image = await bitmap(found.blob);
   if (found.headers.get("X-Proxy")) proxies.add(image);
   frames.set(key, image);
   while (frames.size > KEPT) frames.delete(frames.keys().next().value);
   return image;
+}
+
+// Return the nearest frame that comes at once, and its index; null if there is none.
+async function frameNear(path, index) {
+  const found = await blob("/api/frame", { path, index, proxy: "near" });
+  return found && { image: await bitmap(found.blob), index: Number(found.headers.get("X-Frame")) };
 }
 
 export const forgetFrames = () => frames.clear();
@@ -75,21 +82,26 @@ export async function showClip() {
 let wanted = null;
 let aim = 0; // the frame that was requested last
 let busy = false;
+let slow = null; // AbortController of a frame that takes long
 export const step = (by) => seek(aim + by);
 export async function seek(index) {
   if (!state.clip) return;
   wanted = aim = Math.max(0, Math.min(state.clip.frames - 1, index));
   byId("scrub").value = wanted;
   showTime(wanted);
-  if (busy) return;
+  if (busy) { slow?.abort(); return; }
   busy = true;
   try {
     while (wanted !== null) {
       const now = wanted;
       wanted = null;
-      await showFrame(now);
+      try { await showFrame(now); } catch (error) { if (error.name !== "AbortError") throw error; }
     }
-  } catch (error) { tell(error); stop(); } finally { busy = false; }
+  } catch (error) {
+    tell(error);
+    stop();
+    if (stage.near) await showFrame(state.index).catch(tell);
+  } finally { busy = false; }
 }
 
 // Go to a frame and wait until it is shown.
@@ -112,24 +124,44 @@ async function sharpen() {
 }
 
 async function showFrame(index) {
-  const clip = state.clip;
-  const [image, result] = await Promise.all([frameOf(clip.path, index), resultAt(index)]);
+  const { clip } = state;
+  const decoding = new AbortController();
+  const late = setTimeout(() => { slow = decoding; showNear(index).catch(tell); }, LATE);
+  let image, result;
+  try {
+    [image, result] = await Promise.all([
+      frameOf(clip.path, index, "source", false, decoding.signal), resultAt(index, false, decoding.signal)]);
+  } finally { clearTimeout(late); slow = null; }
   if (state.clip !== clip) return;
   clearTimeout(resting);
   resting = setTimeout(tried(sharpen), 150);
-  Object.assign(stage, { source: image, result });
+  Object.assign(stage, { source: image, result, near: false });
   change({ index });
   showCompared();
+  delete stage.canvas.dataset.near;
   stage.canvas.dataset.index = index;
   if (wanted === null || !playing) await showDrawings();
 }
 
+// While a frame is decoded, show the nearest one that is at hand, marked as such and not to be painted on.
+async function showNear(index) {
+  const { clip } = state;
+  if (playing || state.view !== "source") return;
+  const near = await frameNear(clip.path, index);
+  if (!near || !slow || state.clip !== clip) return;
+  Object.assign(stage, { source: near.image, result: null, near: true });
+  stage.canvas.dataset.near = near.index;
+  byId("badge").textContent = `Frame ${near.index}, until frame ${aim} is decoded…`;
+  byId("badge").hidden = false;
+  showCompared();
+}
+
 // Return what the stage compares a frame with: a preview, or the same frame of a result.
-async function resultAt(index, whole = false) {
+async function resultAt(index, whole = false, signal = null) {
   if (state.view === "preview" && state.shot?.index === index) return state.shot.image;
   const at = index - (state.result?.first ?? 0);
   if (state.view !== "result" || !state.result || at < 0 || at >= state.result.frames) return null;
-  return frameOf(state.result.path, at, "result", whole);
+  return frameOf(state.result.path, at, "result", whole, signal);
 }
 
 export async function showResult() {
@@ -149,7 +181,7 @@ function showCompared() {
 
 function showTime(index) {
   const { rate, frames: count } = state.clip;
-  byId("time").value = `${index + 1} / ${count}${rate ? `   ${(index / rate).toFixed(2)} s` : ""}`;
+  byId("time").value = `frame ${index} of ${count}${rate ? `   ${(index / rate).toFixed(2)} s` : ""}`;
 }
 
 let playing = null;

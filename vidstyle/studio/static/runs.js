@@ -4,7 +4,7 @@ import { byId, el, fill, fillIf, seconds } from "./dom.js";
 import { drawing, painted } from "./masks.js";
 import { PANELS, refresh } from "./panels.js";
 import { forgetFrames, openClip, seek, showResult } from "./player.js";
-import { change, defaultOutput, request, state } from "./state.js";
+import { change, defaultOutput, onChange, request, state } from "./state.js";
 import { stage } from "./stage.js";
 
 const shots = []; // {index, image, url, text, done}
@@ -28,8 +28,8 @@ function previewPanel() {
 
 function shotFigure(shot) {
   return el("figure", { class: shot === state.shot ? "active" : "" },
-    el("img", { src: shot.url, alt: `Preview of frame ${shot.index + 1}, ${shot.text}`, onclick: () => showShot(shot) }),
-    el("figcaption", {}, el("span", { class: "grow" }, `Frame ${shot.index + 1} · ${shot.text}`),
+    el("img", { src: shot.url, alt: `Preview of frame ${shot.index}, ${shot.text}`, onclick: () => showShot(shot) }),
+    el("figcaption", {}, el("span", { class: "grow" }, `Frame ${shot.index} · ${shot.text}`),
       el("button", { type: "button", "aria-label": "Remove this preview", onclick: () => {
         shots.splice(shots.indexOf(shot), 1);
         if (state.shot === shot) state.shot = null;
@@ -69,6 +69,25 @@ export const preview = tried(async () => {
     if (state.tab === "preview") refresh();
   }
 });
+
+// Prepare a preview with the present settings while the user is still busy with them.
+const ahead = { key: "", timer: 0, busy: false };
+onChange(() => {
+  clearTimeout(ahead.timer);
+  if (["where", "settings", "preview"].includes(state.tab)) ahead.timer = setTimeout(prepare, 1500);
+});
+async function prepare() {
+  const values = request(painted());
+  if (typeof values === "string" || going || ahead.busy || jobs.some((job) => job.state === "running")) return;
+  const { output, mask, map, ...kept } = { ...values, size: state.previewSize };
+  const key = JSON.stringify(kept);
+  if (key === ahead.key) return;
+  Object.assign(ahead, { key, busy: true });
+  try {
+    await drawing.saving;
+    await post("/api/warm", { index: state.index, values: { ...values, size: state.previewSize } });
+  } catch { /* the preview says what is wrong */ } finally { ahead.busy = false; }
+}
 
 async function showEvent(shot, one) {
   if (one.message) live.text = one.message;
@@ -122,11 +141,11 @@ function runPanel() {
   const output = el("input", { type: "text", id: "output", value: state.output || (state.clip ? defaultOutput() : ""),
     "aria-label": "Result file", onchange: (event) => change({ output: event.target.value.trim() }) });
   output.style.flex = "1";
+  requestAnimationFrame(() => { output.scrollLeft = output.scrollWidth; }); // its name, not its first folder
   return [
     el("h2", {}, "Run the whole clip"),
     el("div", { id: "plan" }),
-    el("div", { class: "row" }, output),
-    ready ? null : el("p", { class: "muted" }, values),
+    el("div", { class: "row" }, el("label", { for: "output" }, "Save as"), output),
     el("p", {}, el("button", { type: "button", class: "main", id: "run", disabled: !ready, onclick: addJob }, "Add to the queue")),
     el("h2", {}, "Queue"),
     el("div", { id: "queue" }, ...queueBoxes()),
@@ -164,7 +183,7 @@ function jobBox(job) {
   box.dataset.state = job.state;
   const running = job.state === "running";
   fillIf(box, [job.state, job.stopping, job.message, measuring.has(id)], () => jobParts(job));
-  const facts = [p.of ? `${p.finished} of ${p.of} frames` : "", running && p.seconds_left !== null ? `${seconds(p.seconds_left)} left` : "",
+  const facts = [running && !p.of ? "Starting…" : "", p.of ? `${p.finished} of ${p.of} frames` : "", running && p.seconds_left !== null ? `${seconds(p.seconds_left)} left` : "",
     running && p.loss ? `loss ${p.loss.toFixed(3)}` : "", ...Object.entries(p.losses ?? {}).map(([n, v]) => `${n} ${v.toFixed(3)}`)];
   box.querySelector(".facts").textContent = facts.filter(Boolean).join(" · ");
   const bar = box.querySelector("progress");

@@ -4,11 +4,12 @@ import { byId } from "./dom.js";
 export class Stage {
   // painter: {tool, down(x, y, pressure), move(…), up(), size} in pixels of the plane, or null.
   // result: compared with the source, right of `split` (share of the canvas) or beside it.
+  // near: the source is another frame than the one that is painted on.
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     Object.assign(this, {
-      source: null, result: null, split: 0.5, beside: false, onSplit: () => {}, scaled: new Map(),
+      source: null, near: false, result: null, split: 0.5, beside: false, onSplit: () => {}, scaled: new Map(),
       overlay: null, opacity: 0.55, painter: null,
       zoom: 1, x: 0, y: 0, pointers: new Map(), cursor: null, moving: null, sliding: false, pen: false,
     });
@@ -75,7 +76,7 @@ export class Stage {
     if (this.pointers.size === 2) { this.painter?.drop?.(); this.painting = false; this.pinch = this.spread(); return; }
     if (event.button === 0 && !this.painter && this.onLine(event)) {
       this.sliding = true;
-    } else if (event.button === 1 || event.button === 2 || !this.painter) {
+    } else if (event.button === 1 || event.button === 2 || !this.painter || this.near) {
       this.moving = [event.clientX, event.clientY];
     } else if (!(this.pen && event.pointerType === "touch")) { // the palm beside a pen
       this.painting = true;
@@ -150,7 +151,7 @@ export class Stage {
     this.paintPicture(this.source, [0, w], 0);
     if (this.result && this.beside) this.paintPicture(this.result, [w, w], w);
     else if (this.result) this.paintPicture(this.result, [line, w - line], 0);
-    if (this.overlay) {
+    if (this.overlay && !this.near) {
       c.globalAlpha = this.opacity;
       this.paintPicture(this.overlay, [0, w], 0);
       c.globalAlpha = 1;
@@ -193,7 +194,7 @@ export class Stage {
   }
 
   paintCursor(c, dpr, scale) {
-    if (!this.painter?.size || !this.cursor || this.cursor.pointerType === "touch") return;
+    if (!this.painter?.size || this.near || !this.cursor || this.cursor.pointerType === "touch") return;
     const box = this.canvas.getBoundingClientRect();
     c.setTransform(dpr, 0, 0, dpr, 0, 0);
     c.beginPath();
