@@ -11,12 +11,14 @@ export function el(name, values = {}, ...children) {
 }
 export const byId = (id) => document.getElementById(id);
 
-// Replace what a box contains; the focus stays on the element of the same id or name.
+// Replace what a box contains; the focus stays on the element of the same id or name, with what is being typed there.
 export function fill(box, ...made) {
   const had = box.contains(document.activeElement) ? document.activeElement : null;
   box.replaceChildren(...made);
   const name = (one) => one.id || one.getAttribute("aria-label") || one.textContent;
-  if (had) [...box.querySelectorAll(had.tagName)].find((one) => name(one) === name(had))?.focus({ preventScroll: true });
+  const same = had && [...box.querySelectorAll(had.tagName)].find((one) => name(one) === name(had));
+  same?.focus({ preventScroll: true });
+  if (same && had.dataset.typed) Object.assign(same, { value: had.value }).dataset.typed = "yes";
 }
 
 // Do so only if a key has changed: a button that is being pressed, or a slider, must not be replaced.

@@ -11,11 +11,13 @@ const label = (path) => path.split("/").pop();
 // Open.
 export function openPanel() {
   const list = el("ul", { class: "files", "aria-label": "Files" });
-  const path = el("input", { type: "text", id: "path", placeholder: "Path of a clip, picture or folder", "aria-label": "Path" });
+  const path = el("input", { type: "text", id: "path", placeholder: "Path of a clip, picture or folder", "aria-label": "Path",
+    oninput: () => { path.dataset.typed = "yes"; } });
   path.style.flex = "1";
   const show = tried(async (folder) => {
+    if (folder) delete path.dataset.typed;
     const found = await get("/api/files", folder ? { path: folder } : {});
-    path.value = found.path;
+    if (!path.dataset.typed) path.value = found.path;
     const rows = found.entries.map((one) => el("li", {}, el("button", {
       type: "button", onclick: () => (one.folder ? show(one.path) : openClip(one.path)) },
     one.folder ? `${one.name}/` : one.name)));
@@ -33,7 +35,7 @@ export function openPanel() {
   return [
     el("h2", {}, "Open a clip"),
     el("p", { class: "muted" }, "A video, a GIF, a photo or a folder of photos; or drop it on the picture."),
-    el("form", { class: "row", onsubmit: (event) => { event.preventDefault(); openClip(path.value); } }, path,
+    el("form", { class: "row", onsubmit: (event) => { event.preventDefault(); delete path.dataset.typed; openClip(path.value); } }, path,
       el("button", { class: "main" }, "Open")),
     list,
     el("h2", {}, "Samples"),
