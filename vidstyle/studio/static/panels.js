@@ -293,7 +293,8 @@ export const refresh = tried(async () => {
   showPlan();
 });
 
-const showTab = (name) => { change({ tab: name }); return refresh(); };
+// The panel that is shown is left as it is: a button in it may be being pressed.
+const showTab = (name) => { if (name !== state.tab) { change({ tab: name }); refresh(); } };
 
 // The step after the present one, once what it needs is there.
 const NEXT = {
