@@ -107,7 +107,7 @@ def scrub(clip: Path) -> None:
         scrub_places(made, clip, found["frames"], "at once")
         wait_for_proxies(Path(cache), found["frames"])
         scrub_places(made, clip, found["frames"], "afterwards")
-        scrub_places(made, clip, found["frames"], "decoded, not proxies,", proxies_too=False)
+        scrub_places(made, clip, found["frames"], "decoded for the page", proxies_too=False)
 
 
 def wait_for_proxies(cache: Path, frames: int) -> None:
