@@ -177,6 +177,20 @@ def test_each_plane_has_its_own_strength_and_none_without_a_plane() -> None:
     np.testing.assert_array_equal(none, grey)
 
 
+@pytest.mark.parametrize("height", [3, 300])
+def test_contours_of_a_large_frame_are_found_in_a_smaller_one(height: int) -> None:
+    source = np.full((height, 2000, 3), 0.3, np.float32)
+    source[:, 1000:] = 0.7
+    planes, everywhere = np.ones((height, 2000, 1), np.float32), np.ones((height, 2000), bool)
+    strength = contour_strength(source, 0.2 + 0.6 * source, planes)
+    np.testing.assert_allclose(strength, 0.6, atol=1e-3)
+    faded = 0.4 + 0.2 * source
+    found = with_contours(faded, source, planes, everywhere, strength)
+    assert found.shape == source.shape
+    before, after = (contour_strength(source, one, planes)[0] for one in (faded, found))
+    assert before + 0.05 < after < 0.6
+
+
 def test_disoccluded_rare_colours_are_not_kept() -> None:
     """Grey ground is stylised blue: a disoccluded red sign is not filled with red."""
     random = np.random.default_rng(6)

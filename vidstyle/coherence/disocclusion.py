@@ -13,7 +13,7 @@ import numpy as np
 
 from vidstyle.coherence.parameters import CoherenceParameters, DisocclusionParameters
 from vidstyle.coherence.quilting import Exemplar, quilted
-from vidstyle.image import Image, difference_of_gaussians
+from vidstyle.image import Image, difference_of_gaussians, resize
 
 __all__ = [
     "Areas",
@@ -123,7 +123,9 @@ def contour_strength(
     source's; contours are the luma's stroke band. 0 for a plane without contours.
     """
     wanted, present = (_contours(image, parameters)[..., None] for image in (source, result))
-    weights = planes * wanted
+    rows, columns = wanted.shape[:2]
+    shrunk = [resize(plane.copy(), columns, rows) for plane in planes.transpose(2, 0, 1)]
+    weights = np.dstack(shrunk) * wanted
     energy = (weights * wanted).sum(axis=(0, 1))
     return np.asarray((weights * present).sum(axis=(0, 1)) / np.maximum(energy, _TINY))
 
@@ -147,12 +149,14 @@ def with_contours(
     strokes.
     """
     wanted, present = (_contours(picture, parameters) for picture in (source, image))
-    sigma = parameters.contour_reach * max(image.shape[:2])
+    rows, columns = wanted.shape
+    sigma = parameters.contour_reach * max(rows, columns)
     energy, both = (cv2.GaussianBlur(wanted * other, (0, 0), sigma) for other in (wanted, present))
-    expected = _shares(planes) @ strength.astype(np.float32)
+    expected = resize(_shares(planes) @ strength.astype(np.float32), columns, rows)
     lacking = np.clip(expected - both / np.maximum(energy, _TINY), 0, 1)
     share = energy / (energy + np.square(present).mean() + _TINY)
     added = parameters.contour_share * share * lacking * wanted
+    added = cv2.resize(added, where.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.clip(image + (where * added)[..., None], 0, 1)
 
 
@@ -293,8 +297,12 @@ def _over(
 
 
 def _contours(image: Image, parameters: DisocclusionParameters) -> np.ndarray:
-    """Return the stroke band of the luma, [H, W]."""
-    return _stroke_band(image @ _LUMA_CHROMA[:, 0], parameters)
+    """Return the stroke band of the luma, at most contour_side pixels long; strokes are wider."""
+    height, width = image.shape[:2]
+    scale = min(1, parameters.contour_side / max(height, width))
+    columns, rows = (max(1, round(length * scale)) for length in (width, height))
+    luma = resize(image @ _LUMA_CHROMA[:, 0], columns, rows)
+    return _stroke_band(luma, parameters)
 
 
 def _stroke_band(image: Image, parameters: DisocclusionParameters) -> Image:

@@ -114,6 +114,9 @@ class DisocclusionParameters:
     contour_share: float = 0.5
     # Of the long side; sigma of the local energy of contours.
     contour_reach: float = 0.01
+    # Pixels; long side of the image in which contours are found. In a 1920x1080 frame itself it
+    # takes 1.9 s of CPU time.
+    contour_side: int = 512
     # Pixels; sigma and window of the soft edge between two areas.
     seam_sigma: float = 0.8
     seam_window: int = 5

@@ -296,12 +296,14 @@ export const refresh = tried(async () => {
 // The panel that is shown is left as it is: a button in it may be being pressed.
 const showTab = (name) => { if (name !== state.tab) { change({ tab: name }); refresh(); } };
 
+const isComplete = () => typeof request(painted()) !== "string";
+
 // The step after the present one, once what it needs is there.
 const NEXT = {
   open: ["style", "Next: choose a style", () => state.clip],
   style: ["where", "Next: where it goes", () => state.styles.length],
-  where: ["settings", "Next: settings", () => typeof request(painted()) !== "string"],
-  settings: ["preview", "Next: preview a frame", () => typeof request(painted()) !== "string"],
+  where: ["settings", "Next: settings", isComplete],
+  settings: ["preview", "Next: preview a frame", isComplete],
   preview: ["run", "Next: run the whole clip", () => state.shot],
 };
 function showNext() {
@@ -310,7 +312,7 @@ function showNext() {
   byId("next").hidden = !shown;
   fillIf(byId("next"), [to], () => (to ? [el("button", {
     type: "button", class: "main", id: "go-on", onclick: () => showTab(to) }, `${text} →`)] : []));
-  const done = { open: state.clip, style: state.styles.length, where: typeof request(painted()) !== "string", preview: state.shot };
+  const done = { open: state.clip, style: state.styles.length, where: isComplete(), preview: state.shot };
   for (const mark of document.querySelectorAll("[data-step]")) mark.classList.toggle("done", Boolean(done[mark.dataset.step]));
 }
 onChange(showNext);
